@@ -1,0 +1,118 @@
+package agentpoll
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// The calls of the protocol. Every one but enroll needs an Authorization header, see [Credential.Header].
+// {id} is a command's id. Identity comes from the credential alone, never from a path or a body.
+const (
+	PathEnroll   = "/agent/v1/enroll"                 // POST EnrollRequest -> 200 EnrollReply
+	PathPoll     = "/agent/v1/poll"                   // POST PollRequest -> 200 PollReply, or 204 with HeaderCursor
+	PathProgress = "/agent/v1/commands/{id}/progress" // POST Progress -> 204
+	PathResult   = "/agent/v1/commands/{id}/result"   // POST Result -> 204; 410 when nobody waits for it any more
+	PathRotate   = "/agent/v1/rotate"                 // POST RotateRequest -> 200 RotateReply
+)
+
+// Headers of the protocol.
+const (
+	// HeaderCursor carries the new cursor of a 204 answer to a poll, in the form of [Cursor.String].
+	HeaderCursor = "Coffer-Cursor"
+	// HeaderHold carries, on a 204, the hold of the next poll in milliseconds: see [PollReply.Hold].
+	HeaderHold = "Coffer-Hold"
+)
+
+// Limits that a gateway enforces on what agents send.
+const (
+	MaxBody   = 1 << 20 // bytes of a request body; more is 413
+	MaxHeader = 8 << 10 // bytes of all headers
+)
+
+// Kind says what an agent manages.
+type Kind string
+
+const (
+	Guest Kind = "guest" // one database server
+	Host  Kind = "host"  // the guests of one machine
+)
+
+// EnrollRequest turns a single-use token into an enrolled agent. The agent makes its own credential and keys, so no
+// answer carries a secret; repeating the same request (same token, same credential hash) gets the same answer, so an
+// agent that lost the answer just asks again.
+type EnrollRequest struct {
+	Token          string          `json:"token"`
+	Kind           Kind            `json:"kind"`
+	CredentialHash string          `json:"credential_hash"` // see Credential.Hash
+	PublicKey      []byte          `json:"public_key"`      // HPKE X25519, 32 bytes
+	Version        string          `json:"version"`         // of the agent's binary
+	Manifest       json.RawMessage `json:"manifest,omitempty"`
+	// Manifest is a datastores.Manifest from a guest, a deployments.Announcement from a host.
+}
+
+// EnrollReply says who the agent is now.
+type EnrollReply struct {
+	AgentID string `json:"agent_id"` // a UUID; a guest's is its instance's id
+	// Options are the effective options: of a guest its guest options, of a host nothing so far.
+	Options json.RawMessage `json:"options,omitempty"`
+}
+
+// PollRequest asks for commands. One poll of an agent is live at a time: a newer one ends the older with 204.
+type PollRequest struct {
+	Cursor Cursor `json:"cursor"`
+	// Status is sent when it changed since the last poll that was answered, and with the first poll of a process.
+	Status json.RawMessage `json:"status,omitempty"`
+	// Running lists the ids of the commands that the agent holds unfinished, so that a cancel reaches it even when
+	// the command is no longer stored. At most 256.
+	Running []string `json:"running,omitempty"`
+}
+
+// PollReply is the body of a 200 answer. Commands are in the order in which they must be started.
+type PollReply struct {
+	Commands  []Command `json:"commands,omitempty"`
+	Cancelled []string  `json:"cancelled,omitempty"` // ids of commands to stop; unknown ones are ignored
+	Cursor    Cursor    `json:"cursor"`
+	// Hold is how long the gateway means to hold the next poll, in milliseconds. 0 means the agent's default. An
+	// agent must give a poll up only some time after it (a proxy may cut it earlier; that is a plain retry).
+	Hold int64 `json:"hold_ms,omitempty"`
+}
+
+// Command is one call of one method on one agent. Its id is a UUIDv7; a repeated id is the same command.
+type Command struct {
+	ID     string          `json:"id"`
+	Method string          `json:"method"` // Trove's RPC name where Trove has one
+	Args   json.RawMessage `json:"args,omitempty"`
+	// Sealed replaces Args when they hold a secret: HPKE to the agent's public key, bound to ID.
+	Sealed []byte `json:"sealed,omitempty"`
+	// Deadline is when the gateway stops waiting; the agent should not start the command after it.
+	Deadline time.Time `json:"deadline"`
+	// Fence is the etcd revision that enqueued the command. It only grows for one agent; set at delivery.
+	Fence       int64  `json:"fence,omitempty"`
+	Traceparent string `json:"traceparent,omitempty"` // W3C trace context
+}
+
+// Progress tells how far a long command has come. Agents must not send more than one a second for one command.
+type Progress struct {
+	Done    int64  `json:"done"`
+	Total   int64  `json:"total,omitempty"` // 0: unknown
+	Unit    string `json:"unit,omitempty"`  // "bytes", "steps"
+	Message string `json:"message,omitempty"`
+}
+
+// Result is how a command ended: with a Value or with an Error. The same result twice is the same answer.
+type Result struct {
+	Value json.RawMessage `json:"value,omitempty"`
+	Error *Error          `json:"error,omitempty"`
+}
+
+// RotateRequest replaces the agent's credential. Sequence is the number of the credential in use (1 at enrolment): a
+// lower one than the gateway knows means that two agents share an identity, and locks both.
+type RotateRequest struct {
+	Sequence       int64  `json:"sequence"`
+	CredentialHash string `json:"credential_hash"` // of the new credential
+}
+
+// RotateReply confirms the new credential. The old one dies when the new one is first used.
+type RotateReply struct {
+	Sequence int64 `json:"sequence"` // of the new credential
+}

@@ -1,0 +1,32 @@
+package agentpoll
+
+import "fmt"
+
+// ErrorKind says what sort of thing went wrong, independent of who says it. The gateway maps a kind to an HTTP status
+// in one table.
+type ErrorKind string
+
+const (
+	Invalid     ErrorKind = "invalid"     // the arguments are wrong; 400
+	NotFound    ErrorKind = "not_found"   // the named thing is not there; 404
+	Exists      ErrorKind = "exists"      // the named thing is there already; 400 in Trove's API
+	Conflict    ErrorKind = "conflict"    // not possible in the present state; 422
+	Unsupported ErrorKind = "unsupported" // the agent has no such method; 501
+	Cancelled   ErrorKind = "cancelled"   // the gateway asked for it
+	Expired     ErrorKind = "expired"     // the deadline had passed before it was started; 504
+	Internal    ErrorKind = "internal"    // anything else; 500
+)
+
+// Error is a failure as it travels in a [Result]. Message is for a person, names the step that failed and never holds
+// a secret.
+type Error struct {
+	Kind    ErrorKind `json:"kind"`
+	Message string    `json:"message"`
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Errorf makes an *Error; the message is formatted as by fmt.Sprintf.
+func Errorf(kind ErrorKind, format string, args ...any) *Error {
+	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
+}
