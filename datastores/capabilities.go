@@ -1,0 +1,108 @@
+package datastores
+
+import "context"
+
+// Database is one database (schema, keyspace) of a server.
+type Database struct {
+	Name         string `json:"name"`
+	CharacterSet string `json:"character_set,omitempty"`
+	Collate      string `json:"collate,omitempty"`
+}
+
+// User is one user of a server. A user is Name and Host together where the datastore knows hosts.
+type User struct {
+	Name      string     `json:"name"`
+	Host      string     `json:"host,omitempty"` // "" and "%" mean any
+	Password  Secret     `json:"password,omitzero"`
+	Databases []Database `json:"databases,omitempty"` // those that the user may use
+}
+
+// UserChange is what a tenant may change of a user. Empty fields stay as they are.
+type UserChange struct {
+	Name     string `json:"name,omitempty"`
+	Host     string `json:"host,omitempty"`
+	Password Secret `json:"password,omitzero"`
+}
+
+// Databases is implemented by a manager whose tenants may make databases.
+type Databases interface {
+	// CreateDatabase returns an [Error] of kind Exists when there is one of that name, Invalid for a name, character
+	// set or collation that the server does not take.
+	CreateDatabase(ctx context.Context, db Database) error
+	// ListDatabases returns all, the reserved ones too (the runtime hides them), in any order.
+	ListDatabases(ctx context.Context) ([]Database, error)
+	// DeleteDatabase returns NotFound when there is none.
+	DeleteDatabase(ctx context.Context, name string) error
+}
+
+// Users is implemented by a manager whose tenants may make users.
+type Users interface {
+	// CreateUser makes the user and lets it use user.Databases, which must exist. Exists when there is one; then
+	// nothing is changed.
+	CreateUser(ctx context.Context, user User) error
+	// ListUsers returns all with their databases, the reserved ones too, in any order, never a password.
+	ListUsers(ctx context.Context) ([]User, error)
+	// GetUser returns NotFound when there is none.
+	GetUser(ctx context.Context, name, host string) (User, error)
+	// UpdateUser changes name, host or password; NotFound, or Exists when the new name and host are taken.
+	UpdateUser(ctx context.Context, name, host string, change UserChange) error
+	// DeleteUser returns NotFound when there is none.
+	DeleteUser(ctx context.Context, name, host string) error
+}
+
+// Access is implemented by a manager of which a tenant may say which user may use which database. A manager that
+// implements Access also implements [Users].
+type Access interface {
+	// ListAccess returns the databases that the user may use; NotFound for the user.
+	ListAccess(ctx context.Context, name, host string) ([]Database, error)
+	// GrantAccess gives the user all rights on the databases; NotFound for the user or any database, then nothing is
+	// changed.
+	GrantAccess(ctx context.Context, name, host string, databases []string) error
+	// RevokeAccess returns NotFound when the user had no right on it.
+	RevokeAccess(ctx context.Context, name, host, database string) error
+}
+
+// Root is implemented by a manager that can hand out its most powerful account.
+type Root interface {
+	// EnableRoot makes the account usable from anywhere with that password, again if it was already, and returns its
+	// name.
+	EnableRoot(ctx context.Context, password Secret) (name string, err error)
+	// DisableRoot makes the account unusable for tenants.
+	DisableRoot(ctx context.Context) error
+}
+
+// Restarter is implemented by a manager for which Stop followed by Start is not the best way to restart.
+type Restarter interface {
+	Restart(ctx context.Context) error
+}
+
+// Capability names an optional ability, as it stands in a manifest and in a definition.
+type Capability string
+
+const (
+	CanDatabases Capability = "databases"
+	CanUsers     Capability = "users"
+	CanAccess    Capability = "access"
+	CanRoot      Capability = "root"
+)
+
+// Capabilities tells what m can do beyond the required methods, in a fixed order.
+func Capabilities(m Manager) []Capability {
+	var caps []Capability
+	for _, c := range []struct {
+		name Capability
+		has  bool
+	}{
+		{CanDatabases, is[Databases](m)},
+		{CanUsers, is[Users](m)},
+		{CanAccess, is[Access](m)},
+		{CanRoot, is[Root](m)},
+	} {
+		if c.has {
+			caps = append(caps, c.name)
+		}
+	}
+	return caps
+}
+
+func is[T any](m Manager) bool { _, ok := m.(T); return ok }

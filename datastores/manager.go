@@ -1,0 +1,77 @@
+package datastores
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// Manager runs one database server. Every method may be called again after a crash half way through it and must then
+// end in the same state. Methods are not called concurrently, with two exceptions: Status may run beside anything, and
+// the context may be cancelled at any time; a method must then return soon, leaving a state from which it can be
+// run again. Errors should be an *[Error] where one of its kinds fits; none may hold a secret.
+type Manager interface {
+	// Prepare makes a running, secured, empty server from nothing: configuration, data directory, administration
+	// account, start. It returns when the server answers. Packages are installed before it, databases, users and root
+	// are made after it, both by the guest runtime.
+	Prepare(ctx context.Context, req PrepareRequest) error
+	// Start starts the server and returns when it answers. A running server is left alone.
+	Start(ctx context.Context) error
+	// Stop ends the server and returns when it has ended. A stopped server is no error.
+	Stop(ctx context.Context) error
+	// Status asks the server how it is. It must return within the context's deadline and never start or stop anything.
+	Status(ctx context.Context) Status
+}
+
+// PrepareRequest is what a manager needs to know beyond its [Env] and options.
+type PrepareRequest struct {
+	// Progress, never nil, tells how far prepare has come. message is for a person: "initialising the data directory".
+	Progress func(message string)
+}
+
+// Env is where a manager lives. The guest runtime fills it from its [GuestConfig].
+type Env struct {
+	InstanceID string // UUID
+	// Dir is the guest's own directory (0700): configuration, sockets, pid files. It survives restarts.
+	Dir string
+	// DataDir is where the volume is mounted; the database's files go here, in a folder of the manager's choice. The
+	// runtime has made it; it belongs to UID and GID.
+	DataDir string
+	// Address is the IP address that the server must listen on, and no other.
+	Address string
+	// UID and GID are the database server's own user. -1 means the guest's own (when the guest is not root).
+	UID, GID int
+	MemoryMB int // what the flavor allows; 0: not limited
+	// CgroupDirs are the control group directories that the server's process must be moved into; may be empty.
+	CgroupDirs []string
+	Log        *slog.Logger
+}
+
+// ServiceStatus is how a database server is, in Trove's words.
+type ServiceStatus string
+
+const (
+	StatusNew      ServiceStatus = "new"      // not prepared yet
+	StatusBuilding ServiceStatus = "building" // prepare is running
+	StatusHealthy  ServiceStatus = "healthy"  // answers queries
+	StatusBlocked  ServiceStatus = "blocked"  // the process is there but does not answer
+	StatusShutdown ServiceStatus = "shutdown" // stopped on purpose
+	StatusCrashed  ServiceStatus = "crashed"  // gone, and nobody asked it to
+	StatusFailed   ServiceStatus = "failed to spawn"
+)
+
+// Status is a server's state at one moment.
+type Status struct {
+	Service ServiceStatus `json:"service"`
+	// Since is when the running server process was started; zero when there is none.
+	Since   time.Time `json:"since,omitzero"`
+	Message string    `json:"message,omitempty"` // for a person, when not healthy
+	// Volume is filled by the guest runtime.
+	Volume *VolumeUsage `json:"volume,omitempty"`
+}
+
+// VolumeUsage is the state of the filesystem that holds the data, in bytes.
+type VolumeUsage struct {
+	Total int64 `json:"total"`
+	Used  int64 `json:"used"`
+}

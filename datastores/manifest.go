@@ -1,0 +1,155 @@
+package datastores
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+)
+
+// Manifest is what a guest binary says of itself with `describe`, and sends at enrolment.
+type Manifest struct {
+	Manager      string       `json:"manager"`
+	Capabilities []Capability `json:"capabilities"`
+	Offers       []Offer      `json:"datastores"`
+	Options      []OptionDoc  `json:"guest_options"` // every option that the guest half may hold
+}
+
+// Offer is one datastore version that a plug-in serves, with the two halves of its definition, ready to be put into
+// etcd. Guest is the plug-in's defaults with the offer's own changes.
+type Offer struct {
+	Datastore   string          `json:"datastore"`
+	Version     string          `json:"version"`
+	Description string          `json:"description,omitempty"`
+	Server      ServerOptions   `json:"server"`
+	Guest       json.RawMessage `json:"guest"`
+}
+
+// OptionDoc documents one guest option.
+type OptionDoc struct {
+	Name    string          `json:"name"`
+	Type    string          `json:"type"` // string, integer, boolean, list, number, object
+	Default json.RawMessage `json:"default"`
+	Doc     string          `json:"doc,omitempty"`
+}
+
+// Plugin is a datastore as one entity: options and manager. Make it with [NewPlugin].
+type Plugin struct {
+	manifest Manifest
+	new      func(env Env, options []byte) (Manager, error)
+}
+
+// Options is a plug-in's options struct: JSON fields, a doc tag each, GuestOptions embedded.
+type Options interface {
+	// Problems returns everything that is wrong, each error with the option's path.
+	Problems() []error
+	// Common returns the embedded GuestOptions.
+	Common() GuestOptions
+}
+
+// NewPlugin ties a manager to its options. defaults is an options struct (not a pointer) filled with the defaults. open
+// must not touch anything outside itself: it is also called, with the zero Env, to find out what the manager can do.
+// offers name what it serves; their Server.Manager, Server.Capabilities and Guest are filled in here: Guest is
+// defaults, changed by what the offer's own Guest says.
+//
+// It panics when the defaults or an offer are not valid: a binary that cannot work should not start.
+func NewPlugin[O Options](manager string, defaults O, open func(Env, O) Manager, offers ...Offer) Plugin {
+	p := Plugin{manifest: Manifest{
+		Manager:      manager,
+		Capabilities: Capabilities(open(Env{}, defaults)),
+		Options:      optionDocs(defaults),
+	}}
+	p.new = func(env Env, raw []byte) (Manager, error) {
+		o, err := decodeOptions(defaults, raw)
+		if err != nil {
+			return nil, err
+		}
+		return open(env, o), nil
+	}
+	for _, offer := range offers {
+		o, err := decodeOptions(defaults, offer.Guest)
+		if err != nil {
+			panic(fmt.Sprintf("datastores: plug-in %s, %s %s: %v", manager, offer.Datastore, offer.Version, err))
+		}
+		offer.Server.Manager, offer.Server.Capabilities = manager, p.manifest.Capabilities
+		if problems := offer.Server.Problems(); len(problems) > 0 {
+			panic(fmt.Sprintf("datastores: plug-in %s, %s %s: %v", manager, offer.Datastore, offer.Version, problems))
+		}
+		offer.Guest, _ = json.Marshal(o)
+		p.manifest.Offers = append(p.manifest.Offers, offer)
+	}
+	return p
+}
+
+// Manifest says what the plug-in is.
+func (p Plugin) Manifest() Manifest { return p.manifest }
+
+// Open makes the manager with options, the JSON of a definition's guest half; what it leaves out has its default. The
+// error lists everything that is wrong with them.
+func (p Plugin) Open(env Env, options []byte) (Manager, error) { return p.new(env, options) }
+
+// CommonOptions reads the GuestOptions part of a definition's guest half.
+func CommonOptions(options []byte) (GuestOptions, error) {
+	var o GuestOptions
+	if len(options) == 0 {
+		return o, nil
+	}
+	err := json.Unmarshal(options, &o)
+	return o, err
+}
+
+func decodeOptions[O Options](defaults O, raw []byte) (O, error) {
+	o := defaults
+	if len(raw) > 0 {
+		d := json.NewDecoder(bytes.NewReader(raw))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&o); err != nil {
+			return o, fmt.Errorf("guest options: %w", err)
+		}
+	}
+	if problems := o.Problems(); len(problems) > 0 {
+		texts := make([]string, len(problems))
+		for i, p := range problems {
+			texts[i] = p.Error()
+		}
+		return o, fmt.Errorf("guest options: %s", strings.Join(texts, "; "))
+	}
+	return o, nil
+}
+
+// optionDocs reads names, types and doc tags off an options struct; embedded structs count as their fields.
+func optionDocs(defaults any) []OptionDoc {
+	var docs []OptionDoc
+	v := reflect.ValueOf(defaults)
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		if f.Anonymous {
+			docs = append(docs, optionDocs(v.Field(i).Interface())...)
+			continue
+		}
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "" || name == "-" {
+			continue
+		}
+		def, _ := json.Marshal(v.Field(i).Interface())
+		docs = append(docs, OptionDoc{Name: name, Type: jsonType(f.Type), Default: def, Doc: f.Tag.Get("doc")})
+	}
+	return docs
+}
+
+func jsonType(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return "string"
+	case reflect.Bool:
+		return "boolean"
+	case reflect.Slice:
+		return "list"
+	case reflect.Float32, reflect.Float64:
+		return "number"
+	case reflect.Int, reflect.Int64, reflect.Int32, reflect.Uint, reflect.Uint64, reflect.Uint32:
+		return "integer"
+	}
+	return "object"
+}

@@ -1,0 +1,151 @@
+package datastores
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// ServerOptions is the half of a datastore version's options that only gateways and operators read; in etcd under
+// /server/datastores/<name>/<version>. The names are Trove's where Trove has them.
+type ServerOptions struct {
+	Manager             string       `json:"manager" doc:"which guest binary serves it: <manager>-guest"`
+	VersionNumber       string       `json:"version_number,omitempty" doc:"the server's own number, such as 10.11"`
+	Active              *bool        `json:"active,omitempty" doc:"false hides the version from tenants; default true"`
+	TCPPorts            []PortRange  `json:"tcp_ports,omitempty" doc:"ports opened to allowed_cidrs: 3306 or \"21100-21199\""`
+	UDPPorts            []PortRange  `json:"udp_ports,omitempty" doc:"as tcp_ports, for UDP"`
+	ICMP                bool         `json:"icmp,omitempty" doc:"answer ping from allowed_cidrs"`
+	RootOnCreate        bool         `json:"root_on_create,omitempty" doc:"enable root at create; the reply carries the password, once"`
+	UsageTimeout        int          `json:"usage_timeout,omitempty" doc:"seconds from create to ACTIVE; default 1800"`
+	BackupStrategy      string       `json:"backup_strategy,omitempty" doc:"the default strategy of backups; empty: no backups"`
+	ReplicationStrategy string       `json:"replication_strategy,omitempty" doc:"empty: no replicas"`
+	VolumeSupport       bool         `json:"volume_support,omitempty" doc:"a create must, or must not, name a volume size"`
+	MaxVolumeSize       int          `json:"max_volume_size,omitempty" doc:"GB; default 10"`
+	ClusterSupport      bool         `json:"cluster_support,omitempty"`
+	Image               string       `json:"image,omitempty"`
+	ImageTags           []string     `json:"image_tags,omitempty"`
+	Capabilities        []Capability `json:"capabilities" doc:"what the manager can do, from its manifest"`
+	Names               NameRules    `json:"names,omitzero" doc:"which names tenants may choose, from the manifest"`
+}
+
+// Defaults of ServerOptions, Trove's.
+const (
+	DefaultUsageTimeout  = 1800 // seconds
+	DefaultMaxVolumeSize = 10   // GB
+)
+
+// NameRules are RE2 patterns that a whole name must match; "" means any name of 1 to 255 bytes without control characters.
+// They let the gateway refuse a name with 400 before anything is enqueued; the manager checks and quotes all the same.
+type NameRules struct {
+	Database string `json:"database,omitempty"`
+	User     string `json:"user,omitempty"`
+	Host     string `json:"host,omitempty"`
+	Password string `json:"password,omitempty"`
+}
+
+// GuestOptions is the half that may be told to a guest; in etcd under /guest/datastores/<name>/<version>. A plug-in's
+// own options struct embeds it.
+type GuestOptions struct {
+	MountPoint           string   `json:"mount_point" doc:"absolute path under which the volume is mounted; below the instance's own root on a shared host"`
+	DevicePath           string   `json:"device_path,omitempty" doc:"block device to mount there; empty on hosts that make the volume"`
+	Packages             []string `json:"packages,omitempty" doc:"Debian packages that prepare installs when missing"`
+	BackupStrategy       string   `json:"backup_strategy,omitempty"`
+	BackupNamespace      string   `json:"backup_namespace,omitempty"`
+	RestoreNamespace     string   `json:"restore_namespace,omitempty"`
+	ReplicationNamespace string   `json:"replication_namespace,omitempty"`
+	IgnoreUsers          []string `json:"ignore_users,omitempty" doc:"reserved: hidden from lists, refused with 400"`
+	IgnoreDBs            []string `json:"ignore_dbs,omitempty" doc:"reserved: hidden from lists, refused with 400"`
+	GuestLogExposedLogs  []string `json:"guest_log_exposed_logs,omitempty"`
+}
+
+// PortRange is one port or a range of them; in JSON 3306 or "21100-21199".
+type PortRange struct{ First, Last int }
+
+// ParsePortRange reads "3306" or "21100-21199".
+func ParsePortRange(s string) (PortRange, error) {
+	first, last, isRange := strings.Cut(strings.TrimSpace(s), "-")
+	if !isRange {
+		last = first
+	}
+	a, err1 := strconv.Atoi(strings.TrimSpace(first))
+	b, err2 := strconv.Atoi(strings.TrimSpace(last))
+	if err1 != nil || err2 != nil || a < 1 || b > 65535 || a > b {
+		return PortRange{}, fmt.Errorf("port %q: want a number of 1 to 65535, or a range such as \"21100-21199\"", s)
+	}
+	return PortRange{a, b}, nil
+}
+
+func (p PortRange) String() string {
+	if p.First == p.Last {
+		return strconv.Itoa(p.First)
+	}
+	return fmt.Sprintf("%d-%d", p.First, p.Last)
+}
+
+// MarshalJSON writes a number, or a string for a range.
+func (p PortRange) MarshalJSON() ([]byte, error) {
+	if p.First == p.Last {
+		return []byte(p.String()), nil
+	}
+	return []byte(strconv.Quote(p.String())), nil
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (p *PortRange) UnmarshalJSON(b []byte) error {
+	r, err := ParsePortRange(strings.Trim(string(b), `"`))
+	*p = r
+	return err
+}
+
+var managerName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+
+// Problems returns everything that is wrong with o, each with its path and what is allowed.
+func (o ServerOptions) Problems() []error {
+	var problems []error
+	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	if !managerName.MatchString(o.Manager) {
+		bad("manager: %q is not a manager's name; want 1 to 63 of a-z 0-9 . _ -", o.Manager)
+	}
+	if o.UsageTimeout < 0 {
+		bad("usage_timeout: %d is negative; want seconds, or 0 for %d", o.UsageTimeout, DefaultUsageTimeout)
+	}
+	if o.MaxVolumeSize < 0 {
+		bad("max_volume_size: %d is negative; want GB, or 0 for %d", o.MaxVolumeSize, DefaultMaxVolumeSize)
+	}
+	known := map[Capability]bool{CanDatabases: true, CanUsers: true, CanAccess: true, CanRoot: true}
+	for i, c := range o.Capabilities {
+		if !known[c] {
+			bad("capabilities[%d]: %q is unknown; allowed: databases, users, access, root", i, c)
+		}
+	}
+	for _, r := range []struct{ path, pattern string }{
+		{"names.database", o.Names.Database}, {"names.user", o.Names.User},
+		{"names.host", o.Names.Host}, {"names.password", o.Names.Password},
+	} {
+		if _, err := regexp.Compile(r.pattern); err != nil {
+			bad("%s: %v", r.path, err)
+		}
+	}
+	return problems
+}
+
+var debianPackage = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)
+
+// Problems returns everything that is wrong with o.
+func (o GuestOptions) Problems() []error {
+	var problems []error
+	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	if !strings.HasPrefix(o.MountPoint, "/") || strings.Contains(o.MountPoint, "..") {
+		bad("mount_point: %q is not an absolute path without \"..\", such as /var/lib/mysql", o.MountPoint)
+	}
+	if o.DevicePath != "" && !strings.HasPrefix(o.DevicePath, "/dev/") {
+		bad("device_path: %q is not below /dev/", o.DevicePath)
+	}
+	for i, p := range o.Packages {
+		if !debianPackage.MatchString(p) {
+			bad("packages[%d]: %q is not the name of a Debian package", i, p)
+		}
+	}
+	return problems
+}

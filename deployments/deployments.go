@@ -1,0 +1,74 @@
+package deployments
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Methods of a host. All of them change something and hold secrets or not as said; each may be repeated.
+const (
+	MethodLaunch = "launch" // LaunchArgs (secret) -> LaunchReply
+	MethodRemove = "remove" // RemoveArgs -> nothing; an instance that is not there is no error
+)
+
+// How long the gateway waits for a host.
+const (
+	LaunchTimeout = 120 * time.Second
+	RemoveTimeout = 180 * time.Second
+)
+
+// Announcement is what a host says of its machine at enrolment and, as the status of a poll, whenever it changes.
+type Announcement struct {
+	Name     string   `json:"name"` // the machine's host name
+	Driver   string   `json:"driver"`
+	Capacity Capacity `json:"capacity"`
+	// Pool is the CIDR from which instances get their addresses. The network and broadcast addresses are not used, nor
+	// is the first host address.
+	Pool string `json:"pool"`
+	// Manifests are those of the guest binaries found, each a datastores.Manifest.
+	Manifests []json.RawMessage `json:"manifests"`
+	Labels    map[string]string `json:"labels,omitempty"`
+	// Notes are for operators: what this machine cannot do ("no cgroup controllers: instances are not limited").
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Capacity is what a host has to give, or has given.
+type Capacity struct {
+	MemoryMB int `json:"memory_mb"`
+	VCPUs    int `json:"vcpus"`
+	DiskGB   int `json:"disk_gb"`
+}
+
+// LaunchArgs ask for a guest. Launching an instance that is there already changes what differs and starts a guest that
+// does not run; a new Token is handed to a guest that has not enrolled.
+type LaunchArgs struct {
+	InstanceID string   `json:"instance_id"`
+	Manager    string   `json:"manager"` // starts <manager>-guest
+	Token      string   `json:"token"`   // enrolment token of the guest: the args are sealed
+	Address    string   `json:"address"`
+	MountPoint string   `json:"mount_point"`         // absolute; below the instance's own root
+	VolumeGB   int      `json:"volume_gb,omitempty"` // 0: a plain directory, no limit
+	MemoryMB   int      `json:"memory_mb"`
+	VCPUs      int      `json:"vcpus"`
+	Firewall   Firewall `json:"firewall"`
+}
+
+// Firewall says who may reach the instance's address. Everything that is not allowed is dropped.
+type Firewall struct {
+	TCPPorts []string `json:"tcp_ports,omitempty"` // "3306", "21100-21199"
+	UDPPorts []string `json:"udp_ports,omitempty"`
+	ICMP     bool     `json:"icmp,omitempty"`
+	CIDRs    []string `json:"allowed_cidrs,omitempty"` // none: everybody
+}
+
+// LaunchReply tells what the instance got.
+type LaunchReply struct {
+	Volume string `json:"volume"` // "loop" or "directory"
+	// Notes say what was asked for and could not be had here, for the instance's timeline.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// RemoveArgs name the instance to remove: its guest, its database server, its data, address and rules.
+type RemoveArgs struct {
+	InstanceID string `json:"instance_id"`
+}
