@@ -1,0 +1,109 @@
+package etcdschema
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/google/uuid"
+)
+
+// Key is the place of one record of type T. A Key built from a bad part carries the error and every verb returns it.
+type Key[T any] struct {
+	path string
+	err  error
+}
+
+// String is the key as it stands in etcd.
+func (k Key[T]) String() string       { return k.path }
+func (k Key[T]) ref() (string, error) { return k.path, k.err }
+
+// Ref is any [Key].
+type Ref interface{ ref() (string, error) }
+
+// Prefix is the place of the records of type T whose keys differ in the last part only. It ends in "/".
+type Prefix[T any] struct {
+	path string
+	err  error
+}
+
+// String is the prefix as it stands in etcd.
+func (p Prefix[T]) String() string { return p.path }
+
+// Name cuts the prefix off a key: the last part.
+func (p Prefix[T]) Name(key string) string { return strings.TrimPrefix(key, p.path) }
+
+// ErrBadKey is wrapped by what a verb returns for a [Key] built from a part that is no UUID or name.
+type ErrBadKey struct{ Part, Value, Want string }
+
+func (e *ErrBadKey) Error() string { return fmt.Sprintf("%s %q: want %s", e.Part, e.Value, e.Want) }
+
+var (
+	nameRE = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+	hashRE = regexp.MustCompile(`^[0-9a-f]{64}$`)
+)
+
+// part is one variable part of a key, with what it must look like.
+type part struct {
+	what, value string
+	check       func(string) string
+}
+
+func aName(what, v string) part {
+	return part{what, v, func(s string) string {
+		if !nameRE.MatchString(s) {
+			return "1 to 63 of a-z 0-9 . _ -, beginning with a letter or digit"
+		}
+		return ""
+	}}
+}
+
+func anID(what, v string) part {
+	return part{what, v, func(s string) string {
+		if id, err := uuid.Parse(s); err != nil || id.String() != s {
+			return "a UUID such as 01234567-89ab-7cde-8f01-23456789abcd"
+		}
+		return ""
+	}}
+}
+
+func aHash(what, v string) part {
+	return part{what, v, func(s string) string {
+		if !hashRE.MatchString(s) {
+			return "64 hexadecimal digits"
+		}
+		return ""
+	}}
+}
+
+// join checks the parts and fills them into pattern, whose variable parts are "*".
+func join(pattern string, parts ...part) (string, error) {
+	var b strings.Builder
+	for _, p := range parts {
+		if want := p.check(p.value); want != "" {
+			return "", &ErrBadKey{Part: p.what, Value: p.value, Want: want}
+		}
+		before, after, _ := strings.Cut(pattern, "*")
+		b.WriteString(before)
+		b.WriteString(p.value)
+		pattern = after
+	}
+	b.WriteString(pattern)
+	return b.String(), nil
+}
+
+func key[T any](pattern string, parts ...part) Key[T] {
+	path, err := join(pattern, parts...)
+	return Key[T]{path, err}
+}
+
+func prefix[T any](pattern string, parts ...part) Prefix[T] {
+	path, err := join(pattern, parts...)
+	return Prefix[T]{path, err}
+}
+
+// ValidName tells whether s may be a variable part of a key: a project, a datastore, a version, a flavor.
+func ValidName(s string) bool { return nameRE.MatchString(s) }
+
+// ValidID tells whether s is a UUID in its usual form.
+func ValidID(s string) bool { return anID("", s).check(s) == "" }

@@ -1,0 +1,141 @@
+package etcdschema
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// The two halves of the schema. Nothing under Server is ever told to an agent.
+const (
+	ServerPrefix = "/server/"
+	GuestPrefix  = "/guest/"
+)
+
+// Patterns of the keys; "*" is a variable part.
+const (
+	datastorePattern     = "/server/datastores/*"
+	versionPattern       = "/server/datastores/*/*"
+	guestOptionsPattern  = "/guest/datastores/*/*"
+	flavorPattern        = "/server/flavors/*"
+	quotaPattern         = "/server/projects/*/quota"
+	usagePattern         = "/server/projects/*/usage"
+	instancePattern      = "/server/instances/*/*"
+	eventPattern         = "/server/events/*/*"
+	hostPattern          = "/server/hosts/*"
+	gatewayPattern       = "/server/gateways/*"
+	epochPattern         = "/server/epoch"
+	userPattern          = "/server/identity/users/*"
+	projectPattern       = "/server/identity/projects/*"
+	tokenPattern         = "/server/identity/tokens/*"
+	agentPattern         = "/guest/agents/*"
+	enrolmentPattern     = "/guest/enrolments/*"
+	instanceGuestPattern = "/guest/instances/*"
+	presencePattern      = "/guest/presence/*"
+	commandPattern       = "/guest/commands/*/*"
+	resultPattern        = "/guest/results/*"
+)
+
+// KeyDoc is one row of the schema: docs/schema.md is made of them.
+type KeyDoc struct{ Pattern, Record, Writer, Lease, Doc string }
+
+// Keys returns the whole schema.
+func Keys() []KeyDoc {
+	return []KeyDoc{
+		{datastorePattern, "Datastore", "operator", "", "a datastore: its default version, description, whether it is offered"},
+		{versionPattern, "datastores.ServerOptions", "operator", "", "the server half of a datastore version's definition"},
+		{guestOptionsPattern, "datastores.GuestOptions and the plug-in's own", "operator", "", "the guest half"},
+		{flavorPattern, "Flavor", "operator", "", "how much memory, processor and disk an instance gets"},
+		{quotaPattern, "Quota", "operator", "", "a project's limits; what is absent has the gateway's default"},
+		{usagePattern, "Usage", "gateway", "", "what a project uses; changed with what it counts"},
+		{instancePattern, "Instance", "gateway", "", "an instance: what it is, its operation with step and deadline, its fault"},
+		{eventPattern, "Event", "gateway", "30 days", "one line of an instance's timeline"},
+		{hostPattern, "HostRecord", "gateway", "", "a host: capacity, allocations, managers"},
+		{gatewayPattern, "Gateway", "gateway", "session", "a running gateway"},
+		{epochPattern, "Epoch", "gateway", "", "names this etcd's history; `coffer epoch new` after a restore from a snapshot"},
+		{userPattern, "IdentityUser", "operator, gateway", "", "a user of the built-in identity: argon2id hash, roles by project"},
+		{projectPattern, "IdentityProject", "operator, gateway", "", "a project of the built-in identity"},
+		{tokenPattern, "IdentityToken", "gateway", "until it expires", "a token, by the SHA-256 of it"},
+		{agentPattern, "Agent", "gateway", "", "an enrolled agent: credential hash, public key, capabilities"},
+		{enrolmentPattern, "Enrolment", "gateway, operator", "1 hour", "a single-use enrolment token, by the SHA-256 of it"},
+		{instanceGuestPattern, "guest options", "gateway", "", "an instance's effective guest options, copied at create"},
+		{presencePattern, "Presence", "gateway", "session", "which gateway holds the agent's poll, or since when nobody does"},
+		{commandPattern, "Command", "gateway", "", "a pending command"},
+		{resultPattern, "CommandResult", "gateway", "10 minutes", "how a command ended"},
+	}
+}
+
+func DatastoreKey(name string) Key[Datastore] {
+	return key[Datastore](datastorePattern, aName("datastore", name))
+}
+
+func VersionKey(name, version string) Key[datastores.ServerOptions] {
+	return key[datastores.ServerOptions](versionPattern, aName("datastore", name), aName("version", version))
+}
+
+func GuestOptionsKey(name, version string) Key[json.RawMessage] {
+	return key[json.RawMessage](guestOptionsPattern, aName("datastore", name), aName("version", version))
+}
+
+func FlavorKey(id string) Key[Flavor]    { return key[Flavor](flavorPattern, aName("flavor", id)) }
+func Flavors() Prefix[Flavor]            { return Prefix[Flavor]{path: "/server/flavors/"} }
+func QuotaKey(project string) Key[Quota] { return key[Quota](quotaPattern, aName("project", project)) }
+func UsageKey(project string) Key[Usage] { return key[Usage](usagePattern, aName("project", project)) }
+
+func InstanceKey(project, id string) Key[Instance] {
+	return key[Instance](instancePattern, aName("project", project), anID("instance", id))
+}
+
+func Instances(project string) Prefix[Instance] {
+	return prefix[Instance]("/server/instances/*/", aName("project", project))
+}
+
+// AllInstances is every project's. Its names are "project/id".
+func AllInstances() Prefix[Instance] { return Prefix[Instance]{path: "/server/instances/"} }
+
+// EventKey is the place of line seq of an instance's timeline.
+func EventKey(instance string, seq int64) Key[Event] {
+	return key[Event](eventPattern, anID("instance", instance), aName("event", fmt.Sprintf("%012d", seq)))
+}
+
+func Events(instance string) Prefix[Event] {
+	return prefix[Event]("/server/events/*/", anID("instance", instance))
+}
+
+func HostKey(id string) Key[HostRecord] { return key[HostRecord](hostPattern, anID("host", id)) }
+func Hosts() Prefix[HostRecord]         { return Prefix[HostRecord]{path: "/server/hosts/"} }
+func GatewayKey(id string) Key[Gateway] { return key[Gateway](gatewayPattern, anID("gateway", id)) }
+func Gateways() Prefix[Gateway]         { return Prefix[Gateway]{path: "/server/gateways/"} }
+func EpochKey() Key[Epoch]              { return Key[Epoch]{path: epochPattern} }
+func AgentKey(id string) Key[Agent]     { return key[Agent](agentPattern, anID("agent", id)) }
+func Agents() Prefix[Agent]             { return Prefix[Agent]{path: "/guest/agents/"} }
+func EnrolmentKey(hash string) Key[Enrolment] {
+	return key[Enrolment](enrolmentPattern, aHash("enrolment token hash", hash))
+}
+
+func InstanceGuestKey(id string) Key[json.RawMessage] {
+	return key[json.RawMessage](instanceGuestPattern, anID("instance", id))
+}
+
+func PresenceKey(agent string) Key[Presence] {
+	return key[Presence](presencePattern, anID("agent", agent))
+}
+func AllPresence() Prefix[Presence] { return Prefix[Presence]{path: "/guest/presence/"} }
+
+func CommandKey(agent, id string) Key[Command] {
+	return key[Command](commandPattern, anID("agent", agent), anID("command", id))
+}
+
+func Commands(agent string) Prefix[Command] {
+	return prefix[Command]("/guest/commands/*/", anID("agent", agent))
+}
+
+// AllCommands is every agent's. Its names are "agent/command".
+func AllCommands() Prefix[Command] { return Prefix[Command]{path: "/guest/commands/"} }
+
+func ResultKey(command string) Key[CommandResult] {
+	return key[CommandResult](resultPattern, anID("command", command))
+}
+
+func Results() Prefix[CommandResult] { return Prefix[CommandResult]{path: "/guest/results/"} }

@@ -1,0 +1,218 @@
+package etcdschema
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/deployments"
+)
+
+// Datastore is an operator's record of a datastore.
+type Datastore struct {
+	DefaultVersion string `json:"default_version,omitempty"`
+	Description    string `json:"description,omitempty"`
+	Active         *bool  `json:"active,omitempty"` // default true
+}
+
+// Flavor is a size of an instance.
+type Flavor struct {
+	Name  string `json:"name"`
+	RAM   int    `json:"ram"` // MB
+	VCPUs int    `json:"vcpus"`
+	Disk  int    `json:"disk"` // GB
+}
+
+// Quota limits a project; nil means the gateway's default, -1 no limit.
+type Quota struct {
+	Instances *int `json:"instances,omitempty"`
+	RAM       *int `json:"ram,omitempty"`     // MB
+	Volumes   *int `json:"volumes,omitempty"` // GB
+	Backups   *int `json:"backups,omitempty"`
+}
+
+// Usage is what a project uses, in the units of [Quota].
+type Usage struct {
+	Instances int `json:"instances"`
+	RAM       int `json:"ram"`
+	Volumes   int `json:"volumes"`
+	Backups   int `json:"backups"`
+}
+
+// Instance is a database instance. What clients see as its status is worked out from it: see gateway/lifecycle.
+type Instance struct {
+	ID            string                  `json:"id"`
+	Project       string                  `json:"project"`
+	Name          string                  `json:"name"`
+	Datastore     string                  `json:"datastore"`
+	Version       string                  `json:"version"`
+	VersionNumber string                  `json:"version_number,omitempty"`
+	Manager       string                  `json:"manager"`
+	Capabilities  []datastores.Capability `json:"capabilities,omitempty"`
+	Names         datastores.NameRules    `json:"names,omitzero"`
+	FlavorID      string                  `json:"flavor_id"`
+	Flavor        Flavor                  `json:"flavor"`
+	VolumeGB      int                     `json:"volume_gb,omitempty"` // 0: the datastore has no volume
+	VolumeType    string                  `json:"volume_type,omitempty"`
+	Public        bool                    `json:"public,omitempty"`
+	AllowedCIDRs  []string                `json:"allowed_cidrs,omitempty"`
+	Created       time.Time               `json:"created"`
+	Updated       time.Time               `json:"updated"`
+
+	Host    string `json:"host,omitempty"` // id of the host that runs it; "": none, it waits for a machine of its own
+	Address string `json:"address,omitempty"`
+
+	Operation *Operation `json:"operation,omitempty"`
+	// Failed names the operation that failed last, until another one succeeds or reset_status; the API says ERROR.
+	Failed          string `json:"failed,omitempty"`
+	Fault           *Fault `json:"fault,omitempty"` // of the last failure; a success does not clear it
+	RestartRequired bool   `json:"restart_required,omitempty"`
+
+	Service         datastores.Status `json:"service"` // as last reported by the guest
+	ServiceReported time.Time         `json:"service_reported,omitzero"`
+
+	RootEnabled   bool      `json:"root_enabled,omitempty"`
+	RootEnabledAt time.Time `json:"root_enabled_at,omitzero"` // first time; kept after disable
+	RootEnabledBy string    `json:"root_enabled_by,omitempty"`
+
+	// Sealed holds the datastores.PrepareArgs until the guest has enrolled: AES-256-GCM with the gateways' key.
+	Sealed []byte `json:"sealed,omitempty"`
+	// LastEvent is the number of the last line of the timeline.
+	LastEvent int64 `json:"last_event,omitempty"`
+}
+
+// Operation is what is being done to an instance, and how far it has come.
+type Operation struct {
+	Kind     string    `json:"kind"`
+	Step     string    `json:"step"`
+	Since    time.Time `json:"since"`
+	Started  time.Time `json:"started"`           // of the whole operation
+	Deadline time.Time `json:"deadline"`          // of the step; whoever reads it later than that ends it
+	Agent    string    `json:"agent,omitempty"`   // who is waited for
+	Command  string    `json:"command,omitempty"` // which of its commands
+	Request  string    `json:"request,omitempty"` // id of the request that began it
+	// Progress is the last that the agent said of the step.
+	Progress *agentpoll.Progress `json:"progress,omitempty"`
+}
+
+// Fault is why an operation failed, for a person.
+type Fault struct {
+	Message string    `json:"message"`
+	Details string    `json:"details,omitempty"` // for admins
+	Created time.Time `json:"created"`
+}
+
+// Event is one line of an instance's timeline.
+type Event struct {
+	At      time.Time `json:"at"`
+	Kind    string    `json:"kind"` // "step", "done", "fault", "status", "progress", "note"
+	Message string    `json:"message"`
+	Request string    `json:"request,omitempty"`
+}
+
+// HostRecord is a host as the gateways know it.
+type HostRecord struct {
+	deployments.Announcement
+	Enrolled  time.Time             `json:"enrolled"`
+	Allocated map[string]Allocation `json:"allocated,omitempty"` // by instance
+	Disabled  bool                  `json:"disabled,omitempty"`  // takes no new instances
+}
+
+// Allocation is what an instance has been given of a host.
+type Allocation struct {
+	deployments.Capacity
+	Address string `json:"address"`
+	Project string `json:"project"`
+}
+
+// Gateway is a running gateway.
+type Gateway struct {
+	Version string    `json:"version"`
+	Address string    `json:"address"`
+	Started time.Time `json:"started"`
+}
+
+// Epoch names one history of an etcd. Restoring a snapshot goes back in history, so it needs a new one.
+type Epoch struct {
+	ID      string    `json:"id"`
+	Created time.Time `json:"created"`
+	Reason  string    `json:"reason,omitempty"`
+}
+
+// Agent is an enrolled agent.
+type Agent struct {
+	ID             string          `json:"id"`
+	Kind           agentpoll.Kind  `json:"kind"`
+	Project        string          `json:"project,omitempty"` // of a guest
+	CredentialHash string          `json:"credential_hash"`
+	NextHash       string          `json:"next_hash,omitempty"` // accepted too, and takes over when first used
+	Sequence       int64           `json:"sequence"`
+	PublicKey      []byte          `json:"public_key"`
+	Version        string          `json:"version,omitempty"`
+	Manifest       json.RawMessage `json:"manifest,omitempty"` // of a guest, without its offers
+	Enrolled       time.Time       `json:"enrolled"`
+	// Locked says why the agent is refused: two machines used its identity. An operator enrols it anew.
+	Locked string `json:"locked,omitempty"`
+}
+
+// Enrolment is a single-use token. The agent that it makes is kept in it until the lease ends, so that an agent that
+// lost the answer may ask again.
+type Enrolment struct {
+	Kind           agentpoll.Kind `json:"kind"`
+	AgentID        string         `json:"agent_id"`
+	Project        string         `json:"project,omitempty"`
+	CredentialHash string         `json:"credential_hash,omitempty"` // of the agent that used it
+	Created        time.Time      `json:"created"`
+}
+
+// Presence is where an agent's poll is held.
+type Presence struct {
+	Gateway string    `json:"gateway,omitempty"` // "": nowhere
+	Since   time.Time `json:"since"`
+}
+
+// Command is a pending command with what its result changes.
+type Command struct {
+	agentpoll.Command
+	Project  string    `json:"project,omitempty"`
+	Instance string    `json:"instance,omitempty"`
+	Enqueued time.Time `json:"enqueued"`
+	// Step is true for a command that is a step of the instance's operation: its result moves the life cycle on.
+	Step bool `json:"step,omitempty"`
+}
+
+// CommandResult is how a command ended.
+type CommandResult struct {
+	agentpoll.Result
+	Agent string    `json:"agent"`
+	At    time.Time `json:"at"`
+}
+
+// IdentityUser is a user of the built-in identity service.
+type IdentityUser struct {
+	ID       string              `json:"id"`
+	Name     string              `json:"name"`
+	Password string              `json:"password"` // argon2id, in the PHC string format
+	Roles    map[string][]string `json:"roles"`    // project id -> admin, member, reader
+	Disabled bool                `json:"disabled,omitempty"`
+	Created  time.Time           `json:"created"`
+}
+
+// IdentityProject is a project of the built-in identity service.
+type IdentityProject struct {
+	ID          string `json:"id"`
+	Name        string `json:"name"`
+	Description string `json:"description,omitempty"`
+	Disabled    bool   `json:"disabled,omitempty"`
+}
+
+// IdentityToken is what a token stands for.
+type IdentityToken struct {
+	User    string    `json:"user"` // key of the user: its name
+	UserID  string    `json:"user_id"`
+	Project string    `json:"project"`
+	Roles   []string  `json:"roles"`
+	Issued  time.Time `json:"issued"`
+	Expires time.Time `json:"expires"`
+}

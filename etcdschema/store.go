@@ -1,0 +1,190 @@
+package etcdschema
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+const (
+	maxValue = 512 << 10 // bytes of one value
+	maxOps   = 120       // of one transaction; etcd takes 128
+	format   = 1         // the "v" of every value
+)
+
+// Store reads and changes the records. It is safe for concurrent use.
+type Store struct {
+	client  *clientv3.Client
+	buckets buckets
+	log     *slog.Logger
+}
+
+// ErrNotFound is returned by [Get] when there is no such record.
+var ErrNotFound = errors.New("no such record")
+
+// ErrConflict is returned by [Store.Update] when others kept changing the same records for too long.
+var ErrConflict = errors.New("the records kept changing; try again")
+
+// Record is a value and the revisions it was read at.
+type Record[T any] struct {
+	Key     string
+	Value   T
+	Found   bool
+	Created int64 // revision that created it
+	Changed int64 // revision that changed it last
+}
+
+// Get reads one record. [ErrNotFound] when it is not there.
+func Get[T any](ctx context.Context, s *Store, k Key[T]) (Record[T], error) {
+	if k.err != nil {
+		return Record[T]{}, k.err
+	}
+	resp, err := s.client.Get(ctx, k.path)
+	if err != nil {
+		return Record[T]{}, fmt.Errorf("cannot read %s: %w", k.path, err)
+	}
+	if len(resp.Kvs) == 0 {
+		return Record[T]{Key: k.path}, fmt.Errorf("%s: %w", k.path, ErrNotFound)
+	}
+	kv := resp.Kvs[0]
+	return decodeRecord[T](k.path, kv.Value, kv.CreateRevision, kv.ModRevision)
+}
+
+// Page asks for a part of a list, in the order of keys.
+type Page struct {
+	Limit    int    // 0: everything
+	After    string // the name after which to begin; "": at the first
+	Revision int64  // read the list as of this revision; 0: now
+}
+
+// Listing is a part of a list.
+type Listing[T any] struct {
+	Records  []Record[T]
+	More     bool
+	Revision int64
+	// Bad holds the errors of records that could not be decoded; they are left out.
+	Bad []error
+}
+
+// List reads the records under a prefix.
+func List[T any](ctx context.Context, s *Store, p Prefix[T], page Page) (Listing[T], error) {
+	var l Listing[T]
+	if p.err != nil {
+		return l, p.err
+	}
+	from := p.path
+	if page.After != "" {
+		from = p.path + page.After + "\x00"
+	}
+	opts := []clientv3.OpOption{clientv3.WithRange(clientv3.GetPrefixRangeEnd(p.path)), clientv3.WithLimit(int64(page.Limit))}
+	if page.Revision > 0 {
+		opts = append(opts, clientv3.WithRev(page.Revision))
+	}
+	resp, err := s.client.Get(ctx, from, opts...)
+	if err != nil {
+		return l, fmt.Errorf("cannot list %s: %w", p.path, err)
+	}
+	l.More, l.Revision = resp.More, resp.Header.Revision
+	for _, kv := range resp.Kvs {
+		r, err := decodeRecord[T](string(kv.Key), kv.Value, kv.CreateRevision, kv.ModRevision)
+		if err != nil {
+			l.Bad = append(l.Bad, err)
+			continue
+		}
+		l.Records = append(l.Records, r)
+	}
+	return l, nil
+}
+
+// Count counts the records under a prefix without reading them.
+func Count[T any](ctx context.Context, s *Store, p Prefix[T]) (int64, error) {
+	if p.err != nil {
+		return 0, p.err
+	}
+	resp, err := s.client.Get(ctx, p.path, clientv3.WithPrefix(), clientv3.WithCountOnly())
+	if err != nil {
+		return 0, fmt.Errorf("cannot count %s: %w", p.path, err)
+	}
+	return resp.Count, nil
+}
+
+// Ping reads nothing, with the same guarantees as any read: it fails when etcd has no leader or cannot be reached.
+func (s *Store) Ping(ctx context.Context) error {
+	_, err := s.client.Get(ctx, ServerPrefix, clientv3.WithCountOnly())
+	return err
+}
+
+// Close ends the connection to etcd.
+func (s *Store) Close() error { return s.client.Close() }
+
+// Op is one change of a transaction.
+type Op struct {
+	path    string
+	value   any
+	delete  bool
+	ttl     time.Duration
+	session *Session
+	err     error
+}
+
+// Put sets a record.
+func Put[T any](k Key[T], v T) Op { return Op{path: k.path, value: v, err: k.err} }
+
+// Delete removes a record; one that is not there is no error.
+func Delete[T any](k Key[T]) Op { return Op{path: k.path, delete: true, err: k.err} }
+
+// For lets the record vanish some time after ttl (at most twice ttl: leases are shared in buckets).
+func (o Op) For(ttl time.Duration) Op { o.ttl = ttl; return o }
+
+// On lets the record vanish when the session ends.
+func (o Op) On(s *Session) Op { o.session = s; return o }
+
+// encode writes a value as JSON with its format number in front.
+func encode(v any) ([]byte, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	if len(b) < 2 || b[0] != '{' {
+		return nil, fmt.Errorf("a %T is no JSON object", v)
+	}
+	out := fmt.Appendf(nil, `{"v":%d`, format)
+	if len(b) > 2 {
+		out = append(out, ',')
+	}
+	out = append(out, b[1:]...)
+	if len(out) > maxValue {
+		return nil, fmt.Errorf("%d bytes are more than the %d that a value may have", len(out), maxValue)
+	}
+	return out, nil
+}
+
+// Decode reads a value as the gateway wrote it. A format number that this version does not know is an error.
+func Decode[T any](value []byte) (T, error) {
+	var v T
+	var f struct {
+		V *int `json:"v"`
+	}
+	if err := json.Unmarshal(value, &f); err != nil {
+		return v, err
+	}
+	if f.V != nil && *f.V != format {
+		return v, fmt.Errorf("format %d; this version of Coffer reads format %d", *f.V, format)
+	}
+	return v, json.Unmarshal(value, &v)
+}
+
+func decodeRecord[T any](path string, value []byte, created, changed int64) (Record[T], error) {
+	r := Record[T]{Key: path, Found: true, Created: created, Changed: changed}
+	v, err := Decode[T](value)
+	if err != nil {
+		return r, fmt.Errorf("%s: %w", path, err)
+	}
+	r.Value = v
+	return r, nil
+}
