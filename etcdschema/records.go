@@ -60,6 +60,9 @@ type Instance struct {
 	Created       time.Time               `json:"created"`
 	Updated       time.Time               `json:"updated"`
 
+	UsageTimeout int  `json:"usage_timeout,omitempty"` // seconds that create may take; 0: datastores.DefaultUsageTimeout
+	Prepared     bool `json:"prepared,omitempty"`      // has been ACTIVE once
+
 	Host    string `json:"host,omitempty"` // id of the host that runs it; "": none, it waits for a machine of its own
 	Address string `json:"address,omitempty"`
 
