@@ -1,8 +1,11 @@
 package etcdschema
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
 )
@@ -28,6 +31,7 @@ const (
 	epochPattern         = "/server/epoch"
 	userPattern          = "/server/identity/users/*"
 	projectPattern       = "/server/identity/projects/*"
+	nameIDPattern        = "/server/identity/names/*"
 	tokenPattern         = "/server/identity/tokens/*"
 	agentPattern         = "/guest/agents/*"
 	enrolmentPattern     = "/guest/enrolments/*"
@@ -54,8 +58,9 @@ func Keys() []KeyDoc {
 		{hostPattern, "HostRecord", "gateway", "", "a host: capacity, allocations, managers"},
 		{gatewayPattern, "Gateway", "gateway", "session", "a running gateway"},
 		{epochPattern, "Epoch", "gateway", "", "names this etcd's history; `coffer epoch new` after a restore from a snapshot"},
-		{userPattern, "IdentityUser", "operator, gateway", "", "a user of the built-in identity: argon2id hash, roles by project"},
-		{projectPattern, "IdentityProject", "operator, gateway", "", "a project of the built-in identity"},
+		{userPattern, "IdentityUser", "gateway", "", "a user of the built-in identity: argon2id hash, roles by project"},
+		{projectPattern, "IdentityProject", "gateway", "", "a project of the built-in identity"},
+		{nameIDPattern, "IdentityName", "gateway", "", "whose the name of a user or project is, by the SHA-256 of it: names are unique, any case"},
 		{tokenPattern, "IdentityToken", "gateway", "until it expires", "a token, by the SHA-256 of it"},
 		{agentPattern, "Agent", "gateway", "", "an enrolled agent: credential hash, public key, capabilities"},
 		{enrolmentPattern, "Enrolment", "gateway, operator", "1 hour", "a single-use enrolment token, by the SHA-256 of it"},
@@ -139,3 +144,28 @@ func ResultKey(command string) Key[CommandResult] {
 }
 
 func Results() Prefix[CommandResult] { return Prefix[CommandResult]{path: "/guest/results/"} }
+
+func IdentityUserKey(id string) Key[IdentityUser] {
+	return key[IdentityUser](userPattern, aName("user", id))
+}
+func IdentityUsers() Prefix[IdentityUser] {
+	return Prefix[IdentityUser]{path: "/server/identity/users/"}
+}
+
+func IdentityProjectKey(id string) Key[IdentityProject] {
+	return key[IdentityProject](projectPattern, aName("project", id))
+}
+func IdentityProjects() Prefix[IdentityProject] {
+	return Prefix[IdentityProject]{path: "/server/identity/projects/"}
+}
+
+// IdentityNameKey is the place of the claim on a name of a "user" or "project". Names that differ in case only are one.
+func IdentityNameKey(kind, name string) Key[IdentityName] {
+	sum := sha256.Sum256([]byte(kind + ":" + strings.ToLower(name)))
+	return key[IdentityName](nameIDPattern, aHash("name", hex.EncodeToString(sum[:])))
+}
+
+// IdentityTokenKey is the place of the token with the given SHA-256, in hexadecimal digits.
+func IdentityTokenKey(hash string) Key[IdentityToken] {
+	return key[IdentityToken](tokenPattern, aHash("token hash", hash))
+}

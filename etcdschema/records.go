@@ -194,28 +194,41 @@ type CommandResult struct {
 
 // IdentityUser is a user of the built-in identity service.
 type IdentityUser struct {
-	ID       string              `json:"id"`
-	Name     string              `json:"name"`
-	Password string              `json:"password"` // argon2id, in the PHC string format
-	Roles    map[string][]string `json:"roles"`    // project id -> admin, member, reader
-	Disabled bool                `json:"disabled,omitempty"`
-	Created  time.Time           `json:"created"`
+	ID             string              `json:"id"` // 32 hexadecimal digits
+	Name           string              `json:"name"`
+	Password       string              `json:"password,omitempty"` // argon2id, in the PHC string format; "": cannot log in
+	Roles          map[string][]string `json:"roles,omitempty"`    // project id -> admin, member, reader
+	DefaultProject string              `json:"default_project,omitempty"`
+	Description    string              `json:"description,omitempty"`
+	Email          string              `json:"email,omitempty"`
+	Disabled       bool                `json:"disabled,omitempty"`
+	// Generation is counted up when the password changes and when the user is disabled: tokens of an earlier one are dead.
+	Generation int64     `json:"generation,omitempty"`
+	Created    time.Time `json:"created"`
 }
 
 // IdentityProject is a project of the built-in identity service.
 type IdentityProject struct {
-	ID          string `json:"id"`
-	Name        string `json:"name"`
-	Description string `json:"description,omitempty"`
-	Disabled    bool   `json:"disabled,omitempty"`
+	ID          string    `json:"id"` // 32 hexadecimal digits
+	Name        string    `json:"name"`
+	Description string    `json:"description,omitempty"`
+	Disabled    bool      `json:"disabled,omitempty"`
+	Created     time.Time `json:"created"`
 }
 
-// IdentityToken is what a token stands for.
+// IdentityName is a claim on the name of a user or project. It holds as long as the record with that id has that name.
+type IdentityName struct {
+	ID   string `json:"id"`
+	Kind string `json:"kind"` // "user" or "project"
+	Name string `json:"name"`
+}
+
+// IdentityToken is what a token stands for. Its roles are those that the user has in the project when it is used.
 type IdentityToken struct {
-	User    string    `json:"user"` // key of the user: its name
-	UserID  string    `json:"user_id"`
-	Project string    `json:"project"`
-	Roles   []string  `json:"roles"`
-	Issued  time.Time `json:"issued"`
-	Expires time.Time `json:"expires"`
+	User       string    `json:"user"`              // id
+	Project    string    `json:"project,omitempty"` // id; "": the token only tells who somebody is
+	Generation int64     `json:"generation,omitempty"`
+	Methods    []string  `json:"methods"` // how its user was proved: password, token
+	Issued     time.Time `json:"issued"`
+	Expires    time.Time `json:"expires"`
 }
