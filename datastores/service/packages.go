@@ -1,0 +1,135 @@
+package service
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	policyFile = "/usr/sbin/policy-rc.d"
+	turnFile   = "/run/coffer-packages.lock"
+)
+
+// policy makes Debian's packages start no service (see invoke-rc.d(8)). Its comment marks the file as ours: one left
+// behind by a guest that was killed is removed by the next.
+const policy = `#!/bin/sh
+# Written by Coffer while it installs packages, and removed afterwards.
+exit 101
+`
+
+// Packages installs those of the Debian packages that are missing, without starting any service. Guests of one
+// machine take turns. A guest that is not root gets an error that says what is missing and how to install it.
+func Packages(ctx context.Context, log *slog.Logger, names []string) error {
+	missing, err := missingPackages(ctx, names)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("packages are missing and the guest is not root: run `apt-get install --no-install-recommends %s`",
+			strings.Join(missing, " "))
+	}
+	done, err := takeTurn(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot install packages: %w", err)
+	}
+	defer done()
+	if missing, err = missingPackages(ctx, names); err != nil || len(missing) == 0 {
+		return err // another guest has done it
+	}
+	release, err := holdServices()
+	if err != nil {
+		return fmt.Errorf("cannot install packages: %w", err)
+	}
+	defer release()
+	log.Info("installing packages", "packages", missing)
+	if err := install(ctx, missing); err != nil {
+		return fmt.Errorf("cannot install packages %s: %w", strings.Join(missing, " "), err)
+	}
+	return nil
+}
+
+// install tries once as things are, and once more after what usually helps: new package lists, and the end of an
+// installation that was cut off.
+func install(ctx context.Context, names []string) error {
+	argv := append([]string{"apt-get", "-y", "-o", "DPkg::Lock::Timeout=120", "install", "--no-install-recommends", "--"}, names...)
+	if apt(ctx, argv) == nil {
+		return nil
+	}
+	updateErr := apt(ctx, []string{"apt-get", "-o", "DPkg::Lock::Timeout=120", "update"})
+	configureErr := apt(ctx, []string{"dpkg", "--configure", "-a"})
+	if err := apt(ctx, argv); err != nil {
+		return errors.Join(err, updateErr, configureErr)
+	}
+	return nil
+}
+
+func apt(ctx context.Context, argv []string) error {
+	_, err := Run(ctx, argv, RunOptions{Env: append(plainEnv(), "DEBIAN_FRONTEND=noninteractive")})
+	return err
+}
+
+// missingPackages returns those names that are not fully installed.
+func missingPackages(ctx context.Context, names []string) ([]string, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	argv := append([]string{"dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n", "--"}, names...)
+	out, err := Run(ctx, argv, RunOptions{}) // fails when it knows one of them not, and tells of the others
+	if ctx.Err() != nil {
+		return nil, err
+	}
+	installed := parseInstalled(out)
+	missing := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return slices.Contains(installed, n) })
+	return missing, nil
+}
+
+func parseInstalled(out []byte) []string {
+	var names []string
+	for line := range bytes.Lines(out) {
+		if name, ok := bytes.CutPrefix(bytes.TrimSpace(line), []byte("installed ")); ok {
+			names = append(names, string(name))
+		}
+	}
+	return names
+}
+
+// takeTurn waits until no other guest of this machine installs packages.
+func takeTurn(ctx context.Context) (done func(), err error) {
+	f, err := os.OpenFile(turnFile, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { _ = f.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) || !pause(ctx, 100*time.Millisecond) {
+			return nil, errors.Join(fmt.Errorf("%s: %w", turnFile, err), ctx.Err(), f.Close())
+		}
+	}
+}
+
+// holdServices keeps packages from starting services. A policy that an operator has made is left alone.
+func holdServices() (release func(), err error) {
+	have, err := os.ReadFile(policyFile)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		if err := os.WriteFile(policyFile, []byte(policy), 0o700); err != nil {
+			return nil, err
+		}
+	case err != nil:
+		return nil, err
+	case string(have) != policy:
+		return func() {}, nil
+	}
+	return func() { _ = os.Remove(policyFile) }, nil
+}

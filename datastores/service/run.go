@@ -1,0 +1,86 @@
+package service
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	maxOutput    = 1 << 20
+	maxLastWords = 2 << 10
+)
+
+// RunOptions say how a program is run. The zero value runs it as the guest's own user, without input.
+type RunOptions struct {
+	// Stdin is the program's input, the place for a secret; nil is empty.
+	Stdin io.Reader
+	// Env is the whole environment; nil is a plain PATH and C.UTF-8.
+	Env []string
+	// Dir is the working directory; "" is "/".
+	Dir string
+	// Credential is the user to run as; nil is the guest's own. See [Credential].
+	Credential *syscall.Credential
+}
+
+// Run runs a program to its end and returns its standard output, of which it keeps the first MiB. The error names the
+// program and the last 2 KiB of what it wrote to standard error, never its arguments. When the context ends the
+// program and its children are killed.
+func Run(ctx context.Context, argv []string, opts RunOptions) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Env, cmd.Dir, cmd.Stdin = opts.Env, opts.Dir, opts.Stdin
+	if cmd.Env == nil {
+		cmd.Env = plainEnv()
+	}
+	if cmd.Dir == "" {
+		cmd.Dir = "/"
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: opts.Credential}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second // for a grandchild that left the group and holds the pipe
+	stdout, stderr := &head{max: maxOutput}, &tail{max: maxLastWords}
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	err := cmd.Run()
+	if ctxErr := ctx.Err(); err != nil && ctxErr != nil {
+		err = ctxErr
+	}
+	if err != nil {
+		return stdout.buf.Bytes(), fmt.Errorf("%s: %w: %s", filepath.Base(argv[0]), err, strings.TrimSpace(string(stderr.buf)))
+	}
+	return stdout.buf.Bytes(), nil
+}
+
+func plainEnv() []string {
+	return []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"}
+}
+
+// head keeps the first max bytes.
+type head struct {
+	buf bytes.Buffer
+	max int
+}
+
+func (h *head) Write(p []byte) (int, error) {
+	h.buf.Write(p[:min(len(p), h.max-h.buf.Len())])
+	return len(p), nil
+}
+
+// tail keeps the last max bytes.
+type tail struct {
+	buf []byte
+	max int
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.buf = append(t.buf, p...)
+	if n := len(t.buf) - t.max; n > 0 {
+		t.buf = append(t.buf[:0], t.buf[n:]...)
+	}
+	return len(p), nil
+}

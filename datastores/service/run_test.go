@@ -1,0 +1,95 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestRun(t *testing.T) {
+	out, err := Run(t.Context(), []string{"cat"}, RunOptions{Stdin: strings.NewReader("s3cret")})
+	if err != nil || string(out) != "s3cret" {
+		t.Errorf("cat = %q, %v", out, err)
+	}
+	_, err = Run(t.Context(), []string{"ls", "/does/not/exist"}, RunOptions{})
+	if err == nil || !strings.Contains(err.Error(), "No such file") {
+		t.Errorf("ls = %v, want what it said", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := Run(ctx, []string{"sleep", "60"}, RunOptions{}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("sleep = %v, want the deadline", err)
+	}
+}
+
+func TestRunAsAnotherUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can change its user")
+	}
+	out, err := Run(t.Context(), []string{"id"}, RunOptions{Credential: Credential(65534, 65534)})
+	if err != nil || strings.Contains(string(out), "root") {
+		t.Errorf("id = %q, %v", out, err)
+	}
+}
+
+func TestTailKeepsTheEnd(t *testing.T) {
+	w := &tail{max: 5}
+	for _, s := range []string{"abc", "defg", "hijklmnop", "q"} {
+		if n, err := w.Write([]byte(s)); n != len(s) || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if string(w.buf) != "mnopq" {
+		t.Errorf("kept %q", w.buf)
+	}
+}
+
+func TestWriteFile(t *testing.T) {
+	dir, outside := t.TempDir(), t.TempDir()
+	for _, text := range []string{"old", "new"} {
+		if err := WriteFile(dir, "conf", []byte(text), -1, -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, "conf")
+	info, err := os.Stat(path)
+	if err != nil || info.Mode() != 0o600 {
+		t.Errorf("mode %v, %v; want 0600", info.Mode(), err)
+	}
+	if b, _ := os.ReadFile(path); string(b) != "new" {
+		t.Errorf("read %q", b)
+	}
+	if err := os.Symlink(outside, filepath.Join(dir, "data")); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteFile(dir, "data/conf", []byte("x"), -1, -1); err == nil {
+		t.Error("a link led the write out of the directory")
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*.new")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestParseInstalled(t *testing.T) {
+	got := parseInstalled([]byte("installed redis-server\nconfig-files mariadb-server\nnot-installed etcd-server\n"))
+	if len(got) != 1 || got[0] != "redis-server" {
+		t.Errorf("installed: %v", got)
+	}
+}
+
+func TestPackagesThatAreThere(t *testing.T) {
+	if _, err := os.Stat("/usr/bin/dpkg-query"); err != nil {
+		t.Skip("not a Debian system")
+	}
+	if err := Packages(t.Context(), nil, []string{"dpkg", "base-files"}); err != nil {
+		t.Error(err)
+	}
+	missing, err := missingPackages(t.Context(), []string{"dpkg", "coffer-no-such-package"})
+	if err != nil || len(missing) != 1 || missing[0] != "coffer-no-such-package" {
+		t.Errorf("missing: %v, %v", missing, err)
+	}
+}

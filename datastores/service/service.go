@@ -1,0 +1,276 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Service is one database server process. Fill it in and use it by pointer. Start and Stop must not be called
+// concurrently; Running may be called at any time.
+type Service struct {
+	// Name is the pid file's name, without ".pid", and the word for the server in errors.
+	Name string
+	// Dir holds the pid file. Only the guest should be able to write there.
+	Dir string
+	// Argv is the server's command line, with an absolute program. It must run in the foreground. It should name the
+	// instance (by its configuration file), for the server is also known by it: see [Service.Running].
+	Argv []string
+	// Env is the whole environment; nil is a plain PATH and C.UTF-8.
+	Env []string
+	// WorkDir is the working directory; "" is "/".
+	WorkDir string
+	// Credential is the user to run as; nil is the guest's own. See [Credential].
+	Credential *syscall.Credential
+	// CgroupDirs are control group directories into which the server is moved as soon as it is there. A server that
+	// cannot be moved is ended, and Start fails: a limit is never silently missing.
+	CgroupDirs []string
+	// LogFile takes standard output and error; "" is /dev/null. Start puts one of over 16 MiB aside as LogFile.1.
+	LogFile string
+	// StopSignal is what asks the server to end; 0 is SIGTERM.
+	StopSignal syscall.Signal
+	// StopTimeout is how long Stop waits before SIGKILL; 0 is 60 s. A sooner deadline of Stop's context shortens it.
+	StopTimeout time.Duration
+
+	mu     sync.Mutex
+	reaped chan struct{} // closed when the child of the last Start is reaped; nil when this guest started none
+}
+
+const (
+	defaultStopTimeout = 60 * time.Second
+	killMargin         = 5 * time.Second // of a deadline, kept for SIGKILL and what comes after it
+	pollEvery          = 10 * time.Millisecond
+	maxLogFile         = 16 << 20
+)
+
+// Credential makes the credential of uid and gid, without further groups. It is nil, the guest's own, when uid is
+// negative or is the guest's already.
+func Credential(uid, gid int) *syscall.Credential {
+	if uid < 0 || (uid == os.Geteuid() && gid == os.Getegid()) {
+		return nil
+	}
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+}
+
+// Start starts the server, unless it runs. It returns when the program has been executed, before it answers: see
+// [Service.Await]. The context bounds Start alone, not the server's life.
+func (s *Service) Start(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("cannot start %s: %w", s.Name, err)
+	}
+	if _, _, ok := s.Running(); ok {
+		return nil
+	}
+	log, err := s.openLog()
+	if err != nil {
+		return fmt.Errorf("cannot start %s: %w", s.Name, err)
+	}
+	defer func() { _ = log.Close() }()
+
+	cmd := exec.Command(s.Argv[0], s.Argv[1:]...)
+	cmd.Env = s.Env
+	if cmd.Env == nil {
+		cmd.Env = plainEnv()
+	}
+	cmd.Dir = s.WorkDir
+	if cmd.Dir == "" {
+		cmd.Dir = "/"
+	}
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: s.Credential}
+	started := time.Now()
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("cannot start %s: %w", s.Name, err)
+	}
+	reaped := make(chan struct{})
+	go func() {
+		defer close(reaped)
+		_ = cmd.Wait()
+	}()
+	s.mu.Lock()
+	s.reaped = reaped
+	s.mu.Unlock()
+	if err := s.register(cmd.Process.Pid, started); err != nil {
+		_ = cmd.Process.Kill()
+		<-reaped
+		return fmt.Errorf("cannot start %s: %w", s.Name, err)
+	}
+	return nil
+}
+
+// register moves a new server into its control groups and writes the pid file.
+func (s *Service) register(pid int, started time.Time) error {
+	for _, dir := range s.CgroupDirs {
+		path := filepath.Join(dir, "cgroup.procs")
+		if err := os.WriteFile(path, fmt.Appendf(nil, "%d\n", pid), 0o600); err != nil {
+			return fmt.Errorf("cannot move it into its control group: %w", err)
+		}
+	}
+	p, err := inspect(pid)
+	if err != nil {
+		return fmt.Errorf("it ended at once: %s", s.LastWords())
+	}
+	p.Started = started
+	return p.save(s.pidFile())
+}
+
+// Await returns when check does, retrying it until then. It fails when the server ends, with the last lines of its log,
+// or when the context does, with check's last error.
+func (s *Service) Await(ctx context.Context, check func(context.Context) error) error {
+	for {
+		// Looked at first: a check that succeeds must have asked this server, not one that was there before.
+		_, _, running := s.Running()
+		err := check(ctx)
+		if err == nil && running {
+			return nil
+		}
+		if !running {
+			return fmt.Errorf("%s ended before it answered: %s", s.Name, s.LastWords())
+		}
+		if !pause(ctx, pollEvery) {
+			return fmt.Errorf("%s does not answer: %w", s.Name, errors.Join(ctx.Err(), err))
+		}
+	}
+}
+
+// Stop ends the server and returns when it is gone: StopSignal, then SIGKILL to its whole process group. A server
+// that does not run is no error. When the context is cancelled Stop returns its error and the server may still be
+// ending.
+func (s *Service) Stop(ctx context.Context) error {
+	p, ok := s.find()
+	if !ok {
+		return s.forget(ctx)
+	}
+	sig := s.StopSignal
+	if sig == 0 {
+		sig = syscall.SIGTERM
+	}
+	if err := p.signal(sig); err != nil {
+		return fmt.Errorf("cannot stop %s: %w", s.Name, err)
+	}
+	grace, cancel := context.WithTimeout(ctx, s.grace(ctx))
+	defer cancel()
+	if s.awaitEnd(grace, p) {
+		return s.forget(ctx)
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return fmt.Errorf("%s was told to stop and has not ended yet: %w", s.Name, ctx.Err())
+	}
+	if err := p.killGroup(); err != nil {
+		return fmt.Errorf("cannot kill %s: %w", s.Name, err)
+	}
+	if !s.awaitEnd(ctx, p) {
+		return fmt.Errorf("%s has not ended after SIGKILL: %w", s.Name, ctx.Err())
+	}
+	return s.forget(ctx)
+}
+
+func (s *Service) grace(ctx context.Context) time.Duration {
+	grace := s.StopTimeout
+	if grace == 0 {
+		grace = defaultStopTimeout
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		grace = min(grace, max(time.Until(deadline)-killMargin, 0))
+	}
+	return grace
+}
+
+// awaitEnd tells whether p ended before the context did.
+func (s *Service) awaitEnd(ctx context.Context, p process) bool {
+	for p.alive() {
+		if !pause(ctx, pollEvery) {
+			return false
+		}
+	}
+	return true
+}
+
+// Running returns the server's process id and when it was started. The server is known by its pid file, which holds
+// the kernel's start time too, so that a process id used again is never taken for it. When the file is missing (the
+// guest was killed in the moment after the start) it is known by its command line and by leading its session.
+func (s *Service) Running() (pid int, since time.Time, ok bool) {
+	p, ok := s.find()
+	return p.PID, p.Started, ok
+}
+
+func (s *Service) find() (process, bool) {
+	if p, err := loadProcess(s.pidFile()); err == nil && p.alive() {
+		return p, true
+	}
+	return findByArgv(s.Argv)
+}
+
+// forget removes the pid file of a server that has ended and waits for its reaping, so that no zombie is left.
+func (s *Service) forget(ctx context.Context) error {
+	s.mu.Lock()
+	reaped := s.reaped
+	s.mu.Unlock()
+	if reaped != nil {
+		select {
+		case <-reaped:
+		case <-ctx.Done():
+			return fmt.Errorf("%s is not known to have ended: %w", s.Name, ctx.Err())
+		}
+	}
+	if err := os.Remove(s.pidFile()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func (s *Service) pidFile() string { return filepath.Join(s.Dir, s.Name+".pid") }
+
+func (s *Service) openLog() (*os.File, error) {
+	if s.LogFile == "" {
+		return os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	}
+	if info, err := os.Stat(s.LogFile); err == nil && info.Size() > maxLogFile {
+		if err := os.Rename(s.LogFile, s.LogFile+".1"); err != nil {
+			return nil, err
+		}
+	}
+	return os.OpenFile(s.LogFile, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+}
+
+// LastWords returns the end of the log file, at most 2 KiB in whole lines, for an error's text.
+func (s *Service) LastWords() string {
+	if s.LogFile == "" {
+		return "it has no log"
+	}
+	f, err := os.Open(s.LogFile)
+	if err != nil {
+		return err.Error()
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return err.Error()
+	}
+	b := make([]byte, min(info.Size(), maxLastWords))
+	n, _ := f.ReadAt(b, info.Size()-int64(len(b)))
+	text := string(b[:n])
+	if _, whole, cut := strings.Cut(text, "\n"); cut && info.Size() > maxLastWords {
+		text = whole
+	}
+	return strings.TrimSpace(text)
+}
+
+// pause waits for d and tells whether the context is still alive.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}
