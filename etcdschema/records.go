@@ -63,6 +63,8 @@ type Instance struct {
 	UsageTimeout int  `json:"usage_timeout,omitempty"` // seconds that create may take; 0: datastores.DefaultUsageTimeout
 	Prepared     bool `json:"prepared,omitempty"`      // has been ACTIVE once
 
+	Firewall deployments.Firewall `json:"firewall,omitzero"` // ports of the datastore version, AllowedCIDRs
+
 	Host    string `json:"host,omitempty"` // id of the host that runs it; "": none, it waits for a machine of its own
 	Address string `json:"address,omitempty"`
 
@@ -183,6 +185,8 @@ type Command struct {
 	Enqueued time.Time `json:"enqueued"`
 	// Step is true for a command that is a step of the instance's operation: its result moves the life cycle on.
 	Step bool `json:"step,omitempty"`
+	// User is who asked, for what the instance remembers of it.
+	User string `json:"user,omitempty"`
 }
 
 // CommandResult is how a command ended.

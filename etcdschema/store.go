@@ -19,9 +19,10 @@ const (
 
 // Store reads and changes the records. It is safe for concurrent use.
 type Store struct {
-	client  *clientv3.Client
-	buckets buckets
-	log     *slog.Logger
+	client   *clientv3.Client
+	buckets  buckets
+	log      *slog.Logger
+	watchdog time.Duration // how long etcd may keep a watch without an answer, about a third of it
 }
 
 // ErrNotFound is returned by [Get] when there is no such record.
@@ -127,6 +128,7 @@ type Op struct {
 	path    string
 	value   any
 	delete  bool
+	all     bool // delete everything below path
 	ttl     time.Duration
 	session *Session
 	err     error
@@ -137,6 +139,9 @@ func Put[T any](k Key[T], v T) Op { return Op{path: k.path, value: v, err: k.err
 
 // Delete removes a record; one that is not there is no error.
 func Delete[T any](k Key[T]) Op { return Op{path: k.path, delete: true, err: k.err} }
+
+// DeleteAll removes every record under a prefix. The prefix is not guarded: only its own transaction's reads are.
+func DeleteAll[T any](p Prefix[T]) Op { return Op{path: p.path, delete: true, all: true, err: p.err} }
 
 // For lets the record vanish some time after ttl (at most twice ttl: leases are shared in buckets).
 func (o Op) For(ttl time.Duration) Op { o.ttl = ttl; return o }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -156,6 +157,10 @@ func (s *Store) encodeOps(ctx context.Context, snap Snapshot, ops []Op) ([]clien
 		if op.err != nil {
 			return nil, op.err
 		}
+		if op.all {
+			out = append(out, clientv3.OpDelete(op.path, clientv3.WithPrefix()))
+			continue
+		}
 		old, read := snap.kvs[op.path]
 		if op.delete {
 			if !read || old != nil {
@@ -181,4 +186,18 @@ func (s *Store) encodeOps(ctx context.Context, snap Snapshot, ops []Op) ([]clien
 		out = append(out, clientv3.OpPut(op.path, string(value), opts...))
 	}
 	return out, nil
+}
+
+// With returns a snapshot in which a record has the value that the decision is about to put.
+func With[T any](s Snapshot, k Key[T], v T) Snapshot {
+	value, err := encode(v)
+	if err != nil {
+		return s // Put fails the same way
+	}
+	kvs := maps.Clone(s.kvs)
+	if kvs == nil {
+		kvs = map[string]*mvccpb.KeyValue{}
+	}
+	kvs[k.path] = &mvccpb.KeyValue{Key: []byte(k.path), Value: value}
+	return Snapshot{Revision: s.Revision, kvs: kvs}
 }

@@ -2,7 +2,9 @@ package etcdschema
 
 import (
 	"context"
-	"errors"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // Change is one record that was put or deleted.
@@ -24,6 +26,114 @@ type Batch struct {
 // Watch tells handle everything that happens under prefix until ctx ends; then it returns ctx's error. It lists, then
 // watches from the next revision on, requires a leader, asks for progress and begins anew when no answer comes. An empty
 // batch reports progress only. handle is called from one goroutine and should be quick.
+//
+// Revision never falls from one batch to the next, but for a Resync after etcd itself went back (restored from an older
+// snapshot). An etcd that went back and has overtaken the watch again before it was reached looks like one that never
+// did: that is what a new [Epoch] is for.
 func (s *Store) Watch(ctx context.Context, prefix string, handle func(Batch)) error {
-	return errors.New("TODO")
+	w := watch{store: s, prefix: prefix, handle: handle, known: map[string]struct{}{}}
+	retry := watchRetryMin
+	for {
+		began := time.Now()
+		err := w.run(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if time.Since(began) > watchRetryMax {
+			retry = watchRetryMin
+		}
+		s.log.Warn("the watch begins anew", "prefix", prefix, "revision", w.revision, "err", err)
+		pause(ctx, retry)
+		retry = min(2*retry, watchRetryMax)
+	}
+}
+
+// How long a watch that failed waits before it begins anew, and how many records it lists at a time.
+const (
+	watchRetryMin = 50 * time.Millisecond
+	watchRetryMax = 3 * time.Second
+	listPage      = 1000
+)
+
+// watch is one prefix that is watched, over as many connections as it takes.
+type watch struct {
+	store    *Store
+	prefix   string
+	handle   func(Batch)
+	known    map[string]struct{} // keys that were told and are not deleted
+	revision int64               // told up to here; 0: a resync is due
+	cluster  uint64              // the id of the etcd that counted it
+}
+
+// run watches over one connection of its own until that fails.
+func (w *watch) run(ctx context.Context) error {
+	if w.revision == 0 {
+		if err := w.resync(ctx); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	defer cancel()
+	// A connection of its own: progress is answered for a whole connection, and closing it disturbs nobody else.
+	conn := clientv3.NewWatcher(w.store.client)
+	defer conn.Close()
+	return w.follow(ctx, conn)
+}
+
+// apply tells what one answer of etcd says.
+func (w *watch) apply(ctx context.Context, resp clientv3.WatchResponse) error {
+	if resp.CompactRevision != 0 {
+		w.revision = 0
+	}
+	if err := resp.Err(); err != nil {
+		return err
+	}
+	if resp.Header.ClusterId != w.cluster || resp.Header.Revision < w.revision {
+		if err := w.suspect(ctx); err != nil {
+			return err
+		}
+	}
+	batch := Batch{Revision: resp.Header.Revision}
+	if len(resp.Events) > 0 {
+		// The header may be ahead of what this answer holds, when etcd is catching up.
+		batch.Revision = max(w.revision, resp.Events[len(resp.Events)-1].Kv.ModRevision)
+	} else if resp.Created || batch.Revision <= w.revision {
+		return nil // nothing new; and a watch that was just created has not caught up
+	}
+	for _, e := range resp.Events {
+		c := Change{Key: string(e.Kv.Key), Revision: e.Kv.ModRevision}
+		if e.Type == clientv3.EventTypeDelete {
+			delete(w.known, c.Key)
+		} else {
+			c.Value = present(e.Kv.Value)
+			w.known[c.Key] = struct{}{}
+		}
+		batch.Changes = append(batch.Changes, c)
+	}
+	w.revision = batch.Revision
+	w.handle(batch)
+	return nil
+}
+
+// suspect looks closer when an answer is of an earlier revision than what was told, or of another cluster. It may be a
+// member that lags behind; or etcd's history is not the one that was told.
+func (w *watch) suspect(ctx context.Context) error {
+	resp, err := w.store.client.Get(ctx, w.prefix, clientv3.WithCountOnly())
+	if err != nil {
+		return err
+	}
+	if resp.Header.ClusterId == w.cluster && resp.Header.Revision >= w.revision {
+		return nil
+	}
+	told := w.revision
+	w.revision = 0
+	return &errWentBack{told: told, now: resp.Header.Revision}
+}
+
+// present makes a value that is there differ from nil.
+func present(value []byte) []byte {
+	if value == nil {
+		return []byte{}
+	}
+	return value
 }
