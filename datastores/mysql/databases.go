@@ -1,0 +1,90 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// CreateDatabase implements [datastores.Databases]. Without character set and collation it has the server's: utf8mb4.
+func (m *Manager) CreateDatabase(ctx context.Context, database datastores.Database) error {
+	if err := checkDatabase(database.Name); err != nil {
+		return err
+	}
+	statement := "CREATE DATABASE " + identifier(database.Name)
+	if database.CharacterSet != "" {
+		statement += " CHARACTER SET " + text(database.CharacterSet)
+	}
+	if database.Collate != "" {
+		statement += " COLLATE " + text(database.Collate)
+	}
+	db, err := m.connect()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	_, err = db.ExecContext(ctx, statement)
+	return failed(err, "cannot create database %q", database.Name)
+}
+
+// ListDatabases implements [datastores.Databases].
+func (m *Manager) ListDatabases(ctx context.Context) ([]datastores.Database, error) {
+	db, err := m.connect()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = db.Close() }()
+	return databases(ctx, db)
+}
+
+// DeleteDatabase implements [datastores.Databases]. The rights on it go with it: MariaDB would keep them, for the next
+// database of that name.
+func (m *Manager) DeleteDatabase(ctx context.Context, name string) error {
+	db, err := m.connect()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	if err := requireDatabases(ctx, db, []string{name}); err != nil {
+		return err
+	}
+	if err := revokeFromAll(ctx, db, name); err != nil {
+		return failed(err, "cannot delete database %q", name)
+	}
+	_, err = db.ExecContext(ctx, "DROP DATABASE "+identifier(name))
+	return failed(err, "cannot delete database %q", name)
+}
+
+func databases(ctx context.Context, db *sql.DB) ([]datastores.Database, error) {
+	var all []datastores.Database
+	err := query(ctx, db, func(scan func(...any) error) error {
+		var d datastores.Database
+		err := scan(&d.Name, &d.CharacterSet, &d.Collate)
+		all = append(all, d)
+		return err
+	}, "SELECT SCHEMA_NAME, DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA")
+	return all, failed(err, "cannot list databases")
+}
+
+// requireDatabases returns NotFound for the first name that is not exactly a database's. It compares here: the server
+// would take abc for ABC.
+func requireDatabases(ctx context.Context, db *sql.DB, names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	all, err := databases(ctx, db)
+	if err != nil {
+		return err
+	}
+	known := make(map[string]bool, len(all))
+	for _, d := range all {
+		known[d.Name] = true
+	}
+	for _, name := range names {
+		if !known[name] {
+			return datastores.Errorf(datastores.NotFound, "there is no database %q", name)
+		}
+	}
+	return nil
+}

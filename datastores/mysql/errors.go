@@ -1,0 +1,67 @@
+package mysql
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// The server's error numbers that say something of the request. See its reference, "MariaDB Error Code Reference".
+const (
+	errDatabaseExists     = 1007
+	errDatabaseUnknown    = 1008 // of DROP
+	errDatabaseDenied     = 1044
+	errNoDatabase         = 1049
+	errNameTooLong        = 1059
+	errSyntax             = 1064
+	errDatabaseName       = 1102
+	errCharacterSet       = 1115
+	errNoMatchingUser     = 1133
+	errNoSuchGrant        = 1141
+	errCollationMismatch  = 1253
+	errCollation          = 1273
+	errReadOnly           = 1290
+	errInvalidText        = 1300
+	errConflictingClauses = 1302
+	errStringTooLong      = 1470
+)
+
+// failed tells a tenant what the server said. doing is what was tried, such as `cannot create database "x"`.
+func failed(err error, doing string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	doing = fmt.Sprintf(doing, args...)
+	var said *mysql.MySQLError
+	if !errors.As(err, &said) {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	if said.Number == errSyntax { // the server quotes the statement
+		return datastores.Errorf(datastores.Internal, "%s: the server does not understand the guest (error %d)", doing, said.Number)
+	}
+	return datastores.Errorf(kindOf(said.Number), "%s: %s (error %d)", doing, said.Message, said.Number)
+}
+
+func kindOf(number uint16) datastores.ErrorKind {
+	switch number {
+	case errDatabaseExists:
+		return datastores.Exists
+	case errDatabaseUnknown, errNoDatabase, errNoMatchingUser, errNoSuchGrant:
+		return datastores.NotFound
+	case errNameTooLong, errDatabaseName, errCharacterSet, errCollationMismatch, errCollation, errInvalidText,
+		errConflictingClauses, errStringTooLong, errDatabaseDenied:
+		return datastores.Invalid
+	case errReadOnly:
+		return datastores.Conflict
+	}
+	return datastores.Internal
+}
+
+// is tells whether the server's answer was one of the numbers.
+func is(err error, number uint16) bool {
+	var said *mysql.MySQLError
+	return errors.As(err, &said) && said.Number == number
+}

@@ -1,0 +1,136 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// newEnv is an instance of its own: short paths (a socket's are limited), its own loopback address, and as root a uid
+// that no passwd entry knows.
+func newEnv(t testing.TB) datastores.Env {
+	t.Helper()
+	requireServer(t)
+	dir, err := os.MkdirTemp("/tmp", "coffer-my")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	env := datastores.Env{
+		InstanceID: "0198c0de-0000-7000-8000-000000000001",
+		Dir:        filepath.Join(dir, "guest"),
+		DataDir:    filepath.Join(dir, "volume"),
+		Address:    fmt.Sprintf("127.83.%d.%d", 1+rand.IntN(250), 1+rand.IntN(250)),
+		UID:        -1, GID: -1,
+		MemoryMB: 320,
+		Log:      slog.New(slog.NewTextHandler(t.Output(), nil)),
+	}
+	if os.Geteuid() == 0 {
+		env.UID, env.GID = 20001, 20001
+	}
+	for _, d := range []string{env.Dir, env.DataDir} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if env.UID >= 0 {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(env.DataDir, env.UID, env.GID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return env
+}
+
+func requireServer(t testing.TB) {
+	t.Helper()
+	program := DefaultOptions().Program
+	if _, err := os.Stat(program); err == nil {
+		return
+	}
+	if os.Getenv("CI") != "" || os.Getenv("COFFER_REQUIRE_ENGINES") != "" {
+		t.Fatalf("%s is missing: apt-get install mariadb-server", program)
+	}
+	t.Skipf("NOT TESTED: %s is missing: apt-get install mariadb-server", program)
+}
+
+// newManager makes a manager of env, as a guest does that has just been started, and stops its server in the end.
+func newManager(t testing.TB, env datastores.Env) *Manager {
+	m := New(env, DefaultOptions())
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := m.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+// prepared is a manager with a running server.
+func prepared(t testing.TB) *Manager {
+	t.Helper()
+	m := newManager(t, newEnv(t))
+	if err := m.Prepare(t.Context(), quietly()); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func quietly() datastores.PrepareRequest {
+	return datastores.PrepareRequest{Progress: func(string) {}}
+}
+
+// login is what a tenant does: by TCP, with a password in clear text on its side.
+func login(t testing.TB, m *Manager, user, password, database string) (*sql.DB, error) {
+	t.Helper()
+	c := mysql.NewConfig()
+	c.User, c.Passwd, c.DBName = user, password, database
+	c.Net, c.Addr = "tcp", net.JoinHostPort(m.env.Address, fmt.Sprint(port))
+	c.Logger = &mysql.NopLogger{}
+	connector, err := mysql.NewConnector(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
+	t.Cleanup(func() { _ = db.Close() })
+	return db, db.PingContext(t.Context())
+}
+
+// admin is the guest's own session, for looking behind the manager.
+func admin(t testing.TB, m *Manager) *sql.DB {
+	t.Helper()
+	db, err := m.connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func wantKind(t testing.TB, err error, kind datastores.ErrorKind) {
+	t.Helper()
+	if got, ok := err.(*datastores.Error); !ok || got.Kind != kind {
+		t.Errorf("got error %T %v, want one of kind %s", err, err, kind)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,151 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
+)
+
+// What lies below [datastores.Env.DataDir].
+const (
+	dataDir       = "data"
+	filesDir      = "files"
+	tmpDir        = "tmp"
+	configName    = "my.cnf"
+	socketName    = "mysqld.sock"
+	serverPIDName = "mysqld.pid"
+)
+
+const (
+	serviceName = "mariadbd"
+	// maxSocketPath is what fits into a sockaddr_un.
+	maxSocketPath = 107
+	// stopTimeout is generous: InnoDB writes its dirty pages, and being killed costs a crash recovery.
+	stopTimeout = 10 * time.Minute
+	// pingTimeout is how long a server that answers needs at the very most.
+	pingTimeout = 5 * time.Second
+)
+
+// Manager runs one MariaDB server. It implements [datastores.Manager] and the capabilities databases, users, access and
+// root.
+type Manager struct {
+	env     datastores.Env
+	options Options
+	service *service.Service
+}
+
+// New makes the manager of the server in env; it touches nothing.
+func New(env datastores.Env, options Options) *Manager {
+	m := &Manager{env: env, options: options}
+	m.service = &service.Service{
+		Name:        serviceName,
+		Dir:         env.Dir,
+		Argv:        m.argv(),
+		Credential:  service.Credential(env.UID, env.GID),
+		CgroupDirs:  env.CgroupDirs,
+		LogFile:     filepath.Join(env.Dir, serviceName+".log"),
+		StopTimeout: stopTimeout,
+	}
+	return m
+}
+
+// path is that of a name on the volume.
+func (m *Manager) path(name string) string { return filepath.Join(m.env.DataDir, name) }
+
+// argv is the server's command line, with more options after those of the configuration file.
+func (m *Manager) argv(more ...string) []string {
+	return append([]string{m.options.Program, "--defaults-file=" + m.path(configName)}, more...)
+}
+
+// Prepare implements [datastores.Manager].
+func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) error {
+	if n := len(m.path(socketName)); n > maxSocketPath {
+		return fmt.Errorf("the path of the server's socket, %s, has %d bytes, more than the %d that a socket may have: "+
+			"give the host a shorter directory", m.path(socketName), n, maxSocketPath)
+	}
+	installed, err := exists(m.path(dataDir))
+	if err != nil {
+		return err
+	}
+	known, err := exists(m.adminPasswordFile())
+	if err != nil {
+		return err
+	}
+	switch {
+	case !installed:
+		req.Progress("initialising the data directory")
+		err = m.install(ctx)
+	case !known:
+		req.Progress("taking over the data directory")
+		err = m.adopt(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	req.Progress("starting the server")
+	return m.Start(ctx)
+}
+
+// Start implements [datastores.Manager].
+func (m *Manager) Start(ctx context.Context) error {
+	if _, _, running := m.service.Running(); !running {
+		if err := m.configure(); err != nil {
+			return err
+		}
+	}
+	if err := m.service.Start(ctx); err != nil {
+		return err
+	}
+	return m.service.Await(ctx, m.ping)
+}
+
+// Stop implements [datastores.Manager].
+func (m *Manager) Stop(ctx context.Context) error { return m.service.Stop(ctx) }
+
+// Status implements [datastores.Manager]. A server in crash recovery is blocked.
+func (m *Manager) Status(ctx context.Context) datastores.Status {
+	if installed, err := exists(m.path(dataDir)); err == nil && !installed {
+		return datastores.Status{Service: datastores.StatusNew}
+	}
+	_, since, running := m.service.Running()
+	if !running {
+		if left, _ := exists(filepath.Join(m.env.Dir, serviceName+".pid")); left { // Stop removes it
+			return datastores.Status{Service: datastores.StatusCrashed, Message: m.service.LastWords()}
+		}
+		return datastores.Status{Service: datastores.StatusShutdown}
+	}
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	if err := m.ping(ctx); err != nil {
+		return datastores.Status{Service: datastores.StatusBlocked, Since: since, Message: err.Error()}
+	}
+	return datastores.Status{Service: datastores.StatusHealthy, Since: since}
+}
+
+// configure makes what every start needs.
+func (m *Manager) configure() error {
+	for _, dir := range []string{filesDir, tmpDir} {
+		if err := service.MakeDir(m.env.DataDir, dir, m.env.UID, m.env.GID); err != nil {
+			return err
+		}
+	}
+	config, err := m.config()
+	if err != nil {
+		return err
+	}
+	return service.WriteFile(m.env.DataDir, configName, config, m.env.UID, m.env.GID)
+}
+
+func exists(path string) (bool, error) {
+	_, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}

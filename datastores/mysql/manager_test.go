@@ -1,0 +1,190 @@
+package mysql
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+func TestPrepareMakesASecuredServer(t *testing.T) {
+	m := prepared(t)
+	if s := m.Status(t.Context()); s.Service != datastores.StatusHealthy || time.Since(s.Since) > time.Minute {
+		t.Fatalf("status %+v", s)
+	}
+	users, err := m.ListUsers(t.Context())
+	must(t, err)
+	want := []datastores.User{
+		{Name: "mariadb.sys", Host: "localhost", Databases: nil},
+		{Name: "os_admin", Host: "localhost", Databases: nil},
+	}
+	if diff := cmp.Diff(want, users, cmp.AllowUnexported(datastores.Secret{})); diff != "" {
+		t.Errorf("accounts (-want +got):\n%s", diff)
+	}
+	for _, user := range []string{"root", "os_admin", "mysql", ""} {
+		if _, err := login(t, m, user, "", ""); err == nil {
+			t.Errorf("%q can log in without a password", user)
+		}
+	}
+	databases, err := m.ListDatabases(t.Context())
+	must(t, err)
+	for _, d := range databases {
+		if d.Name == "test" {
+			t.Error("there is a database test")
+		}
+	}
+	for variable, want := range map[string]string{
+		"secure_file_priv":       m.path(filesDir) + "/",
+		"local_infile":           "0",
+		"skip_name_resolve":      "1",
+		"bind_address":           m.env.Address,
+		"character_set_database": "utf8mb4",
+	} {
+		var got string
+		must(t, admin(t, m).QueryRow("SELECT @@GLOBAL."+variable).Scan(&got))
+		if got != want {
+			t.Errorf("%s = %q, want %q", variable, got, want)
+		}
+	}
+	info, err := os.Stat(m.adminPasswordFile())
+	must(t, err)
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("the password's file has mode %v", info.Mode())
+	}
+}
+
+// A guest may be killed at any point of prepare. What it leaves is what the context's end leaves at each step, or a
+// data directory without its name.
+func TestPrepareAfterACut(t *testing.T) {
+	env := newEnv(t)
+	cut := func(when func(step int, cancel context.CancelFunc)) error {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		step := 0
+		return newManager(t, env).Prepare(ctx, datastores.PrepareRequest{Progress: func(string) {
+			when(step, cancel)
+			step++
+		}})
+	}
+	if err := cut(func(step int, cancel context.CancelFunc) { cancel() }); err == nil {
+		t.Fatal("prepare did not see that it was cancelled")
+	}
+	if err := cut(func(step int, cancel context.CancelFunc) { cancelOnceWriting(t, env, cancel) }); err == nil {
+		t.Fatal("prepare did not see that it was cancelled while the server wrote")
+	}
+	if s := newManager(t, env).Status(t.Context()); s.Service != datastores.StatusNew {
+		t.Fatalf("status %+v after a cut in the making", s)
+	}
+	if err := cut(func(step int, cancel context.CancelFunc) {
+		if step == 1 {
+			cancel()
+		}
+	}); err == nil {
+		t.Fatal("prepare did not see that it was cancelled before the start")
+	}
+	made, err := os.Stat(filepath.Join(env.DataDir, dataDir))
+	must(t, err)
+
+	m := newManager(t, env)
+	must(t, m.Prepare(t.Context(), quietly()))
+	must(t, m.CreateDatabase(t.Context(), datastores.Database{Name: "kept"}))
+	must(t, newManager(t, env).Prepare(t.Context(), quietly()))
+	now, err := os.Stat(filepath.Join(env.DataDir, dataDir))
+	must(t, err)
+	if !os.SameFile(made, now) {
+		t.Error("a complete data directory was made anew")
+	}
+	if left, _ := filepath.Glob(filepath.Join(env.DataDir, unfinished+"*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	must(t, requireDatabases(t.Context(), admin(t, m), []string{"kept"}))
+}
+
+func cancelOnceWriting(t *testing.T, env datastores.Env, cancel context.CancelFunc) {
+	ctx := t.Context()
+	go func() {
+		defer cancel()
+		for ctx.Err() == nil {
+			if written, _ := filepath.Glob(filepath.Join(env.DataDir, unfinished+"*", "mysql", "*.frm")); len(written) > 0 {
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+}
+
+func TestPrepareAdoptsAVolumeWhoseGuestIsNew(t *testing.T) {
+	m := prepared(t)
+	must(t, m.CreateDatabase(t.Context(), datastores.Database{Name: "kept"}))
+	must(t, os.Remove(m.adminPasswordFile()))
+	must(t, m.Prepare(t.Context(), quietly()))
+	must(t, requireDatabases(t.Context(), admin(t, m), []string{"kept"}))
+}
+
+func TestServerOutlivesItsGuest(t *testing.T) {
+	m := prepared(t)
+	before := m.Status(t.Context())
+	next := newManager(t, m.env)
+	must(t, next.Start(t.Context()))
+	if diff := cmp.Diff(before, next.Status(t.Context())); diff != "" {
+		t.Errorf("the next guest sees another server (-before +after):\n%s", diff)
+	}
+}
+
+func TestStatus(t *testing.T) {
+	m := prepared(t)
+	pid, _, _ := m.service.Running()
+
+	must(t, syscall.Kill(pid, syscall.SIGSTOP))
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if s := m.Status(ctx); s.Service != datastores.StatusBlocked {
+		t.Errorf("a server that does not answer: %+v", s)
+	}
+	must(t, syscall.Kill(pid, syscall.SIGCONT))
+
+	must(t, syscall.Kill(pid, syscall.SIGKILL))
+	for m.Status(t.Context()).Service == datastores.StatusBlocked {
+	}
+	if s := m.Status(t.Context()); s.Service != datastores.StatusCrashed {
+		t.Errorf("a server that was killed: %+v", s)
+	}
+	must(t, m.Start(t.Context()))
+	must(t, m.Start(t.Context()))
+	if s := m.Status(t.Context()); s.Service != datastores.StatusHealthy {
+		t.Errorf("after crash recovery: %+v", s)
+	}
+	must(t, m.Stop(t.Context()))
+	must(t, m.Stop(t.Context()))
+	if s := m.Status(t.Context()); s.Service != datastores.StatusShutdown {
+		t.Errorf("a stopped server: %+v", s)
+	}
+}
+
+func TestStartTellsWhatTheServerSaid(t *testing.T) {
+	m := prepared(t)
+	must(t, m.Stop(t.Context()))
+	other, err := net.Listen("tcp", net.JoinHostPort(m.env.Address, fmt.Sprint(port)))
+	must(t, err)
+	defer func() { _ = other.Close() }()
+	if err := m.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "already in use") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestPrepareRefusesALongSocketPath(t *testing.T) {
+	env := newEnv(t)
+	env.DataDir = filepath.Join(env.DataDir, strings.Repeat("x", 100))
+	if err := newManager(t, env).Prepare(t.Context(), quietly()); err == nil || !strings.Contains(err.Error(), "shorter") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,210 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// CreateUser implements [datastores.Users]. The account is locked until it has its rights. So one that is half made when
+// the guest is killed is known by being locked, with the same password, and is made anew.
+func (m *Manager) CreateUser(ctx context.Context, user datastores.User) error {
+	a := newAccount(user.Name, user.Host)
+	if err := checkAccount(a); err != nil {
+		return err
+	}
+	if user.Password.IsZero() {
+		return datastores.Errorf(datastores.Invalid, "user %s needs a password", a)
+	}
+	names := make([]string, len(user.Databases))
+	for i, d := range user.Databases {
+		names[i] = d.Name
+	}
+	db, err := m.connect()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	state, err := a.state(ctx, db)
+	if err != nil {
+		return failed(err, "cannot create user %s", a)
+	}
+	if state.exists && !(state.locked && state.hash == nativeHash(user.Password)) {
+		return datastores.Errorf(datastores.Exists, "there is a user %s already", a)
+	}
+	if err := requireDatabases(ctx, db, names); err != nil {
+		return err
+	}
+	err = a.create(ctx, db, user.Password, names)
+	if err != nil {
+		a.dropHalfMade(ctx, db)
+	}
+	return failed(err, "cannot create user %s", a)
+}
+
+func (a account) create(ctx context.Context, db *sql.DB, password datastores.Secret, databases []string) error {
+	statements := []string{"CREATE OR REPLACE USER " + a.sql() + identified(password) + " ACCOUNT LOCK"}
+	for _, name := range databases {
+		statements = append(statements, grant(a, name))
+	}
+	statements = append(statements, "ALTER USER "+a.sql()+" ACCOUNT UNLOCK")
+	for _, s := range statements {
+		if _, err := db.ExecContext(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropHalfMade does what it can, also when the context has ended; what it cannot stays locked.
+func (a account) dropHalfMade(ctx context.Context, db *sql.DB) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_, _ = db.ExecContext(ctx, "DROP USER IF EXISTS "+a.sql())
+}
+
+// accountState is what the server's dictionary says of an account.
+type accountState struct {
+	exists, locked bool
+	hash           string
+}
+
+// state compares names as bytes: the server's comparison would not see a blank at the end.
+func (a account) state(ctx context.Context, db *sql.DB) (accountState, error) {
+	var s accountState
+	err := query(ctx, db, func(scan func(...any) error) error {
+		s.exists = true
+		return scan(&s.locked, &s.hash)
+	}, `SELECT COALESCE(JSON_VALUE(Priv, '$.account_locked'), '') IN ('1', 'true'),
+			COALESCE(JSON_VALUE(Priv, '$.authentication_string'), '')
+		FROM mysql.global_priv
+		WHERE BINARY User = ? AND BINARY Host = ? AND JSON_VALUE(Priv, '$.is_role') IS NULL`, a.name, a.host)
+	return s, err
+}
+
+// require returns NotFound when there is no such account.
+func (a account) require(ctx context.Context, db *sql.DB) error {
+	s, err := a.state(ctx, db)
+	if err == nil && !s.exists {
+		return datastores.Errorf(datastores.NotFound, "there is no user %s", a)
+	}
+	return failed(err, "cannot find user %s", a)
+}
+
+// ListUsers implements [datastores.Users].
+func (m *Manager) ListUsers(ctx context.Context) ([]datastores.User, error) {
+	db, err := m.connect()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = db.Close() }()
+	all, err := users(ctx, db, "TRUE")
+	return all, failed(err, "cannot list users")
+}
+
+// GetUser implements [datastores.Users].
+func (m *Manager) GetUser(ctx context.Context, name, host string) (datastores.User, error) {
+	db, err := m.connect()
+	if err != nil {
+		return datastores.User{}, err
+	}
+	defer func() { _ = db.Close() }()
+	a := newAccount(name, host)
+	found, err := users(ctx, db, "BINARY u.User = ? AND BINARY u.Host = ?", a.name, a.host)
+	if err == nil && len(found) == 0 {
+		return datastores.User{}, datastores.Errorf(datastores.NotFound, "there is no user %s", a)
+	}
+	if err != nil {
+		return datastores.User{}, failed(err, "cannot get user %s", a)
+	}
+	return found[0], nil
+}
+
+// users reads accounts that are no roles, with the databases on which they have a right of any kind. A right may be on a
+// pattern that names several.
+func users(ctx context.Context, db *sql.DB, where string, args ...any) ([]datastores.User, error) {
+	var all []datastores.User
+	err := query(ctx, db, func(scan func(...any) error) error {
+		var a account
+		var database, charset, collation sql.NullString
+		if err := scan(&a.name, &a.host, &database, &charset, &collation); err != nil {
+			return err
+		}
+		if n := len(all); n == 0 || newAccount(all[n-1].Name, all[n-1].Host) != a {
+			all = append(all, datastores.User{Name: a.name, Host: a.host})
+		}
+		if database.Valid {
+			u := &all[len(all)-1]
+			u.Databases = append(u.Databases, datastores.Database{
+				Name: database.String, CharacterSet: charset.String, Collate: collation.String,
+			})
+		}
+		return nil
+	}, `SELECT DISTINCT u.User, u.Host, s.SCHEMA_NAME, s.DEFAULT_CHARACTER_SET_NAME, s.DEFAULT_COLLATION_NAME
+		FROM mysql.user u
+		LEFT JOIN mysql.db d ON BINARY d.User = u.User AND d.Host = u.Host
+		LEFT JOIN information_schema.SCHEMATA s ON s.SCHEMA_NAME COLLATE utf8mb3_bin LIKE d.Db ESCAPE '\'
+		WHERE u.is_role = 'N' AND `+where+`
+		ORDER BY BINARY u.User, BINARY u.Host, BINARY s.SCHEMA_NAME`, args...)
+	return all, err
+}
+
+// UpdateUser implements [datastores.Users]. The name is changed last: until then the call can be made again.
+func (m *Manager) UpdateUser(ctx context.Context, name, host string, change datastores.UserChange) error {
+	before := newAccount(name, host)
+	after := before
+	if change.Name != "" {
+		after.name = change.Name
+	}
+	if change.Host != "" {
+		after.host = change.Host
+	}
+	db, err := m.connect()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	if err := before.require(ctx, db); err != nil {
+		return err
+	}
+	if after != before {
+		if err := checkAccount(after); err != nil {
+			return err
+		}
+		state, err := after.state(ctx, db)
+		if err != nil {
+			return failed(err, "cannot change user %s", before)
+		}
+		if state.exists {
+			return datastores.Errorf(datastores.Exists, "there is a user %s already", after)
+		}
+	}
+	if !change.Password.IsZero() {
+		if _, err := db.ExecContext(ctx, "ALTER USER "+before.sql()+identified(change.Password)); err != nil {
+			return failed(err, "cannot change the password of user %s", before)
+		}
+	}
+	if after != before {
+		if _, err := db.ExecContext(ctx, "RENAME USER "+before.sql()+" TO "+after.sql()); err != nil {
+			return failed(err, "cannot change user %s to %s", before, after)
+		}
+	}
+	return nil
+}
+
+// DeleteUser implements [datastores.Users].
+func (m *Manager) DeleteUser(ctx context.Context, name, host string) error {
+	a := newAccount(name, host)
+	db, err := m.connect()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	if err := a.require(ctx, db); err != nil {
+		return err
+	}
+	_, err = db.ExecContext(ctx, "DROP USER "+a.sql())
+	return failed(err, "cannot delete user %s", a)
+}
