@@ -1,0 +1,114 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/cofferdb/coffer/agentpoll"
+)
+
+// execute runs a job. False when the agent stops and the command was cut: it is run again after the next start.
+func (l *lanes) execute(j *job) (agentpoll.Result, bool) {
+	cmd, refusal := l.prepare(j)
+	if refusal != nil {
+		return agentpoll.Result{Error: refusal}, true
+	}
+	ctx, cancel := j.ctx, context.CancelFunc(func() {})
+	if !j.Deadline.IsZero() {
+		ctx, cancel = context.WithDeadline(ctx, j.Deadline)
+	}
+	defer cancel()
+
+	log := l.log.With("command_id", j.ID, "method", j.Method)
+	log.Info("started", "repeated", cmd.Repeated)
+	reports := newReports(ctx, l.client, j.ID, log)
+	cmd.Progress = reports.put
+	value, err := protect(log, func() ([]byte, error) { return l.handler.Run(ctx, cmd) })
+	reports.stop()
+
+	cancelled := errors.Is(context.Cause(j.ctx), errCancelled)
+	switch {
+	case err == nil && len(value) > maxResult:
+		err = fmt.Errorf("the command has run, but its result of %d bytes is longer than %d", len(value), maxResult)
+	case err == nil && !validValue(value):
+		err = errors.New("the command has run, but its result is not JSON")
+	case err == nil:
+		log.Info("finished")
+		return agentpoll.Result{Value: value}, true
+	case cancelled:
+		log.Info("cancelled")
+		return agentpoll.Result{Error: errCancelled}, true
+	case j.lane.work.Err() != nil:
+		log.Info("cut by the agent's end; it will be run again")
+		return agentpoll.Result{}, false
+	}
+	log.Warn("failed", "err", err)
+	return agentpoll.Result{Error: failure(err)}, true
+}
+
+// prepare makes a job ready to run, or says why it is not run.
+func (l *lanes) prepare(j *job) (Command, *agentpoll.Error) {
+	if !j.known {
+		return Command{}, agentpoll.Errorf(agentpoll.Unsupported, "this agent has no method %q", j.Method)
+	}
+	now := time.Now()
+	if !j.Deadline.IsZero() && !now.Before(j.Deadline) {
+		return Command{}, agentpoll.Errorf(agentpoll.Expired, "%s was not started: its deadline had passed %s before",
+			j.Method, now.Sub(j.Deadline).Round(time.Millisecond))
+	}
+	if errors.Is(context.Cause(j.ctx), errCancelled) {
+		return Command{}, errCancelled
+	}
+	cmd := Command{
+		ID: j.ID, Method: j.Method, Args: j.Args, Deadline: j.Deadline, Fence: j.Fence,
+		Accepted: now, Traceparent: j.Traceparent,
+	}
+	if len(j.Sealed) > 0 {
+		args, err := agentpoll.Open(l.client.identity.key, j.ID, j.Sealed)
+		if err != nil {
+			return Command{}, failure(err)
+		}
+		cmd.Args = args
+	}
+	if !j.traits.Reads {
+		var err error
+		if cmd.Accepted, cmd.Repeated, err = l.journal.accept(j.ID, j.Method); err != nil {
+			return Command{}, failure(fmt.Errorf("%s was not started: %w", j.Method, err))
+		}
+	}
+	return cmd, nil
+}
+
+// protect makes an error of a panic.
+func protect(log *slog.Logger, run func() ([]byte, error)) (value []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			log.Error("panic", "value", fmt.Sprint(p), "stack", string(debug.Stack()))
+			value, err = nil, errors.New("the agent's code failed; its log says where")
+		}
+	}()
+	return run()
+}
+
+// failure makes of a handler's error what travels. An *agentpoll.Error in it gives the kind.
+func failure(err error) *agentpoll.Error {
+	kind := agentpoll.Internal
+	if e, ok := errors.AsType[*agentpoll.Error](err); ok {
+		kind = e.Kind
+	}
+	message := err.Error()
+	if len(message) > maxMessage {
+		message = message[:maxMessage] + fmt.Sprintf("… (%d bytes)", len(message))
+	}
+	return &agentpoll.Error{Kind: kind, Message: message}
+}
+
+const maxMessage = 4 << 10
+
+// validValue tells whether a handler's value can travel.
+func validValue(value []byte) bool { return len(value) == 0 || json.Valid(value) }

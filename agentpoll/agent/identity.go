@@ -1,0 +1,185 @@
+package agent
+
+import (
+	"crypto/ecdh"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/cofferdb/coffer/agentpoll"
+)
+
+// identityRecord is identity.json.
+type identityRecord struct {
+	Format  int    `json:"v"`
+	AgentID string `json:"agent_id,omitempty"` // "" until the gateway has answered the enrolment
+	Secret  string `json:"secret"`
+	// NextSecret was sent, or is about to be, and the gateway's answer is not known.
+	NextSecret string          `json:"next_secret,omitempty"`
+	Sequence   int64           `json:"sequence"` // of Secret
+	Since      time.Time       `json:"since"`    // when Secret came into use
+	PrivateKey []byte          `json:"private_key"`
+	Options    json.RawMessage `json:"options,omitempty"`
+}
+
+// identity is who the agent is. Everything is on disk before it is sent, so that a lost answer costs nothing.
+type identity struct {
+	path string
+	key  *ecdh.PrivateKey
+
+	mu  sync.Mutex
+	rec identityRecord
+	// tryNext: NextSecret is used, since the gateway may know it already. A 401 takes it back.
+	tryNext bool
+}
+
+// openIdentity reads the identity in dir, or makes a new one.
+func openIdentity(dir string) (*identity, error) {
+	id := &identity{path: filepath.Join(dir, "identity.json")}
+	data, err := os.ReadFile(id.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return id, id.create()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the agent's identity: %w", err)
+	}
+	err = json.Unmarshal(data, &id.rec)
+	if err == nil && id.rec.Format != 1 {
+		err = fmt.Errorf("format %d, want 1", id.rec.Format)
+	}
+	if err == nil {
+		id.key, err = ecdh.X25519().NewPrivateKey(id.rec.PrivateKey)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot use %s (restore it, or remove it and enrol with a new token): %w", id.path, err)
+	}
+	id.tryNext = id.rec.NextSecret != ""
+	return id, nil
+}
+
+func (id *identity) create() (err error) {
+	if id.key, err = agentpoll.NewKey(); err != nil {
+		return fmt.Errorf("cannot make the agent's key: %w", err)
+	}
+	return id.save(identityRecord{
+		Format: 1, Secret: agentpoll.NewSecret(), Sequence: 1, Since: time.Now(), PrivateKey: id.key.Bytes(),
+	})
+}
+
+// save must be called with mu held, or before anybody else knows id.
+func (id *identity) save(rec identityRecord) error {
+	data, err := json.Marshal(rec)
+	if err != nil {
+		return fmt.Errorf("cannot save the agent's identity: %w", err)
+	}
+	f, err := replaceFile(id.path, data)
+	if err != nil {
+		return fmt.Errorf("cannot save the agent's identity: %w", err)
+	}
+	id.rec = rec
+	return f.Close()
+}
+
+func (id *identity) record() identityRecord {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	return id.rec
+}
+
+// enrolled keeps the answer to the enrolment.
+func (id *identity) enrolled(reply agentpoll.EnrollReply) error {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	rec := id.rec
+	rec.AgentID, rec.Options, rec.Since = reply.AgentID, reply.Options, time.Now()
+	return id.save(rec)
+}
+
+// credential is the one to use now.
+func (id *identity) credential() agentpoll.Credential {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	return id.credentialLocked()
+}
+
+func (id *identity) credentialLocked() agentpoll.Credential {
+	secret := id.rec.Secret
+	if id.tryNext {
+		secret = id.rec.NextSecret
+	}
+	return agentpoll.Credential{AgentID: id.rec.AgentID, Secret: secret}
+}
+
+// next returns what to ask the gateway for, with the new secret on disk. A secret whose fate is not known is offered
+// again, never replaced. False when the new secret is being tried: its fate will be known soon.
+func (id *identity) next() (agentpoll.RotateRequest, bool, error) {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	if id.tryNext {
+		return agentpoll.RotateRequest{}, false, nil
+	}
+	if rec := id.rec; rec.NextSecret == "" {
+		rec.NextSecret = agentpoll.NewSecret()
+		if err := id.save(rec); err != nil {
+			return agentpoll.RotateRequest{}, false, err
+		}
+	}
+	return agentpoll.RotateRequest{
+		Sequence: id.rec.Sequence, CredentialHash: agentpoll.HashSecret(id.rec.NextSecret),
+	}, true, nil
+}
+
+// rotated puts the new secret in the place of the old one.
+func (id *identity) rotated(sequence int64) error {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	return id.rotatedLocked(sequence)
+}
+
+func (id *identity) rotatedLocked(sequence int64) error {
+	if id.rec.NextSecret == "" {
+		return nil
+	}
+	rec := id.rec
+	rec.Secret, rec.NextSecret, rec.Sequence, rec.Since = rec.NextSecret, "", sequence, time.Now()
+	if err := id.save(rec); err != nil {
+		return err
+	}
+	id.tryNext = false
+	return nil
+}
+
+// try uses the new secret from now on, to learn whether the gateway knows it.
+func (id *identity) try() {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	id.tryNext = id.rec.NextSecret != ""
+}
+
+// accepted learns from an answer that the gateway knows the credential.
+func (id *identity) accepted(c agentpoll.Credential) error {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	if !id.tryNext || c != id.credentialLocked() {
+		return nil
+	}
+	return id.rotatedLocked(id.rec.Sequence + 1)
+}
+
+// rejected learns from a 401 that the gateway does not know the credential. It returns true when there is another one
+// to use at once.
+func (id *identity) rejected(c agentpoll.Credential) bool {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	if c != id.credentialLocked() {
+		return true // it was replaced while the request was under way
+	}
+	tried := id.tryNext
+	id.tryNext = false
+	return tried
+}

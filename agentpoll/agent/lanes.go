@@ -1,0 +1,151 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"github.com/cofferdb/coffer/agentpoll"
+)
+
+// errCancelled is the cause with which a command's context ends when the gateway cancels it.
+var errCancelled = agentpoll.Errorf(agentpoll.Cancelled, "cancelled")
+
+// lanes run commands: short ones in the queue, first in first out; long ones one at a time beside it.
+type lanes struct {
+	handler Handler
+	client  *client
+	journal *journal
+	outbox  *outbox
+	log     *slog.Logger
+
+	queue, long lane
+
+	mu   sync.Mutex
+	held map[string]*job // commands that were taken and have not ended
+}
+
+// lane runs jobs one after another.
+type lane struct {
+	take context.Context // takes no more when it ends
+	work context.Context // what runs is cut when it ends
+	jobs *fifo[*job]
+}
+
+// job is a command that was taken.
+type job struct {
+	agentpoll.Command
+	lane   *lane
+	traits Traits
+	known  bool
+	ctx    context.Context // ends with errCancelled when the gateway cancels it
+	cancel context.CancelCauseFunc
+}
+
+// newLanes makes lanes that take nothing more when ctx ends. Short commands that run then may go on until grace ends.
+func newLanes(ctx, grace context.Context, h Handler, c *client, j *journal, o *outbox, log *slog.Logger) *lanes {
+	return &lanes{
+		handler: h, client: c, journal: j, outbox: o, log: log,
+		queue: lane{take: ctx, work: grace, jobs: newFifo[*job]()},
+		long:  lane{take: ctx, work: ctx, jobs: newFifo[*job]()},
+		held:  map[string]*job{},
+	}
+}
+
+// run works off one lane.
+func (l *lanes) run(lane *lane) {
+	for {
+		j, ok := lane.jobs.next(lane.take)
+		if !ok {
+			return
+		}
+		if result, ended := l.execute(j); ended {
+			l.settle(j, result)
+		}
+		l.release(j)
+	}
+}
+
+// deliver takes commands, in order. It returns how many were new.
+func (l *lanes) deliver(commands []agentpoll.Command) (news int) {
+	for _, c := range commands {
+		traits, known := l.handler.Method(c.Method)
+		j := &job{Command: c, lane: &l.queue, traits: traits, known: known}
+		if traits.Long {
+			j.lane = &l.long
+		}
+		if l.hold(j) {
+			news++
+			j.lane.jobs.push(j)
+		}
+	}
+	return news
+}
+
+// hold takes a job in. False when its command is held already, or has ended: then its result is on its way (again).
+func (l *lanes) hold(j *job) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held[j.ID] != nil || l.outbox.holds(j.ID) {
+		return false
+	}
+	if result, ok := l.journal.finished(j.ID); ok {
+		l.outbox.add(&parcel{id: j.ID, result: result, journaled: true})
+		return false
+	}
+	j.ctx, j.cancel = context.WithCancelCause(j.lane.work)
+	l.held[j.ID] = j
+	return true
+}
+
+func (l *lanes) release(j *job) {
+	j.cancel(nil)
+	l.mu.Lock()
+	delete(l.held, j.ID)
+	l.mu.Unlock()
+}
+
+// cancel stops commands that have not started, and long ones that have. Others finish.
+func (l *lanes) cancel(ids []string) {
+	for _, id := range ids {
+		l.mu.Lock()
+		j := l.held[id]
+		l.mu.Unlock()
+		switch {
+		case j == nil:
+		case j.lane.jobs.remove(func(other *job) bool { return other == j }):
+			l.settle(j, agentpoll.Result{Error: errCancelled})
+			l.release(j)
+		case j.traits.Long:
+			j.cancel(errCancelled)
+		}
+	}
+}
+
+// running lists the commands that have not ended.
+func (l *lanes) running() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ids := make([]string, 0, len(l.held))
+	for id := range l.held {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids[:min(len(ids), maxRunning)]
+}
+
+const maxRunning = 256 // see agentpoll.PollRequest
+
+// settle journals a result and sends it.
+func (l *lanes) settle(j *job, result agentpoll.Result) {
+	p := &parcel{id: j.ID, result: result}
+	if j.known && !j.traits.Reads {
+		pos, err := l.journal.finish(j.ID, result)
+		if err != nil {
+			l.log.Error("a result is sent that a crash would lose", "command_id", j.ID, "err", err)
+		}
+		p.journaled, p.pos = err == nil, pos
+	}
+	l.outbox.add(p)
+}
