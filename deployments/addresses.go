@@ -1,0 +1,40 @@
+package deployments
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// Pool is the IPv4 network from which the instances of a host get their addresses. See [Announcement.Pool] for the
+// addresses of it that are not used.
+type Pool struct{ prefix netip.Prefix }
+
+// ParsePool reads a CIDR such as 10.20.0.0/24. The network must be IPv4 and hold one usable address at least (/30).
+func ParsePool(cidr string) (Pool, error) {
+	p, err := netip.ParsePrefix(cidr)
+	if err != nil || !p.Addr().Is4() || p.Bits() > 30 {
+		return Pool{}, fmt.Errorf("address pool %q: want an IPv4 network of /30 or larger, such as 127.77.0.0/16", cidr)
+	}
+	return Pool{p.Masked()}, nil
+}
+
+func (p Pool) String() string { return p.prefix.String() }
+
+// Usable tells whether an instance may have the address.
+func (p Pool) Usable(a netip.Addr) bool {
+	if !p.prefix.Contains(a) {
+		return false
+	}
+	first := p.prefix.Addr()
+	return a != first && a != first.Next() && p.prefix.Contains(a.Next())
+}
+
+// Free returns the lowest usable address that is not taken, or false when there is none.
+func (p Pool) Free(taken func(netip.Addr) bool) (netip.Addr, bool) {
+	for a := p.prefix.Addr().Next().Next(); p.Usable(a); a = a.Next() {
+		if !taken(a) {
+			return a, true
+		}
+	}
+	return netip.Addr{}, false
+}

@@ -1,0 +1,82 @@
+package host
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cofferdb/coffer/deployments"
+)
+
+// driver names the way in which this host runs instances.
+const driver = "process"
+
+// announce is the host's status: a [deployments.Announcement]. The agent sends it when it differs from the last one.
+func (h *Host) announce(context.Context) json.RawMessage {
+	manifests, notes := h.binaries.manifests()
+	a := deployments.Announcement{
+		Name:      h.cfg.Name,
+		Driver:    driver,
+		Capacity:  h.capacity(),
+		Pool:      h.pool.String(),
+		Manifests: manifests,
+		Labels:    h.cfg.Labels,
+		Notes:     append(h.notes(), notes...),
+	}
+	b, err := json.Marshal(a)
+	if err != nil {
+		h.log.Error("cannot describe this host", "err", err)
+	}
+	return b
+}
+
+// notes say what this machine cannot do.
+func (h *Host) notes() []string {
+	var notes []string
+	if !h.root {
+		notes = append(notes, "not root: instances share the host agent's user and have no firewall rules")
+	}
+	if err := loopsAllowed(); err != nil {
+		notes = append(notes, fmt.Sprintf("no volumes, only directories without a limit: %v", err))
+	}
+	return append(notes, h.cgroups.notes()...)
+}
+
+// capacity is the machine's, but for what the configuration says instead.
+func (h *Host) capacity() deployments.Capacity {
+	c := h.cfg.Capacity
+	c.VCPUs = cmp.Or(c.VCPUs, runtime.NumCPU())
+	if c.MemoryMB == 0 {
+		if b, err := os.ReadFile("/proc/meminfo"); err == nil {
+			c.MemoryMB = memoryTotalMB(string(b))
+		}
+	}
+	if c.DiskGB == 0 {
+		var fs unix.Statfs_t
+		if err := unix.Statfs(h.cfg.Dir, &fs); err == nil {
+			c.DiskGB = int(fs.Blocks * uint64(fs.Bsize) >> 30)
+		}
+	}
+	return c
+}
+
+// memoryTotalMB reads a /proc/meminfo; 0 when it does not say.
+func memoryTotalMB(meminfo string) int {
+	var kB int
+	for line := range strings.Lines(meminfo) {
+		if _, err := fmt.Sscanf(line, "MemTotal: %d kB", &kB); err == nil {
+			break
+		}
+	}
+	return kB / 1024
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,129 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/datastores/service"
+)
+
+const (
+	guestSuffix     = "-guest"
+	describeTimeout = 5 * time.Second
+	describeAgain   = time.Minute // when it failed and the file is still the same
+)
+
+// binaries are the guest binaries of a directory and what each says of itself. A binary is asked once, and again when
+// the file changes: so a datastore is added by putting a file there.
+type binaries struct {
+	dir string
+
+	mu    sync.Mutex
+	known map[string]binary // by manager; replaced as a whole
+}
+
+type binary struct {
+	stamp    stamp
+	asked    time.Time
+	manifest json.RawMessage
+	err      error // why there is no manifest
+}
+
+// stamp tells whether a file is still the same.
+type stamp struct {
+	size    int64
+	changed time.Time
+	mode    fs.FileMode
+}
+
+// path is the guest binary of a manager, or an error of kind NotFound that says where it was looked for.
+func (b *binaries) path(manager string) (string, error) {
+	path := filepath.Join(b.dir, manager+guestSuffix)
+	if _, err := os.Stat(path); err != nil {
+		return "", agentpoll.Errorf(agentpoll.NotFound, "this host has no guest for manager %q: put the binary %s%s into its guest directory %s",
+			manager, manager, guestSuffix, b.dir)
+	}
+	return path, nil
+}
+
+// scan looks at the directory and tells whether anything is different from the last time. Only one goroutine may scan.
+func (b *binaries) scan(ctx context.Context) (changed bool, err error) {
+	entries, err := os.ReadDir(b.dir)
+	if err != nil {
+		return false, fmt.Errorf("cannot read the guest directory: %w", err)
+	}
+	b.mu.Lock()
+	old := b.known
+	b.mu.Unlock()
+	found := make(map[string]binary)
+	for _, e := range entries {
+		manager, ok := strings.CutSuffix(e.Name(), guestSuffix)
+		if !ok || manager == "" {
+			continue
+		}
+		path := filepath.Join(b.dir, e.Name())
+		info, err := os.Stat(path)
+		if err != nil || !info.Mode().IsRegular() {
+			continue // gone meanwhile, or a link to nowhere
+		}
+		now := stamp{info.Size(), info.ModTime(), info.Mode()}
+		was, ok := old[manager]
+		if ok && was.stamp == now && (was.err == nil || time.Since(was.asked) < describeAgain) {
+			found[manager] = was
+			continue
+		}
+		next := binary{stamp: now, asked: time.Now()}
+		next.manifest, next.err = describe(ctx, path, manager)
+		found[manager] = next
+		changed = true
+	}
+	changed = changed || len(found) != len(old)
+	b.mu.Lock()
+	b.known = found
+	b.mu.Unlock()
+	return changed, nil
+}
+
+// describe asks a guest binary for its manifest.
+func describe(ctx context.Context, path, manager string) (json.RawMessage, error) {
+	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
+	defer cancel()
+	out, err := service.Run(ctx, []string{path, "describe"}, service.RunOptions{})
+	if err != nil {
+		return nil, err
+	}
+	var manifest struct {
+		Manager string `json:"manager"`
+	}
+	if err := json.Unmarshal(out, &manifest); err != nil {
+		return nil, fmt.Errorf("describe printed no manifest: %w", err)
+	}
+	if manifest.Manager != manager {
+		return nil, fmt.Errorf("describe says manager %q: a guest binary must be named <manager>%s", manifest.Manager, guestSuffix)
+	}
+	compact, err := json.Marshal(json.RawMessage(out))
+	return compact, err
+}
+
+// manifests are those of the binaries that described themselves, and a note for each that did not, in order of names.
+func (b *binaries) manifests() (manifests []json.RawMessage, notes []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	manifests = []json.RawMessage{}
+	for _, manager := range sortedKeys(b.known) {
+		if known := b.known[manager]; known.err != nil {
+			notes = append(notes, fmt.Sprintf("guest binary %s%s is not offered: %v", manager, guestSuffix, known.err))
+		} else {
+			manifests = append(manifests, known.manifest)
+		}
+	}
+	return manifests, notes
+}

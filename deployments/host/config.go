@@ -1,0 +1,153 @@
+package host
+
+import (
+	"cmp"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cofferdb/coffer/deployments"
+)
+
+// Config says where a host lives and what it has to give.
+type Config struct {
+	Gateways  []string // base URLs
+	CA        string   // see agent.Config.CA
+	AllowHTTP bool     // see agent.Config.AllowHTTP
+	Token     string   // enrolment token, single use; not needed once enrolled
+	Version   string   // of the binary
+
+	Dir    string // absolute; everything of the host and its instances
+	Guests string // absolute; the directory of guest binaries, each named <manager>-guest
+
+	Name      string // "": the machine's host name
+	Labels    map[string]string
+	Capacity  deployments.Capacity // each 0: what the machine has
+	Pool      string               // "": 127.77.0.0/16
+	Interface string               // where addresses of other pools than 127/8 are added. "": lo
+	UIDs      Range                // the zero Range: 20000-29999. Only these users are ever given or killed
+
+	// FirewallTable is the nftables table of family inet that the host has to itself. "": coffer
+	FirewallTable string
+	// Every is how often guests and the guest directory are looked at. 0: 3 s
+	Every time.Duration
+	Log   *slog.Logger // nil: nothing is logged
+}
+
+// DefaultPool is the pool of a host that is told of none: for development, since nobody else can reach it.
+const DefaultPool = "127.77.0.0/16"
+
+func (c Config) withDefaults() Config {
+	if c.Name == "" {
+		c.Name, _ = os.Hostname()
+	}
+	c.Pool = cmp.Or(c.Pool, DefaultPool)
+	c.Interface = cmp.Or(c.Interface, "lo")
+	c.UIDs = cmp.Or(c.UIDs, Range{20000, 29999})
+	c.FirewallTable = cmp.Or(c.FirewallTable, "coffer")
+	c.Every = cmp.Or(c.Every, 3*time.Second)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Validate returns every problem of the configuration, joined. The agent checks Gateways and CA.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	var errs []error
+	for _, d := range []struct{ flag, value string }{{"dir", c.Dir}, {"guests", c.Guests}} {
+		if !filepath.IsAbs(d.value) {
+			errs = append(errs, fmt.Errorf("-%s: want an absolute path, not %q", d.flag, d.value))
+		}
+	}
+	if _, err := deployments.ParsePool(c.Pool); err != nil {
+		errs = append(errs, fmt.Errorf("-address-pool: %w", err))
+	}
+	if c.UIDs.First < 1000 || c.UIDs.Last < c.UIDs.First {
+		errs = append(errs, fmt.Errorf("-uids: %s is not a range above 999, such as 20000-29999", c.UIDs))
+	}
+	if c.Capacity.MemoryMB < 0 || c.Capacity.VCPUs < 0 || c.Capacity.DiskGB < 0 {
+		errs = append(errs, errors.New("-memory, -vcpus, -disk: want no negative number"))
+	}
+	return errors.Join(errs...)
+}
+
+// envPrefix and a flag's name in capitals is the environment variable that stands in for the flag.
+const envPrefix = "COFFER_HOST_"
+
+// ParseFlags reads the command line, and the environment for what the command line does not say.
+func ParseFlags(args []string, getenv func(string) string, usage io.Writer) (Config, error) {
+	c := Config{Labels: map[string]string{}}
+	var tokenFile string
+	fs := flag.NewFlagSet("coffer-host", flag.ContinueOnError)
+	fs.SetOutput(usage)
+	fs.Func("gateways", "base `URLs` of the gateways, comma-separated", func(s string) error {
+		c.Gateways = strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
+		return nil
+	})
+	fs.StringVar(&c.CA, "ca", "", "hex SHA-256 `fingerprint` of the CA that signed the gateways' certificates")
+	fs.BoolVar(&c.AllowHTTP, "allow-http", false, "permit http gateways that are not on loopback")
+	fs.StringVar(&c.Token, "token", "", "enrolment `token`; others can see it here: prefer -token-file or the environment")
+	fs.StringVar(&tokenFile, "token-file", "", "`file` that holds the enrolment token")
+	fs.StringVar(&c.Dir, "dir", "/var/lib/coffer-host", "`directory` of the host and its instances")
+	fs.StringVar(&c.Guests, "guests", "/usr/lib/coffer/guests", "`directory` of the guest binaries, each named <manager>-guest")
+	fs.StringVar(&c.Name, "name", "", "the host's `name` (default: the machine's)")
+	fs.StringVar(&c.Pool, "address-pool", DefaultPool, "IPv4 `network` that instances get their addresses from")
+	fs.StringVar(&c.Interface, "interface", "lo", "where addresses outside 127.0.0.0/8 are added")
+	fs.IntVar(&c.Capacity.MemoryMB, "memory", 0, "`MB` of memory to give (default: the machine's)")
+	fs.IntVar(&c.Capacity.VCPUs, "vcpus", 0, "processors to give (default: the machine's)")
+	fs.IntVar(&c.Capacity.DiskGB, "disk", 0, "`GB` of disk to give (default: the filesystem's size)")
+	fs.Func("uids", "`range` of user ids for instances (default 20000-29999)", func(s string) error {
+		_, err := fmt.Sscanf(s, "%d-%d", &c.UIDs.First, &c.UIDs.Last)
+		return err
+	})
+	fs.Func("label", "`key=value` for the placement of instances; may be repeated, or comma-separated", func(s string) error {
+		for pair := range strings.SplitSeq(s, ",") {
+			key, value, ok := strings.Cut(pair, "=")
+			if !ok || key == "" {
+				return fmt.Errorf("want key=value, not %q", pair)
+			}
+			c.Labels[key] = value
+		}
+		return nil
+	})
+	if err := fs.Parse(args); err != nil {
+		return c, err
+	}
+	if fs.NArg() > 0 {
+		return c, fmt.Errorf("unexpected argument %q", fs.Arg(0))
+	}
+	if err := fromEnvironment(fs, getenv); err != nil {
+		return c, err
+	}
+	if tokenFile != "" {
+		b, err := os.ReadFile(tokenFile)
+		if err != nil {
+			return c, fmt.Errorf("-token-file: %w", err)
+		}
+		c.Token = strings.TrimSpace(string(b))
+	}
+	return c, c.Validate()
+}
+
+func fromEnvironment(fs *flag.FlagSet, getenv func(string) string) error {
+	given := make(map[string]bool)
+	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	var errs []error
+	fs.VisitAll(func(f *flag.Flag) {
+		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		if value := getenv(name); value != "" && !given[f.Name] {
+			if err := fs.Set(f.Name, value); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", name, err))
+			}
+		}
+	})
+	return errors.Join(errs...)
+}

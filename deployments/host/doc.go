@@ -1,0 +1,29 @@
+// Package host is the runtime of a host: the agent that launches, limits, supervises and removes the guests of one Linux
+// machine. Its contract is [github.com/cofferdb/coffer/deployments].
+//
+// # What an instance is
+//
+// One directory, `<dir>/instances/<id>`:
+//
+//	state.json    what was asked for and what it got; written before anything else is made, removed after all else
+//	guest.json    the guest's configuration, 0600, with its enrolment token
+//	guest.log     what the guest prints, bounded; guest.log.1 is the part before
+//	guest.pid     which process the guest is
+//	guest/        the guest's own directory
+//	volume.img    the volume, when there is one
+//	root/         the instance's root; the mount point lies below it
+//
+// and, where the machine allows: a user id without a passwd entry, control groups `coffer/<id>`, and a chain in the
+// nftables table `inet coffer`. What the machine does not allow becomes a note of the reply, never a failure; but a
+// volume, once it is there, must be there again before the guest is started.
+//
+// # Who owns what
+//
+// Guests and database servers are processes of their own session: they outlive the host agent, which finds them again
+// by pid file. Under systemd the host's unit therefore needs KillMode=process, and must not have a mount namespace of
+// its own (PrivateTmp, ProtectSystem, …), or the volumes would be mounted where nobody else sees them.
+//
+// Each instance has a lock; a launch, a remove and the supervisor hold it while they work on that instance, and nothing
+// else does. Everything that a launch does is done again, without harm, by the next launch of the same instance, and by
+// the supervisor whenever it finds that a guest has ended.
+package host

@@ -1,0 +1,74 @@
+package host
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/deployments"
+)
+
+// protocol is an IP protocol number; 0 is any.
+type protocol byte
+
+const (
+	icmp protocol = 1
+	tcp  protocol = 6
+	udp  protocol = 17
+)
+
+// rule lets packets to an instance in. Whatever no rule lets in is dropped.
+type rule struct {
+	established bool                 // packets of known connections
+	from        netip.Prefix         // the zero Prefix: anybody
+	protocol    protocol             //
+	ports       datastores.PortRange // the zero PortRange: all
+}
+
+// rulesOf are the rules for an instance's address. A server may always reach itself. CIDRs of IPv6 are left out, since
+// addresses are IPv4; if only such are given nobody else is let in.
+func rulesOf(address netip.Addr, fw deployments.Firewall) ([]rule, error) {
+	from, err := sources(fw.CIDRs)
+	if err != nil {
+		return nil, err
+	}
+	rules := []rule{
+		{established: true},
+		{from: netip.PrefixFrom(address, address.BitLen())},
+	}
+	for _, source := range from {
+		for _, group := range []struct {
+			protocol protocol
+			ports    []string
+		}{{tcp, fw.TCPPorts}, {udp, fw.UDPPorts}} {
+			for _, text := range group.ports {
+				ports, err := datastores.ParsePortRange(text)
+				if err != nil {
+					return nil, err
+				}
+				rules = append(rules, rule{from: source, protocol: group.protocol, ports: ports})
+			}
+		}
+		if fw.ICMP {
+			rules = append(rules, rule{from: source, protocol: icmp})
+		}
+	}
+	return rules, nil
+}
+
+func sources(cidrs []string) ([]netip.Prefix, error) {
+	if len(cidrs) == 0 {
+		return []netip.Prefix{{}}, nil
+	}
+	var from []netip.Prefix
+	for _, text := range cidrs {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("allowed CIDR %q: want a network such as 10.0.0.0/8", text)
+		}
+		if p.Addr().Is4() {
+			from = append(from, p.Masked())
+		}
+	}
+	return from, nil
+}

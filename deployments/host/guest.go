@@ -1,0 +1,120 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
+)
+
+const guestStopTimeout = 10 * time.Second
+
+// newGuest is the guest process of the instance in dir. Its command line is completed when it is started.
+func newGuest(dir string) *service.Service {
+	return &service.Service{
+		Name: "guest", Dir: dir, LogFile: filepath.Join(dir, logFile), StopTimeout: guestStopTimeout,
+	}
+}
+
+// configure writes the guest's configuration file and tells whether that changed it. An empty token leaves the one that
+// is there.
+func (i *instance) configure(cfg datastores.GuestConfig, token string) (changed bool, err error) {
+	old, err := os.ReadFile(i.path(configFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	if token == "" && err == nil {
+		var was datastores.GuestConfig
+		if err := json.Unmarshal(old, &was); err != nil {
+			return false, fmt.Errorf("cannot read %s: %w", i.path(configFile), err)
+		}
+		token = was.Token.Reveal()
+	}
+	cfg.Token = datastores.NewSecret(token).ForSealing()
+	b, err := json.MarshalIndent(cfg, "", "  ")
+	if err != nil {
+		return false, err
+	}
+	if slices.Equal(b, old) {
+		return false, nil
+	}
+	return true, service.WriteFile(i.dir, configFile, b, -1, -1)
+}
+
+// start starts the guest unless it runs. binary is its absolute path.
+func (i *instance) start(ctx context.Context, binary string) error {
+	i.guest.Argv = []string{binary, "run", "-config", i.path(configFile)}
+	if i.running() {
+		return nil
+	}
+	i.restarts.started(time.Now())
+	return i.guest.Start(ctx)
+}
+
+func (i *instance) running() bool {
+	_, _, ok := i.guest.Running()
+	return ok
+}
+
+// restarts says when a guest that has ended may be started again: the more often in a row, the later. The zero value
+// allows it at once.
+type restarts struct {
+	inARow int
+	last   time.Time
+}
+
+const (
+	firstRestart = time.Second
+	lastRestart  = time.Minute
+	settledAfter = 2 * time.Minute // a guest that lived so long starts the count again
+)
+
+func (r *restarts) started(now time.Time) {
+	if now.Sub(r.last) > settledAfter {
+		r.inARow = 0
+	}
+	r.inARow, r.last = r.inARow+1, now
+}
+
+func (r *restarts) due(now time.Time) bool {
+	if r.inARow == 0 {
+		return true
+	}
+	const doublings = 6 // 64 s, beyond the last
+	delay := min(firstRestart<<min(r.inARow-1, doublings), lastRestart)
+	return !now.Before(r.last.Add(delay))
+}
+
+const maxLog = 8 << 20
+
+// boundLog keeps a guest's log from growing without end: a full one is copied to guest.log.1 and emptied. It cannot be
+// renamed, since the guest, which appends, would go on writing to the renamed one.
+func boundLog(path string) error {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() <= maxLog {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	from, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = from.Close() }()
+	to, err := os.OpenFile(path+".1", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(to, from)
+	return errors.Join(err, to.Close(), os.Truncate(path, 0))
+}

@@ -1,0 +1,285 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/agentpoll/agent"
+	"github.com/cofferdb/coffer/deployments"
+)
+
+// Host launches, supervises and removes instances. Make it with [New].
+type Host struct {
+	cfg      Config
+	log      *slog.Logger
+	pool     deployments.Pool
+	binaries *binaries
+	cgroups  cgroups
+	firewall firewall
+	root     bool // may have users, volumes, limits and rules
+
+	mu        sync.Mutex
+	instances map[string]*instance
+}
+
+// New makes a host of a configuration that is valid, and knows again the instances that its directory holds. It starts
+// nothing and changes nothing of them.
+func New(cfg Config) (*Host, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	pool, err := deployments.ParsePool(cfg.Pool)
+	if err != nil {
+		return nil, err
+	}
+	// The databases' users must be able to reach their data, and nobody to list what is there.
+	if err := os.MkdirAll(filepath.Join(cfg.Dir, "instances"), 0o711); err != nil {
+		return nil, fmt.Errorf("cannot make the host's directory: %w", err)
+	}
+	mountinfo, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, fmt.Errorf("cannot look for control groups (a host needs Linux): %w", err)
+	}
+	h := &Host{
+		cfg: cfg, log: cfg.Log, pool: pool,
+		binaries: &binaries{dir: cfg.Guests},
+		cgroups:  detectCgroups(string(mountinfo)),
+		firewall: firewall{table: cfg.FirewallTable},
+		root:     os.Geteuid() == 0,
+	}
+	// One bad file must not keep the other instances from being served.
+	h.instances, err = loadInstances(filepath.Join(cfg.Dir, "instances"))
+	if err != nil {
+		h.log.Error("some instances are left alone", "err", err)
+	}
+	return h, nil
+}
+
+// Run polls the gateways and supervises the guests until ctx ends. Guests and databases run on after it.
+func (h *Host) Run(ctx context.Context) error {
+	if _, err := h.binaries.scan(ctx); err != nil {
+		return err
+	}
+	announcement := h.announce(ctx)
+	a, err := agent.New(agent.Config{
+		Gateways: h.cfg.Gateways, CA: h.cfg.CA, AllowHTTP: h.cfg.AllowHTTP,
+		Dir: filepath.Join(h.cfg.Dir, "agent"), Kind: agentpoll.Host,
+		Token: h.cfg.Token, Version: h.cfg.Version, Manifest: announcement,
+		Handler: handler{h}, Status: h.announce, Log: h.log,
+	})
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { h.supervise(ctx) })
+	wg.Go(func() { h.watchBinaries(ctx, a.StatusChanged) })
+	err = a.Run(ctx)
+	stop()
+	wg.Wait()
+	return err
+}
+
+// handler is the methods of a host.
+type handler struct{ h *Host }
+
+// methods is the one table of them. A remove may wait for processes to end, so it runs beside the queue.
+var methods = map[string]struct {
+	traits agent.Traits
+	run    func(*Host, context.Context, json.RawMessage) (any, error)
+}{
+	deployments.MethodLaunch: {agent.Traits{}, func(h *Host, ctx context.Context, raw json.RawMessage) (any, error) {
+		var args deployments.LaunchArgs
+		if err := decode(raw, &args); err != nil {
+			return nil, err
+		}
+		return h.Launch(ctx, args)
+	}},
+	deployments.MethodRemove: {agent.Traits{Long: true}, func(h *Host, ctx context.Context, raw json.RawMessage) (any, error) {
+		var args deployments.RemoveArgs
+		if err := decode(raw, &args); err != nil {
+			return nil, err
+		}
+		return nil, h.Remove(ctx, args)
+	}},
+}
+
+func (handler) Method(name string) (agent.Traits, bool) {
+	m, ok := methods[name]
+	return m.traits, ok
+}
+
+func (m handler) Run(ctx context.Context, cmd agent.Command) (json.RawMessage, error) {
+	value, err := methods[cmd.Method].run(m.h, ctx, cmd.Args)
+	if err != nil || value == nil {
+		return nil, err
+	}
+	return json.Marshal(value)
+}
+
+func decode(raw json.RawMessage, args any) error {
+	if err := json.Unmarshal(raw, args); err != nil {
+		return agentpoll.Errorf(agentpoll.Invalid, "cannot read the arguments: %v", err)
+	}
+	return nil
+}
+
+// supervise brings every instance back at the start, and starts ended guests again until ctx ends.
+func (h *Host) supervise(ctx context.Context) {
+	h.each(ctx, h.recover)
+	tick := time.NewTicker(h.cfg.Every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			h.each(ctx, h.look)
+		}
+	}
+}
+
+// each calls f for every instance that nobody else works on just now, with its lock held.
+func (h *Host) each(ctx context.Context, f func(context.Context, *instance) error) {
+	for _, inst := range h.list() {
+		if ctx.Err() != nil {
+			return
+		}
+		if !inst.mu.TryLock() {
+			continue // a launch or remove sees to it
+		}
+		if err := f(ctx, inst); err != nil {
+			h.log.Error("cannot keep the guest running; trying again later", "instance_id", inst.id, "err", err)
+		}
+		inst.mu.Unlock()
+	}
+}
+
+// look starts a guest that has ended, when it is time to.
+func (h *Host) look(ctx context.Context, inst *instance) error {
+	if inst.rec.Removing {
+		return nil
+	}
+	if !inst.running() {
+		if !inst.restarts.due(time.Now()) {
+			return nil
+		}
+		h.log.Warn("the guest has ended and is started again", "instance_id", inst.id)
+		return h.recover(ctx, inst)
+	}
+	return boundLog(inst.path(logFile))
+}
+
+// recover makes everything of an instance again that is not there: after a reboot that is all but its files.
+func (h *Host) recover(ctx context.Context, inst *instance) error {
+	if _, err := os.Stat(inst.path(configFile)); inst.rec.Removing || err != nil {
+		return nil // half removed, or half launched: the gateway asks again
+	}
+	_, err := h.ensure(ctx, inst, "")
+	if err != nil {
+		inst.restarts.started(time.Now()) // a failure counts, so that it is not tried at every look
+	}
+	return err
+}
+
+// watchBinaries scans the guest directory until ctx ends and calls changed when something is different.
+func (h *Host) watchBinaries(ctx context.Context, changed func()) {
+	tick := time.NewTicker(h.cfg.Every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		different, err := h.binaries.scan(ctx)
+		if err != nil {
+			h.log.Error("the guests offered stay as they were", "err", err)
+		}
+		if different {
+			changed()
+		}
+	}
+}
+
+func (h *Host) list() []*instance {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Values(h.instances))
+}
+
+func (h *Host) find(id string) *instance {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.instances[id]
+}
+
+func (h *Host) dir(id string) string { return filepath.Join(h.cfg.Dir, "instances", id) }
+
+// claim finds the instance, or gives a new one its address and user. Nothing is on disk yet then.
+func (h *Host) claim(args deployments.LaunchArgs) (*instance, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if inst := h.instances[args.InstanceID]; inst != nil {
+		return inst, nil
+	}
+	rec := record{Launch: args, UID: -1}
+	rec.Launch.Token = ""
+	inst, err := newInstance(h.dir(args.InstanceID), rec)
+	if err != nil {
+		return nil, agentpoll.Errorf(agentpoll.Invalid, "address: %v", err)
+	}
+	users := make(map[int]bool)
+	for _, other := range h.instances {
+		if other.address == inst.address {
+			return nil, agentpoll.Errorf(agentpoll.Conflict, "address %s is taken by instance %s", inst.address, other.id)
+		}
+		users[other.uid] = true
+	}
+	if h.root {
+		uid, ok := h.cfg.UIDs.free(inst.id, func(uid int) bool { return users[uid] || len(processesOf(uid)) > 0 })
+		if !ok {
+			return nil, agentpoll.Errorf(agentpoll.Conflict, "no user id of %s is free", h.cfg.UIDs)
+		}
+		inst.uid, inst.rec.UID = uid, uid
+	}
+	h.instances[inst.id] = inst
+	return inst, nil
+}
+
+func (h *Host) forget(inst *instance) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.instances, inst.id)
+}
+
+// Range is the user ids that instances get.
+type Range struct{ First, Last int }
+
+func (r Range) String() string { return fmt.Sprintf("%d-%d", r.First, r.Last) }
+
+func (r Range) contains(uid int) bool { return r.First <= uid && uid <= r.Last }
+
+// free chooses an id that is not taken. The search starts at a place that the instance's id gives, so that files of
+// removed instances that somebody kept are not soon another's.
+func (r Range) free(id string, taken func(int) bool) (int, bool) {
+	n := r.Last - r.First + 1
+	start := int(crc32.ChecksumIEEE([]byte(id)) % uint32(n))
+	for i := range n {
+		if uid := r.First + (start+i)%n; !taken(uid) {
+			return uid, true
+		}
+	}
+	return 0, false
+}

@@ -1,0 +1,115 @@
+package host
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/deployments"
+)
+
+// record is an instance as state.json holds it.
+type record struct {
+	Launch deployments.LaunchArgs `json:"launch"` // the Token is always ""
+	UID    int                    `json:"uid"`    // -1: the host's own
+	Volume string                 `json:"volume"` // "" until there is one, then it never changes
+	// VolumeNote says why there is no volume of the size asked for.
+	VolumeNote string `json:"volume_note,omitempty"`
+	// Removing is set before the first thing is taken away: from then on nothing is started or made again.
+	Removing bool `json:"removing,omitempty"`
+}
+
+// instance is one instance of this host. The first fields never change; mu guards the others and everything on the
+// machine that belongs to the instance.
+type instance struct {
+	id      string
+	dir     string
+	address netip.Addr
+	uid     int // also its group; -1: the host's own
+
+	mu       sync.Mutex
+	rec      record
+	guest    *service.Service
+	restarts restarts
+}
+
+const (
+	stateFile   = "state.json"
+	configFile  = "guest.json"
+	logFile     = "guest.log"
+	volumeImage = "volume.img"
+)
+
+// The kinds of volume, as a reply names them.
+const (
+	volumeLoop      = "loop"
+	volumeDirectory = "directory"
+)
+
+func newInstance(dir string, rec record) (*instance, error) {
+	addr, err := netip.ParseAddr(rec.Launch.Address)
+	if err != nil {
+		return nil, err
+	}
+	return &instance{
+		id: rec.Launch.InstanceID, dir: dir, address: addr, uid: rec.UID, rec: rec,
+		guest: newGuest(dir),
+	}, nil
+}
+
+func (i *instance) path(name string) string { return filepath.Join(i.dir, name) }
+
+// mountPoint is where the data lies, on the host.
+func (i *instance) mountPoint() string { return filepath.Join(i.path("root"), i.rec.Launch.MountPoint) }
+
+func (i *instance) save() error {
+	b, err := json.MarshalIndent(i.rec, "", "  ")
+	if err != nil {
+		return err
+	}
+	return service.WriteFile(i.dir, stateFile, append(b, '\n'), -1, -1)
+}
+
+// loadInstances reads the instances below dir. A directory without state.json is what a remove has left, or a launch
+// not yet made: it is skipped, and so is a state.json that cannot be read, with an error for each.
+func loadInstances(dir string) (map[string]*instance, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[string]*instance)
+	var problems []error
+	for _, e := range entries {
+		inst, err := loadInstance(filepath.Join(dir, e.Name()))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("cannot load the instance in %s: %w", filepath.Join(dir, e.Name()), err))
+			continue
+		}
+		found[inst.id] = inst
+	}
+	return found, errors.Join(problems...)
+}
+
+func loadInstance(dir string) (*instance, error) {
+	b, err := os.ReadFile(filepath.Join(dir, stateFile))
+	if err != nil {
+		return nil, err
+	}
+	var rec record
+	if err := json.Unmarshal(b, &rec); err != nil {
+		return nil, err
+	}
+	if rec.Launch.InstanceID != filepath.Base(dir) {
+		return nil, fmt.Errorf("%s is of instance %q", stateFile, rec.Launch.InstanceID)
+	}
+	return newInstance(dir, rec)
+}

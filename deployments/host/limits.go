@@ -1,0 +1,181 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// groupParent is the control group, below each controller's mount point, that holds one group for each instance.
+const groupParent = "coffer"
+
+// controller is one cgroup controller that can limit instances.
+type controller struct {
+	name  string // "memory" or "cpu"
+	mount string // where its hierarchy is mounted
+	v2    bool
+}
+
+// cgroups are the controllers that this machine has.
+type cgroups []controller
+
+// detectCgroups finds the controllers in the text of /proc/self/mountinfo. A version 2 hierarchy counts when its root
+// group has the controller, which it has not while a version 1 hierarchy holds it.
+func detectCgroups(mountinfo string) cgroups {
+	var found cgroups
+	for line := range strings.Lines(mountinfo) {
+		before, after, ok := strings.Cut(line, " - ")
+		mount, fstype := strings.Fields(before), strings.Fields(after)
+		if !ok || len(mount) < 5 || len(fstype) < 3 {
+			continue
+		}
+		for _, name := range []string{"memory", "cpu"} {
+			c := controller{name: name, mount: mount[4], v2: fstype[0] == "cgroup2"}
+			var has bool
+			switch fstype[0] {
+			case "cgroup":
+				has = slices.Contains(strings.Split(fstype[2], ","), name)
+			case "cgroup2":
+				list, _ := os.ReadFile(filepath.Join(c.mount, "cgroup.controllers"))
+				has = slices.Contains(strings.Fields(string(list)), name)
+			}
+			known := slices.ContainsFunc(found, func(o controller) bool { return o.name == name })
+			if has && !known {
+				found = append(found, c)
+			}
+		}
+	}
+	return found
+}
+
+// notes says what cannot be limited.
+func (cs cgroups) notes() []string {
+	var notes []string
+	for _, name := range []string{"memory", "cpu"} {
+		if !slices.ContainsFunc(cs, func(c controller) bool { return c.name == name }) {
+			notes = append(notes, fmt.Sprintf("no usable %s cgroup controller: instances are not limited in %s", name, name))
+		}
+	}
+	return notes
+}
+
+func (c controller) group(id string) string { return filepath.Join(c.mount, groupParent, id) }
+
+// groups are the directories of an instance's groups, each once.
+func (cs cgroups) groups(id string) []string {
+	var dirs []string
+	for _, c := range cs {
+		if dir := c.group(id); !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
+// create makes the instance's groups with these limits, or changes the limits; 0 is no limit. It returns the groups that
+// a process of the instance must join, and a note for each limit that could not be had.
+func (cs cgroups) create(id string, memoryMB, vcpus int) (dirs, notes []string) {
+	notes = cs.notes()
+	for _, c := range cs {
+		dir := c.group(id)
+		if err := c.makeGroup(dir); err != nil {
+			notes = append(notes, fmt.Sprintf("%s is not limited: %v", c.name, err))
+			continue
+		}
+		if !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+		file, value := c.limit(memoryMB, vcpus)
+		if err := writeControl(filepath.Join(dir, file), value); err != nil {
+			notes = append(notes, fmt.Sprintf("the limit of %s is not what was asked for: %v", c.name, err))
+		}
+	}
+	return dirs, notes
+}
+
+func (c controller) makeGroup(dir string) error {
+	parent := filepath.Dir(dir)
+	if err := os.MkdirAll(parent, 0o755); err != nil {
+		return err
+	}
+	if c.v2 {
+		for _, d := range []string{c.mount, parent} {
+			if err := writeControl(filepath.Join(d, "cgroup.subtree_control"), "+"+c.name); err != nil {
+				return err
+			}
+		}
+	}
+	return os.MkdirAll(dir, 0o755)
+}
+
+const cpuPeriod = 100_000 // µs, the kernel's default
+
+// limit is the file to write and what to write into it.
+func (c controller) limit(memoryMB, vcpus int) (file, value string) {
+	memory := "-1"
+	if memoryMB > 0 {
+		memory = strconv.FormatInt(memoryLimit(memoryMB), 10)
+	}
+	quota := "-1"
+	if vcpus > 0 {
+		quota = strconv.Itoa(vcpus * cpuPeriod)
+	}
+	switch {
+	case c.v2 && c.name == "memory":
+		return "memory.max", strings.Replace(memory, "-1", "max", 1)
+	case c.v2:
+		return "cpu.max", fmt.Sprintf("%s %d", strings.Replace(quota, "-1", "max", 1), cpuPeriod)
+	case c.name == "memory":
+		return "memory.limit_in_bytes", memory
+	default:
+		return "cpu.cfs_quota_us", quota
+	}
+}
+
+// memoryLimit is the flavor's memory and an eighth, in bytes: servers are configured to use what the flavor says, and
+// threads, the page tables and the odd temporary buffer come on top.
+func memoryLimit(memoryMB int) int64 { return int64(memoryMB)<<20 + int64(memoryMB)<<17 }
+
+// writeControl writes to a file that must be there; os.WriteFile would make one in a directory that is no cgroup.
+func writeControl(path, value string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(value)
+	return errors.Join(err, f.Close())
+}
+
+// processes are those in the instance's groups.
+func (cs cgroups) processes(id string) []int {
+	var pids []int
+	for _, dir := range cs.groups(id) {
+		b, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+		for _, f := range strings.Fields(string(b)) {
+			if pid, err := strconv.Atoi(f); err == nil && pid > 0 {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+// remove removes the instance's groups, which must hold no process any more, and the parent with the last of them.
+func (cs cgroups) remove(id string) error {
+	var problems []error
+	for _, dir := range cs.groups(id) {
+		// A group stays busy for a moment after its last process was reaped.
+		err := retry(time.Second, func() error { return os.Remove(dir) })
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			problems = append(problems, err)
+		}
+		_ = os.Remove(filepath.Dir(dir)) // fails while other instances are there
+	}
+	return errors.Join(problems...)
+}

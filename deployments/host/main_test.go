@@ -1,0 +1,76 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
+)
+
+// TestMain lets this test binary stand in for the programs that the tests run, by the name that it is called by:
+// coffer-host, or any guest.
+func TestMain(m *testing.M) {
+	name := filepath.Base(os.Args[0])
+	switch {
+	case name == "coffer-host":
+		os.Exit(Main(context.Background(), os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
+	case strings.HasSuffix(name, guestSuffix):
+		if err := fakeGuest(strings.TrimSuffix(name, guestSuffix), os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// fakeGuest describes itself, or runs a "database" that does nothing, as a real guest would run one, until it is ended.
+func fakeGuest(manager string, args []string) error {
+	if args[0] == "describe" {
+		_, err := fmt.Printf(`{"manager":%q, "capabilities":[]}`, manager)
+		return err
+	}
+	b, err := os.ReadFile(args[2])
+	if err != nil {
+		return err
+	}
+	var cfg datastores.GuestConfig
+	if err := json.Unmarshal(b, &cfg); err != nil {
+		return err
+	}
+	fmt.Println("guest of", cfg.InstanceID)
+	if manager == "dying" {
+		return fmt.Errorf("as its name says")
+	}
+	database := service.Service{
+		Name: "database", Dir: cfg.Dir, Argv: []string{"/bin/sleep", "3600"},
+		Credential: service.Credential(cfg.UID, cfg.GID), CgroupDirs: cfg.CgroupDirs,
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	if err := database.Start(ctx); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// link puts this test binary into dir under a name.
+func link(t *testing.T, dir, name string) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(self, filepath.Join(dir, name)); err != nil {
+		t.Fatal(err)
+	}
+}

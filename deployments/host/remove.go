@@ -1,0 +1,128 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/deployments"
+)
+
+// killTimeout is how long a remove waits for the database's processes to be gone after SIGKILL.
+const killTimeout = 15 * time.Second
+
+// Remove ends an instance's guest and database and takes away everything that a launch made. An instance that is not
+// there is no error. A remove that failed, or was cut half way, is completed by the next.
+func (h *Host) Remove(ctx context.Context, args deployments.RemoveArgs) error {
+	if !uuidPattern.MatchString(args.InstanceID) {
+		return agentpoll.Errorf(agentpoll.Invalid, "instance_id: %q is not a UUID", args.InstanceID)
+	}
+	inst := h.find(args.InstanceID)
+	if inst == nil {
+		return removeRemains(h.dir(args.InstanceID))
+	}
+	inst.mu.Lock()
+	defer inst.mu.Unlock()
+	if h.find(inst.id) != inst {
+		return nil // another remove was faster
+	}
+	if err := h.takeAway(ctx, inst); err != nil {
+		return fmt.Errorf("cannot remove instance %s: %w", inst.id, err)
+	}
+	h.forget(inst)
+	return nil
+}
+
+// takeAway undoes a launch. The guest goes first, since it might start the database again; state.json goes last.
+func (h *Host) takeAway(ctx context.Context, inst *instance) error {
+	inst.rec.Removing = true
+	if _, err := os.Stat(inst.dir); err == nil {
+		if err := inst.save(); err != nil {
+			return err
+		}
+	}
+	if err := inst.guest.Stop(ctx); err != nil {
+		return err
+	}
+	if err := h.killDatabase(ctx, inst); err != nil {
+		return err
+	}
+	if err := unmount(inst.mountPoint()); err != nil {
+		return err
+	}
+	if h.root {
+		if err := h.firewall.remove(inst.id, inst.address); err != nil {
+			h.log.Warn("firewall rules may be left behind", "instance_id", inst.id, "err", err)
+		}
+	}
+	if err := h.cgroups.remove(inst.id); err != nil {
+		h.log.Warn("control groups may be left behind", "instance_id", inst.id, "err", err)
+	}
+	if err := h.removeAddress(ctx, inst.address); err != nil {
+		h.log.Warn("the address may be left behind", "instance_id", inst.id, "err", err)
+	}
+	return removeDir(inst.dir)
+}
+
+// killDatabase ends every process of the instance. Its data goes next, so there is nothing to be gentle for. The
+// processes are those of its user, which is nobody else's, those in its control groups, and those that its guest left
+// pid files of.
+func (h *Host) killDatabase(ctx context.Context, inst *instance) error {
+	ctx, cancel := context.WithTimeout(ctx, killTimeout)
+	defer cancel()
+	err := killAll(ctx, func() []int {
+		pids := h.cgroups.processes(inst.id)
+		if h.root && h.cfg.UIDs.contains(inst.uid) {
+			pids = append(pids, processesOf(inst.uid)...)
+		}
+		return pids
+	})
+	if err != nil {
+		return err
+	}
+	files, _ := filepath.Glob(inst.path("guest") + "/*.pid")
+	for _, file := range files {
+		server := service.Service{
+			Name: strings.TrimSuffix(filepath.Base(file), ".pid"), Dir: filepath.Dir(file), StopTimeout: time.Second,
+		}
+		if err := server.Stop(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeDir removes an instance's directory so that a half removed one is still known: state.json is the last file.
+func removeDir(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() == stateFile {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(dir)
+}
+
+// removeRemains removes the directory of an instance that this host does not know: an unfinished remove, or a launch
+// that was cut before it wrote anything. One whose state.json could not be read is left for a person to look at.
+func removeRemains(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, stateFile)); err == nil {
+		return fmt.Errorf("cannot remove %s: its %s cannot be read; repair it and start the host agent again", dir, stateFile)
+	}
+	return removeDir(dir)
+}
