@@ -1,0 +1,85 @@
+package datastoretest
+
+import (
+	"crypto/rand"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// NewEnv makes a place for one server below a short temporary directory: Dir, DataDir, an address of its own in 127/8.
+// The server's user is osUser when the test runs as root, else the test's own.
+func NewEnv(t *testing.T, osUser string) datastores.Env {
+	t.Helper()
+	root, err := os.MkdirTemp("", "coffer") // not t.TempDir: other users must get in, and a socket's path is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(root) })
+	env := datastores.Env{
+		InstanceID: "0199d0a1-0000-7000-8000-000000000001",
+		Dir:        filepath.Join(root, "guest"),
+		DataDir:    filepath.Join(root, "data"),
+		Address:    loopback().String(),
+		UID:        -1,
+		GID:        -1,
+		MemoryMB:   256,
+		Log:        slog.New(slog.DiscardHandler),
+	}
+	if os.Geteuid() == 0 {
+		env.UID, env.GID = ids(t, osUser)
+	}
+	for _, err := range []error{
+		os.Chmod(root, 0o711),
+		os.Mkdir(env.Dir, 0o700),
+		os.Mkdir(env.DataDir, 0o700),
+		os.Lchown(env.DataDir, env.UID, env.GID),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return env
+}
+
+// loopback returns an address of 127/8 by chance, so that servers of tests that run at once each have their port.
+func loopback() netip.Addr {
+	b := make([]byte, 3)
+	_, _ = rand.Read(b)
+	return netip.AddrFrom4([4]byte{127, b[0], b[1], 1 + b[2]%254})
+}
+
+func ids(t *testing.T, osUser string) (uid, gid int) {
+	t.Helper()
+	u, err := user.Lookup(osUser)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if uid, err = strconv.Atoi(u.Uid); err != nil {
+		t.Fatal(err)
+	}
+	if gid, err = strconv.Atoi(u.Gid); err != nil {
+		t.Fatal(err)
+	}
+	return uid, gid
+}
+
+// Require ends a test that needs a server's program and does not find it: skipped on somebody's own machine, failed
+// when CI or COFFER_REQUIRE_ENGINES is set, where a test that is never run would be taken for one that passes.
+func Require(t *testing.T, program, debianPackage string) {
+	t.Helper()
+	if _, err := os.Stat(program); err == nil {
+		return
+	}
+	const text = "%s is missing: apt-get install %s"
+	if os.Getenv("CI") != "" || os.Getenv("COFFER_REQUIRE_ENGINES") != "" {
+		t.Fatalf(text, program, debianPackage)
+	}
+	t.Skipf(text, program, debianPackage)
+}
