@@ -2,6 +2,7 @@ package etcdschema
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -31,7 +32,13 @@ type Batch struct {
 // snapshot). An etcd that went back and has overtaken the watch again before it was reached looks like one that never
 // did: that is what a new [Epoch] is for.
 func (s *Store) Watch(ctx context.Context, prefix string, handle func(Batch)) error {
-	w := watch{store: s, prefix: prefix, handle: handle, known: map[string]struct{}{}}
+	return s.Follow(ctx, prefix, prefix, handle)
+}
+
+// Follow is [Store.Watch] for a prefix of which only a part is worth listing: a Resync holds what is there under listed,
+// which lies under prefix; of the rest it says only that anything may have happened.
+func (s *Store) Follow(ctx context.Context, prefix, listed string, handle func(Batch)) error {
+	w := watch{store: s, prefix: prefix, listed: listed, handle: handle, known: map[string]struct{}{}}
 	retry := watchRetryMin
 	for {
 		began := time.Now()
@@ -59,8 +66,9 @@ const (
 type watch struct {
 	store    *Store
 	prefix   string
+	listed   string // the part of prefix that a resync lists
 	handle   func(Batch)
-	known    map[string]struct{} // keys that were told and are not deleted
+	known    map[string]struct{} // keys under listed that were told and are not deleted
 	revision int64               // told up to here; 0: a resync is due
 	cluster  uint64              // the id of the etcd that counted it
 }
@@ -106,7 +114,9 @@ func (w *watch) apply(ctx context.Context, resp clientv3.WatchResponse) error {
 			delete(w.known, c.Key)
 		} else {
 			c.Value = present(e.Kv.Value)
-			w.known[c.Key] = struct{}{}
+			if strings.HasPrefix(c.Key, w.listed) {
+				w.known[c.Key] = struct{}{}
+			}
 		}
 		batch.Changes = append(batch.Changes, c)
 	}

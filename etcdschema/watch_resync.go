@@ -9,11 +9,12 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// resync tells everything under the prefix, read page by page at one revision, and what has gone since it was told.
+// resync tells everything under the listed part of the prefix, read page by page at one revision, and what has gone
+// since it was told.
 func (w *watch) resync(ctx context.Context) error {
 	batch := Batch{Resync: true}
 	known := map[string]struct{}{}
-	from, end := w.prefix, clientv3.GetPrefixRangeEnd(w.prefix)
+	from, end := w.listed, clientv3.GetPrefixRangeEnd(w.listed)
 	var cluster uint64
 	for more := true; more; {
 		resp, err := w.page(ctx, from, end, batch.Revision)
@@ -50,7 +51,7 @@ func (w *watch) page(ctx context.Context, from, end string, revision int64) (*cl
 	defer cancel()
 	resp, err := w.store.client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithRev(revision), clientv3.WithLimit(listPage))
 	if err != nil {
-		return nil, fmt.Errorf("cannot list %s: %w", w.prefix, err)
+		return nil, fmt.Errorf("cannot list %s: %w", w.listed, err)
 	}
 	return resp, nil
 }
