@@ -9,10 +9,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"pgregory.net/rapid"
 
 	"github.com/cofferdb/coffer/datastores"
 )
@@ -94,18 +96,24 @@ func quietly() datastores.PrepareRequest {
 	return datastores.PrepareRequest{Progress: func(string) {}}
 }
 
-// login is what a tenant does: by TCP, with a password in clear text on its side.
-func login(t testing.TB, m *Manager, user, password, database string) (*sql.DB, error) {
-	t.Helper()
+// dial is what a tenant does: by TCP, with a password in clear text on its side.
+func dial(address, user, password, database string) (*sql.DB, error) {
 	c := mysql.NewConfig()
 	c.User, c.Passwd, c.DBName = user, password, database
-	c.Net, c.Addr = "tcp", net.JoinHostPort(m.env.Address, fmt.Sprint(port))
+	c.Net, c.Addr = "tcp", net.JoinHostPort(address, strconv.Itoa(port))
 	c.Logger = &mysql.NopLogger{}
 	connector, err := mysql.NewConnector(c)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	db := sql.OpenDB(connector)
+	return sql.OpenDB(connector), nil
+}
+
+// login dials and waits for the server's answer; the session lasts as long as the test.
+func login(t testing.TB, m *Manager, user, password, database string) (*sql.DB, error) {
+	t.Helper()
+	db, err := dial(m.env.Address, user, password, database)
+	must(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 	return db, db.PingContext(t.Context())
 }
@@ -121,14 +129,14 @@ func admin(t testing.TB, m *Manager) *sql.DB {
 	return db
 }
 
-func wantKind(t testing.TB, err error, kind datastores.ErrorKind) {
+func wantKind(t rapid.TB, err error, kind datastores.ErrorKind) {
 	t.Helper()
 	if got, ok := err.(*datastores.Error); !ok || got.Kind != kind {
 		t.Errorf("got error %T %v, want one of kind %s", err, err, kind)
 	}
 }
 
-func must(t testing.TB, err error) {
+func must(t rapid.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -19,7 +19,8 @@ var (
 )
 
 const (
-	userForbids = "\\pZ\\pC'\";`,/\\\\\\x{10000}-\\x{10FFFF}"
+	// \x{FFFD} is also what a byte that is not UTF-8 counts as.
+	userForbids = "\\pZ\\pC'\";`,/\\\\\\x{FFFD}\\x{10000}-\\x{10FFFF}"
 	userFirst   = "[^-" + userForbids + "]"
 	userInner   = "(?: |" + userLast + ")"
 	userLast    = "[^" + userForbids + "]"
