@@ -20,6 +20,8 @@ type process struct {
 	Ticks   uint64    `json:"start_ticks"` // since boot, 100 a second: field 22 of /proc/PID/stat
 	BootID  string    `json:"boot_id"`
 	Started time.Time `json:"started"`
+	// Stopping: it was told to end. Whoever wants it started must see to its end first.
+	Stopping bool `json:"stopping,omitempty"`
 
 	session int
 	zombie  bool

@@ -59,14 +59,19 @@ func Credential(uid, gid int) *syscall.Credential {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 }
 
-// Start starts the server, unless it runs. It returns when the program has been executed, before it answers: see
+// Start starts the server, unless it runs; one that was told to stop and lingers is ended first. It returns when the program has been executed, before it answers: see
 // [Service.Await]. The context bounds Start alone, not the server's life.
 func (s *Service) Start(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("cannot start %s: %w", s.Name, err)
 	}
-	if _, _, ok := s.Running(); ok {
-		return nil
+	if p, ok := s.find(); ok {
+		if !p.Stopping {
+			return nil
+		}
+		if err := s.Stop(ctx); err != nil {
+			return err
+		}
 	}
 	log, err := s.openLog()
 	if err != nil {
@@ -144,9 +149,16 @@ func (s *Service) Await(ctx context.Context, check func(context.Context) error) 
 // that does not run is no error. When the context is cancelled Stop returns its error and the server may still be
 // ending.
 func (s *Service) Stop(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("cannot stop %s: %w", s.Name, err)
+	}
 	p, ok := s.find()
 	if !ok {
 		return s.forget(ctx)
+	}
+	p.Stopping = true
+	if err := p.save(s.pidFile()); err != nil {
+		return fmt.Errorf("cannot stop %s: %w", s.Name, err)
 	}
 	sig := s.StopSignal
 	if sig == 0 {
@@ -205,7 +217,11 @@ func (s *Service) find() (process, bool) {
 	if p, err := loadProcess(s.pidFile()); err == nil && p.alive() {
 		return p, true
 	}
-	return findByArgv(s.Argv)
+	p, ok := findByArgv(s.Argv)
+	if ok {
+		_ = p.save(s.pidFile()) // so that Started, here only worked out, stays the same from now on
+	}
+	return p, ok
 }
 
 // forget removes the pid file of a server that has ended and waits for its reaping, so that no zombie is left.

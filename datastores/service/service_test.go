@@ -130,17 +130,29 @@ func TestStopKillsTheStubborn(t *testing.T) {
 	}
 }
 
-func TestStopCancelledLeavesItRunning(t *testing.T) {
+func TestStopCancelledHalfWay(t *testing.T) {
 	s := start(t, "stubborn")
+	pid, _, _ := s.Running()
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
+	time.AfterFunc(20*time.Millisecond, cancel)
 	if err := s.Stop(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("Stop = %v, want it to say that it was cancelled", err)
 	}
 	if _, _, ok := s.Running(); !ok {
 		t.Error("a cancelled stop has killed the server")
 	}
-	s.StopTimeout = time.Millisecond
+
+	// Another guest must not take the one that is ending for the one that it is to start.
+	next := newService(s.Dir, "stubborn")
+	next.StopTimeout = time.Millisecond
+	t.Cleanup(func() { stop(t, next) })
+	if err := next.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	await(t, next)
+	if again, _, ok := next.Running(); !ok || again == pid {
+		t.Errorf("after a cancelled stop and a start process %d runs, the old one was %d", again, pid)
+	}
 }
 
 func TestAwaitTellsWhyTheServerEnded(t *testing.T) {
