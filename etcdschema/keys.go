@@ -28,7 +28,7 @@ const (
 	eventPattern         = "/server/events/*/*"
 	hostPattern          = "/server/hosts/*"
 	gatewayPattern       = "/server/gateways/*"
-	epochPattern         = "/server/epoch"
+	epochPattern         = "/guest/epoch"
 	userPattern          = "/server/identity/users/*"
 	projectPattern       = "/server/identity/projects/*"
 	nameIDPattern        = "/server/identity/names/*"

@@ -36,6 +36,8 @@ func (s *Store) leaseOf(ctx context.Context, op Op) (clientv3.LeaseID, error) {
 	if have, ok := b.byTTL[op.ttl]; ok && now.Before(have.until) {
 		return have.lease, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout) // others wait for the lock
+	defer cancel()
 	granted, err := s.client.Grant(ctx, int64(2*op.ttl/time.Second)+1)
 	if err != nil {
 		return 0, fmt.Errorf("cannot get a lease: %w", err)
@@ -45,4 +47,11 @@ func (s *Store) leaseOf(ctx context.Context, op Op) (clientv3.LeaseID, error) {
 	}
 	b.byTTL[op.ttl] = bucket{lease: granted.ID, until: now.Add(op.ttl)}
 	return granted.ID, nil
+}
+
+// forget makes the next record of each bucket ask for a new lease.
+func (b *buckets) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	clear(b.byTTL)
 }

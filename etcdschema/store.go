@@ -68,7 +68,7 @@ type Listing[T any] struct {
 	Records  []Record[T]
 	More     bool
 	Revision int64
-	// Bad holds the errors of records that could not be decoded; they are left out.
+	// Bad holds an *ErrBadRecord for each record that could not be decoded; they are left out.
 	Bad []error
 }
 
@@ -169,9 +169,19 @@ func encode(v any) ([]byte, error) {
 	return out, nil
 }
 
-// Decode reads a value as the gateway wrote it. A format number that this version does not know is an error.
+// Decode reads a value as the gateway wrote it, or, for what operators write, as JSON or YAML: strictly, and its error
+// is a *multierror.Error of *[OptionError] with everything that is wrong. A format number that this version does not
+// know is an error; a guest's options are returned without it.
 func Decode[T any](value []byte) (T, error) {
 	var v T
+	switch into := any(&v).(type) {
+	case definition:
+		return v, decodeDefinition(value, into)
+	case *json.RawMessage:
+		options, err := bare(value)
+		*into = options
+		return v, err
+	}
 	var f struct {
 		V *int `json:"v"`
 	}
@@ -184,11 +194,20 @@ func Decode[T any](value []byte) (T, error) {
 	return v, json.Unmarshal(value, &v)
 }
 
+// ErrBadRecord is what a record that is there and cannot be read gives.
+type ErrBadRecord struct {
+	Key string
+	Err error
+}
+
+func (e *ErrBadRecord) Error() string { return e.Key + ": " + e.Err.Error() }
+func (e *ErrBadRecord) Unwrap() error { return e.Err }
+
 func decodeRecord[T any](path string, value []byte, created, changed int64) (Record[T], error) {
 	r := Record[T]{Key: path, Found: true, Created: created, Changed: changed}
 	v, err := Decode[T](value)
 	if err != nil {
-		return r, fmt.Errorf("%s: %w", path, err)
+		return r, &ErrBadRecord{Key: path, Err: err}
 	}
 	r.Value = v
 	return r, nil

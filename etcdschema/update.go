@@ -10,7 +10,8 @@ import (
 	"slices"
 	"time"
 
-	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -64,7 +65,7 @@ func (s *Store) Update(ctx context.Context, refs []Ref, decide func(Snapshot) ([
 	if err != nil {
 		return 0, err
 	}
-	for conflicts := 0; ; {
+	for conflicts, regranted := 0, false; ; {
 		ops, err := decide(snap)
 		if need := (*errNeed)(nil); errors.As(err, &need) {
 			if !slices.Contains(paths, need.path) {
@@ -83,6 +84,11 @@ func (s *Store) Update(ctx context.Context, refs []Ref, decide func(Snapshot) ([
 			return snap.Revision, err
 		}
 		resp, err := s.client.Txn(ctx).If(snap.guards()...).Then(then...).Else(gets(paths)...).Commit()
+		if errors.Is(err, rpctypes.ErrLeaseNotFound) && !regranted {
+			regranted = true // etcd was set back to before the lease; a session finds out by itself
+			s.buckets.forget()
+			continue
+		}
 		if err != nil {
 			return 0, fmt.Errorf("cannot commit: %w", err)
 		}
