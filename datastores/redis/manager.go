@@ -1,0 +1,104 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
+)
+
+// Manager runs one Redis server.
+type Manager struct {
+	env     datastores.Env
+	options Options
+	service *service.Service
+}
+
+// New makes the manager of the server in env. It touches nothing.
+func New(env datastores.Env, options Options) *Manager {
+	m := &Manager{env: env, options: options}
+	m.service = &service.Service{
+		Name:       "redis",
+		Dir:        env.Dir,
+		Argv:       []string{options.Program, m.dataPath(configFile)},
+		Credential: service.Credential(env.UID, env.GID),
+		CgroupDirs: env.CgroupDirs,
+		LogFile:    filepath.Join(env.Dir, "redis.log"),
+	}
+	return m
+}
+
+// Prepare implements [datastores.Manager].
+func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) error {
+	req.Progress("writing the configuration")
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := m.configure(); err != nil {
+		return fmt.Errorf("cannot configure redis: %w", err)
+	}
+	req.Progress("starting the server")
+	return m.Start(ctx)
+}
+
+// Start implements [datastores.Manager]. It waits until the server has loaded its data.
+func (m *Manager) Start(ctx context.Context) error {
+	if _, _, ok := m.service.Running(); !ok {
+		if err := m.configure(); err != nil {
+			return fmt.Errorf("cannot configure redis: %w", err)
+		}
+	}
+	if err := m.service.Start(ctx); err != nil {
+		return err
+	}
+	return m.service.Await(ctx, m.ping)
+}
+
+// Stop implements [datastores.Manager]. Redis writes what is left of its append-only file on SIGTERM.
+func (m *Manager) Stop(ctx context.Context) error { return m.service.Stop(ctx) }
+
+// Status implements [datastores.Manager]. A server that loads its data is blocked.
+func (m *Manager) Status(ctx context.Context) datastores.Status {
+	_, since, running := m.service.Running()
+	if !running {
+		return datastores.Status{Service: datastores.StatusShutdown}
+	}
+	if err := m.ping(ctx); err != nil {
+		return datastores.Status{Service: datastores.StatusBlocked, Since: since, Message: err.Error()}
+	}
+	return datastores.Status{Service: datastores.StatusHealthy, Since: since}
+}
+
+func (m *Manager) ping(ctx context.Context) error {
+	return m.do(ctx, func(c *redis.Client) error { return c.Ping(ctx).Err() })
+}
+
+// do calls f with a connection of the guest's own account, over the socket. Each call connects anew: they are few, and
+// none can then be left over from before a restart.
+func (m *Manager) do(ctx context.Context, f func(*redis.Client) error) error {
+	password, err := m.adminPassword()
+	if err != nil {
+		return fmt.Errorf("the guest's password for redis cannot be read (is the instance prepared?): %w", err)
+	}
+	c := redis.NewClient(&redis.Options{
+		Network:                  "unix",
+		Addr:                     m.dataPath(socketFile),
+		Username:                 adminUser,
+		Password:                 password,
+		Protocol:                 2,
+		MaxRetries:               -1,
+		PoolSize:                 1,
+		DialTimeout:              5 * time.Second,
+		ContextTimeoutEnabled:    true,
+		DisableIdentity:          true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+	defer func() { _ = c.Close() }()
+	return f(c)
+}
