@@ -104,6 +104,7 @@ func ParseFlags(args []string, getenv func(string) string, usage io.Writer) (Con
 	fs.IntVar(&c.Capacity.MemoryMB, "memory", 0, "`MB` of memory to give (default: the machine's)")
 	fs.IntVar(&c.Capacity.VCPUs, "vcpus", 0, "processors to give (default: the machine's)")
 	fs.IntVar(&c.Capacity.DiskGB, "disk", 0, "`GB` of disk to give (default: the filesystem's size)")
+	fs.StringVar(&c.FirewallTable, "firewall-table", "coffer", "nftables `table` of the host's own; two hosts on one machine need two")
 	fs.Func("uids", "`range` of user ids for instances (default 20000-29999)", func(s string) error {
 		_, err := fmt.Sscanf(s, "%d-%d", &c.UIDs.First, &c.UIDs.Last)
 		return err

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -11,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/service"
 )
@@ -51,7 +53,7 @@ func fakeGuest(manager string, args []string) error {
 		return fmt.Errorf("as its name says")
 	}
 	database := service.Service{
-		Name: "database", Dir: cfg.Dir, Argv: []string{"/bin/sleep", "3600"},
+		Name: "database", Dir: cfg.Dir, Argv: []string{"/usr/bin/tail", "-F", cfg.Dir + "/nothing"},
 		Credential: service.Credential(cfg.UID, cfg.GID), CgroupDirs: cfg.CgroupDirs,
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -64,7 +66,7 @@ func fakeGuest(manager string, args []string) error {
 }
 
 // link puts this test binary into dir under a name.
-func link(t *testing.T, dir, name string) {
+func link(t testing.TB, dir, name string) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -72,5 +74,13 @@ func link(t *testing.T, dir, name string) {
 	}
 	if err := os.Symlink(self, filepath.Join(dir, name)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func wantKind(t *testing.T, what string, err error, kind agentpoll.ErrorKind) {
+	t.Helper()
+	var e *agentpoll.Error
+	if !errors.As(err, &e) || e.Kind != kind {
+		t.Errorf("%s: %v, want an error of kind %s", what, err, kind)
 	}
 }

@@ -1,0 +1,68 @@
+package host
+
+import (
+	"errors"
+	"flag"
+	"io"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cofferdb/coffer/deployments"
+)
+
+func TestParseFlags(t *testing.T) {
+	tokenFile := filepath.Join(t.TempDir(), "token")
+	write(t, tokenFile, "from-file\n")
+	env := map[string]string{
+		"COFFER_HOST_GATEWAYS": "https://a, https://b", "COFFER_HOST_ADDRESS_POOL": "10.9.0.0/24",
+		"COFFER_HOST_MEMORY": "1", "COFFER_HOST_LABEL": "rack=7,zone=b", "COFFER_HOST_TOKEN_FILE": tokenFile,
+	}
+	got, err := ParseFlags([]string{"-memory", "2048", "-uids", "30000-30009", "-dir", "/d"}, func(k string) string { return env[k] }, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Config{
+		Gateways: []string{"https://a", "https://b"}, Token: "from-file", Dir: "/d", Guests: "/usr/lib/coffer/guests",
+		Labels: map[string]string{"rack": "7", "zone": "b"}, Capacity: deployments.Capacity{MemoryMB: 2048},
+		Pool: "10.9.0.0/24", Interface: "lo", UIDs: Range{30000, 30009}, FirewallTable: "coffer",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestParseFlagsRefuses(t *testing.T) {
+	for _, args := range []string{
+		"-dir x", "-guests .", "-address-pool ::1/64", "-uids 0-10", "-uids 5", "-memory -1", "-label x", "extra", "-nonsense",
+		"-token-file /nonexistent",
+	} {
+		if _, err := ParseFlags(strings.Fields(args), func(string) string { return "" }, io.Discard); err == nil {
+			t.Errorf("%s: no error", args)
+		}
+	}
+	if _, err := ParseFlags([]string{"-h"}, func(string) string { return "" }, io.Discard); !errors.Is(err, flag.ErrHelp) {
+		t.Errorf("-h: %v", err)
+	}
+	_, err := ParseFlags(nil, func(k string) string { return strings.Repeat("x", len(k)/len("COFFER_HOST_VCPUS")) }, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "COFFER_HOST_VCPUS") {
+		t.Errorf("%v does not name the environment variable", err)
+	}
+}
+
+func TestRangeFree(t *testing.T) {
+	r := Range{20000, 20003}
+	taken := map[int]bool{}
+	for range 4 {
+		uid, ok := r.free("some id", func(uid int) bool { return taken[uid] })
+		if !ok || !r.contains(uid) || taken[uid] {
+			t.Fatalf("free = %d, %v with %v taken", uid, ok, taken)
+		}
+		taken[uid] = true
+	}
+	if uid, ok := r.free("some id", func(uid int) bool { return taken[uid] }); ok {
+		t.Errorf("a full range gave %d", uid)
+	}
+}
