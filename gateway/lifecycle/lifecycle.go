@@ -208,6 +208,7 @@ const (
 	restartTimeout = 180 * time.Second
 	launchTimeout  = deployments.LaunchTimeout
 	removeTimeout  = deployments.RemoveTimeout
+	removePause    = 30 * time.Second
 )
 
 // LaunchNotes reads what a host's answer to launch says of things that it could not do.

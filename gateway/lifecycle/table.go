@@ -56,7 +56,7 @@ func Table() []Row {
 		{Restarting, Reported, []Step{Restarting}, (*decision).report},
 
 		{Removing, Done, nil, (*decision).gone},
-		{Removing, Failed, []Step{Removing}, (*decision).removeAgain},
+		{Removing, Failed, []Step{Removing}, (*decision).removeFailed},
 		{Removing, Overdue, []Step{Removing}, (*decision).removeOverdue},
 		{Removing, AskRestart, []Step{Removing}, (*decision).busy},
 		{Removing, AskDelete, []Step{Removing}, (*decision).nothing},
@@ -134,17 +134,21 @@ func (d *decision) gone() error {
 	return nil
 }
 
-// removeAgain keeps at it: what a tenant deleted must not stay because a host had a bad moment. The command is sent
-// anew; the fault says why it takes so long.
-func (d *decision) removeAgain() error {
+// removeFailed keeps at it: what a tenant deleted must not stay because a host had a bad moment. The host is asked again
+// after a pause; the fault says why it takes so long.
+func (d *decision) removeFailed() error {
 	d.Instance.Failed = Delete
-	d.fault("the host could not remove the instance and is asked again: " + d.event.Error.Message)
-	d.enter(Removing, d.now.Add(removeTimeout), d.Instance.Host, deployments.MethodRemove, "asked the host again to remove the instance")
+	d.fault("the host could not remove the instance and will be asked again: " + d.event.Error.Message)
+	d.enter(Removing, d.now.Add(removePause), d.Instance.Host, "", "waiting before the host is asked again")
 	return nil
 }
 
-// removeOverdue leaves the command pending, for the host to find when it is back.
+// removeOverdue asks again after a pause; a command that was sent stays pending, for the host to find when it is back.
 func (d *decision) removeOverdue() error {
+	if d.Instance.Operation.Command == "" {
+		d.enter(Removing, d.now.Add(removeTimeout), d.Instance.Host, deployments.MethodRemove, "asked the host again to remove the instance")
+		return nil
+	}
 	d.Changed = true
 	d.Instance.Failed = Delete
 	d.fault("delete is still waiting: " + d.overdueReason() + "; it will when it is back")

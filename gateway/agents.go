@@ -1,0 +1,351 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/agentpoll/server"
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/deployments"
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+)
+
+// backend is what the agent protocol needs of the gateway.
+type backend struct{ *Gateway }
+
+var _ server.Backend = backend{}
+
+// Authenticate checks a credential against the agent's record. The first use of a rotated credential retires the old.
+func (g backend) Authenticate(ctx context.Context, c agentpoll.Credential) error {
+	if !etcdschema.ValidID(c.AgentID) {
+		return server.ErrUnauthorized
+	}
+	key := etcdschema.AgentKey(c.AgentID)
+	_, err := g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, key)
+		if err != nil {
+			return nil, err
+		}
+		agent := rec.Value
+		switch {
+		case !rec.Found:
+			return nil, server.ErrUnauthorized
+		case c.Matches(agent.CredentialHash):
+		case agent.NextHash != "" && c.Matches(agent.NextHash):
+			agent.CredentialHash, agent.NextHash = agent.NextHash, ""
+			agent.Sequence++
+		default:
+			return nil, server.ErrUnauthorized
+		}
+		if agent.Locked != "" {
+			return nil, server.ErrLocked
+		}
+		return []etcdschema.Op{etcdschema.Put(key, agent)}, nil
+	})
+	return err
+}
+
+var sha256Hex = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// Enroll turns a token into an agent, and lets the life cycle go on for a guest, in one transaction.
+func (g backend) Enroll(ctx context.Context, req agentpoll.EnrollRequest) (agentpoll.EnrollReply, error) {
+	var reply agentpoll.EnrollReply
+	if !sha256Hex.MatchString(req.CredentialHash) || len(req.PublicKey) != 32 {
+		return reply, agentpoll.Errorf(agentpoll.Invalid, "credential_hash must be 64 hexadecimal digits and public_key 32 bytes")
+	}
+	key := etcdschema.EnrolmentKey(agentpoll.HashSecret(req.Token))
+	var after etcdschema.Instance
+	_, err := g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, key)
+		if err != nil {
+			return nil, err
+		}
+		e := rec.Value
+		used := e.CredentialHash != ""
+		switch {
+		case !rec.Found, used && e.CredentialHash != req.CredentialHash:
+			return nil, server.ErrUnauthorized
+		case e.Kind != req.Kind:
+			return nil, agentpoll.Errorf(agentpoll.Invalid, "the token enrols a %s, not a %s", e.Kind, req.Kind)
+		}
+		reply.AgentID = e.AgentID
+		if req.Kind == agentpoll.Guest {
+			options, err := etcdschema.Read(s, etcdschema.InstanceGuestKey(e.AgentID))
+			if err != nil {
+				return nil, err
+			}
+			reply.Options = options.Value
+		}
+		if used {
+			return nil, nil
+		}
+		e.CredentialHash = req.CredentialHash
+		agent := etcdschema.Agent{
+			ID: e.AgentID, Kind: e.Kind, Project: e.Project, CredentialHash: req.CredentialHash, Sequence: 1,
+			PublicKey: req.PublicKey, Version: req.Version, Enrolled: g.now().UTC(),
+		}
+		ops := []etcdschema.Op{etcdschema.Put(key, e).For(keepEnrolments), etcdschema.Put(etcdschema.AgentKey(e.AgentID), agent)}
+		var more []etcdschema.Op
+		if req.Kind == agentpoll.Guest {
+			more, after, err = g.guestEnrolled(s, agent)
+		} else {
+			more, err = g.hostAnnounced(s, e.AgentID, req.Manifest)
+		}
+		return append(ops, more...), err
+	})
+	if err == nil {
+		g.deadlines.set(after)
+	}
+	return reply, err
+}
+
+func (g backend) guestEnrolled(s etcdschema.Snapshot, agent etcdschema.Agent) ([]etcdschema.Op, etcdschema.Instance, error) {
+	rec, err := etcdschema.Read(s, etcdschema.InstanceKey(agent.Project, agent.ID))
+	if err != nil {
+		return nil, rec.Value, err
+	}
+	if !rec.Found {
+		return nil, rec.Value, server.ErrUnauthorized // deleted meanwhile
+	}
+	return g.decide(etcdschema.With(s, etcdschema.AgentKey(agent.ID), agent), rec.Value, lifecycle.Event{Type: lifecycle.Enrolled})
+}
+
+func (g backend) hostAnnounced(s etcdschema.Snapshot, id string, raw json.RawMessage) ([]etcdschema.Op, error) {
+	var a deployments.Announcement
+	if err := json.Unmarshal(raw, &a); err != nil {
+		return nil, agentpoll.Errorf(agentpoll.Invalid, "the announcement cannot be read: %v", err)
+	}
+	if problems := a.Problems(); len(problems) > 0 {
+		return nil, agentpoll.Errorf(agentpoll.Invalid, "the announcement is not valid: %v", problems)
+	}
+	key := etcdschema.HostKey(id)
+	rec, err := etcdschema.Read(s, key)
+	if err != nil {
+		return nil, err
+	}
+	host := rec.Value
+	host.Announcement = a
+	if !rec.Found {
+		host.Enrolled = g.now().UTC()
+	}
+	return []etcdschema.Op{etcdschema.Put(key, host)}, nil
+}
+
+// Pending reads an agent's commands. One whose deadline has passed is left to the server to skip.
+func (g backend) Pending(ctx context.Context, agentID string) ([]agentpoll.Command, int64, error) {
+	list, err := etcdschema.List(ctx, g.store, etcdschema.Commands(agentID), etcdschema.Page{})
+	if err != nil {
+		return nil, 0, err
+	}
+	cmds := make([]agentpoll.Command, 0, len(list.Records))
+	for _, rec := range list.Records { // UUIDv7: the order of keys is nearly, not surely, that of enqueueing
+		cmd := rec.Value.Command
+		cmd.Fence = rec.Created
+		cmds = append(cmds, cmd)
+	}
+	sortByFence(cmds)
+	return cmds, list.Revision, nil
+}
+
+// Report takes a guest's status or a host's announcement.
+func (g backend) Report(ctx context.Context, agentID string, raw json.RawMessage) error {
+	agentKey := etcdschema.AgentKey(agentID)
+	var after etcdschema.Instance
+	_, err := g.store.Update(ctx, []etcdschema.Ref{agentKey}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		agent, err := etcdschema.Read(s, agentKey)
+		if err != nil || !agent.Found {
+			return nil, err
+		}
+		if agent.Value.Kind == agentpoll.Host {
+			return g.hostAnnounced(s, agentID, raw)
+		}
+		var status datastores.Status
+		if err := json.Unmarshal(raw, &status); err != nil {
+			return nil, agentpoll.Errorf(agentpoll.Invalid, "the status cannot be read: %v", err)
+		}
+		rec, err := etcdschema.Read(s, etcdschema.InstanceKey(agent.Value.Project, agentID))
+		if err != nil || !rec.Found {
+			return nil, err
+		}
+		if sameStatus(rec.Value.Service, status) {
+			return nil, nil
+		}
+		var ops []etcdschema.Op
+		ops, after, err = g.decide(s, rec.Value, lifecycle.Event{Type: lifecycle.Reported, Status: status})
+		return ops, err
+	})
+	if err == nil && after.ID != "" {
+		g.deadlines.set(after)
+	}
+	return err
+}
+
+func sameStatus(a, b datastores.Status) bool {
+	sameVolume := a.Volume == nil && b.Volume == nil || a.Volume != nil && b.Volume != nil && *a.Volume == *b.Volume
+	return a.Service == b.Service && a.Message == b.Message && a.Since.Equal(b.Since) && sameVolume
+}
+
+// Progress keeps the last words of a step's command in the instance.
+func (g backend) Progress(ctx context.Context, agentID, commandID string, p agentpoll.Progress) error {
+	key := etcdschema.CommandKey(agentID, commandID)
+	_, err := g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		cmd, err := etcdschema.Read(s, key)
+		if err != nil || !cmd.Found || !cmd.Value.Step {
+			return nil, err
+		}
+		instanceKey := etcdschema.InstanceKey(cmd.Value.Project, cmd.Value.Instance)
+		rec, err := etcdschema.Read(s, instanceKey)
+		if err != nil || !rec.Found || rec.Value.Operation == nil || rec.Value.Operation.Command != commandID {
+			return nil, err
+		}
+		in := rec.Value
+		in.Operation.Progress = &p
+		in.LastEvent++
+		event := etcdschema.Event{At: g.now().UTC(), Kind: "progress", Message: p.Message}
+		return []etcdschema.Op{
+			etcdschema.Put(instanceKey, in),
+			etcdschema.Put(etcdschema.EventKey(in.ID, in.LastEvent), event).For(keepEvents),
+		}, nil
+	})
+	return err
+}
+
+// Result commits how a command ended: it is deleted, its result stored, and the instance moved on, in one transaction.
+func (g backend) Result(ctx context.Context, agentID, commandID string, result agentpoll.Result) error {
+	key, resultKey := etcdschema.CommandKey(agentID, commandID), etcdschema.ResultKey(commandID)
+	var after etcdschema.Instance
+	_, err := g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		cmd, err := etcdschema.Read(s, key)
+		if err != nil {
+			return nil, err
+		}
+		if !cmd.Found {
+			old, err := etcdschema.Read(s, resultKey)
+			if err == nil && (!old.Found || old.Value.Agent != agentID) {
+				err = server.ErrGone
+			}
+			return nil, err
+		}
+		ops := []etcdschema.Op{
+			etcdschema.Delete(key),
+			etcdschema.Put(resultKey, etcdschema.CommandResult{Result: result, Agent: agentID, At: g.now().UTC()}).For(keepResults),
+		}
+		more, in, err := g.resultMoves(s, cmd.Value, result)
+		after = in
+		return append(ops, more...), err
+	})
+	if err == nil && after.ID != "" {
+		g.deadlines.set(after)
+	}
+	return err
+}
+
+// resultMoves is what a command's result changes of its instance.
+func (g backend) resultMoves(s etcdschema.Snapshot, cmd etcdschema.Command, result agentpoll.Result) ([]etcdschema.Op, etcdschema.Instance, error) {
+	remembered := rootAfter[cmd.Method]
+	if !cmd.Step && (remembered == nil || result.Error != nil) {
+		return nil, etcdschema.Instance{}, nil
+	}
+	key := etcdschema.InstanceKey(cmd.Project, cmd.Instance)
+	rec, err := etcdschema.Read(s, key)
+	if err != nil || !rec.Found {
+		return nil, etcdschema.Instance{}, err
+	}
+	if !cmd.Step {
+		remembered(&rec.Value, cmd.User, g.now().UTC())
+		return []etcdschema.Op{etcdschema.Put(key, rec.Value)}, rec.Value, nil
+	}
+	event := lifecycle.Event{Type: lifecycle.Done, Command: cmd.ID}
+	if result.Error != nil {
+		event.Type, event.Error = lifecycle.Failed, result.Error
+	} else if cmd.Method == deployments.MethodLaunch {
+		event.Notes = lifecycle.LaunchNotes(result.Value)
+	}
+	return g.decide(s, rec.Value, event)
+}
+
+// Rotate takes a new credential beside the one in use. A sequence number from the past means that somebody copied the
+// agent: then neither may go on.
+func (g backend) Rotate(ctx context.Context, agentID string, req agentpoll.RotateRequest) (agentpoll.RotateReply, error) {
+	if !sha256Hex.MatchString(req.CredentialHash) {
+		return agentpoll.RotateReply{}, agentpoll.Errorf(agentpoll.Invalid, "credential_hash must be 64 hexadecimal digits")
+	}
+	key := etcdschema.AgentKey(agentID)
+	var sequence int64
+	locked := false
+	_, err := g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, key)
+		agent, err := mustFind(rec, err, "Agent", agentID)
+		if err != nil {
+			return nil, err
+		}
+		sequence, locked = agent.Sequence+1, req.Sequence < agent.Sequence
+		if locked {
+			agent.Locked = fmt.Sprintf("a credential numbered %d was rotated after number %d was in use", req.Sequence, agent.Sequence)
+		} else {
+			agent.NextHash = req.CredentialHash
+		}
+		return []etcdschema.Op{etcdschema.Put(key, agent)}, nil
+	})
+	if err == nil && locked {
+		g.log.Warn("agent locked: two machines use its identity; enrol it anew", "agent_id", agentID)
+		err = server.ErrLocked
+	}
+	return agentpoll.RotateReply{Sequence: sequence}, err
+}
+
+// Presence records who holds whose poll: on the gateway's session, so that it ends with the gateway.
+func (g backend) Presence(ctx context.Context, changes map[string]bool) error {
+	var refs []etcdschema.Ref
+	for id, here := range changes {
+		if !here {
+			refs = append(refs, etcdschema.PresenceKey(id))
+		}
+	}
+	since := g.now().UTC()
+	_, err := g.store.Update(ctx, refs, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		var ops []etcdschema.Op
+		for id, here := range changes {
+			key := etcdschema.PresenceKey(id)
+			if here {
+				ops = append(ops, etcdschema.Put(key, etcdschema.Presence{Gateway: g.id, Since: since}).On(g.session))
+				continue
+			}
+			rec, err := etcdschema.Read(s, key)
+			if err != nil {
+				return nil, err
+			}
+			if rec.Found && rec.Value.Gateway == g.id { // else it has found another gateway
+				last := since
+				if at, ok := g.agents.LastContact(id); ok {
+					last = at
+				}
+				ops = append(ops, etcdschema.Put(key, etcdschema.Presence{Since: last.UTC()}))
+			}
+		}
+		return ops, nil
+	})
+	return err
+}
+
+// rootAfter is what an instance remembers of calls about root.
+var rootAfter = map[string]func(in *etcdschema.Instance, user string, now time.Time){
+	datastores.MethodEnableRoot: func(in *etcdschema.Instance, user string, now time.Time) {
+		in.RootEnabled = true
+		if in.RootEnabledAt.IsZero() {
+			in.RootEnabledAt, in.RootEnabledBy = now, user
+		}
+	},
+	datastores.MethodDisableRoot: func(in *etcdschema.Instance, _ string, _ time.Time) { in.RootEnabled = false },
+}
+
+func sortByFence(cmds []agentpoll.Command) {
+	slices.SortFunc(cmds, func(a, b agentpoll.Command) int { return cmp.Compare(a.Fence, b.Fence) })
+}

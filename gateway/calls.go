@@ -1,0 +1,193 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+)
+
+// callGuest asks an instance's guest for a method of the table and waits for its answer, which is decoded into out
+// unless that is nil. A method that the manager lacks is 501, an instance that cannot be asked now 422, a guest that is
+// not there 503 at once, one that does not answer in the method's time 504.
+func (g *Gateway) callGuest(r *request, method string, args, out any) error {
+	m, ok := datastores.LookupMethod(method)
+	if !ok {
+		return fmt.Errorf("no method %q", method)
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, m.Timeout)
+	defer cancel()
+	id := newID()
+	answer := g.waiters.add(id)
+	defer g.waiters.remove(id)
+	if err := g.enqueue(ctx, r, m, id, args); err != nil {
+		return err
+	}
+	result, err := g.await(ctx, r.param("id"), id, answer)
+	if err != nil {
+		return err
+	}
+	if result.Error != nil {
+		return result.Error
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(result.Value, out); err != nil {
+		return fmt.Errorf("the guest's answer to %s cannot be read: %w", method, err)
+	}
+	return nil
+}
+
+// enqueue checks that the call is possible and stores its command, in one transaction.
+func (g *Gateway) enqueue(ctx context.Context, r *request, m datastores.Method, id string, args any) error {
+	instanceID := r.param("id")
+	instanceKey, agentKey := etcdschema.InstanceKey(r.project, instanceID), etcdschema.AgentKey(instanceID)
+	presenceKey := etcdschema.PresenceKey(instanceID)
+	refs := []etcdschema.Ref{instanceKey, agentKey, presenceKey}
+	_, err := g.store.Update(ctx, refs, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, instanceKey)
+		in, err := mustFind(rec, err, "Instance", instanceID)
+		if err != nil {
+			return nil, err
+		}
+		if err := supports(in, m); err != nil {
+			return nil, err
+		}
+		if err := lifecycle.Serves(in); err != nil {
+			return nil, err
+		}
+		presence, err := etcdschema.Read(s, presenceKey)
+		if err != nil {
+			return nil, err
+		}
+		if err := g.reachable(instanceID, presence); err != nil {
+			return nil, err
+		}
+		now := g.now().UTC()
+		cmd := etcdschema.Command{
+			Command: agentpoll.Command{ID: id, Method: m.Name, Deadline: now.Add(m.Timeout), Traceparent: r.echo.Request().Header.Get("Traceparent")},
+			Project: r.project, Instance: instanceID, Enqueued: now, User: r.who.UserName,
+		}
+		if err := fillArgs(s, &cmd, instanceID, args, m.Secret); err != nil {
+			return nil, err
+		}
+		return []etcdschema.Op{etcdschema.Put(etcdschema.CommandKey(instanceID, id), cmd)}, nil
+	})
+	return err
+}
+
+// supports refuses what the instance's manager does not do.
+func supports(in etcdschema.Instance, m datastores.Method) error {
+	if m.Needs == "" || slices.Contains(in.Capabilities, m.Needs) {
+		return nil
+	}
+	can := "nothing beyond its life cycle"
+	if len(in.Capabilities) > 0 {
+		can = fmt.Sprint(in.Capabilities)
+	}
+	return faultf(notImplemented, "The datastore %s %s does not support %s (%s); it can do: %s.", in.Datastore, in.Version, m.Needs, m.Name, can)
+}
+
+// reachable judges by its presence whether an agent can be asked. A gateway that has not run for one full expiry judges
+// nobody: the agents may not have had the time to come back.
+func (g *Gateway) reachable(agentID string, presence etcdschema.Record[etcdschema.Presence]) error {
+	switch {
+	case g.agents.Holds(agentID):
+		return nil
+	case presence.Found && presence.Value.Gateway != "":
+		return nil
+	case g.now().Sub(g.started) < g.expiry:
+		return nil
+	case presence.Found:
+		return &fault{unavailable, fmt.Sprintf("The guest is not connected since %s. Nothing was sent to it.", stamp(presence.Value.Since)), 30 * time.Second}
+	}
+	return &fault{unavailable, fmt.Sprintf("The guest is not connected, for at least %s. Nothing was sent to it.", g.expiry), 30 * time.Second}
+}
+
+// await waits for a command's result. When the time is up the command is withdrawn, so that it cannot take effect when
+// nobody expects it any more.
+func (g *Gateway) await(ctx context.Context, agentID, id string, answer <-chan agentpoll.Result) (agentpoll.Result, error) {
+	select {
+	case result := <-answer:
+		return result, nil
+	case <-ctx.Done():
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	key := etcdschema.CommandKey(agentID, id)
+	_, err := g.store.Update(ctx, []etcdschema.Ref{key}, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		return []etcdschema.Op{etcdschema.Delete(key)}, nil
+	})
+	if err != nil {
+		return agentpoll.Result{}, err
+	}
+	if rec, err := etcdschema.Get(ctx, g.store, etcdschema.ResultKey(id)); err == nil {
+		return rec.Value.Result, nil
+	} else if !errors.Is(err, etcdschema.ErrNotFound) {
+		return agentpoll.Result{}, err
+	}
+	return agentpoll.Result{}, faultf(timedOut, "The guest did not answer in time. The command was withdrawn; it may have taken effect if the guest had begun it.")
+}
+
+// waiters are the calls that wait for a result, by command.
+type waiters struct {
+	mu sync.Mutex
+	by map[string]chan agentpoll.Result
+}
+
+func (w *waiters) add(id string) <-chan agentpoll.Result {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.by == nil {
+		w.by = map[string]chan agentpoll.Result{}
+	}
+	c := make(chan agentpoll.Result, 1)
+	w.by[id] = c
+	return c
+}
+
+func (w *waiters) remove(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.by, id)
+}
+
+// deliver hands a result to the call that waits for it, if there is one here. A second delivery is dropped.
+func (w *waiters) deliver(id string, result agentpoll.Result) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c, ok := w.by[id]; ok {
+		select {
+		case c <- result:
+		default:
+		}
+	}
+}
+
+// waits tells whether anybody here waits for the command.
+func (w *waiters) waits(id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, ok := w.by[id]
+	return ok
+}
+
+// ids returns what is waited for.
+func (w *waiters) ids() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ids := make([]string, 0, len(w.by))
+	for id := range w.by {
+		ids = append(ids, id)
+	}
+	return ids
+}

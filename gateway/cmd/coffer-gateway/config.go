@@ -1,0 +1,122 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-multierror"
+
+	"github.com/cofferdb/coffer/gateway"
+)
+
+// config is the command line.
+type config struct {
+	listen          string
+	dataDir         string
+	etcdEndpoints   string
+	etcdListen      string
+	etcdUser        string
+	etcdPasswordEnv string
+	etcdCA          string
+	keyFile         string
+	tlsCert, tlsKey string
+	insecureHTTP    bool
+	identity        string
+	tokensFile      string
+	unauthenticated bool
+	trustProxy      bool
+	agentURLs       string
+	agentCA         string
+	region          string
+	hold            time.Duration
+	drain           time.Duration
+	logLevel        string
+	file            string
+	showVersion     bool
+}
+
+// parse reads flags, environment and settings file, and checks them all.
+func parse(args []string, out io.Writer) (config, error) {
+	var c config
+	f := flag.NewFlagSet("coffer-gateway", flag.ContinueOnError)
+	f.SetOutput(out)
+	f.StringVar(&c.listen, "listen", "127.0.0.1:8779", "address to serve on; Trove's port is 8779")
+	f.StringVar(&c.dataDir, "data-dir", ".coffer/gateway", "where the built-in etcd and the key file live")
+	f.StringVar(&c.etcdEndpoints, "etcd-endpoints", "", "comma-separated etcd endpoints; empty: run etcd inside this process")
+	f.StringVar(&c.etcdListen, "etcd-listen", "127.0.0.1:2379", "client address of the etcd inside, for etcdctl; port 0 picks one")
+	f.StringVar(&c.etcdUser, "etcd-user", "", "etcd user; its password is read from the environment, see -etcd-password-env")
+	f.StringVar(&c.etcdPasswordEnv, "etcd-password-env", "COFFER_ETCD_PASSWORD", "name of the environment variable with the etcd user's password")
+	f.StringVar(&c.etcdCA, "etcd-ca", "", "PEM file of the CA that signed etcd's certificates")
+	f.StringVar(&c.keyFile, "key-file", "", "keys that seal what waits in etcd, the same on every gateway; empty: <data-dir>/keys, made at the first start")
+	f.StringVar(&c.tlsCert, "tls-cert", "", "PEM file of the certificate to serve with; read again when it changes")
+	f.StringVar(&c.tlsKey, "tls-key", "", "PEM file of its key")
+	f.BoolVar(&c.insecureHTTP, "insecure-http", false, "serve plain HTTP on an address that is not loopback: only behind a proxy that terminates TLS")
+	f.StringVar(&c.identity, "identity", "builtin", "builtin: users in etcd, at /identity/v3; none: static tokens only")
+	f.StringVar(&c.tokensFile, "tokens-file", "", "YAML file of static tokens; see docs/identity.md")
+	f.BoolVar(&c.unauthenticated, "unauthenticated", false, "let everybody in as admin of every project; on loopback only")
+	f.BoolVar(&c.trustProxy, "trust-proxy", false, "believe X-Forwarded-Proto and X-Forwarded-Host")
+	f.StringVar(&c.agentURLs, "agent-urls", "", "comma-separated base URLs under which guests on machines of their own reach the gateways")
+	f.StringVar(&c.agentCA, "agent-ca", "", "hex SHA-256 of the CA certificate (DER) that such guests pin")
+	f.StringVar(&c.region, "region", "RegionOne", "region in the catalogue and in instances")
+	f.DurationVar(&c.hold, "hold", 50*time.Second, "how long an agent's poll is held")
+	f.DurationVar(&c.drain, "drain", 20*time.Second, "how long a stop may take")
+	f.StringVar(&c.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&c.file, "config", "", "YAML file of these settings; flags and COFFER_… variables come first")
+	f.BoolVar(&c.showVersion, "version", false, "print the version and exit")
+	if err := f.Parse(args); err != nil {
+		return c, err
+	}
+	if f.NArg() > 0 {
+		return c, fmt.Errorf("unexpected argument %q; -help lists the flags", f.Arg(0))
+	}
+	if err := gateway.Settle(f, c.file); err != nil {
+		return c, err
+	}
+	if c.keyFile == "" {
+		c.keyFile = filepath.Join(c.dataDir, "keys")
+	}
+	return c, c.validate()
+}
+
+// validate reports everything at once.
+func (c config) validate() error {
+	var problems *multierror.Error
+	bad := func(format string, args ...any) { problems = multierror.Append(problems, fmt.Errorf(format, args...)) }
+	host, _, err := net.SplitHostPort(c.listen)
+	if err != nil {
+		bad("-listen %q: want host:port", c.listen)
+	}
+	loopback := host == "localhost" || net.ParseIP(host) != nil && net.ParseIP(host).IsLoopback()
+	if (c.tlsCert == "") != (c.tlsKey == "") {
+		bad("-tls-cert and -tls-key go together")
+	}
+	if !loopback && c.tlsCert == "" && !c.insecureHTTP {
+		bad("-listen %s is not loopback: give -tls-cert and -tls-key, or -insecure-http behind a proxy that terminates TLS", c.listen)
+	}
+	if c.unauthenticated && !loopback {
+		bad("-unauthenticated needs -listen on loopback, not %s", c.listen)
+	}
+	if c.identity != "builtin" && c.identity != "none" {
+		bad("-identity %q: want builtin or none", c.identity)
+	}
+	if c.identity == "none" && c.tokensFile == "" && !c.unauthenticated {
+		bad("-identity none needs -tokens-file: nobody could log in")
+	}
+	if c.hold < time.Second || c.hold > 10*time.Minute {
+		bad("-hold %s: want 1s to 10m", c.hold)
+	}
+	return problems.ErrorOrNil()
+}
+
+// list splits a comma-separated flag.
+func list(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+var errNoCA = errors.New("holds no certificate")

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/etcdschema/embedded"
+	"github.com/cofferdb/coffer/gateway"
+	"github.com/cofferdb/coffer/gateway/identity"
+)
+
+// run starts a gateway and serves until ctx ends. What a person wants to know goes to out, the log to logs.
+func run(ctx context.Context, args []string, out, logs io.Writer) (err error) {
+	cfg, err := parse(args, logs)
+	if err != nil {
+		return err
+	}
+	if cfg.showVersion {
+		fmt.Fprintln(out, version)
+		return nil
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.logLevel)); err != nil {
+		return fmt.Errorf("-log-level %q: want debug, info, warn or error", cfg.logLevel)
+	}
+	log := slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: level}))
+
+	if err := os.MkdirAll(cfg.dataDir, 0o700); err != nil {
+		return err
+	}
+	keys, err := gateway.LoadKeyring(cfg.keyFile, cfg.etcdEndpoints == "")
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", cfg.listen) // before etcd: the commonest mistake is a port that is taken
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	endpoints, stopEtcd, err := etcd(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stopEtcd()) }()
+	store, err := open(ctx, cfg, endpoints, log)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	who, service, err := identities(ctx, cfg, store, log, out)
+	if err != nil {
+		return err
+	}
+	if cfg.tlsCert != "" {
+		tlsConfig, err := gateway.ReloadingCertificate(cfg.tlsCert, cfg.tlsKey)
+		if err != nil {
+			return err
+		}
+		listener = tls.NewListener(listener, tlsConfig)
+	}
+	g, err := gateway.Open(ctx, gateway.Config{
+		Store: store, Keys: keys, Identity: who, IdentityService: service, Log: log, Version: version,
+		Address: listener.Addr().String(), Hold: cfg.hold, Region: cfg.region,
+		AgentURLs: list(cfg.agentURLs), AgentCA: cfg.agentCA, TrustProxy: cfg.trustProxy,
+	})
+	if err != nil {
+		return err
+	}
+	srv, served := g.Serve(listener)
+	fmt.Fprintf(out, "etcd      %s\nserving   %s\n", strings.Join(endpoints, ","), url(cfg, listener))
+	log.Info("serving", "address", listener.Addr().String(), "version", version)
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+		log.Info("draining")
+	}
+	stopping, cancel := context.WithTimeout(context.Background(), cfg.drain)
+	defer cancel()
+	return errors.Join(err, g.Close(stopping, srv))
+}
+
+func url(cfg config, l net.Listener) string {
+	if cfg.tlsCert != "" {
+		return "https://" + l.Addr().String()
+	}
+	return "http://" + l.Addr().String()
+}
+
+// etcd starts the one inside unless there are endpoints.
+func etcd(ctx context.Context, cfg config, log *slog.Logger) (endpoints []string, stop func() error, err error) {
+	if cfg.etcdEndpoints != "" {
+		return list(cfg.etcdEndpoints), func() error { return nil }, nil
+	}
+	e, err := embedded.Start(ctx, embedded.Config{Dir: cfg.dataDir + "/etcd", ClientAddr: cfg.etcdListen, Log: log})
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot start the etcd inside: %w", err)
+	}
+	return []string{e.Endpoint()}, e.Close, nil
+}
+
+func open(ctx context.Context, cfg config, endpoints []string, log *slog.Logger) (*etcdschema.Store, error) {
+	c := etcdschema.Config{Endpoints: endpoints, Username: cfg.etcdUser, Log: log}
+	if cfg.etcdUser != "" {
+		c.Password = os.Getenv(cfg.etcdPasswordEnv)
+	}
+	if cfg.etcdCA != "" {
+		pem, err := os.ReadFile(cfg.etcdCA)
+		if err != nil {
+			return nil, err
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("-etcd-ca %s %w", cfg.etcdCA, errNoCA)
+		}
+		c.TLS = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	return etcdschema.Open(ctx, c)
+}
+
+// identities puts together who may log in, and prints the first password once.
+func identities(ctx context.Context, cfg config, store *etcdschema.Store, log *slog.Logger, out io.Writer) (identity.Authenticator, http.Handler, error) {
+	if cfg.unauthenticated {
+		log.Warn("everybody is admin: -unauthenticated")
+		return identity.Anonymous{}, nil, nil
+	}
+	var chain identity.Chain
+	if cfg.tokensFile != "" {
+		static, err := identity.ReadStatic(cfg.tokensFile)
+		if err != nil {
+			return nil, nil, err
+		}
+		chain = append(chain, static)
+	}
+	if cfg.identity == "none" {
+		return chain, nil, nil
+	}
+	service, err := identity.New(identity.Config{Store: store, Others: chain, Region: cfg.region, Log: log, PublicURL: gateway.PublicURL(cfg.trustProxy)})
+	if err != nil {
+		return nil, nil, err
+	}
+	password, created, err := service.Bootstrap(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if created {
+		fmt.Fprintf(out, "first start: user \"admin\", project \"admin\", password %s\n             (shown once; change it with `openstack user password set`)\n", password)
+	}
+	return append(chain, service), service.Handler(), nil
+}

@@ -1,0 +1,121 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+)
+
+// eventView is one line of a timeline.
+type eventView struct {
+	ID      string `json:"id"`
+	At      string `json:"at"`
+	Kind    string `json:"kind"`
+	Message string `json:"message"`
+	Request string `json:"request_id,omitempty"`
+}
+
+// listEvents answers a page of the instance's timeline, the oldest first.
+func (g *Gateway) listEvents(r *request) (reply, error) {
+	in, err := g.instance(r)
+	if err != nil {
+		return reply{}, err
+	}
+	limit, marker, err := r.page()
+	if err != nil {
+		return reply{}, err
+	}
+	from := etcdschema.Events(in.ID)
+	list, err := etcdschema.List(r.ctx, g.store, from, etcdschema.Page{Limit: limit, After: marker})
+	if err != nil {
+		return reply{}, err
+	}
+	views := []eventView{}
+	last := ""
+	for _, rec := range list.Records {
+		e := rec.Value
+		last = from.Name(rec.Key)
+		views = append(views, eventView{last, stamp(e.At), e.Kind, e.Message, e.Request})
+	}
+	if !list.More {
+		last = ""
+	}
+	return reply{http.StatusOK, listBody("events", views, g.nextLink(r, last, limit))}, nil
+}
+
+// whyView answers: what is it doing, since when, waiting for whom, until when.
+type whyView struct {
+	Status      string              `json:"status"`
+	Operation   string              `json:"operation,omitempty"`
+	Step        string              `json:"step,omitempty"`
+	Since       string              `json:"since,omitempty"`
+	WaitingFor  string              `json:"waiting_for,omitempty"`
+	Deadline    string              `json:"deadline,omitempty"`
+	Progress    *agentpoll.Progress `json:"progress,omitempty"`
+	Connected   bool                `json:"agent_connected"`
+	LastContact string              `json:"last_agent_contact,omitempty"`
+	Fault       string              `json:"fault,omitempty"`
+	Summary     string              `json:"summary"`
+}
+
+func (g *Gateway) why(r *request) (reply, error) {
+	in, err := g.instance(r)
+	if err != nil {
+		return reply{}, err
+	}
+	v := whyView{Status: lifecycle.Status(in)}
+	if in.Fault != nil {
+		v.Fault = in.Fault.Message
+	}
+	agent := in.ID
+	if op := in.Operation; op != nil {
+		agent = op.Agent
+		v.Operation, v.Step, v.Since, v.Deadline, v.Progress = op.Kind, op.Step, stamp(op.Since), stamp(op.Deadline), op.Progress
+		v.WaitingFor = "the guest"
+		if agent == in.Host {
+			v.WaitingFor = "the host " + in.Host
+		}
+	}
+	if err := g.contact(r, agent, &v); err != nil {
+		return reply{}, err
+	}
+	v.Summary = summary(v)
+	return reply{http.StatusOK, map[string]any{"why": v}}, nil
+}
+
+// contact fills in when the agent was last heard of, as far as this gateway can know.
+func (g *Gateway) contact(r *request, agent string, v *whyView) error {
+	presence, err := etcdschema.Get(r.ctx, g.store, etcdschema.PresenceKey(agent))
+	if err != nil && !errors.Is(err, etcdschema.ErrNotFound) {
+		return err
+	}
+	v.Connected = g.agents.Holds(agent) || presence.Found && presence.Value.Gateway != ""
+	if at, ok := g.agents.LastContact(agent); ok {
+		v.LastContact = stamp(at)
+	} else if presence.Found {
+		v.LastContact = stamp(presence.Value.Since)
+	}
+	return nil
+}
+
+func summary(v whyView) string {
+	if v.Operation == "" {
+		if v.Fault != "" && v.Status == lifecycle.StatusError {
+			return "Nothing is being done. " + v.Fault
+		}
+		return "Nothing is being done."
+	}
+	contact := "is connected"
+	if !v.Connected {
+		contact = "is not connected"
+		if v.LastContact != "" {
+			contact += ", last heard of at " + v.LastContact
+		}
+	}
+	return fmt.Sprintf("%s is at step %q since %s, waiting for %s, which %s; it gives up at %s.",
+		v.Operation, v.Step, v.Since, v.WaitingFor, contact, v.Deadline)
+}

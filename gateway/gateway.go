@@ -1,0 +1,177 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/cofferdb/coffer/agentpoll/server"
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/identity"
+)
+
+// Config is what a gateway is made of. Fields without a default must be set.
+type Config struct {
+	Store    *etcdschema.Store
+	Keys     *Keyring
+	Identity identity.Authenticator
+	// IdentityService answers below /identity; nil: there is none (a real Keystone, or static tokens only).
+	IdentityService http.Handler
+	Log             *slog.Logger
+	Version         string
+	Address         string        // where others reach it, for operators
+	Hold            time.Duration // how long a poll is held; 0: 50 s
+	Region          string        // "": RegionOne
+	// AgentURLs are the base URLs that guests on machines of their own dial. Empty: no instance without a host.
+	AgentURLs []string
+	AgentCA   string // see datastores.GuestConfig
+	// TrustProxy believes X-Forwarded-Proto and X-Forwarded-Host.
+	TrustProxy bool
+	Quota      etcdschema.Quota // defaults; nil fields: 10 instances, 40 GB of volumes, 50 backups, no limit of RAM
+}
+
+// sessionTTL is how long etcd remembers a gateway that was killed.
+const sessionTTL = 15 * time.Second
+
+// Gateway serves one process's share of the requests. Make it with [Open], let it listen with Serve.
+type Gateway struct {
+	Config
+	id       string
+	log      *slog.Logger
+	store    *etcdschema.Store
+	keys     *Keyring
+	identity identity.Authenticator
+	session  *etcdschema.Session
+	agents   *server.Server
+	metrics  *metrics
+	started  time.Time
+	expiry   time.Duration // after which a silent agent counts as gone
+	now      func() time.Time
+
+	waiters   waiters
+	deadlines deadlines
+	draining  atomic.Bool
+	work      sync.WaitGroup // goroutines that end with cancel
+	cancel    context.CancelFunc
+}
+
+// Open starts a gateway's work with etcd. ctx limits the opening only; Close ends it.
+func Open(ctx context.Context, cfg Config) (*Gateway, error) {
+	g := &Gateway{
+		Config: cfg, id: newID(), store: cfg.Store, keys: cfg.Keys, identity: cfg.Identity, now: time.Now, started: time.Now(),
+	}
+	if g.Hold == 0 {
+		g.Hold = 50 * time.Second
+	}
+	if g.Region == "" {
+		g.Region = "RegionOne"
+	}
+	g.expiry = g.Hold + g.Hold/2
+	g.log = cfg.Log.With("gateway_id", g.id)
+	g.deadlines.overdue = g.overdue
+	g.metrics = newMetrics(g)
+	epoch, err := g.store.EnsureEpoch(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read etcd: %w", err)
+	}
+	g.agents, err = server.New(server.Config{Backend: backend{g}, Log: g.log, Hold: g.Hold, Expiry: g.expiry, Epoch: epoch.ID})
+	if err != nil {
+		return nil, err
+	}
+	if g.session, err = g.store.NewSession(ctx, sessionTTL, g.sessionRenewed); err != nil {
+		return nil, err
+	}
+	running, cancel := context.WithCancel(context.Background())
+	g.cancel = cancel
+	g.work.Go(func() {
+		if err := g.watch(running); !errors.Is(err, context.Canceled) {
+			g.log.Error("the watch ended", "err", err)
+		}
+	})
+	g.announce()
+	return g, nil
+}
+
+// announce writes the gateway's own record, again after its session was lost.
+func (g *Gateway) announce() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_, err := g.store.Update(ctx, nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		record := etcdschema.Gateway{Version: g.Version, Address: g.Address, Started: g.started.UTC()}
+		return []etcdschema.Op{etcdschema.Put(etcdschema.GatewayKey(g.id), record).On(g.session)}, nil
+	})
+	if err != nil {
+		g.log.Warn("cannot announce the gateway", "err", err)
+	}
+}
+
+// sessionRenewed puts what was on the lost session again.
+func (g *Gateway) sessionRenewed() {
+	g.announce()
+	g.agents.Reannounce()
+}
+
+// overdue is what a deadline's timer does.
+func (g *Gateway) overdue(project, id string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	rec, err := etcdschema.Get(ctx, g.store, etcdschema.InstanceKey(project, id))
+	if err == nil {
+		_, err = g.fresh(ctx, rec.Value)
+	}
+	if err != nil && !errors.Is(err, etcdschema.ErrNotFound) {
+		g.log.Warn("an overdue operation could not be moved on; the next reader will", "instance_id", id, "err", err)
+	}
+}
+
+// Handler answers every request: the agent protocol, the identity service, the API.
+func (g *Gateway) Handler() http.Handler {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.HTTPErrorHandler = g.writeError
+	e.Use(g.observeRequests)
+	for _, rt := range routes() {
+		e.Add(rt.method, rt.path, g.serve(rt))
+	}
+	e.GET("/metrics", echo.WrapHandler(g.metrics.handler()))
+	mux := http.NewServeMux()
+	mux.Handle("/agent/v1/", g.agents.Handler())
+	if g.IdentityService != nil {
+		mux.Handle("/identity", g.IdentityService)
+		mux.Handle("/identity/", g.IdentityService)
+	}
+	mux.Handle("/", e)
+	return mux
+}
+
+// Serve answers requests on l until Shutdown.
+func (g *Gateway) Serve(l net.Listener) (*http.Server, <-chan error) {
+	srv := server.HTTPServer(g.Handler())
+	srv.ErrorLog = slog.NewLogLogger(g.log.Handler(), slog.LevelDebug)
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(g.agents.Listener(l)) }()
+	return srv, done
+}
+
+// Close drains and ends the gateway: parked polls are answered in turn, requests under way finish, the session's records
+// go. ctx limits it.
+func (g *Gateway) Close(ctx context.Context, srv *http.Server) error {
+	g.draining.Store(true)
+	errs := []error{g.agents.Drain(ctx)}
+	if srv != nil {
+		errs = append(errs, srv.Shutdown(ctx))
+	}
+	g.deadlines.close()
+	g.agents.Close()
+	g.cancel()
+	g.work.Wait()
+	return errors.Join(append(errs, g.session.Close(ctx))...)
+}

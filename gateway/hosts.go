@@ -1,0 +1,154 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/deployments"
+	"github.com/cofferdb/coffer/etcdschema"
+)
+
+// hostView is a host as operators see it.
+type hostView struct {
+	ID        string               `json:"id"`
+	Name      string               `json:"name"`
+	Driver    string               `json:"driver"`
+	Connected bool                 `json:"connected"`
+	Since     string               `json:"since,omitempty"` // of being connected, or not
+	Disabled  bool                 `json:"disabled"`
+	Capacity  deployments.Capacity `json:"capacity"`
+	Free      deployments.Capacity `json:"free"`
+	Pool      string               `json:"pool"`
+	Managers  []string             `json:"managers"`
+	Instances []string             `json:"instances"`
+	Labels    map[string]string    `json:"labels,omitempty"`
+	Notes     []string             `json:"notes,omitempty"`
+	Enrolled  string               `json:"enrolled"`
+}
+
+func (g *Gateway) listHosts(r *request) (reply, error) {
+	list, err := etcdschema.List(r.ctx, g.store, etcdschema.Hosts(), etcdschema.Page{})
+	if err != nil {
+		return reply{}, err
+	}
+	views := []hostView{}
+	for _, rec := range list.Records {
+		id, h := etcdschema.Hosts().Name(rec.Key), rec.Value
+		v := hostView{
+			ID: id, Name: h.Name, Driver: h.Driver, Disabled: h.Disabled, Capacity: h.Capacity, Free: free(h), Pool: h.Pool,
+			Managers: managers(h), Instances: []string{}, Labels: h.Labels, Notes: h.Notes, Enrolled: stamp(h.Enrolled),
+		}
+		for instance := range h.Allocated {
+			v.Instances = append(v.Instances, instance)
+		}
+		if p, err := etcdschema.Get(r.ctx, g.store, etcdschema.PresenceKey(id)); err == nil {
+			v.Connected, v.Since = p.Value.Gateway != "", stamp(p.Value.Since)
+		} else if !errors.Is(err, etcdschema.ErrNotFound) {
+			return reply{}, err
+		}
+		views = append(views, v)
+	}
+	return reply{http.StatusOK, map[string]any{"hosts": views}}, nil
+}
+
+func managers(h etcdschema.HostRecord) []string {
+	names := []string{}
+	for _, raw := range h.Manifests {
+		var m struct {
+			Manager string `json:"manager"`
+		}
+		if json.Unmarshal(raw, &m) == nil {
+			names = append(names, m.Manager)
+		}
+	}
+	return names
+}
+
+// updateHost lets a host take new instances, or not.
+func (g *Gateway) updateHost(r *request) (reply, error) {
+	body, err := decode[struct {
+		Host struct {
+			Disabled *bool `json:"disabled"`
+		} `json:"host"`
+	}](r)
+	if err != nil {
+		return reply{}, err
+	}
+	if body.Host.Disabled == nil {
+		return reply{}, faultf(badRequest, "Validation error: host['disabled'] must be true or false.")
+	}
+	key := etcdschema.HostKey(r.param("host"))
+	_, err = g.store.Update(r.ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, key)
+		host, err := mustFind(rec, err, "Host", r.param("host"))
+		host.Disabled = *body.Host.Disabled
+		return []etcdschema.Op{etcdschema.Put(key, host)}, err
+	})
+	return reply{status: http.StatusAccepted}, err
+}
+
+// deleteHost forgets a host that has no instances. Its agent is refused from then on.
+func (g *Gateway) deleteHost(r *request) (reply, error) {
+	id := r.param("host")
+	key := etcdschema.HostKey(id)
+	_, err := g.store.Update(r.ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, key)
+		host, err := mustFind(rec, err, "Host", id)
+		if err != nil {
+			return nil, err
+		}
+		if n := len(host.Allocated); n > 0 {
+			return nil, faultf(unprocessable, "Host %s still has %d instances; delete them first.", id, n)
+		}
+		return []etcdschema.Op{
+			etcdschema.Delete(key), etcdschema.Delete(etcdschema.AgentKey(id)), etcdschema.Delete(etcdschema.PresenceKey(id)),
+			etcdschema.DeleteAll(etcdschema.Commands(id)),
+		}, nil
+	})
+	return reply{status: http.StatusAccepted}, err
+}
+
+// createEnrolment makes a single-use token for a host: a new one, or one that enrols anew under its old id.
+func (g *Gateway) createEnrolment(r *request) (reply, error) {
+	body, err := decode[struct {
+		Enrolment struct {
+			Host string `json:"host"`
+		} `json:"enrolment"`
+	}](r)
+	if err != nil {
+		return reply{}, err
+	}
+	id := newID()
+	if old := body.Enrolment.Host; old != "" {
+		if _, err := etcdschema.Get(r.ctx, g.store, etcdschema.HostKey(old)); err != nil {
+			return reply{}, notFound("Host", old)
+		}
+		id = old
+	}
+	token := agentpoll.NewSecret()
+	expires := g.now().UTC().Add(keepEnrolments)
+	_, err = g.store.Update(r.ctx, nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		e := etcdschema.Enrolment{Kind: agentpoll.Host, AgentID: id, Created: g.now().UTC()}
+		return []etcdschema.Op{enrolmentOp(token, e, keepEnrolments)}, nil
+	})
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{http.StatusOK, map[string]any{"enrolment": map[string]string{
+		"token": token, "kind": string(agentpoll.Host), "agent_id": id, "expires": stamp(expires),
+	}}}, nil
+}
+
+// unlockAgent ends the lock of an agent whose identity was used twice; the operator has seen to the copy.
+func (g *Gateway) unlockAgent(r *request) (reply, error) {
+	key := etcdschema.AgentKey(r.param("agent"))
+	_, err := g.store.Update(r.ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, key)
+		agent, err := mustFind(rec, err, "Agent", r.param("agent"))
+		agent.Locked = ""
+		return []etcdschema.Op{etcdschema.Put(key, agent)}, err
+	})
+	return reply{status: http.StatusAccepted}, err
+}

@@ -1,0 +1,177 @@
+package gateway
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+)
+
+func (g *Gateway) listInstances(r *request) (reply, error) {
+	return g.instancePage(r, etcdschema.Instances(r.project), g.shortView)
+}
+
+func (g *Gateway) detailInstances(r *request) (reply, error) {
+	return g.instancePage(r, etcdschema.Instances(r.project), g.detailView)
+}
+
+// instancePage answers one page: chosen by id, which is by age, and shown with the newest first.
+func (g *Gateway) instancePage(r *request, from etcdschema.Prefix[etcdschema.Instance], view func(*request, etcdschema.Instance) instanceView) (reply, error) {
+	limit, marker, err := r.page()
+	if err != nil {
+		return reply{}, err
+	}
+	list, err := etcdschema.List(r.ctx, g.store, from, etcdschema.Page{Limit: limit, After: marker})
+	if err != nil {
+		return reply{}, err
+	}
+	views := []instanceView{}
+	for _, rec := range list.Records {
+		in, err := g.fresh(r.ctx, rec.Value)
+		if err != nil {
+			return reply{}, err
+		}
+		views = append(views, view(r, in))
+	}
+	last := ""
+	if n := len(list.Records); list.More && n > 0 {
+		last = from.Name(list.Records[n-1].Key)
+	}
+	slices.Reverse(views)
+	return reply{http.StatusOK, listBody("instances", views, g.nextLink(r, last, limit))}, nil
+}
+
+// instance reads the instance of the request's path.
+func (g *Gateway) instance(r *request) (etcdschema.Instance, error) {
+	rec, err := etcdschema.Get(r.ctx, g.store, etcdschema.InstanceKey(r.project, r.param("id")))
+	if err != nil {
+		return rec.Value, instanceError(err, r.param("id"))
+	}
+	return g.fresh(r.ctx, rec.Value)
+}
+
+func (g *Gateway) showInstance(r *request) (reply, error) {
+	in, err := g.instance(r)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{http.StatusOK, map[string]any{"instance": g.detailView(r, in)}}, nil
+}
+
+// updateInstance renames. An empty object, or a configuration of null, asks to detach a configuration group: with none
+// attached there is nothing to do.
+func (g *Gateway) updateInstance(r *request) (reply, error) {
+	body, err := decode[struct {
+		Instance map[string]json.RawMessage `json:"instance"`
+	}](r)
+	if err != nil {
+		return reply{}, err
+	}
+	if body.Instance == nil {
+		return reply{}, faultf(badRequest, "Validation error: 'instance' is a required property.")
+	}
+	name := ""
+	for key, value := range body.Instance {
+		switch key {
+		case "name":
+			if err := json.Unmarshal(value, &name); err != nil || !nonEmpty(name) {
+				return reply{}, faultf(badRequest, "Validation error: instance['name'] must be a string of 1 to 255 characters with a letter or digit.")
+			}
+		case "configuration":
+			if string(value) != "null" {
+				return reply{}, faultf(notImplemented, "Configuration groups are not available yet.")
+			}
+		case "replica_of", "slave_of":
+			return reply{}, faultf(badRequest, "Instance %s is not a replica.", r.param("id"))
+		case "datastore_version", "access":
+			return reply{}, faultf(notImplemented, "Changing the %s of an instance is not available yet.", key)
+		default:
+			return reply{}, faultf(badRequest, "Validation error: instance[%q] is unknown; allowed: name, configuration, replica_of, datastore_version, access.", key)
+		}
+	}
+	key := etcdschema.InstanceKey(r.project, r.param("id"))
+	_, err = g.store.Update(r.ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, key)
+		in, err := mustFind(rec, err, "Instance", r.param("id"))
+		if err != nil || name == "" || in.Name == name {
+			return nil, err
+		}
+		in.Name, in.Updated = name, g.now().UTC()
+		return []etcdschema.Op{etcdschema.Put(key, in)}, nil
+	})
+	return reply{status: http.StatusAccepted}, err
+}
+
+func (g *Gateway) deleteInstance(r *request) (reply, error) {
+	return g.event(r, lifecycle.AskDelete)
+}
+
+// event lets something happen to the instance of the path, and answers 202.
+func (g *Gateway) event(r *request, what lifecycle.EventType) (reply, error) {
+	_, err := g.transition(r.ctx, r.project, r.param("id"), lifecycle.Event{Type: what, Request: r.id()})
+	return reply{status: http.StatusAccepted}, instanceError(err, r.param("id"))
+}
+
+// actOnInstance takes exactly one action.
+func (g *Gateway) actOnInstance(r *request) (reply, error) {
+	action, args, err := oneAction(r)
+	if err != nil {
+		return reply{}, err
+	}
+	switch action {
+	case "restart":
+		return g.event(r, lifecycle.AskRestart)
+	case "reset_status":
+		if len(args) > 0 && string(args) != "{}" && string(args) != "null" {
+			var opts struct {
+				ForceDelete *bool `json:"force_delete"`
+			}
+			if err := json.Unmarshal(args, &opts); err != nil || opts.ForceDelete == nil {
+				return reply{}, faultf(badRequest, "Validation error: reset_status takes nothing, or {\"force_delete\": true}.")
+			}
+		}
+		return g.event(r, lifecycle.ResetStatus)
+	case "resize", "promote_to_replica_source", "eject_replica_source":
+		if _, err := g.instance(r); err != nil {
+			return reply{}, err
+		}
+		return reply{}, faultf(notImplemented, "The action %s is not available yet.", action)
+	}
+	return reply{}, faultf(badRequest, "Action %q is unknown; allowed: restart, reset_status, resize, promote_to_replica_source, eject_replica_source.", action)
+}
+
+// oneAction reads a body that holds a single key.
+func oneAction(r *request) (string, json.RawMessage, error) {
+	body, err := decode[map[string]json.RawMessage](r)
+	if err != nil {
+		return "", nil, err
+	}
+	if len(body) != 1 {
+		return "", nil, faultf(badRequest, "Validation error: the body must hold exactly one action, not %d.", len(body))
+	}
+	for action, args := range body {
+		return action, args, nil
+	}
+	panic("unreachable: the body holds one key")
+}
+
+// instanceError names the instance where a key or a record did not exist.
+func instanceError(err error, id string) error {
+	if err == nil {
+		return nil
+	}
+	if f := faultOf(err, ""); f.kind == itemNotFound {
+		return notFound("Instance", id)
+	}
+	return err
+}
+
+// nonEmpty is Trove's non_empty_string: 1 to 255 characters, at least one ASCII letter or digit.
+func nonEmpty(s string) bool {
+	return len(s) <= 255 && strings.ContainsFunc(s, func(c rune) bool {
+		return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+	})
+}

@@ -1,0 +1,88 @@
+package gateway
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+// link is a link as Trove writes it.
+type link struct {
+	Rel  string `json:"rel"`
+	Href string `json:"href"`
+}
+
+// PublicURL tells the scheme and host that a client used. A proxy's word for them counts when proxies are trusted.
+func PublicURL(trustProxy bool) func(*http.Request) string {
+	return func(req *http.Request) string {
+		scheme, host := "http", req.Host
+		if req.TLS != nil {
+			scheme = "https"
+		}
+		if trustProxy {
+			if s := req.Header.Get("X-Forwarded-Proto"); s == "http" || s == "https" {
+				scheme = s
+			}
+			if h := req.Header.Get("X-Forwarded-Host"); h != "" {
+				host = h
+			}
+		}
+		return scheme + "://" + host
+	}
+}
+
+func (g *Gateway) base(req *http.Request) string { return PublicURL(g.TrustProxy)(req) }
+
+// links are the two that every resource has. path is such as "instances/<id>".
+func (g *Gateway) links(r *request, path string) []link {
+	base := g.base(r.echo.Request())
+	return []link{{"self", base + "/v1.0/" + r.project + "/" + path}, {"bookmark", base + "/" + path}}
+}
+
+// nextLink is the link to the page after marker: none when marker is "".
+func (g *Gateway) nextLink(r *request, marker string, limit int) []link {
+	if marker == "" {
+		return nil
+	}
+	q := url.Values{"marker": {marker}, "limit": {strconv.Itoa(limit)}}
+	if v := r.query("include_clustered"); v != "" {
+		q.Set("include_clustered", v)
+	}
+	return []link{{"next", g.base(r.echo.Request()) + r.echo.Request().URL.EscapedPath() + "?" + q.Encode()}}
+}
+
+// listBody is a list with its next link under both names: Trove's `links` and gophercloud's `<name>_links`.
+func listBody(name string, items any, next []link) map[string]any {
+	body := map[string]any{name: items}
+	if len(next) > 0 {
+		body["links"], body[name+"_links"] = next, next
+	}
+	return body
+}
+
+// stamp writes a time as Trove does: UTC without zone or fraction. gophercloud reads nothing else.
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05") }
+
+// versions answers GET /.
+func (g *Gateway) versions(r *request) (reply, error) {
+	return reply{http.StatusOK, map[string]any{"versions": []any{g.versionDocument(r.echo)}}}, nil
+}
+
+// version answers GET /v1.0.
+func (g *Gateway) version(r *request) (reply, error) {
+	return reply{http.StatusOK, map[string]any{"version": g.versionDocument(r.echo)}}, nil
+}
+
+func (g *Gateway) versionDocument(c echo.Context) map[string]any {
+	return map[string]any{
+		"id": "v1.0", "status": "CURRENT", "updated": "2012-08-01T00:00:00Z",
+		"links": []link{{"self", g.base(c.Request()) + "/v1.0/"}},
+	}
+}
+
+// lastPart is the last part of a path or URL: clients may name a flavor or configuration by its href.
+func lastPart(s string) string { return s[strings.LastIndexByte(s, '/')+1:] }

@@ -1,0 +1,67 @@
+package gateway
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metrics are what /metrics tells.
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.HistogramVec
+}
+
+func newMetrics(g *Gateway) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "coffer_http_request_seconds", Help: "How long API requests took, by route and status.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 4, 8),
+		}, []string{"method", "route", "status"}),
+	}
+	gauge := func(name, help string, value func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
+	}
+	m.registry.MustRegister(m.requests, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		gauge("coffer_polls_parked", "Agents whose poll is held here.", func() float64 { return float64(g.agents.Stats().Parked) }),
+		gauge("coffer_draining", "1 while the gateway drains.", func() float64 {
+			if g.draining.Load() {
+				return 1
+			}
+			return 0
+		}))
+	return m
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// observeRequests gives each request an id, counts it and logs it.
+func (g *Gateway) observeRequests(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		began := time.Now()
+		id := "req-" + uuid.NewString()
+		c.Response().Header().Set(headerRequestID, id)
+		if err := next(c); err != nil {
+			c.Error(err) // so that the status is known below
+		}
+		status := c.Response().Status
+		route := c.Path()
+		if route == "" {
+			route = "none"
+		}
+		took := time.Since(began)
+		g.metrics.requests.WithLabelValues(c.Request().Method, route, strconv.Itoa(status)).Observe(took.Seconds())
+		g.log.Info("request", "request_id", id, "method", c.Request().Method, "route", route,
+			"project", c.Param("project"), "status", status, "seconds", took.Seconds(), "remote", c.RealIP())
+		return nil
+	}
+}

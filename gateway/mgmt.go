@@ -1,0 +1,142 @@
+package gateway
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+)
+
+// mgmtView is an instance as admins see it.
+type mgmtView struct {
+	instanceView
+	ServiceStatus   string      `json:"service_status"`
+	Deleted         bool        `json:"deleted"`
+	DeletedAt       *string     `json:"deleted_at"`
+	TaskDescription string      `json:"task_description"`
+	RootEnabled     bool        `json:"root_enabled"`
+	RootEnabledBy   string      `json:"root_enabled_by,omitempty"`
+	GuestStatus     guestStatus `json:"guest_status"`
+	Server          *serverView `json:"server"`
+}
+
+type guestStatus struct {
+	StateDescription string `json:"state_description"`
+}
+
+// serverView stands where Trove shows the Nova server: the host.
+type serverView struct {
+	ID       string `json:"id"`
+	Host     string `json:"host"`
+	TenantID string `json:"tenant_id"`
+}
+
+func (g *Gateway) viewMgmt(r *request, in etcdschema.Instance) mgmtView {
+	v := mgmtView{
+		instanceView: g.detailView(r, in), ServiceStatus: strings.ToUpper(string(in.Service.Service)),
+		TaskDescription: "No tasks for the instance.", RootEnabled: in.RootEnabled, RootEnabledBy: in.RootEnabledBy,
+		GuestStatus: guestStatus{string(in.Service.Service)},
+	}
+	if in.Operation != nil {
+		v.TaskDescription = in.Operation.Kind + ": " + in.Operation.Step
+	}
+	if in.Host != "" {
+		v.Server = &serverView{ID: in.Host, Host: in.Host, TenantID: in.Project}
+	}
+	return v
+}
+
+func (g *Gateway) mgmtListInstances(r *request) (reply, error) {
+	from := etcdschema.AllInstances()
+	if p := r.query("project_id"); p != "" {
+		from = etcdschema.Instances(p)
+	}
+	limit, marker, err := r.page()
+	if err != nil {
+		return reply{}, err
+	}
+	list, err := etcdschema.List(r.ctx, g.store, from, etcdschema.Page{Limit: limit, After: marker})
+	if err != nil {
+		return reply{}, err
+	}
+	views := []mgmtView{}
+	last := ""
+	for _, rec := range list.Records {
+		views = append(views, g.viewMgmt(r, rec.Value))
+		last = from.Name(rec.Key)
+	}
+	if !list.More {
+		last = ""
+	}
+	return reply{http.StatusOK, listBody("instances", views, g.nextLink(r, last, limit))}, nil
+}
+
+// anyInstance finds the instance of the path in whichever project it is: a guest's agent knows.
+func (g *Gateway) anyInstance(r *request) (etcdschema.Instance, error) {
+	if _, err := g.locate(r); err != nil {
+		return etcdschema.Instance{}, err
+	}
+	return g.instance(r)
+}
+
+// locate makes the request one for the project of the path's instance.
+func (g *Gateway) locate(r *request) (string, error) {
+	id := r.param("id")
+	if _, err := etcdschema.Get(r.ctx, g.store, etcdschema.InstanceKey(r.project, id)); err == nil {
+		return r.project, nil
+	}
+	for after := ""; ; {
+		list, err := etcdschema.List(r.ctx, g.store, etcdschema.AllInstances(), etcdschema.Page{Limit: 1000, After: after})
+		if err != nil {
+			return "", err
+		}
+		for _, rec := range list.Records {
+			after = etcdschema.AllInstances().Name(rec.Key)
+			if rec.Value.ID == id {
+				r.project = rec.Value.Project
+				return r.project, nil
+			}
+		}
+		if !list.More {
+			return "", notFound("Instance", id)
+		}
+	}
+}
+
+func (g *Gateway) mgmtShowInstance(r *request) (reply, error) {
+	in, err := g.anyInstance(r)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{http.StatusOK, map[string]any{"instance": g.viewMgmt(r, in)}}, nil
+}
+
+func (g *Gateway) mgmtPing(r *request) (reply, error) {
+	if _, err := g.locate(r); err != nil {
+		return reply{}, err
+	}
+	return reply{status: http.StatusNoContent}, g.callGuest(r, datastores.MethodPing, nil, nil)
+}
+
+func (g *Gateway) mgmtAct(r *request) (reply, error) {
+	if _, err := g.locate(r); err != nil {
+		return reply{}, err
+	}
+	action, _, err := oneAction(r)
+	if err != nil {
+		return reply{}, err
+	}
+	switch action {
+	case "reboot":
+		return g.event(r, lifecycle.AskRestart)
+	case "stop":
+		return reply{status: http.StatusAccepted}, g.callGuest(r, datastores.MethodStop, nil, nil)
+	case "reset-task-status":
+		return g.event(r, lifecycle.ResetStatus)
+	case "migrate", "rebuild":
+		return reply{}, faultf(notImplemented, "The action %s is not available.", action)
+	}
+	return reply{}, faultf(badRequest, "Action %q is unknown; allowed: stop, reboot, reset-task-status.", action)
+}

@@ -1,0 +1,90 @@
+package gateway
+
+import (
+	"cmp"
+	"encoding/json"
+	"net/netip"
+	"slices"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/deployments"
+	"github.com/cofferdb/coffer/etcdschema"
+)
+
+// candidates returns the hosts that could take an instance of need for manager, the one with most free memory first.
+func candidates(hosts []etcdschema.Record[etcdschema.HostRecord], manager string, need deployments.Capacity) []string {
+	type candidate struct {
+		id   string
+		free int
+	}
+	var fit []candidate
+	for _, h := range hosts {
+		if canTake(h.Value, manager, need) {
+			fit = append(fit, candidate{etcdschema.Hosts().Name(h.Key), free(h.Value).MemoryMB})
+		}
+	}
+	slices.SortFunc(fit, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(b.free, a.free), cmp.Compare(a.id, b.id))
+	})
+	ids := make([]string, len(fit))
+	for i, c := range fit {
+		ids[i] = c.id
+	}
+	return ids
+}
+
+func canTake(h etcdschema.HostRecord, manager string, need deployments.Capacity) bool {
+	f := free(h)
+	return !h.Disabled && starts(h, manager) &&
+		f.MemoryMB >= need.MemoryMB && f.VCPUs >= need.VCPUs && f.DiskGB >= need.DiskGB
+}
+
+// free is what a host has left. Processors are shared: an instance needs as many as the machine has, not to itself.
+func free(h etcdschema.HostRecord) deployments.Capacity {
+	left := h.Capacity
+	for _, a := range h.Allocated {
+		left.MemoryMB -= a.MemoryMB
+		left.DiskGB -= a.DiskGB
+	}
+	return left
+}
+
+func starts(h etcdschema.HostRecord, manager string) bool {
+	return slices.ContainsFunc(h.Manifests, func(raw json.RawMessage) bool {
+		var m struct {
+			Manager string `json:"manager"`
+		}
+		return json.Unmarshal(raw, &m) == nil && m.Manager == manager
+	})
+}
+
+// freeAddress picks the lowest address of the host's pool that no instance has; "" when the pool is used up.
+func freeAddress(h etcdschema.HostRecord) string {
+	pool, err := netip.ParsePrefix(h.Pool)
+	if err != nil {
+		return ""
+	}
+	used := map[string]bool{}
+	for _, a := range h.Allocated {
+		used[a.Address] = true
+	}
+	// The network address and the first host address are left out, and so is the last address (broadcast).
+	for a := pool.Masked().Addr().Next().Next(); pool.Contains(a.Next()); a = a.Next() {
+		if !used[a.String()] {
+			return a.String()
+		}
+	}
+	return ""
+}
+
+// firewall is what a datastore version opens to whom.
+func firewall(server datastores.ServerOptions, cidrs []string) deployments.Firewall {
+	f := deployments.Firewall{ICMP: server.ICMP, CIDRs: cidrs}
+	for _, p := range server.TCPPorts {
+		f.TCPPorts = append(f.TCPPorts, p.String())
+	}
+	for _, p := range server.UDPPorts {
+		f.UDPPorts = append(f.UDPPorts, p.String())
+	}
+	return f
+}

@@ -1,0 +1,144 @@
+package gateway
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/cofferdb/coffer/etcdschema"
+)
+
+// Limits of a project that nobody has set, Trove's: max_instances_per_tenant and its fellows.
+const (
+	defaultInstances = 10
+	defaultRAM       = -1 // MB; no limit
+	defaultVolumes   = 40 // GB
+	defaultBackups   = 50
+)
+
+// resource is one row of a quota.
+type resource struct {
+	name  string
+	limit int
+	inUse int
+}
+
+// resources puts a project's limits and usage together, in Trove's order.
+func (g *Gateway) resources(q etcdschema.Quota, u etcdschema.Usage) []resource {
+	limit := func(own, configured *int, builtIn int) int {
+		switch {
+		case own != nil:
+			return *own
+		case configured != nil:
+			return *configured
+		}
+		return builtIn
+	}
+	return []resource{
+		{"instances", limit(q.Instances, g.Quota.Instances, defaultInstances), u.Instances},
+		{"ram", limit(q.RAM, g.Quota.RAM, defaultRAM), u.RAM},
+		{"volumes", limit(q.Volumes, g.Quota.Volumes, defaultVolumes), u.Volumes},
+		{"backups", limit(q.Backups, g.Quota.Backups, defaultBackups), u.Backups},
+	}
+}
+
+// charge adds an instance to what its project uses, or refuses with 413 what would be too much.
+func (g *Gateway) charge(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdschema.Op, error) {
+	usageKey := etcdschema.UsageKey(in.Project)
+	usage, err := etcdschema.Read(s, usageKey)
+	if err != nil {
+		return nil, err
+	}
+	quota, err := etcdschema.Read(s, etcdschema.QuotaKey(in.Project))
+	if err != nil {
+		return nil, err
+	}
+	after := addUsage(usage.Value, in, 1)
+	for _, res := range g.resources(quota.Value, after) {
+		if res.limit >= 0 && res.inUse > res.limit {
+			return nil, faultf(overLimit, "Quota exceeded for resources: %s (the project would use %d of %d).", res.name, res.inUse, res.limit)
+		}
+	}
+	return []etcdschema.Op{etcdschema.Put(usageKey, after)}, nil
+}
+
+// addUsage counts an instance in (sign 1) or out (sign -1).
+func addUsage(u etcdschema.Usage, in etcdschema.Instance, sign int) etcdschema.Usage {
+	u.Instances = max(0, u.Instances+sign)
+	u.RAM = max(0, u.RAM+sign*in.Flavor.RAM)
+	u.Volumes = max(0, u.Volumes+sign*in.VolumeGB)
+	return u
+}
+
+// quota reads a project's limits and usage; one that was never set or counted is empty.
+func (g *Gateway) quota(r *request, project string) (q etcdschema.Quota, u etcdschema.Usage, err error) {
+	quota, err := etcdschema.Get(r.ctx, g.store, etcdschema.QuotaKey(project))
+	if err != nil && !errors.Is(err, etcdschema.ErrNotFound) {
+		return q, u, err
+	}
+	usage, err := etcdschema.Get(r.ctx, g.store, etcdschema.UsageKey(project))
+	if err != nil && !errors.Is(err, etcdschema.ErrNotFound) {
+		return q, u, err
+	}
+	return quota.Value, usage.Value, nil
+}
+
+func (g *Gateway) limits(r *request) (reply, error) {
+	q, u, err := g.quota(r, r.project)
+	if err != nil {
+		return reply{}, err
+	}
+	absolute := map[string]any{"verb": "ABSOLUTE"}
+	for _, res := range g.resources(q, u) {
+		absolute["max_"+res.name] = res.limit
+	}
+	return reply{http.StatusOK, map[string]any{"limits": []any{absolute}}}, nil
+}
+
+// showQuotas shows a project's own to everybody in it, and any to admins.
+func (g *Gateway) showQuotas(r *request) (reply, error) {
+	project := r.param("tenant")
+	if project != r.project && !r.who.Admin() {
+		return reply{}, faultf(unauthorized, "Another project's quotas need the role admin.")
+	}
+	q, u, err := g.quota(r, project)
+	if err != nil {
+		return reply{}, err
+	}
+	views := []map[string]any{}
+	for _, res := range g.resources(q, u) {
+		views = append(views, map[string]any{"resource": res.name, "in_use": res.inUse, "reserved": 0, "limit": res.limit})
+	}
+	return reply{http.StatusOK, map[string]any{"quotas": views}}, nil
+}
+
+func (g *Gateway) updateQuotas(r *request) (reply, error) {
+	body, err := decode[struct {
+		Quotas map[string]int `json:"quotas"`
+	}](r)
+	if err != nil {
+		return reply{}, err
+	}
+	for name, limit := range body.Quotas {
+		if limit < -1 {
+			return reply{}, faultf(badRequest, "The quota of %s is %d; want -1 (no limit) or more.", name, limit)
+		}
+	}
+	key := etcdschema.QuotaKey(r.param("tenant"))
+	_, err = g.store.Update(r.ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, key)
+		if err != nil {
+			return nil, err
+		}
+		q := rec.Value
+		fields := map[string]**int{"instances": &q.Instances, "ram": &q.RAM, "volumes": &q.Volumes, "backups": &q.Backups}
+		for name, limit := range body.Quotas {
+			field, ok := fields[name]
+			if !ok {
+				return nil, faultf(itemNotFound, "Quota resource %s is unknown; there are instances, ram, volumes, backups.", name)
+			}
+			*field = &limit
+		}
+		return []etcdschema.Op{etcdschema.Put(key, q)}, nil
+	})
+	return reply{http.StatusOK, map[string]any{"quotas": body.Quotas}}, err
+}

@@ -1,0 +1,87 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/cofferdb/coffer/gateway/identity"
+)
+
+const (
+	maxRequestBody = 1 << 20 // bytes
+	pageSize       = 20      // Trove's, of every paginated list
+)
+
+// request is one client's request, admitted.
+type request struct {
+	echo    echo.Context
+	ctx     context.Context
+	project string // of the path, and of the token
+	who     identity.Who
+}
+
+func (r *request) param(name string) string { return r.echo.Param(name) }
+func (r *request) query(name string) string { return r.echo.QueryParam(name) }
+func (r *request) id() string               { return requestID(r.echo) }
+
+// requestID is the id that a middleware has given the request.
+func requestID(c echo.Context) string { return c.Response().Header().Get(headerRequestID) }
+
+const headerRequestID = "X-Openstack-Request-Id"
+
+// decode reads a JSON body into T. As in Trove, a body without a Content-Type is not read, and unknown keys are ignored.
+func decode[T any](r *request) (T, error) {
+	var v T
+	req := r.echo.Request()
+	contentType := req.Header.Get("Content-Type")
+	if contentType == "" {
+		return v, nil
+	}
+	if media, _, err := mime.ParseMediaType(contentType); err != nil || media != "application/json" {
+		return v, faultf(badMediaType, "Content-Type %q is not supported; send application/json.", contentType)
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(r.echo.Response(), req.Body, maxRequestBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return v, faultf(overLimit, "The request body has more than %d bytes.", maxRequestBody)
+	case err != nil:
+		return v, faultf(badRequest, "The request body could not be read.")
+	case len(body) == 0:
+		return v, nil
+	}
+	if err := json.Unmarshal(body, &v); err != nil {
+		var wrongType *json.UnmarshalTypeError
+		if errors.As(err, &wrongType) {
+			return v, faultf(badRequest, "Validation error: %s: want a %s, not a %s.", wrongType.Field, wrongType.Type, wrongType.Value)
+		}
+		var own *fault
+		if errors.As(err, &own) {
+			return v, own
+		}
+		return v, faultf(badRequest, "Malformed request body: %v.", err)
+	}
+	return v, nil
+}
+
+// page reads the query's limit and marker. A limit above the page size counts as the page size.
+func (r *request) page() (limit int, marker string, err error) {
+	limit = pageSize
+	if s := r.query("limit"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 0 {
+			return 0, "", faultf(badRequest, "limit %q is not a number of 0 or more.", s)
+		}
+		if n > 0 {
+			limit = min(n, pageSize)
+		}
+	}
+	return limit, r.query("marker"), nil
+}

@@ -1,0 +1,190 @@
+package gateway
+
+import (
+	"net/http"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// userView is a user as clients see it.
+type userView struct {
+	Name      string     `json:"name"`
+	Host      string     `json:"host"`
+	Databases []nameView `json:"databases"`
+}
+
+func viewUser(u datastores.User) userView {
+	return userView{u.Name, u.Host, nameViews(u.Databases)}
+}
+
+// user reads the user that the path names, refusing reserved and impossible ones.
+func (g *Gateway) user(r *request) (datastores.UserArgs, error) {
+	names, options, err := g.rules(r)
+	if err != nil {
+		return datastores.UserArgs{}, err
+	}
+	name, host := splitUser(r.param("user"))
+	return datastores.UserArgs{Name: name, Host: host}, checkUser(name, host, names, options)
+}
+
+// readUsers reads a body of users.
+func (g *Gateway) readUsers(r *request) ([]datastores.User, error) {
+	body, err := decode[struct {
+		Users []userBody `json:"users"`
+	}](r)
+	if err != nil {
+		return nil, err
+	}
+	if len(body.Users) == 0 {
+		return nil, faultf(badRequest, "Validation error: 'users' must hold at least one.")
+	}
+	names, options, err := g.rules(r)
+	if err != nil {
+		return nil, err
+	}
+	return checkUsers(body.Users, names, options)
+}
+
+func (g *Gateway) createUsers(r *request) (reply, error) {
+	users, err := g.readUsers(r)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{status: http.StatusAccepted}, g.callGuest(r, datastores.MethodCreateUser, datastores.CreateUserArgs{Users: users}, nil)
+}
+
+func (g *Gateway) changePasswords(r *request) (reply, error) {
+	users, err := g.readUsers(r)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{status: http.StatusAccepted}, g.callGuest(r, datastores.MethodChangePasswords, datastores.CreateUserArgs{Users: users}, nil)
+}
+
+func (g *Gateway) listUsers(r *request) (reply, error) {
+	limit, marker, err := r.page()
+	if err != nil {
+		return reply{}, err
+	}
+	var page datastores.UserPage
+	if err := g.callGuest(r, datastores.MethodListUsers, datastores.ListArgs{Limit: limit, Marker: marker}, &page); err != nil {
+		return reply{}, err
+	}
+	views := []userView{}
+	for _, u := range page.Users {
+		views = append(views, viewUser(u))
+	}
+	return reply{http.StatusOK, listBody("users", views, g.nextLink(r, page.Next, limit))}, nil
+}
+
+func (g *Gateway) showUser(r *request) (reply, error) {
+	args, err := g.user(r)
+	if err != nil {
+		return reply{}, err
+	}
+	var u datastores.User
+	if err := g.callGuest(r, datastores.MethodGetUser, args, &u); err != nil {
+		return reply{}, err
+	}
+	return reply{http.StatusOK, map[string]any{"user": viewUser(u)}}, nil
+}
+
+func (g *Gateway) updateUser(r *request) (reply, error) {
+	body, err := decode[struct {
+		User *struct {
+			Name     *string `json:"name"`
+			Password *string `json:"password"`
+			Host     *string `json:"host"`
+		} `json:"user"`
+	}](r)
+	if err != nil {
+		return reply{}, err
+	}
+	if body.User == nil || body.User.Name == nil && body.User.Password == nil && body.User.Host == nil {
+		return reply{}, faultf(badRequest, "Validation error: 'user' must hold at least one of name, password, host.")
+	}
+	args, err := g.user(r)
+	if err != nil {
+		return reply{}, err
+	}
+	names, options, err := g.rules(r)
+	if err != nil {
+		return reply{}, err
+	}
+	var change datastores.UserChange
+	if u := body.User; u.Password != nil {
+		if err := checkPassword(args.Name, *u.Password, names); err != nil {
+			return reply{}, err
+		}
+		change.Password = datastores.NewSecret(*u.Password).ForSealing()
+	}
+	if u := body.User; u.Name != nil || u.Host != nil {
+		if change.Name = args.Name; u.Name != nil {
+			change.Name = *u.Name
+		}
+		if change.Host = args.Host; u.Host != nil {
+			change.Host = *u.Host
+		}
+		if err := checkUser(change.Name, change.Host, names, options); err != nil {
+			return reply{}, err
+		}
+	}
+	return reply{status: http.StatusAccepted}, g.callGuest(r, datastores.MethodUpdateAttributes, datastores.UpdateUserArgs{UserArgs: args, Change: change}, nil)
+}
+
+func (g *Gateway) deleteUser(r *request) (reply, error) {
+	args, err := g.user(r)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{status: http.StatusAccepted}, g.callGuest(r, datastores.MethodDeleteUser, args, nil)
+}
+
+func (g *Gateway) listAccess(r *request) (reply, error) {
+	args, err := g.user(r)
+	if err != nil {
+		return reply{}, err
+	}
+	var page datastores.DatabasePage
+	if err := g.callGuest(r, datastores.MethodListAccess, args, &page); err != nil {
+		return reply{}, err
+	}
+	return reply{http.StatusOK, map[string]any{"databases": nameViews(page.Databases)}}, nil
+}
+
+func (g *Gateway) grantAccess(r *request) (reply, error) {
+	body, err := decode[struct {
+		Databases []databaseBody `json:"databases"`
+	}](r)
+	if err != nil {
+		return reply{}, err
+	}
+	if len(body.Databases) == 0 {
+		return reply{}, faultf(badRequest, "Validation error: 'databases' must name at least one.")
+	}
+	args, err := g.user(r)
+	if err != nil {
+		return reply{}, err
+	}
+	names, options, err := g.rules(r)
+	if err != nil {
+		return reply{}, err
+	}
+	access := datastores.AccessArgs{UserArgs: args}
+	for _, db := range body.Databases {
+		if err := checkDatabase(db.Name, names, options); err != nil {
+			return reply{}, err
+		}
+		access.Databases = append(access.Databases, db.Name)
+	}
+	return reply{status: http.StatusAccepted}, g.callGuest(r, datastores.MethodGrantAccess, access, nil)
+}
+
+func (g *Gateway) revokeAccess(r *request) (reply, error) {
+	args, err := g.user(r)
+	if err != nil {
+		return reply{}, err
+	}
+	access := datastores.AccessArgs{UserArgs: args, Databases: []string{r.param("name")}}
+	return reply{status: http.StatusAccepted}, g.callGuest(r, datastores.MethodRevokeAccess, access, nil)
+}

@@ -1,0 +1,118 @@
+package gateway
+
+import (
+	"math"
+
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+)
+
+// instanceView is an instance as clients see it: trove-api v1.0, the list's keys first, then those of the detail.
+type instanceView struct {
+	ID              string        `json:"id"`
+	Name            string        `json:"name"`
+	Status          string        `json:"status"`
+	OperatingStatus string        `json:"operating_status"`
+	Links           []link        `json:"links"`
+	Flavor          flavorRef     `json:"flavor"`
+	Datastore       datastoreRef  `json:"datastore"`
+	Region          string        `json:"region"`
+	Access          accessView    `json:"access"`
+	TenantID        string        `json:"tenant_id,omitempty"` // admins only
+	Volume          *volumeView   `json:"volume,omitempty"`
+	IP              []string      `json:"ip,omitempty"`
+	Addresses       []addressView `json:"addresses"`
+
+	*instanceDetail
+}
+
+// instanceDetail is what only a single instance and the detailed list show.
+type instanceDetail struct {
+	Created              string     `json:"created"`
+	Updated              string     `json:"updated"`
+	ServiceStatusUpdated string     `json:"service_status_updated,omitempty"`
+	Fault                *faultView `json:"fault,omitempty"`
+	Password             string     `json:"password,omitempty"`  // in the answer to a create with root_on_create
+	UserData             string     `json:"user_data,omitempty"` // in the answer to a create without a host
+}
+
+type flavorRef struct {
+	ID    string `json:"id"`
+	Links []link `json:"links"`
+}
+
+type datastoreRef struct {
+	Type          string `json:"type"`
+	Version       string `json:"version"`
+	VersionNumber string `json:"version_number,omitempty"`
+}
+
+type accessView struct {
+	IsPublic     bool     `json:"is_public"`
+	AllowedCIDRs []string `json:"allowed_cidrs"`
+}
+
+type volumeView struct {
+	Size int      `json:"size"`
+	Used *float64 `json:"used,omitempty"` // GB, when the guest has told
+}
+
+type addressView struct {
+	Address string `json:"address"`
+	Type    string `json:"type"`
+	Network string `json:"network"`
+}
+
+type faultView struct {
+	Message string  `json:"message"`
+	Created string  `json:"created"`
+	Details *string `json:"details"` // null for all but admins
+}
+
+// shortView is an instance in a list.
+func (g *Gateway) shortView(r *request, in etcdschema.Instance) instanceView {
+	v := instanceView{
+		ID: in.ID, Name: in.Name, Status: lifecycle.Status(in), OperatingStatus: lifecycle.OperatingStatus(in),
+		Links:     g.links(r, "instances/"+in.ID),
+		Flavor:    flavorRef{in.FlavorID, g.links(r, "flavors/"+in.FlavorID)},
+		Datastore: datastoreRef{Type: in.Datastore, Version: in.Version},
+		Region:    g.Region,
+		Access:    accessView{in.Public, in.AllowedCIDRs},
+		Addresses: []addressView{},
+	}
+	if v.Access.AllowedCIDRs == nil {
+		v.Access.AllowedCIDRs = []string{}
+	}
+	if r.who.Admin() {
+		v.TenantID = in.Project
+	}
+	if in.VolumeGB > 0 {
+		v.Volume = &volumeView{Size: in.VolumeGB}
+	}
+	if in.Address != "" {
+		v.IP = []string{in.Address}
+		v.Addresses = append(v.Addresses, addressView{in.Address, "private", in.Host})
+	}
+	return v
+}
+
+// detailView is an instance by itself.
+func (g *Gateway) detailView(r *request, in etcdschema.Instance) instanceView {
+	v := g.shortView(r, in)
+	v.Datastore.VersionNumber = in.VersionNumber
+	v.instanceDetail = &instanceDetail{Created: stamp(in.Created), Updated: stamp(in.Updated)}
+	if !in.ServiceReported.IsZero() {
+		v.ServiceStatusUpdated = stamp(in.ServiceReported)
+	}
+	if v.Volume != nil && in.Service.Volume != nil {
+		used := math.Round(float64(in.Service.Volume.Used)/(1<<30)*100) / 100
+		v.Volume.Used = &used
+	}
+	if f := in.Fault; f != nil {
+		v.Fault = &faultView{Message: f.Message, Created: stamp(f.Created)}
+		if r.who.Admin() {
+			v.Fault.Details = &f.Details
+		}
+	}
+	return v
+}

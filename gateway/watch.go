@@ -1,0 +1,80 @@
+package gateway
+
+import (
+	"context"
+	"strings"
+
+	"github.com/cofferdb/coffer/agentpoll/server"
+	"github.com/cofferdb/coffer/etcdschema"
+)
+
+// watch tells the parked polls and the waiting calls what happens in etcd, whichever gateway made it happen.
+func (g *Gateway) watch(ctx context.Context) error {
+	return g.store.Follow(ctx, etcdschema.GuestPrefix, etcdschema.AllCommands().String(), func(b etcdschema.Batch) {
+		g.agents.Apply(g.observe(b))
+		if b.Resync {
+			g.work.Go(func() { g.lookForResults(ctx) })
+		}
+	})
+}
+
+// observe sorts out a batch: results go to the calls that wait here, the rest is for the polls.
+func (g *Gateway) observe(b etcdschema.Batch) server.Changes {
+	changes := server.Changes{Revision: b.Revision, Resync: b.Resync}
+	finished := map[string]bool{}
+	for _, c := range b.Changes {
+		if id, ok := strings.CutPrefix(c.Key, etcdschema.Results().String()); ok && c.Value != nil {
+			finished[id] = true
+			if !g.waiters.waits(id) {
+				continue
+			}
+			if result, err := etcdschema.Decode[etcdschema.CommandResult](c.Value); err == nil {
+				g.waiters.deliver(id, result.Result)
+			}
+		}
+	}
+	for _, c := range b.Changes {
+		switch name, rest := cutPlace(c.Key); name {
+		case "commands":
+			agent, id, _ := strings.Cut(rest, "/")
+			changes.Commands = append(changes.Commands, g.commandChange(agent, id, c, finished[id]))
+		case "agents":
+			changes.Agents = append(changes.Agents, rest)
+		case "presence":
+			if p, err := etcdschema.Decode[etcdschema.Presence](c.Value); err == nil && p.Gateway != "" && p.Gateway != g.id {
+				changes.Elsewhere = append(changes.Elsewhere, rest)
+			}
+		}
+	}
+	return changes
+}
+
+// cutPlace splits "/guest/<place>/<rest>".
+func cutPlace(key string) (place, rest string) {
+	place, rest, _ = strings.Cut(strings.TrimPrefix(key, etcdschema.GuestPrefix), "/")
+	return place, rest
+}
+
+func (g *Gateway) commandChange(agent, id string, c etcdschema.Change, finished bool) server.CommandChange {
+	change := server.CommandChange{AgentID: agent, ID: id, Revision: c.Revision, Finished: finished}
+	if c.Value == nil {
+		return change
+	}
+	cmd, err := etcdschema.Decode[etcdschema.Command](c.Value)
+	if err != nil {
+		g.log.Error("a command cannot be read and is not delivered", "agent_id", agent, "command_id", id, "err", err)
+		return change
+	}
+	cmd.Command.Fence = c.Revision
+	change.Command = &cmd.Command
+	return change
+}
+
+// lookForResults reads the results that the waiting calls may have missed while the watch was away.
+func (g *Gateway) lookForResults(ctx context.Context) {
+	for _, id := range g.waiters.ids() {
+		if rec, err := etcdschema.Get(ctx, g.store, etcdschema.ResultKey(id)); err == nil {
+			g.waiters.deliver(id, rec.Value.Result)
+		}
+	}
+}
