@@ -62,8 +62,9 @@ func (l *lanes) run(lane *lane) {
 		}
 		if result, ended := l.execute(j); ended {
 			l.settle(j, result)
+		} else {
+			l.release(j)
 		}
-		l.release(j)
 	}
 }
 
@@ -87,7 +88,7 @@ func (l *lanes) deliver(commands []agentpoll.Command) (news int) {
 func (l *lanes) hold(j *job) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.held[j.ID] != nil || l.outbox.holds(j.ID) {
+	if l.held[j.ID] != nil || l.outbox.again(j.ID) {
 		return false
 	}
 	if result, ok := l.journal.finished(j.ID); ok {
@@ -116,7 +117,6 @@ func (l *lanes) cancel(ids []string) {
 		case j == nil:
 		case j.lane.jobs.remove(func(other *job) bool { return other == j }):
 			l.settle(j, agentpoll.Result{Error: errCancelled})
-			l.release(j)
 		case j.traits.Long:
 			j.cancel(errCancelled)
 		}
@@ -137,7 +137,8 @@ func (l *lanes) running() []string {
 
 const maxRunning = 256 // see agentpoll.PollRequest
 
-// settle journals a result and sends it.
+// settle journals a result, lets the command go and sends the result, in this order: whenever the command is delivered
+// again, its result is found or it is run.
 func (l *lanes) settle(j *job, result agentpoll.Result) {
 	p := &parcel{id: j.ID, result: result}
 	if j.known && !j.traits.Reads {
@@ -147,5 +148,6 @@ func (l *lanes) settle(j *job, result agentpoll.Result) {
 		}
 		p.journaled, p.pos = err == nil, pos
 	}
+	l.release(j)
 	l.outbox.add(p)
 }

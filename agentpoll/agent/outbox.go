@@ -22,8 +22,10 @@ type outbox struct {
 	log     *slog.Logger
 	line    *fifo[*parcel]
 
-	mu  sync.Mutex
-	ids map[string]bool // of what is in the line or being sent
+	mu sync.Mutex
+	// ids of what is in the line or being sent. True: the gateway has delivered the command again since, so the
+	// result must be sent once more; the store that took it may be gone.
+	ids map[string]bool
 }
 
 // parcel is a result on its way.
@@ -41,18 +43,22 @@ func newOutbox(c *client, j *journal, log *slog.Logger) *outbox {
 // add puts a result into the line, unless one of the same command is there.
 func (o *outbox) add(p *parcel) {
 	o.mu.Lock()
-	known := o.ids[p.id]
-	o.ids[p.id] = true
-	o.mu.Unlock()
-	if !known {
+	defer o.mu.Unlock()
+	if _, known := o.ids[p.id]; !known {
+		o.ids[p.id] = false
 		o.line.push(p)
 	}
 }
 
-func (o *outbox) holds(id string) bool {
+// again tells whether a result of the command is on its way, and sees to it that it is sent to the end after now.
+func (o *outbox) again(id string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.ids[id]
+	_, known := o.ids[id]
+	if known {
+		o.ids[id] = true
+	}
+	return known
 }
 
 // run sends until the line is closed and empty, or until ctx ends. Once stopping has ended each result is tried once;
@@ -69,7 +75,7 @@ func (o *outbox) run(ctx, stopping context.Context) {
 			}
 		}
 		if o.deliver(ctx, stopping, p) {
-			o.forget(p)
+			o.delivered(p)
 		} else if stopping.Err() == nil {
 			o.line.push(p)
 		}
@@ -113,13 +119,18 @@ func (o *outbox) send(ctx context.Context, p *parcel) error {
 	return err
 }
 
-func (o *outbox) forget(p *parcel) {
+func (o *outbox) delivered(p *parcel) {
 	if p.journaled {
 		if err := o.journal.sent(p.id); err != nil {
 			o.log.Warn("a result will be sent again after a restart", "command_id", p.id, "err", err)
 		}
 	}
 	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ids[p.id] {
+		o.ids[p.id] = false
+		o.line.push(p)
+		return
+	}
 	delete(o.ids, p.id)
-	o.mu.Unlock()
 }
