@@ -33,48 +33,50 @@ type route struct {
 }
 
 // routes is everything that the service answers. A GET route answers HEAD too.
-var routes = []route{
-	{"GET ", open, (*Service).versions},
-	{"GET /{$}", open, (*Service).versions},
-	{"GET /v3", open, (*Service).version},
-	{"GET /v3/{$}", open, (*Service).version},
+func routes() []route {
+	return []route{
+		{"GET ", open, (*Service).versions},
+		{"GET /{$}", open, (*Service).versions},
+		{"GET /v3", open, (*Service).version},
+		{"GET /v3/{$}", open, (*Service).version},
 
-	{"POST /v3/auth/tokens", open, (*Service).logIn},
-	{"GET /v3/auth/tokens", known, (*Service).showToken},
-	{"DELETE /v3/auth/tokens", known, (*Service).revokeToken},
-	{"GET /v3/auth/catalog", known, (*Service).showCatalog},
-	{"GET /v3/auth/projects", known, (*Service).listOwnProjects},
+		{"POST /v3/auth/tokens", open, (*Service).logIn},
+		{"GET /v3/auth/tokens", known, (*Service).showToken},
+		{"DELETE /v3/auth/tokens", known, (*Service).revokeToken},
+		{"GET /v3/auth/catalog", known, (*Service).showCatalog},
+		{"GET /v3/auth/projects", known, (*Service).listOwnProjects},
 
-	{"GET /v3/users", admin, (*Service).listUsers},
-	{"POST /v3/users", admin, (*Service).createUser},
-	{"GET /v3/users/{user}", known, (*Service).showUser},
-	{"PATCH /v3/users/{user}", admin, (*Service).updateUser},
-	{"DELETE /v3/users/{user}", admin, (*Service).deleteUser},
-	{"POST /v3/users/{user}/password", known, (*Service).changePassword},
-	{"GET /v3/users/{user}/projects", known, (*Service).listUserProjects},
+		{"GET /v3/users", admin, (*Service).listUsers},
+		{"POST /v3/users", admin, (*Service).createUser},
+		{"GET /v3/users/{user}", known, (*Service).showUser},
+		{"PATCH /v3/users/{user}", admin, (*Service).updateUser},
+		{"DELETE /v3/users/{user}", admin, (*Service).deleteUser},
+		{"POST /v3/users/{user}/password", known, (*Service).changePassword},
+		{"GET /v3/users/{user}/projects", known, (*Service).listUserProjects},
 
-	{"GET /v3/projects", known, (*Service).listProjects},
-	{"POST /v3/projects", admin, (*Service).createProject},
-	{"GET /v3/projects/{project}", known, (*Service).showProject},
-	{"PATCH /v3/projects/{project}", admin, (*Service).updateProject},
-	{"DELETE /v3/projects/{project}", admin, (*Service).deleteProject},
+		{"GET /v3/projects", known, (*Service).listProjects},
+		{"POST /v3/projects", admin, (*Service).createProject},
+		{"GET /v3/projects/{project}", known, (*Service).showProject},
+		{"PATCH /v3/projects/{project}", admin, (*Service).updateProject},
+		{"DELETE /v3/projects/{project}", admin, (*Service).deleteProject},
 
-	{"GET /v3/roles", known, (*Service).listRoles},
-	{"GET /v3/roles/{role}", known, (*Service).showRole},
-	{"GET /v3/role_assignments", known, (*Service).listAssignments},
-	{"GET /v3/projects/{project}/users/{user}/roles", admin, (*Service).listGrants},
-	{"GET /v3/projects/{project}/users/{user}/roles/{role}", admin, (*Service).checkGrant},
-	{"PUT /v3/projects/{project}/users/{user}/roles/{role}", admin, (*Service).grantRole},
-	{"DELETE /v3/projects/{project}/users/{user}/roles/{role}", admin, (*Service).withdrawRole},
+		{"GET /v3/roles", known, (*Service).listRoles},
+		{"GET /v3/roles/{role}", known, (*Service).showRole},
+		{"GET /v3/role_assignments", known, (*Service).listAssignments},
+		{"GET /v3/projects/{project}/users/{user}/roles", admin, (*Service).listGrants},
+		{"GET /v3/projects/{project}/users/{user}/roles/{role}", admin, (*Service).checkGrant},
+		{"PUT /v3/projects/{project}/users/{user}/roles/{role}", admin, (*Service).grantRole},
+		{"DELETE /v3/projects/{project}/users/{user}/roles/{role}", admin, (*Service).withdrawRole},
 
-	{"GET /v3/domains", known, (*Service).listDomains},
-	{"GET /v3/domains/{domain}", known, (*Service).showDomain},
+		{"GET /v3/domains", known, (*Service).listDomains},
+		{"GET /v3/domains/{domain}", known, (*Service).showDomain},
+	}
 }
 
 // Handler serves the identity API for paths that begin with [Path].
 func (s *Service) Handler() http.Handler {
 	mux := http.NewServeMux()
-	for _, rt := range routes {
+	for _, rt := range routes() {
 		method, path, _ := strings.Cut(rt.pattern, " ")
 		mux.Handle(method+" "+Path+path, s.serve(rt))
 	}
