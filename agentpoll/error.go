@@ -30,3 +30,9 @@ func (e *Error) Error() string { return e.Message }
 func Errorf(kind ErrorKind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
 }
+
+// ErrorReply is the body of every answer of 400 and above. Its Kind may be one that no [Result] has: "unauthorized",
+// "locked", "gone", "too_large", "overloaded", "unavailable".
+type ErrorReply struct {
+	Error Error `json:"error"`
+}

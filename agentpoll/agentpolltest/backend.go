@@ -71,10 +71,13 @@ func NewBackend() *Backend {
 	}
 }
 
-// id makes ids that look like UUIDv7 and grow. b.mu must be held.
+// ID is the nth id that a [Backend] makes, of an agent or a command, beginning with 1: a UUIDv7 by its form.
+func ID(n int) string { return fmt.Sprintf("0198c0de-0000-7000-8000-%012x", n) }
+
+// id makes the next id. b.mu must be held.
 func (b *Backend) id() string {
 	b.nextID++
-	return fmt.Sprintf("0198c0de-0000-7000-8000-%012x", b.nextID)
+	return ID(b.nextID)
 }
 
 // bump makes a new revision and wakes whoever waits in [Backend.wait]. b.mu must be held.

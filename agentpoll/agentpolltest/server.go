@@ -1,48 +1,139 @@
 package agentpolltest
 
 import (
-	"encoding/json"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/agentpoll/server"
 )
 
-// Server is a gateway for tests of an agent: agent calls over HTTP on loopback, and a [Backend] in memory.
+// Server is a gateway for tests of an agent: the real [server.Server], with a [Backend] in memory and faults to inject.
 type Server struct {
 	*Backend
-	URL string // http://127.0.0.1:port
+	URL string // http://127.0.0.1:port, or http://gateway over a [PipeListener]
 
-	http *httptest.Server
+	t      testing.TB
+	config server.Config
 
-	mu    sync.Mutex
-	fault []int // statuses of the next answers
-	polls int
+	mu      sync.Mutex
+	running *running
+	fault   []int // statuses of the next answers
+	polls   int
 }
 
-// NewServer starts one, and stops it when the test ends.
+// running is the gateway's process.
+type running struct {
+	gateway *server.Server
+	watch   *Watch
+	http    *http.Server
+	conns   *cutter
+	done    sync.WaitGroup
+}
+
+// NewServer starts one on loopback, and stops it when the test ends.
 func NewServer(t testing.TB) *Server {
-	s := &Server{Backend: NewBackend()}
-	s.http = httptest.NewServer(s)
-	s.URL = s.http.URL
-	t.Cleanup(s.http.Close)
+	t.Helper()
+	return NewServerOn(t, listen(t, "127.0.0.1:0"), server.Config{})
+}
+
+// NewServerOn starts one with this listener and Config, of which Backend and Epoch are set, and stops it when the test
+// ends.
+func NewServerOn(t testing.TB, l net.Listener, config server.Config) *Server {
+	t.Helper()
+	s := &Server{Backend: NewBackend(), URL: "http://" + l.Addr().String(), t: t, config: config}
+	s.config.Backend = s.Backend
+	s.start(l)
+	t.Cleanup(s.Stop)
 	return s
 }
 
+func listen(t testing.TB, address string) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func (s *Server) start(l net.Listener) {
+	s.t.Helper()
+	config := s.config
+	config.Epoch = s.Backend.Epoch()
+	gateway, err := server.New(config)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r := &running{gateway: gateway, conns: &cutter{Listener: l, conns: map[*cuttable]bool{}}}
+	r.watch = s.Feed(gateway.Apply)
+	r.http = server.HTTPServer(s.faulty(gateway.Handler()))
+	wrapped := gateway.Listener(r.conns)
+	r.done.Go(func() { _ = r.http.Serve(wrapped) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running = r
+}
+
+// Stop kills the gateway: its listener and all connections are closed. Its Backend stays.
+func (s *Server) Stop() {
+	s.mu.Lock()
+	r := s.running
+	s.running = nil
+	s.mu.Unlock()
+	if r == nil {
+		return
+	}
+	_ = r.http.Close()
+	r.done.Wait()
+	r.conns.cut()
+	r.watch.Close()
+	r.gateway.Close()
+}
+
+// Restart is a new gateway at the same address, after a Stop when one is running. It needs a server on loopback.
+func (s *Server) Restart() {
+	s.t.Helper()
+	s.Stop()
+	s.start(listen(s.t, s.URL[len("http://"):]))
+}
+
+// Gateway is the server under it, nil while it is stopped.
+func (s *Server) Gateway() *server.Server {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running == nil {
+		return nil
+	}
+	return s.running.gateway
+}
+
 // Cut closes every connection at once, parked polls included.
-func (s *Server) Cut() { s.http.CloseClientConnections() }
+func (s *Server) Cut() {
+	s.mu.Lock()
+	r := s.running
+	s.mu.Unlock()
+	if r != nil {
+		r.conns.cut()
+	}
+}
 
 // Fail makes the next n calls be answered with status, without Retry-After, instead of being served.
 func (s *Server) Fail(n, status int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fault = append(s.fault, slices.Repeat([]int{status}, n)...)
+}
+
+// Restore is etcd restored from a backup: see [Backend.Restore]. The gateway is told of the epoch.
+func (s *Server) Restore(epoch string, forget bool) {
+	s.Backend.Restore(epoch, forget)
+	if g := s.Gateway(); g != nil {
+		g.SetEpoch(epoch)
+	}
 }
 
 // Polls is how many polls have come, those that were made to fail included.
@@ -52,115 +143,24 @@ func (s *Server) Polls() int {
 	return s.polls
 }
 
-func (s *Server) next(r *http.Request) (fault int) {
+func (s *Server) faulty(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if status := s.nextFault(r); status != 0 {
+			http.Error(w, http.StatusText(status), status)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) nextFault(r *http.Request) (status int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r.URL.Path == agentpoll.PathPoll {
 		s.polls++
 	}
 	if len(s.fault) > 0 {
-		fault, s.fault = s.fault[0], s.fault[1:]
+		status, s.fault = s.fault[0], s.fault[1:]
 	}
-	return fault
-}
-
-// ServeHTTP serves the agents' calls. TODO: the real server.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if fault := s.next(r); fault != 0 {
-		http.Error(w, http.StatusText(fault), fault)
-		return
-	}
-	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, agentpoll.MaxBody))
-	reply := func(v any, err error) {
-		status := map[error]int{server.ErrUnauthorized: 401, server.ErrLocked: 403, server.ErrGone: 410}[err]
-		switch {
-		case status != 0:
-			http.Error(w, err.Error(), status)
-		case err != nil:
-			http.Error(w, err.Error(), 503)
-		case v == nil:
-			w.WriteHeader(http.StatusNoContent)
-		default:
-			_ = json.NewEncoder(w).Encode(v)
-		}
-	}
-	if r.URL.Path == agentpoll.PathEnroll {
-		var req agentpoll.EnrollRequest
-		_ = body.Decode(&req)
-		reply(s.Enroll(r.Context(), req))
-		return
-	}
-	c, err := agentpoll.ParseHeader(r.Header.Get("Authorization"))
-	if err == nil {
-		err = s.Authenticate(r.Context(), c)
-	} else {
-		err = server.ErrUnauthorized
-	}
-	if err != nil {
-		reply(nil, err)
-		return
-	}
-	id, action, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/agent/v1/commands/"), "/")
-	switch {
-	case r.URL.Path == agentpoll.PathPoll:
-		var req agentpoll.PollRequest
-		_ = body.Decode(&req)
-		s.poll(w, r, c.AgentID, req)
-	case r.URL.Path == agentpoll.PathRotate:
-		var req agentpoll.RotateRequest
-		_ = body.Decode(&req)
-		reply(s.Rotate(r.Context(), c.AgentID, req))
-	case action == "progress":
-		var p agentpoll.Progress
-		_ = body.Decode(&p)
-		reply(nil, s.Progress(r.Context(), c.AgentID, id, p))
-	case action == "result":
-		var res agentpoll.Result
-		_ = body.Decode(&res)
-		reply(nil, s.Result(r.Context(), c.AgentID, id, res))
-	default:
-		http.NotFound(w, r)
-	}
-}
-
-func (s *Server) poll(w http.ResponseWriter, r *http.Request, agentID string, req agentpoll.PollRequest) {
-	if req.Status != nil {
-		_ = s.Report(r.Context(), agentID, req.Status)
-	}
-	hold := time.After(10 * time.Second)
-	for {
-		s.Backend.mu.Lock()
-		changed, epoch := s.changed, s.epoch
-		s.Backend.mu.Unlock()
-		pending, revision, err := s.Pending(r.Context(), agentID)
-		if err != nil {
-			http.Error(w, err.Error(), 503)
-			return
-		}
-		reply := agentpoll.PollReply{Cursor: agentpoll.Cursor{Epoch: epoch, Revision: revision}, Hold: 10_000}
-		for _, c := range pending {
-			if req.Cursor.Epoch != epoch || req.Cursor.Revision > revision || c.Fence > req.Cursor.Revision {
-				reply.Commands = append(reply.Commands, c)
-			}
-		}
-		for _, id := range req.Running {
-			if !slices.ContainsFunc(pending, func(c agentpoll.Command) bool { return c.ID == id }) {
-				reply.Cancelled = append(reply.Cancelled, id)
-			}
-		}
-		if reply.Commands != nil || reply.Cancelled != nil {
-			_ = json.NewEncoder(w).Encode(reply)
-			return
-		}
-		select {
-		case <-changed:
-		case <-r.Context().Done():
-			return
-		case <-hold:
-			w.Header().Set(agentpoll.HeaderCursor, reply.Cursor.String())
-			w.Header().Set(agentpoll.HeaderHold, "10000")
-			w.WriteHeader(http.StatusNoContent)
-			return
-		}
-	}
+	return status
 }

@@ -1,0 +1,281 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+const (
+	presenceBatch = 100                    // agents in one call of the Backend
+	presenceDelay = 150 * time.Millisecond // for which changes are gathered
+	presenceRetry = time.Second
+	// presenceSettle is how long two gateways' reports of one agent may cross: within it the agent's poll here may be
+	// newer than the one that another gateway tells of.
+	presenceSettle = 2 * time.Second
+)
+
+// presence knows which agents poll here, tells the Backend when that changes, and judges who is absent.
+type presence struct {
+	backend Backend
+	log     *slog.Logger
+	expiry  time.Duration
+	dirty   chan struct{} // holds one when changes is not empty
+
+	mu        sync.Mutex
+	agents    map[string]*contact
+	leaving   map[string]*contact // those of agents that have no poll here at present
+	changes   map[string]bool     // not told yet
+	moved     map[string]bool     // another gateway's since the last batch was made
+	notBefore time.Time           // nobody is judged before it
+	judged    time.Time           // when judge last ran
+	stopped   bool
+}
+
+// contact is what is known of an agent that polls here.
+type contact struct {
+	last    time.Time // its last call, or the end of its last poll
+	arrived time.Time // its last poll
+	polls   int       // that are served or parked
+	here    bool      // told, or about to be, to be present
+}
+
+func newPresence(c Config) *presence {
+	now := time.Now()
+	return &presence{
+		backend:   c.Backend,
+		log:       c.Log,
+		expiry:    c.Expiry,
+		dirty:     make(chan struct{}, 1),
+		agents:    map[string]*contact{},
+		leaving:   map[string]*contact{},
+		changes:   map[string]bool{},
+		moved:     map[string]bool{},
+		notBefore: now.Add(c.Expiry),
+		judged:    now,
+	}
+}
+
+// arrive begins a poll; depart must end it.
+func (p *presence) arrive(agentID string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.agents[agentID]
+	if c == nil {
+		c = &contact{}
+		p.agents[agentID] = c
+	}
+	delete(p.leaving, agentID)
+	c.polls++
+	c.last = time.Now()
+	c.arrived = c.last
+	if !c.here {
+		c.here = true
+		p.change(agentID, true)
+	}
+}
+
+func (p *presence) depart(agentID string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.agents[agentID]
+	c.polls--
+	c.last = time.Now()
+	switch {
+	case c.polls > 0:
+	case c.here:
+		p.leaving[agentID] = c
+	default:
+		delete(p.agents, agentID)
+	}
+}
+
+// touch notes a call that is no poll.
+func (p *presence) touch(agentID string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.agents[agentID]; c != nil {
+		c.last = time.Now()
+	}
+}
+
+// elsewhere forgets agents that poll another gateway now, and returns those whose poll here is stale.
+func (p *presence) elsewhere(agents []string) (stale []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, id := range agents {
+		c := p.agents[id]
+		switch {
+		case c == nil:
+		case c.polls > 0 && time.Since(c.arrived) < presenceSettle:
+			p.change(id, true) // it came back here while the other's report was under way
+		default:
+			c.here = false
+			p.moved[id] = true
+			delete(p.changes, id)
+			delete(p.leaving, id)
+			if c.polls > 0 {
+				stale = append(stale, id)
+			} else {
+				delete(p.agents, id)
+			}
+		}
+	}
+	return stale
+}
+
+// change records a change to be told. p.mu must be held.
+func (p *presence) change(agentID string, here bool) {
+	p.changes[agentID] = here
+	select {
+	case p.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// again tells of everyone who is here once more.
+func (p *presence) again() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, c := range p.agents {
+		if c.here {
+			p.change(id, true)
+		}
+	}
+}
+
+// postpone judges nobody before one full expiry from now: the silence may have been ours.
+func (p *presence) postpone() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.notBefore = time.Now().Add(p.expiry)
+}
+
+// stop ends judging: the gateway is going away, and whoever takes its agents over says so.
+func (p *presence) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stopped = true
+}
+
+func (p *presence) holds(agentID string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.agents[agentID]
+	return c != nil && c.here
+}
+
+func (p *presence) lastContact(agentID string) (time.Time, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.agents[agentID]
+	if c == nil {
+		return time.Time{}, false
+	}
+	return c.last, true
+}
+
+// run tells and judges until ctx ends.
+func (p *presence) run(ctx context.Context) {
+	interval := p.expiry / 10
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			p.judge(interval)
+		case <-p.dirty:
+			if sleep(ctx, presenceDelay) != nil {
+				return
+			}
+			p.tell(ctx)
+		}
+	}
+}
+
+// judge declares those absent that have been silent for too long.
+func (p *presence) judge(interval time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if now.Sub(p.judged) > 3*interval { // this process was stopped: the agents could not reach it
+		p.notBefore = now.Add(p.expiry)
+	}
+	p.judged = now
+	if p.stopped || now.Before(p.notBefore) {
+		return
+	}
+	for id, c := range p.leaving {
+		if now.Sub(c.last) > p.expiry {
+			delete(p.leaving, id)
+			delete(p.agents, id)
+			p.change(id, false)
+		}
+	}
+}
+
+// tell sends all changes to the Backend in batches. What fails stays to be told.
+func (p *presence) tell(ctx context.Context) {
+	for {
+		batch := p.batch()
+		if len(batch) == 0 {
+			return
+		}
+		call, cancel := context.WithTimeout(ctx, backendTimeout)
+		err := p.backend.Presence(call, batch)
+		cancel()
+		if err == nil {
+			continue
+		}
+		p.putBack(batch)
+		p.postpone()
+		if ctx.Err() != nil {
+			return
+		}
+		p.log.Warn("cannot record which agents are present; trying again", "agents", len(batch), "err", err)
+		if sleep(ctx, presenceRetry) != nil {
+			return
+		}
+	}
+}
+
+func (p *presence) batch() map[string]bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.moved)
+	batch := make(map[string]bool, min(len(p.changes), presenceBatch))
+	for id, here := range p.changes {
+		if len(batch) == presenceBatch {
+			break
+		}
+		batch[id] = here
+		delete(p.changes, id)
+	}
+	return batch
+}
+
+// putBack keeps what could not be told, but for what has changed since.
+func (p *presence) putBack(batch map[string]bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, here := range batch {
+		if _, changed := p.changes[id]; !changed && !p.moved[id] {
+			p.changes[id] = here
+		}
+	}
+}
+
+// sleep waits, and returns ctx's error when it ends before.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

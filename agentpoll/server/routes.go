@@ -1,0 +1,179 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/cofferdb/coffer/agentpoll"
+)
+
+// routes are the calls of the protocol.
+var routes = []struct {
+	method, path string
+	open         bool // needs no credential
+	serve        func(*Server, *call) (any, error)
+}{
+	{http.MethodPost, agentpoll.PathEnroll, true, with((*Server).enroll)},
+	{http.MethodPost, agentpoll.PathPoll, false, with((*Server).poll)},
+	{http.MethodPost, agentpoll.PathProgress, false, with((*Server).progress)},
+	{http.MethodPost, agentpoll.PathResult, false, with((*Server).result)},
+	{http.MethodPost, agentpoll.PathRotate, false, with((*Server).rotate)},
+}
+
+// call is one request.
+type call struct {
+	w       http.ResponseWriter
+	r       *http.Request
+	agentID string // "" when the route is open
+}
+
+// hijacked is returned by a handler that keeps the connection: nothing is written.
+type hijacked struct{}
+
+// Handler serves every call under /agent/v1/.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	for _, route := range routes {
+		mux.HandleFunc(route.path, func(w http.ResponseWriter, r *http.Request) {
+			c := &call{w: w, r: r}
+			err := s.admit(c, route.method, route.open)
+			if err == nil {
+				err = c.reply(route.serve(s, c))
+			}
+			if err != nil {
+				s.refuse(c, err)
+			}
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.refuse(&call{w: w, r: r}, errNoCall) })
+	return mux
+}
+
+// admit checks the method and who calls, before anything of the body is read.
+func (s *Server) admit(c *call, method string, open bool) (err error) {
+	switch {
+	case c.r.Method != method:
+		c.w.Header().Set("Allow", method)
+		return errMethod
+	case !open:
+		c.agentID, err = s.Authenticate(c.r)
+		return err
+	case !s.enrolments.take(s.config.RemoteIP(c.r)): // only enroll is open
+		return errOverload
+	}
+	return nil
+}
+
+// with decodes the body for a handler. It is read to its end, so that nothing of it is left on a hijacked connection.
+func with[T any](serve func(*Server, *call, T) (any, error)) func(*Server, *call) (any, error) {
+	return func(s *Server, c *call) (any, error) {
+		var v T
+		if err := c.decode(&v); err != nil {
+			return nil, err
+		}
+		return serve(s, c, v)
+	}
+}
+
+func (c *call) decode(v any) error {
+	control := http.NewResponseController(c.w)
+	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout)) // a recorder in a test has none
+	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, agentpoll.MaxBody))
+	_ = control.SetReadDeadline(time.Time{})
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return errTooLarge
+	}
+	if err != nil {
+		return errSlowBody
+	}
+	if err := json.Unmarshal(body, v); err != nil {
+		return agentpoll.Errorf(agentpoll.Invalid, "the body is not what this call takes: %v", err)
+	}
+	return nil
+}
+
+// reply writes what a handler returned: nil is 204. It returns the handler's error.
+func (c *call) reply(v any, err error) error {
+	if err != nil {
+		return err
+	}
+	switch v := v.(type) {
+	case hijacked:
+		return nil
+	case answer:
+		return v.writeTo(c.w)
+	case nil:
+		c.w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	return c.write(http.StatusOK, v)
+}
+
+func (c *call) write(status int, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	c.w.Header().Set("Content-Type", "application/json")
+	c.w.WriteHeader(status)
+	_, _ = c.w.Write(body) // the peer may be gone
+	return nil
+}
+
+// refuse writes an error.
+func (s *Server) refuse(c *call, err error) {
+	if c.r.Context().Err() != nil {
+		return // the peer is gone, and whatever failed failed for that
+	}
+	refusal, message, ours := refuse(err)
+	switch {
+	case !ours:
+		s.counters.failed.Add(1)
+		s.presence.postpone()
+		s.config.Log.Error("a call of an agent failed", "path", c.r.URL.Path, "agent_id", c.agentID, "err", err)
+	case refusal.status == http.StatusTooManyRequests:
+		s.counters.overload.Add(1)
+	case refusal.status == http.StatusUnauthorized, refusal.status == http.StatusForbidden:
+		s.counters.refused.Add(1)
+	}
+	if refusal.retry > 0 {
+		c.w.Header().Set("Retry-After", refusal.retryAfter())
+	}
+	if errors.Is(err, errDraining) {
+		c.w.Header().Set("Connection", "close") // the next connection goes to another gateway
+	}
+	_ = c.write(refusal.status, agentpoll.ErrorReply{Error: agentpoll.Error{Kind: refusal.kind, Message: message}})
+}
+
+// backend gives a handler a context for calls of the Backend.
+func (c *call) backend() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(c.r.Context(), backendTimeout)
+}
+
+func (s *Server) enroll(c *call, req agentpoll.EnrollRequest) (any, error) {
+	ctx, cancel := c.backend()
+	defer cancel()
+	return s.config.Backend.Enroll(ctx, req)
+}
+
+func (s *Server) progress(c *call, p agentpoll.Progress) (any, error) {
+	ctx, cancel := c.backend()
+	defer cancel()
+	return nil, s.config.Backend.Progress(ctx, c.agentID, c.r.PathValue("id"), p)
+}
+
+func (s *Server) result(c *call, result agentpoll.Result) (any, error) {
+	ctx, cancel := c.backend()
+	defer cancel()
+	return nil, s.config.Backend.Result(ctx, c.agentID, c.r.PathValue("id"), result)
+}
+
+func (s *Server) rotate(c *call, req agentpoll.RotateRequest) (any, error) {
+	ctx, cancel := c.backend()
+	defer cancel()
+	return s.config.Backend.Rotate(ctx, c.agentID, req)
+}
