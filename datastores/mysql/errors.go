@@ -14,6 +14,7 @@ const (
 	errDatabaseExists     = 1007
 	errDatabaseUnknown    = 1008 // of DROP
 	errDatabaseDenied     = 1044
+	errAccessDenied       = 1045
 	errNoDatabase         = 1049
 	errNameTooLong        = 1059
 	errSyntax             = 1064

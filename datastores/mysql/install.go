@@ -28,8 +28,8 @@ var systemTables = []string{
 const unfinished = "unfinished-"
 
 // install makes the data directory, with the administration account and the server's own locked one in it and no other.
-// It does what mariadb-install-db does, in half the time and without its shell. The administration password is written
-// before the directory gets its name, so a directory that has its name is one that this guest can log in to.
+// It does what mariadb-install-db does, without a shell and in one run with the accounts. The administration password is
+// written before the directory gets its name, so a directory that has its name is one that this guest can log in to.
 func (m *Manager) install(ctx context.Context) error {
 	volume, err := os.OpenRoot(m.env.DataDir)
 	if err != nil {

@@ -24,6 +24,9 @@ const (
 
 const (
 	serviceName = "mariadbd"
+	// wantedName is a file of the guest's that is there from a start to the next call of Stop: a server that has ended
+	// meanwhile has crashed, also for a guest that was not there to see it.
+	wantedName = serviceName + ".wanted"
 	// maxSocketPath is what fits into a sockaddr_un.
 	maxSocketPath = 107
 	// stopTimeout is generous: InnoDB writes its dirty pages, and being killed costs a crash recovery.
@@ -57,6 +60,8 @@ func New(env datastores.Env, options Options) *Manager {
 
 // path is that of a name on the volume.
 func (m *Manager) path(name string) string { return filepath.Join(m.env.DataDir, name) }
+
+func (m *Manager) wantedFile() string { return filepath.Join(m.env.Dir, wantedName) }
 
 // argv is the server's command line, with more options after those of the configuration file.
 func (m *Manager) argv(more ...string) []string {
@@ -92,30 +97,69 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 	return m.Start(ctx)
 }
 
-// Start implements [datastores.Manager].
+// Start implements [datastores.Manager]. When root has changed the administration account, so that the guest is not let
+// in any more, a server that did not run is given that account again.
 func (m *Manager) Start(ctx context.Context) error {
-	if _, _, running := m.service.Running(); !running {
+	_, _, running := m.service.Running()
+	if !running {
 		if err := m.configure(); err != nil {
 			return err
 		}
 	}
+	err := m.launch(ctx)
+	if !is(err, errAccessDenied) {
+		return err
+	}
+	if running {
+		return fmt.Errorf("%w: root may have changed the account %s@localhost; restart the instance to have it back", err, adminUser)
+	}
+	m.env.Log.Warn("giving the server its administration account again", "err", err)
+	if err := m.adopt(ctx); err != nil {
+		return err
+	}
+	return m.launch(ctx)
+}
+
+// launch starts the server, unless it runs, and returns when it answers, be it that it does not let the guest in.
+func (m *Manager) launch(ctx context.Context) error {
 	if err := m.service.Start(ctx); err != nil {
 		return err
 	}
-	return m.service.Await(ctx, m.ping)
+	if err := service.WriteFile(m.env.Dir, wantedName, nil, -1, -1); err != nil {
+		return err
+	}
+	var denied error
+	err := m.service.Await(ctx, func(ctx context.Context) error {
+		err := m.ping(ctx)
+		if is(err, errAccessDenied) {
+			denied = err
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return denied
 }
 
 // Stop implements [datastores.Manager].
-func (m *Manager) Stop(ctx context.Context) error { return m.service.Stop(ctx) }
+func (m *Manager) Stop(ctx context.Context) error {
+	if err := os.Remove(m.wantedFile()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return m.service.Stop(ctx)
+}
 
 // Status implements [datastores.Manager]. A server in crash recovery is blocked.
 func (m *Manager) Status(ctx context.Context) datastores.Status {
 	if installed, err := exists(m.path(dataDir)); err == nil && !installed {
 		return datastores.Status{Service: datastores.StatusNew}
 	}
+	wanted, _ := exists(m.wantedFile())
 	_, since, running := m.service.Running()
 	if !running {
-		if left, _ := exists(filepath.Join(m.env.Dir, serviceName+".pid")); left { // Stop removes it
+		if still, _ := exists(m.wantedFile()); wanted && still { // and no Stop went by between the two looks
 			return datastores.Status{Service: datastores.StatusCrashed, Message: m.service.LastWords()}
 		}
 		return datastores.Status{Service: datastores.StatusShutdown}

@@ -110,8 +110,10 @@ func TestPrepareAfterACut(t *testing.T) {
 }
 
 func cancelOnceWriting(t *testing.T, env datastores.Env, cancel context.CancelFunc) {
-	ctx := t.Context()
+	ctx, done := t.Context(), make(chan struct{})
+	t.Cleanup(func() { <-done })
 	go func() {
+		defer close(done)
 		defer cancel()
 		for ctx.Err() == nil {
 			if written, _ := filepath.Glob(filepath.Join(env.DataDir, unfinished+"*", "mysql", "*.frm")); len(written) > 0 {
@@ -168,6 +170,22 @@ func TestStatus(t *testing.T) {
 	if s := m.Status(t.Context()); s.Service != datastores.StatusShutdown {
 		t.Errorf("a stopped server: %+v", s)
 	}
+}
+
+func TestStartAfterRootTookTheAdministrationAccount(t *testing.T) {
+	m := prepared(t)
+	must(t, m.CreateDatabase(t.Context(), datastores.Database{Name: "kept"}))
+	_, err := admin(t, m).Exec("DROP USER os_admin@localhost")
+	must(t, err)
+	if s := m.Status(t.Context()); s.Service != datastores.StatusBlocked {
+		t.Errorf("status %+v", s)
+	}
+	if err := m.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "restart") {
+		t.Errorf("starting the running server: %v", err)
+	}
+	must(t, m.Stop(t.Context()))
+	must(t, m.Start(t.Context()))
+	must(t, requireDatabases(t.Context(), admin(t, m), []string{"kept"}))
 }
 
 func TestStartTellsWhatTheServerSaid(t *testing.T) {
