@@ -19,7 +19,9 @@ type Manager interface {
 	Start(ctx context.Context) error
 	// Stop ends the server and returns when it has ended. A stopped server is no error.
 	Stop(ctx context.Context) error
-	// Status asks the server how it is. It must return within the context's deadline and never start or stop anything.
+	// Status asks the server how it is: healthy, blocked, or shutdown when there is no process. Whether a server that
+	// is gone was meant to be (crashed), and whether it was ever made (new, building, failed), the guest runtime knows.
+	// It must return within the context's deadline and never start or stop anything.
 	Status(ctx context.Context) Status
 }
 

@@ -38,6 +38,7 @@ type OptionDoc struct {
 type Plugin struct {
 	manifest Manifest
 	new      func(env Env, options []byte) (Manager, error)
+	common   func(options []byte) (GuestOptions, error)
 }
 
 // Options is a plug-in's options struct: JSON fields, a doc tag each, GuestOptions embedded.
@@ -67,6 +68,13 @@ func NewPlugin[O Options](manager string, defaults O, open func(Env, O) Manager,
 		}
 		return open(env, o), nil
 	}
+	p.common = func(raw []byte) (GuestOptions, error) {
+		o, err := decodeOptions(defaults, raw)
+		if err != nil {
+			return GuestOptions{}, err
+		}
+		return o.Common(), nil
+	}
 	for _, offer := range offers {
 		o, err := decodeOptions(defaults, offer.Guest)
 		if err != nil {
@@ -88,6 +96,9 @@ func (p Plugin) Manifest() Manifest { return p.manifest }
 // Open makes the manager with options, the JSON of a definition's guest half; what it leaves out has its default. The
 // error lists everything that is wrong with them.
 func (p Plugin) Open(env Env, options []byte) (Manager, error) { return p.new(env, options) }
+
+// Common reads the part of options that every datastore has, as Open does: what they leave out has its default.
+func (p Plugin) Common(options []byte) (GuestOptions, error) { return p.common(options) }
 
 // CommonOptions reads the GuestOptions part of a definition's guest half.
 func CommonOptions(options []byte) (GuestOptions, error) {
