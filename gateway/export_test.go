@@ -1,0 +1,18 @@
+package gateway
+
+// Route is a row of the route table, for tests that go through all of them.
+type Route struct {
+	Method string
+	Path   string
+	Access string
+}
+
+// Routes returns the route table.
+func Routes() []Route {
+	names := map[access]string{open: "open", reader: "reader", member: "member", admin: "admin"}
+	var all []Route
+	for _, r := range routes() {
+		all = append(all, Route{r.method, r.path, names[r.access]})
+	}
+	return all
+}
