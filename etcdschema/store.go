@@ -67,6 +67,7 @@ type Page struct {
 type Listing[T any] struct {
 	Records  []Record[T]
 	More     bool
+	Last     string // the name of the last record read, good or bad: the After of the next page
 	Revision int64
 	// Bad holds an *ErrBadRecord for each record that could not be decoded; they are left out.
 	Bad []error
@@ -92,6 +93,7 @@ func List[T any](ctx context.Context, s *Store, p Prefix[T], page Page) (Listing
 	}
 	l.More, l.Revision = resp.More, resp.Header.Revision
 	for _, kv := range resp.Kvs {
+		l.Last = p.Name(string(kv.Key))
 		r, err := decodeRecord[T](string(kv.Key), kv.Value, kv.CreateRevision, kv.ModRevision)
 		if err != nil {
 			l.Bad = append(l.Bad, err)
