@@ -34,20 +34,26 @@ const (
 
 func (m *Manager) dataPath(name string) string { return filepath.Join(m.env.DataDir, name) }
 
-// configure writes every file that a start needs. It only ever adds what is missing or outdated, so that it can run
-// before each start: users and passwords that were set since stay.
-func (m *Manager) configure() error {
+// settle makes the folder and the guest's password where they are missing. Only Prepare may: a folder that is missing
+// later means that the volume is, and an empty server must not take its place.
+func (m *Manager) settle() error {
 	if path := m.dataPath(socketFile); len(path) > maxSocketPath {
 		return fmt.Errorf("the socket's path %s is longer than %d bytes: use a shorter instance directory or mount_point", path, maxSocketPath)
 	}
 	if err := service.MakeDir(m.env.DataDir, folder, m.env.UID, m.env.GID); err != nil {
 		return err
 	}
-	password, err := m.adminPassword()
+	_, err := m.adminPassword()
 	if errors.Is(err, os.ErrNotExist) {
-		password = rand.Text()
-		err = service.WriteFile(m.env.Dir, passwordFile, []byte(password), -1, -1)
+		err = service.WriteFile(m.env.Dir, passwordFile, []byte(rand.Text()), -1, -1)
 	}
+	return err
+}
+
+// configure writes every file that a start needs. It only ever adds what is missing or outdated, so that it can run
+// before each start: users and passwords that were set since stay.
+func (m *Manager) configure() error {
+	password, err := m.adminPassword()
 	if err != nil {
 		return err
 	}

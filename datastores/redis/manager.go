@@ -36,11 +36,11 @@ func New(env datastores.Env, options Options) *Manager {
 
 // Prepare implements [datastores.Manager].
 func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) error {
-	req.Progress("writing the configuration")
+	req.Progress("making the data folder")
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := m.configure(); err != nil {
+	if err := m.settle(); err != nil {
 		return fmt.Errorf("cannot configure redis: %w", err)
 	}
 	req.Progress("starting the server")

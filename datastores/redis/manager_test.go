@@ -186,3 +186,16 @@ func words(command string) []any {
 	}
 	return args
 }
+
+func TestStartWithoutItsVolume(t *testing.T) {
+	m := running(t)
+	if err := m.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(m.dataPath(folder)); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Start(t.Context()); err == nil {
+		t.Error("an empty server was started where the volume is missing")
+	}
+}

@@ -1,0 +1,138 @@
+package guest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/agentpoll/agent"
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// method runs one command and returns its result's value.
+type method func(context.Context, agent.Command) (json.RawMessage, error)
+
+// none is the arguments or the result of a method that has none.
+type none struct{}
+
+// methods is the one table from a method's name to what it does.
+func (g *Guest) methods() map[string]method {
+	return map[string]method{
+		datastores.MethodPrepare: plain(g.prepare),
+		datastores.MethodStart:   plain(g.start),
+		datastores.MethodStop:    plain(g.stop),
+		datastores.MethodRestart: plain(g.restart),
+		datastores.MethodPing:    plain(g.ping),
+
+		datastores.MethodCreateDatabase: tenant(g, createDatabases),
+		datastores.MethodListDatabases:  tenant(g, listDatabases),
+		datastores.MethodDeleteDatabase: tenant(g, deleteDatabase),
+
+		datastores.MethodCreateUser:       tenant(g, createUsers),
+		datastores.MethodListUsers:        tenant(g, listUsers),
+		datastores.MethodGetUser:          tenant(g, getUser),
+		datastores.MethodDeleteUser:       tenant(g, deleteUser),
+		datastores.MethodChangePasswords:  tenant(g, changePasswords),
+		datastores.MethodUpdateAttributes: tenant(g, updateUser),
+
+		datastores.MethodListAccess:   tenant(g, listAccess),
+		datastores.MethodGrantAccess:  tenant(g, grantAccess),
+		datastores.MethodRevokeAccess: tenant(g, revokeAccess),
+
+		datastores.MethodEnableRoot:  tenant(g, enableRoot),
+		datastores.MethodDisableRoot: tenant(g, disableRoot),
+	}
+}
+
+// call is what a tenant's method must know of the command beside its arguments.
+type call struct {
+	reserved
+	repeated bool // an earlier run may have been cut half way
+}
+
+// forgive turns an error of that kind into success when the command is repeated: the earlier run has done it.
+func (c call) forgive(err error, kind datastores.ErrorKind) error {
+	if c.repeated && isKind(err, kind) {
+		return nil
+	}
+	return err
+}
+
+// plain makes a method of one that sees to the server's turn itself.
+func plain[A, R any](run func(context.Context, agent.Command, A) (R, error)) method {
+	return func(ctx context.Context, cmd agent.Command) (json.RawMessage, error) {
+		args, err := decode[A](cmd)
+		if err != nil {
+			return nil, err
+		}
+		return encode(run(ctx, cmd, args))
+	}
+}
+
+// tenant makes a method of a call of capability C on a prepared, running server, one at a time.
+func tenant[C, A, R any](g *Guest, run func(context.Context, call, C, A) (R, error)) method {
+	return func(ctx context.Context, cmd agent.Command) (json.RawMessage, error) {
+		args, err := decode[A](cmd)
+		if err != nil {
+			return nil, err
+		}
+		able, ok := g.manager.(C)
+		if !ok {
+			return nil, datastores.Errorf(datastores.Unsupported, "this datastore cannot do %s", cmd.Method)
+		}
+		if err := g.usable(); err != nil {
+			return nil, err
+		}
+		release, err := g.take(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+		return encode(run(ctx, call{g.reserved, cmd.Repeated}, able, args))
+	}
+}
+
+func decode[A any](cmd agent.Command) (A, error) {
+	var args A
+	if len(cmd.Args) == 0 {
+		return args, nil
+	}
+	if err := json.Unmarshal(cmd.Args, &args); err != nil {
+		// The text of the error may quote the arguments, which may be secret.
+		return args, datastores.Errorf(datastores.Invalid, "the arguments of %s are not what it takes", cmd.Method)
+	}
+	return args, nil
+}
+
+func encode[R any](value R, err error) (json.RawMessage, error) {
+	if err != nil {
+		return nil, err
+	}
+	if _, nothing := any(value).(none); nothing {
+		return nil, nil
+	}
+	return json.Marshal(value)
+}
+
+func isKind(err error, kind datastores.ErrorKind) bool {
+	var e *datastores.Error
+	return errors.As(err, &e) && e.Kind == kind
+}
+
+// wireError gives an error the kind that the gateway knows. The words of datastores and agentpoll are the same.
+func wireError(err error) error {
+	var e *datastores.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &e):
+		return &agentpoll.Error{Kind: agentpoll.ErrorKind(e.Kind), Message: err.Error()}
+	case errors.Is(err, context.Canceled):
+		return &agentpoll.Error{Kind: agentpoll.Cancelled, Message: err.Error()}
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("not done before the deadline: %w", err)
+	}
+	return err
+}

@@ -1,0 +1,114 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/agentpoll/agent"
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
+)
+
+// prepare makes the server and everything that the tenant has asked for at create. It may be run again at any time.
+func (g *Guest) prepare(ctx context.Context, cmd agent.Command, args datastores.PrepareArgs) (none, error) {
+	release, err := g.take(ctx)
+	if err != nil {
+		return none{}, err
+	}
+	defer release()
+	defer g.agent.StatusChanged()
+	if err := g.state.set(state{phaseBuilding, true}); err != nil {
+		return none{}, err
+	}
+	g.agent.StatusChanged()
+	err = g.build(ctx, cmd.Progress, args)
+	switch {
+	case err == nil:
+		return none{}, g.state.set(state{phasePrepared, true})
+	case errors.Is(ctx.Err(), context.Canceled):
+		return none{}, err // the guest is ending, and the command comes again; or nobody wants the server any more
+	}
+	return none{}, errors.Join(err, g.state.set(state{phaseFailed, false}))
+}
+
+// build runs the steps of prepare in their order.
+func (g *Guest) build(ctx context.Context, progress func(agentpoll.Progress), args datastores.PrepareArgs) error {
+	// As if repeated, always: whatever is there was made by an earlier try.
+	c := call{g.reserved, true}
+	steps := []struct {
+		name string
+		do   func(say func(message string)) error
+	}{
+		{"packages", func(func(string)) error { return service.Packages(ctx, g.log, g.options.Packages) }},
+		{"data directory", func(func(string)) error { return g.makeDataDir() }},
+		{"server", func(say func(string)) error {
+			return g.manager.Prepare(ctx, datastores.PrepareRequest{Progress: say})
+		}},
+		{"databases", func(func(string)) error {
+			return optional(ctx, c, g.manager, len(args.Databases) > 0, createDatabases, datastores.CreateDatabaseArgs{Databases: args.Databases})
+		}},
+		{"users", func(func(string)) error {
+			return optional(ctx, c, g.manager, len(args.Users) > 0, createUsers, datastores.CreateUserArgs{Users: args.Users})
+		}},
+		{"root", func(func(string)) error {
+			return optional(ctx, c, g.manager, !args.RootPassword.IsZero(), enableRoot, datastores.RootArgs{Password: args.RootPassword})
+		}},
+	}
+	for i, step := range steps {
+		say := func(message string) {
+			progress(agentpoll.Progress{Done: int64(i), Total: int64(len(steps)), Unit: "steps", Message: message})
+		}
+		say(step.name)
+		if err := step.do(say); err != nil {
+			return fmt.Errorf("prepare, step %s: %w", step.name, err)
+		}
+	}
+	return nil
+}
+
+// optional calls a capability when it is wanted.
+func optional[C, A, R any](ctx context.Context, c call, m datastores.Manager, wanted bool,
+	run func(context.Context, call, C, A) (R, error), args A,
+) error {
+	if !wanted {
+		return nil
+	}
+	able, ok := m.(C)
+	if !ok {
+		return datastores.Errorf(datastores.Unsupported, "this datastore has none")
+	}
+	_, err := run(ctx, c, able, args)
+	return err
+}
+
+// makeDataDir makes the data directory below Root and gives it to the server's user. No link may lead out of Root.
+func (g *Guest) makeDataDir() error {
+	if g.options.DevicePath != "" {
+		return datastores.Errorf(datastores.Unsupported,
+			"device_path is %s, and guests do not mount yet: mount it at %s and leave the option empty", g.options.DevicePath, g.env.DataDir)
+	}
+	root, err := os.OpenRoot(g.config.Root)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	name := strings.TrimPrefix(filepath.Clean(g.options.MountPoint), "/")
+	if name == "" {
+		return datastores.Errorf(datastores.Invalid, "mount_point is /, which cannot be the data directory")
+	}
+	if err := root.MkdirAll(name, 0o755); err != nil {
+		return err
+	}
+	if err := root.Chmod(name, 0o700); err != nil {
+		return err
+	}
+	if g.env.UID < 0 {
+		return nil
+	}
+	return root.Lchown(name, g.env.UID, g.env.GID)
+}

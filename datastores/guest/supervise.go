@@ -1,0 +1,124 @@
+package guest
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+const (
+	checkEvery   = 5 * time.Second
+	firstDelay   = time.Second     // before a crashed server is started again; doubles with every crash
+	longestDelay = time.Minute     // of these
+	calm         = 2 * time.Minute // after running for so long a server starts over with firstDelay
+	startTimeout = 5 * time.Minute
+)
+
+// supervise keeps the server running when it should run. One that is not there at the beginning went with its machine
+// and is started at once; one that goes later has crashed: that is reported, then it is started again.
+func (g *Guest) supervise(ctx context.Context) {
+	if g.observe(ctx).Service == datastores.StatusCrashed {
+		g.log.Warn("the database server should run and does not: starting it (was the machine restarted?)")
+		g.revive(ctx)
+	}
+	delay := firstDelay
+	for pause(ctx, checkEvery) {
+		st := g.observe(ctx)
+		if st.Service != datastores.StatusCrashed {
+			if !st.Since.IsZero() && time.Since(st.Since) > calm {
+				delay = firstDelay
+			}
+			continue
+		}
+		g.log.Error("the database server is gone and nobody asked it to: it will be started", "delay", delay)
+		g.agent.StatusChanged()
+		if !pause(ctx, delay) {
+			return
+		}
+		delay = min(2*delay, longestDelay)
+		g.revive(ctx)
+	}
+}
+
+// revive starts a crashed server, unless somebody else was quicker.
+func (g *Guest) revive(ctx context.Context) {
+	release, err := g.take(ctx)
+	if err != nil {
+		return
+	}
+	defer release()
+	if g.observe(ctx).Service != datastores.StatusCrashed {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	err = g.manager.Start(ctx)
+	if ctx.Err() != nil && err != nil {
+		g.log.Warn("the database server has not answered yet", "err", err)
+		return
+	}
+	if err != nil {
+		text := err.Error()
+		g.trouble.Store(&text)
+		g.log.Error("the database server cannot be started", "err", err)
+		return
+	}
+	g.trouble.Store(nil)
+	g.log.Info("the database server runs again")
+	g.agent.StatusChanged()
+}
+
+// observe asks the manager for the server's status and puts it into words with what the manager cannot know.
+func (g *Guest) observe(ctx context.Context) datastores.Status {
+	operation := g.operations.Load()
+	s := g.state.get()
+	var st datastores.Status
+	switch s.Phase {
+	case phaseNew:
+		return datastores.Status{Service: datastores.StatusNew}
+	case phaseBuilding:
+		st.Service = datastores.StatusBuilding
+	case phaseFailed:
+		st.Service = datastores.StatusFailed
+	case phasePrepared:
+		st = g.manager.Status(ctx)
+		// A server that is gone while a command starts or stops it, or that one touched while it was asked, has not
+		// crashed as far as anybody can tell.
+		quiet := operation%2 == 0 && operation == g.operations.Load()
+		switch gone := st.Service == datastores.StatusShutdown || st.Service == datastores.StatusCrashed; {
+		case gone && s.Running && quiet:
+			st.Service = datastores.StatusCrashed
+			if trouble := g.trouble.Load(); trouble != nil {
+				st.Message = *trouble
+			}
+		case gone:
+			st.Service = datastores.StatusShutdown
+		}
+	}
+	st.Volume = g.volume.usage()
+	return st
+}
+
+// status is what the agent reports.
+func (g *Guest) status(ctx context.Context) json.RawMessage {
+	b, err := json.Marshal(g.observe(ctx))
+	if err != nil {
+		g.log.Error("cannot report the status", "err", err)
+		return nil
+	}
+	return b
+}
+
+// pause waits for d and tells whether the context is still alive.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

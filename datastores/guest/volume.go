@@ -1,0 +1,42 @@
+package guest
+
+import (
+	"sync"
+	"syscall"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// volume measures the filesystem that holds the data.
+type volume struct {
+	path string
+
+	mu   sync.Mutex
+	last datastores.VolumeUsage // as reported
+}
+
+// usage returns nil when there is no data directory yet. What is used is told anew when it has changed by 1 % of the
+// whole or 1 MiB, whichever is more: a status that differs is sent at once, and an idle server writes a little always.
+func (v *volume) usage() *datastores.VolumeUsage {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(v.path, &fs); err != nil {
+		return nil
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.last = settle(v.last, datastores.VolumeUsage{
+		Total: int64(fs.Blocks) * fs.Bsize,
+		Used:  int64(fs.Blocks-fs.Bfree) * fs.Bsize,
+	})
+	told := v.last
+	return &told
+}
+
+// settle returns last until now differs enough from it.
+func settle(last, now datastores.VolumeUsage) datastores.VolumeUsage {
+	step := max(now.Total/100, 1<<20)
+	if now.Total == last.Total && now.Used-last.Used < step && last.Used-now.Used < step {
+		return last
+	}
+	return now
+}
