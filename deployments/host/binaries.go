@@ -44,14 +44,15 @@ type stamp struct {
 	mode    fs.FileMode
 }
 
-// path is the guest binary of a manager, or an error of kind NotFound that says where it was looked for.
-func (b *binaries) path(manager string) (string, error) {
-	path := filepath.Join(b.dir, manager+guestSuffix)
-	if _, err := os.Stat(path); err != nil {
-		return "", agentpoll.Errorf(agentpoll.NotFound, "this host has no guest for manager %q: put the binary %s%s into its guest directory %s",
+func guestBinary(dir, manager string) string { return filepath.Join(dir, manager+guestSuffix) }
+
+// check returns an error of kind NotFound, which says where it was looked for, when a manager has no guest binary.
+func (b *binaries) check(manager string) error {
+	if _, err := os.Stat(guestBinary(b.dir, manager)); err != nil {
+		return agentpoll.Errorf(agentpoll.NotFound, "this host has no guest for manager %q: put the binary %s%s into its guest directory %s",
 			manager, manager, guestSuffix, b.dir)
 	}
-	return path, nil
+	return nil
 }
 
 // scan looks at the directory and tells whether anything is different from the last time. Only one goroutine may scan.

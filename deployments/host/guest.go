@@ -18,10 +18,13 @@ import (
 
 const guestStopTimeout = 10 * time.Second
 
-// newGuest is the guest process of the instance in dir. Its command line is completed when it is started.
-func newGuest(dir string) *service.Service {
+// newGuest is the guest process of the instance in dir.
+func newGuest(dir, binary string) *service.Service {
 	return &service.Service{
-		Name: "guest", Dir: dir, LogFile: filepath.Join(dir, logFile), StopTimeout: guestStopTimeout,
+		Name: "guest", Dir: dir,
+		Argv:        []string{binary, "run", "-config", filepath.Join(dir, configFile)},
+		LogFile:     filepath.Join(dir, logFile),
+		StopTimeout: guestStopTimeout,
 	}
 }
 
@@ -50,9 +53,8 @@ func (i *instance) configure(cfg datastores.GuestConfig, token string) (changed 
 	return true, service.WriteFile(i.dir, configFile, b, -1, -1)
 }
 
-// start starts the guest unless it runs. binary is its absolute path.
-func (i *instance) start(ctx context.Context, binary string) error {
-	i.guest.Argv = []string{binary, "run", "-config", i.path(configFile)}
+// start starts the guest unless it runs.
+func (i *instance) start(ctx context.Context) error {
 	if i.running() {
 		return nil
 	}

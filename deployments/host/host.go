@@ -59,7 +59,7 @@ func New(cfg Config) (*Host, error) {
 		root:     os.Geteuid() == 0,
 	}
 	// One bad file must not keep the other instances from being served.
-	h.instances, err = loadInstances(filepath.Join(cfg.Dir, "instances"))
+	h.instances, err = loadInstances(filepath.Join(cfg.Dir, "instances"), cfg.Guests)
 	if err != nil {
 		h.log.Error("some instances are left alone", "err", err)
 	}
@@ -236,7 +236,7 @@ func (h *Host) claim(args deployments.LaunchArgs) (*instance, error) {
 	}
 	rec := record{Launch: args, UID: -1}
 	rec.Launch.Token = ""
-	inst, err := newInstance(h.dir(args.InstanceID), rec)
+	inst, err := newInstance(h.dir(args.InstanceID), h.cfg.Guests, rec)
 	if err != nil {
 		return nil, agentpoll.Errorf(agentpoll.Invalid, "address: %v", err)
 	}

@@ -52,14 +52,15 @@ const (
 	volumeDirectory = "directory"
 )
 
-func newInstance(dir string, rec record) (*instance, error) {
+// newInstance makes the instance in dir of its record. guests is the directory of guest binaries.
+func newInstance(dir, guests string, rec record) (*instance, error) {
 	addr, err := netip.ParseAddr(rec.Launch.Address)
 	if err != nil {
 		return nil, err
 	}
 	return &instance{
 		id: rec.Launch.InstanceID, dir: dir, address: addr, uid: rec.UID, rec: rec,
-		guest: newGuest(dir),
+		guest: newGuest(dir, guestBinary(guests, rec.Launch.Manager)),
 	}, nil
 }
 
@@ -78,7 +79,7 @@ func (i *instance) save() error {
 
 // loadInstances reads the instances below dir. A directory without state.json is what a remove has left, or a launch
 // not yet made: it is skipped, and so is a state.json that cannot be read, with an error for each.
-func loadInstances(dir string) (map[string]*instance, error) {
+func loadInstances(dir, guests string) (map[string]*instance, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -86,7 +87,7 @@ func loadInstances(dir string) (map[string]*instance, error) {
 	found := make(map[string]*instance)
 	var problems []error
 	for _, e := range entries {
-		inst, err := loadInstance(filepath.Join(dir, e.Name()))
+		inst, err := loadInstance(filepath.Join(dir, e.Name()), guests)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -99,7 +100,7 @@ func loadInstances(dir string) (map[string]*instance, error) {
 	return found, errors.Join(problems...)
 }
 
-func loadInstance(dir string) (*instance, error) {
+func loadInstance(dir, guests string) (*instance, error) {
 	b, err := os.ReadFile(filepath.Join(dir, stateFile))
 	if err != nil {
 		return nil, err
@@ -111,5 +112,5 @@ func loadInstance(dir string) (*instance, error) {
 	if rec.Launch.InstanceID != filepath.Base(dir) {
 		return nil, fmt.Errorf("%s is of instance %q", stateFile, rec.Launch.InstanceID)
 	}
-	return newInstance(dir, rec)
+	return newInstance(dir, guests, rec)
 }

@@ -22,7 +22,7 @@ func (h *Host) Launch(ctx context.Context, args deployments.LaunchArgs) (deploym
 	if problems := h.problems(args); len(problems) > 0 {
 		return none, agentpoll.Errorf(agentpoll.Invalid, "cannot launch instance %q: %v", args.InstanceID, errors.Join(problems...))
 	}
-	if _, err := h.binaries.path(args.Manager); err != nil {
+	if err := h.binaries.check(args.Manager); err != nil {
 		return none, err
 	}
 	inst, err := h.claim(args)
@@ -72,8 +72,7 @@ func (i *instance) accept(args deployments.LaunchArgs) error {
 // one that the guest has. inst.mu is held.
 func (h *Host) ensure(ctx context.Context, inst *instance, token string) (notes []string, err error) {
 	launch := inst.rec.Launch
-	binary, err := h.binaries.path(launch.Manager)
-	if err != nil {
+	if err := h.binaries.check(launch.Manager); err != nil {
 		return nil, err
 	}
 	if err := inst.ensureVolume(ctx); err != nil {
@@ -114,7 +113,7 @@ func (h *Host) ensure(ctx context.Context, inst *instance, token string) (notes 
 			return nil, err
 		}
 	}
-	return notes, inst.start(ctx, binary)
+	return notes, inst.start(ctx)
 }
 
 var (

@@ -75,7 +75,7 @@ func (f firewall) remove(id string, address netip.Addr) error {
 func (f firewall) base(conn *nftables.Conn) (*nftables.Table, *nftables.Set) {
 	t := conn.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: f.table})
 	instances := &nftables.Set{
-		Table: t, Name: "instances", IsMap: true,
+		Table: t, Name: "instances", ID: 1, IsMap: true, // without an ID the library takes one from a counter that has no lock
 		KeyType: nftables.TypeIPAddr, DataType: nftables.TypeVerdict, KeyByteOrder: binaryutil.BigEndian,
 	}
 	_ = conn.AddSet(instances, nil) // fails for elements only
