@@ -27,12 +27,7 @@ func (m *Manager) GrantAccess(ctx context.Context, name, host string, databases 
 	if err := requireDatabases(ctx, db, databases); err != nil {
 		return err
 	}
-	for _, database := range databases {
-		if _, err := db.ExecContext(ctx, grant(a, database)); err != nil {
-			return failed(err, "cannot grant user %s access to database %q", a, database)
-		}
-	}
-	return nil
+	return a.grant(ctx, db, databases)
 }
 
 // RevokeAccess implements [datastores.Access]. It also revokes what a tenant has granted without escaping the name.
@@ -63,9 +58,15 @@ func (m *Manager) RevokeAccess(ctx context.Context, name, host, database string)
 	return nil
 }
 
-// grant is the statement that gives an account all rights on one database.
-func grant(a account, database string) string {
-	return "GRANT ALL PRIVILEGES ON " + identifier(pattern(database)) + ".* TO " + a.sql()
+// grant gives an account all rights on each of the databases.
+func (a account) grant(ctx context.Context, db *sql.DB, databases []string) error {
+	for _, database := range databases {
+		statement := "GRANT ALL PRIVILEGES ON " + identifier(pattern(database)) + ".* TO " + a.sql()
+		if _, err := db.ExecContext(ctx, statement); err != nil {
+			return failed(err, "cannot grant user %s access to database %q", a, database)
+		}
+	}
+	return nil
 }
 
 // dbGrant is one row of mysql.db: rights of an account on what a pattern matches.

@@ -10,8 +10,8 @@
 //	my.cnf        written before every start
 //	mysqld.sock   for the guest; tenants come by TCP
 //
-// In the guest's own directory lie the password of the administration account os_admin@localhost, the pid file, the
-// server's log and the note that it is meant to run.
+// In the guest's own directory lie the password of the administration account os_admin@localhost, the pid file and the
+// server's log.
 //
 // No password of anybody reaches the server in clear text: what it is told is the hash of mysql_native_password, so that
 // no log of the server can hold one.

@@ -27,6 +27,7 @@ const (
 	errReadOnly           = 1290
 	errInvalidText        = 1300
 	errConflictingClauses = 1302
+	errUserStatement      = 1396 // of CREATE, DROP and RENAME: somebody else was quicker
 	errStringTooLong      = 1470
 )
 
@@ -55,7 +56,7 @@ func kindOf(number uint16) datastores.ErrorKind {
 	case errNameTooLong, errDatabaseName, errCharacterSet, errCollationMismatch, errCollation, errInvalidText,
 		errConflictingClauses, errStringTooLong, errDatabaseDenied:
 		return datastores.Invalid
-	case errReadOnly:
+	case errReadOnly, errUserStatement:
 		return datastores.Conflict
 	}
 	return datastores.Internal

@@ -24,9 +24,6 @@ const (
 
 const (
 	serviceName = "mariadbd"
-	// wantedName is a file of the guest's that is there from a start to the next call of Stop: a server that has ended
-	// meanwhile has crashed, also for a guest that was not there to see it.
-	wantedName = serviceName + ".wanted"
 	// maxSocketPath is what fits into a sockaddr_un.
 	maxSocketPath = 107
 	// stopTimeout is generous: InnoDB writes its dirty pages, and being killed costs a crash recovery.
@@ -60,8 +57,6 @@ func New(env datastores.Env, options Options) *Manager {
 
 // path is that of a name on the volume.
 func (m *Manager) path(name string) string { return filepath.Join(m.env.DataDir, name) }
-
-func (m *Manager) wantedFile() string { return filepath.Join(m.env.Dir, wantedName) }
 
 // argv is the server's command line, with more options after those of the configuration file.
 func (m *Manager) argv(more ...string) []string {
@@ -125,9 +120,6 @@ func (m *Manager) launch(ctx context.Context) error {
 	if err := m.service.Start(ctx); err != nil {
 		return err
 	}
-	if err := service.WriteFile(m.env.Dir, wantedName, nil, -1, -1); err != nil {
-		return err
-	}
 	var denied error
 	err := m.service.Await(ctx, func(ctx context.Context) error {
 		err := m.ping(ctx)
@@ -144,25 +136,21 @@ func (m *Manager) launch(ctx context.Context) error {
 }
 
 // Stop implements [datastores.Manager].
-func (m *Manager) Stop(ctx context.Context) error {
-	if err := os.Remove(m.wantedFile()); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return m.service.Stop(ctx)
-}
+func (m *Manager) Stop(ctx context.Context) error { return m.service.Stop(ctx) }
 
-// Status implements [datastores.Manager]. A server in crash recovery is blocked.
+// Status implements [datastores.Manager]. A server in crash recovery is blocked. One that is gone is shut down, with the
+// end of its log when Stop has not seen its end; whether anybody wanted that the runtime knows.
 func (m *Manager) Status(ctx context.Context) datastores.Status {
 	if installed, err := exists(m.path(dataDir)); err == nil && !installed {
 		return datastores.Status{Service: datastores.StatusNew}
 	}
-	wanted, _ := exists(m.wantedFile())
 	_, since, running := m.service.Running()
 	if !running {
-		if still, _ := exists(m.wantedFile()); wanted && still { // and no Stop went by between the two looks
-			return datastores.Status{Service: datastores.StatusCrashed, Message: m.service.LastWords()}
+		gone := datastores.Status{Service: datastores.StatusShutdown}
+		if left, _ := exists(filepath.Join(m.env.Dir, serviceName+".pid")); left {
+			gone.Message = m.service.LastWords()
 		}
-		return datastores.Status{Service: datastores.StatusShutdown}
+		return gone
 	}
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()

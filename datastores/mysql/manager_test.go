@@ -157,7 +157,7 @@ func TestStatus(t *testing.T) {
 	must(t, syscall.Kill(pid, syscall.SIGKILL))
 	for m.Status(t.Context()).Service == datastores.StatusBlocked {
 	}
-	if s := m.Status(t.Context()); s.Service != datastores.StatusCrashed {
+	if s := m.Status(t.Context()); s.Service != datastores.StatusShutdown || s.Message == "" {
 		t.Errorf("a server that was killed: %+v", s)
 	}
 	must(t, m.Start(t.Context()))
@@ -167,7 +167,7 @@ func TestStatus(t *testing.T) {
 	}
 	must(t, m.Stop(t.Context()))
 	must(t, m.Stop(t.Context()))
-	if s := m.Status(t.Context()); s.Service != datastores.StatusShutdown {
+	if s := m.Status(t.Context()); s.Service != datastores.StatusShutdown || s.Message != "" {
 		t.Errorf("a stopped server: %+v", s)
 	}
 }

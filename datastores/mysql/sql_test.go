@@ -19,7 +19,6 @@ func TestSQL(t *testing.T) {
 		"Databases":             testDatabases,
 		"Users":                 testUsers,
 		"Passwords":             testPasswords,
-		"HalfMadeUser":          testHalfMadeUser,
 		"Hosts":                 testHosts,
 		"GrantsDoNotLeak":       testGrantsDoNotLeak,
 		"TenantsOwnGrants":      testTenantsOwnGrants,
@@ -142,21 +141,6 @@ func testPasswords(t *testing.T, m *Manager) {
 			t.Errorf("password %q is not the only one", password)
 		}
 	}
-}
-
-func testHalfMadeUser(t *testing.T, m *Manager) {
-	ctx := t.Context()
-	must(t, m.CreateDatabase(ctx, datastores.Database{Name: "half"}))
-	_, err := admin(t, m).Exec("CREATE USER 'half'@'%'" + identified(secret("pw")) + " ACCOUNT LOCK")
-	must(t, err)
-	user := datastores.User{Name: "half", Password: secret("other"), Databases: named("half")}
-	wantKind(t, m.CreateUser(ctx, user), datastores.Exists)
-	user.Password = secret("pw")
-	must(t, m.CreateUser(ctx, user))
-	if _, err := login(t, m, "half", "pw", "half"); err != nil {
-		t.Error(err)
-	}
-	wantKind(t, m.CreateUser(ctx, user), datastores.Exists)
 }
 
 func testHosts(t *testing.T, m *Manager) {

@@ -8,8 +8,7 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 )
 
-// CreateUser implements [datastores.Users]. The account is locked until it has its rights. So one that is half made when
-// the guest is killed is known by being locked, with the same password, and is made anew.
+// CreateUser implements [datastores.Users].
 func (m *Manager) CreateUser(ctx context.Context, user datastores.User) error {
 	a := newAccount(user.Name, user.Host)
 	if err := checkAccount(a); err != nil {
@@ -27,70 +26,52 @@ func (m *Manager) CreateUser(ctx context.Context, user datastores.User) error {
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	state, err := a.state(ctx, db)
-	if err != nil {
-		return failed(err, "cannot create user %s", a)
-	}
-	if state.exists && !(state.locked && state.hash == nativeHash(user.Password)) {
-		return datastores.Errorf(datastores.Exists, "there is a user %s already", a)
+	if err := a.requireFree(ctx, db); err != nil {
+		return err
 	}
 	if err := requireDatabases(ctx, db, names); err != nil {
 		return err
 	}
-	err = a.create(ctx, db, user.Password, names)
-	if err != nil {
+	if _, err := db.ExecContext(ctx, "CREATE USER "+a.sql()+identified(user.Password)); err != nil {
+		return failed(err, "cannot create user %s", a)
+	}
+	if err := a.grant(ctx, db, names); err != nil {
 		a.dropHalfMade(ctx, db)
-	}
-	return failed(err, "cannot create user %s", a)
-}
-
-func (a account) create(ctx context.Context, db *sql.DB, password datastores.Secret, databases []string) error {
-	statements := []string{"CREATE OR REPLACE USER " + a.sql() + identified(password) + " ACCOUNT LOCK"}
-	for _, name := range databases {
-		statements = append(statements, grant(a, name))
-	}
-	statements = append(statements, "ALTER USER "+a.sql()+" ACCOUNT UNLOCK")
-	for _, s := range statements {
-		if _, err := db.ExecContext(ctx, s); err != nil {
-			return err
-		}
+		return err
 	}
 	return nil
 }
 
-// dropHalfMade does what it can, also when the context has ended; what it cannot stays locked.
+// dropHalfMade does what it can, also when the context has ended.
 func (a account) dropHalfMade(ctx context.Context, db *sql.DB) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	_, _ = db.ExecContext(ctx, "DROP USER IF EXISTS "+a.sql())
 }
 
-// accountState is what the server's dictionary says of an account.
-type accountState struct {
-	exists, locked bool
-	hash           string
-}
-
-// state compares names as bytes: the server's comparison would not see a blank at the end.
-func (a account) state(ctx context.Context, db *sql.DB) (accountState, error) {
-	var s accountState
-	err := query(ctx, db, func(scan func(...any) error) error {
-		s.exists = true
-		return scan(&s.locked, &s.hash)
-	}, `SELECT COALESCE(JSON_VALUE(Priv, '$.account_locked'), '') IN ('1', 'true'),
-			COALESCE(JSON_VALUE(Priv, '$.authentication_string'), '')
-		FROM mysql.global_priv
-		WHERE BINARY User = ? AND BINARY Host = ? AND JSON_VALUE(Priv, '$.is_role') IS NULL`, a.name, a.host)
-	return s, err
+// exists compares names as bytes: the server's comparison would not see a blank at the end.
+func (a account) exists(ctx context.Context, db *sql.DB) (found bool, err error) {
+	err = db.QueryRowContext(ctx, `SELECT COUNT(*) FROM mysql.user
+		WHERE BINARY User = ? AND BINARY Host = ? AND is_role = 'N'`, a.name, a.host).Scan(&found)
+	return found, failed(err, "cannot look for user %s", a)
 }
 
 // require returns NotFound when there is no such account.
 func (a account) require(ctx context.Context, db *sql.DB) error {
-	s, err := a.state(ctx, db)
-	if err == nil && !s.exists {
+	found, err := a.exists(ctx, db)
+	if err == nil && !found {
 		return datastores.Errorf(datastores.NotFound, "there is no user %s", a)
 	}
-	return failed(err, "cannot find user %s", a)
+	return err
+}
+
+// requireFree returns Exists when there is one.
+func (a account) requireFree(ctx context.Context, db *sql.DB) error {
+	found, err := a.exists(ctx, db)
+	if err == nil && found {
+		return datastores.Errorf(datastores.Exists, "there is a user %s already", a)
+	}
+	return err
 }
 
 // ListUsers implements [datastores.Users].
@@ -173,12 +154,8 @@ func (m *Manager) UpdateUser(ctx context.Context, name, host string, change data
 		if err := checkAccount(after); err != nil {
 			return err
 		}
-		state, err := after.state(ctx, db)
-		if err != nil {
-			return failed(err, "cannot change user %s", before)
-		}
-		if state.exists {
-			return datastores.Errorf(datastores.Exists, "there is a user %s already", after)
+		if err := after.requireFree(ctx, db); err != nil {
+			return err
 		}
 	}
 	if !change.Password.IsZero() {
