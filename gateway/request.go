@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"strconv"
 
 	"github.com/labstack/echo/v4"
@@ -27,7 +28,19 @@ type request struct {
 	who     identity.Who
 }
 
-func (r *request) param(name string) string { return r.echo.Param(name) }
+// param is a part of the path, unescaped: echo matches the raw path when the client has escaped more than it must, as
+// for the @ in a user's name, and then leaves its parts as they are.
+func (r *request) param(name string) string {
+	value := r.echo.Param(name)
+	if r.echo.Request().URL.RawPath == "" {
+		return value
+	}
+	if plain, err := url.PathUnescape(value); err == nil {
+		return plain
+	}
+	return value
+}
+
 func (r *request) query(name string) string { return r.echo.QueryParam(name) }
 func (r *request) id() string               { return requestID(r.echo) }
 

@@ -102,7 +102,8 @@ func routes() []route {
 // serve is the echo handler of one route: authenticate, call, write.
 func (g *Gateway) serve(rt route) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		r := &request{echo: c, ctx: c.Request().Context(), project: c.Param("project")}
+		r := &request{echo: c, ctx: c.Request().Context()}
+		r.project = r.param("project")
 		if err := g.admit(r, rt.access); err != nil {
 			return err
 		}

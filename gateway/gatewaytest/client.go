@@ -143,6 +143,35 @@ func (c Client) AwaitGone(t testing.TB, id string, within time.Duration) {
 	}
 }
 
+// awaitHost polls until the host is connected.
+func (c Client) awaitHost(t testing.TB, id string) {
+	t.Helper()
+	err := c.until(10*time.Second, func() (bool, error) {
+		a, err := c.Try(http.MethodGet, "/mgmt/hosts", "")
+		if err != nil {
+			return false, err
+		}
+		for i := 0; a.At("hosts", i) != nil; i++ {
+			if a.Text("hosts", i, "id") == id && a.At("hosts", i, "connected") == true {
+				return true, nil
+			}
+		}
+		return false, nil
+	})
+	if err != nil {
+		t.Fatalf("waiting for host %s: %v", id, err)
+	}
+}
+
+// Create asks for an instance of the datastore "memory" and returns its id. extra is further JSON of the instance, such
+// as `,"databases":[{"name":"a"}]`.
+func (c Client) Create(t testing.TB, name, extra string) string {
+	t.Helper()
+	a := c.Want(t, http.StatusOK, http.MethodPost, "/instances",
+		fmt.Sprintf(`{"instance":{"name":%q,"flavorRef":1,"volume":{"size":1},"datastore":{"type":"memory"}%s}}`, name, extra))
+	return a.Text("instance", "id")
+}
+
 func (c Client) until(within time.Duration, done func() (bool, error)) error {
 	timeout := time.After(within)
 	tick := time.NewTicker(20 * time.Millisecond)

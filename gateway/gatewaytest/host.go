@@ -1,0 +1,158 @@
+package gatewaytest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/agentpoll/agent"
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/datastoretest"
+	"github.com/cofferdb/coffer/datastores/guest"
+	"github.com/cofferdb/coffer/deployments"
+	"github.com/cofferdb/coffer/etcdschema"
+)
+
+// Define puts the datastore "memory", which is never without a volume, and the flavors "1" and "2".
+func Define(t testing.TB, store *etcdschema.Store) {
+	t.Helper()
+	offer := new(datastoretest.Memory).Plugin().Manifest().Offers[0]
+	offer.Server.VolumeSupport = true
+	_, err := store.Update(t.Context(), nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		return []etcdschema.Op{
+			etcdschema.Put(etcdschema.DatastoreKey(offer.Datastore), etcdschema.Datastore{DefaultVersion: offer.Version}),
+			etcdschema.Put(etcdschema.VersionKey(offer.Datastore, offer.Version), offer.Server),
+			etcdschema.Put(etcdschema.GuestOptionsKey(offer.Datastore, offer.Version), offer.Guest),
+			etcdschema.Put(etcdschema.FlavorKey("1"), etcdschema.Flavor{Name: "small", RAM: 512, VCPUs: 1, Disk: 1}),
+			etcdschema.Put(etcdschema.FlavorKey("2"), etcdschema.Flavor{Name: "large", RAM: 2048, VCPUs: 2, Disk: 1}),
+		}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Host is a host in process whose guests run in process too, over the datastore "memory". Everything between them and
+// the gateway is real.
+type Host struct {
+	Memory   *datastoretest.Memory
+	ID       string
+	gateways []string
+	dir      string
+
+	mu     sync.Mutex
+	guests map[string]func() // ends one and waits for it
+}
+
+// StartHost enrols a host with g and runs it until the test ends. It polls g, then the others when g fails.
+func StartHost(t testing.TB, g *Gateway, others ...string) *Host {
+	t.Helper()
+	h := &Host{Memory: new(datastoretest.Memory), gateways: append([]string{g.URL}, others...), dir: t.TempDir(), guests: map[string]func(){}}
+	enrolment := g.Client(Admin).Want(t, http.StatusOK, http.MethodPost, "/mgmt/enrolments", `{"enrolment":{}}`)
+	h.ID = enrolment.Text("enrolment", "agent_id")
+	manifest, err := json.Marshal(h.Memory.Plugin().Manifest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	announcement, err := json.Marshal(deployments.Announcement{
+		Name: "test", Driver: "memory", Capacity: deployments.Capacity{MemoryMB: 1 << 20, VCPUs: 64, DiskGB: 1 << 20},
+		Pool: "127.99.0.0/16", Manifests: []json.RawMessage{manifest},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := agent.New(agent.Config{
+		Gateways: h.gateways, Dir: filepath.Join(h.dir, "host"), Kind: agentpoll.Host, Handler: h,
+		Token: enrolment.Text("enrolment", "token"), Manifest: announcement,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := h.run(func(ctx context.Context) error { return a.Run(ctx) })
+	t.Cleanup(func() {
+		stop()
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		for _, end := range h.guests {
+			end()
+		}
+	})
+	g.Client(Admin).awaitHost(t, h.ID)
+	return h
+}
+
+// run starts f and returns what ends it and waits for it.
+func (h *Host) run(f func(context.Context) error) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = f(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// Method implements agent.Handler.
+func (h *Host) Method(name string) (agent.Traits, bool) {
+	return agent.Traits{}, name == deployments.MethodLaunch || name == deployments.MethodRemove
+}
+
+// Run implements agent.Handler.
+func (h *Host) Run(_ context.Context, cmd agent.Command) (json.RawMessage, error) {
+	if cmd.Method == deployments.MethodRemove {
+		var args deployments.RemoveArgs
+		if err := json.Unmarshal(cmd.Args, &args); err != nil {
+			return nil, err
+		}
+		h.StopGuest(args.InstanceID)
+		return nil, nil
+	}
+	var args deployments.LaunchArgs
+	if err := json.Unmarshal(cmd.Args, &args); err != nil {
+		return nil, err
+	}
+	if err := h.launch(args); err != nil {
+		return nil, err
+	}
+	return json.Marshal(deployments.LaunchReply{Volume: "directory"})
+}
+
+func (h *Host) launch(args deployments.LaunchArgs) error {
+	dir := filepath.Join(h.dir, args.InstanceID)
+	if err := os.MkdirAll(filepath.Join(dir, "root"), 0o700); err != nil {
+		return err
+	}
+	g, err := guest.New(guest.Config{Plugin: h.Memory.Plugin(), Version: "test", Guest: datastores.GuestConfig{
+		InstanceID: args.InstanceID, Gateways: h.gateways, Token: datastores.NewSecret(args.Token),
+		Dir: filepath.Join(dir, "guest"), Root: filepath.Join(dir, "root"), Address: args.Address, UID: -1, GID: -1,
+	}})
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, running := h.guests[args.InstanceID]; running {
+		return fmt.Errorf("instance %s is there already", args.InstanceID)
+	}
+	h.guests[args.InstanceID] = h.run(g.Run)
+	return nil
+}
+
+// StopGuest ends an instance's guest; its database goes on.
+func (h *Host) StopGuest(id string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if end, ok := h.guests[id]; ok {
+		end()
+		delete(h.guests, id)
+	}
+}
