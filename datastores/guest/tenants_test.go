@@ -1,0 +1,144 @@
+package guest
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/agentpoll/agent"
+	"github.com/cofferdb/coffer/datastores"
+)
+
+func databases(names ...string) []datastores.Database {
+	var list []datastores.Database
+	for _, n := range names {
+		list = append(list, datastores.Database{Name: n})
+	}
+	return list
+}
+
+func command(name string) agent.Command { return agent.Command{Method: name} }
+
+func repeated(name string) agent.Command { return agent.Command{Method: name, Repeated: true} }
+
+func TestListsHideReservedNamesAndComeInPages(t *testing.T) {
+	b := newBench(t).prepared(t)
+	b.do(t, command(datastores.MethodCreateDatabase), datastores.CreateDatabaseArgs{Databases: databases("c", "a", "b")})
+	list := func(marker string, limit int) datastores.DatabasePage {
+		args := datastores.ListArgs{Marker: marker, Limit: limit}
+		return read[datastores.DatabasePage](t, b.do(t, command(datastores.MethodListDatabases), args))
+	}
+	for _, c := range []struct {
+		marker string
+		limit  int
+		want   datastores.DatabasePage
+	}{
+		{"", 0, datastores.DatabasePage{Databases: databases("a", "b", "c")}},
+		{"", 2, datastores.DatabasePage{Databases: databases("a", "b"), Next: "b"}},
+		{"b", 2, datastores.DatabasePage{Databases: databases("c")}},
+		{"aa", 1, datastores.DatabasePage{Databases: databases("b"), Next: "b"}}, // the marker was deleted since
+		{"z", 1, datastores.DatabasePage{}},
+	} {
+		if diff := cmp.Diff(c.want, list(c.marker, c.limit)); diff != "" {
+			t.Errorf("page of %d after %q: %s", c.limit, c.marker, diff)
+		}
+	}
+}
+
+func TestPagesHoldEverythingOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		all := rapid.SliceOfDistinct(rapid.StringMatching(`[a-c@%]{1,3}`), rapid.ID[string]).Draw(t, "names")
+		limit := rapid.IntRange(1, 5).Draw(t, "limit")
+		var got []string
+		args := datastores.ListArgs{Limit: limit}
+		for {
+			part, next := page(databases(all...), databaseKey, args)
+			got = append(got, names(part)...)
+			if args.Marker = next; next == "" {
+				break
+			}
+		}
+		want, _ := page(databases(all...), databaseKey, datastores.ListArgs{})
+		if diff := cmp.Diff(append([]string(nil), names(want)...), got); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestReservedNamesAreRefused(t *testing.T) {
+	b := newBench(t).prepared(t)
+	admin := datastores.UserArgs{Name: "OS_ADMIN"}
+	ann := datastores.UserArgs{Name: "ann"}
+	users := func(name string, dbs ...string) datastores.CreateUserArgs {
+		return datastores.CreateUserArgs{Users: []datastores.User{{Name: name, Databases: databases(dbs...)}}}
+	}
+	for _, c := range []struct {
+		method string
+		args   any
+	}{
+		{datastores.MethodCreateDatabase, datastores.CreateDatabaseArgs{Databases: databases("ok", "system")}},
+		{datastores.MethodDeleteDatabase, datastores.DatabaseArgs{Name: "System"}},
+		{datastores.MethodCreateUser, users("os_admin")},
+		{datastores.MethodCreateUser, users("ann", "system")},
+		{datastores.MethodGetUser, admin},
+		{datastores.MethodDeleteUser, admin},
+		{datastores.MethodChangePasswords, users("os_admin")},
+		{datastores.MethodUpdateAttributes, datastores.UpdateUserArgs{UserArgs: admin}},
+		{datastores.MethodUpdateAttributes, datastores.UpdateUserArgs{UserArgs: ann, Change: datastores.UserChange{Name: "os_admin"}}},
+		{datastores.MethodListAccess, admin},
+		{datastores.MethodGrantAccess, datastores.AccessArgs{UserArgs: ann, Databases: []string{"system"}}},
+		{datastores.MethodRevokeAccess, datastores.AccessArgs{UserArgs: admin, Databases: []string{"shop"}}},
+	} {
+		b.refused(t, command(c.method), c.args, agentpoll.Invalid)
+	}
+	if page := read[datastores.UserPage](t, b.do(t, command(datastores.MethodListUsers), nil)); len(page.Users) > 0 {
+		t.Errorf("users: %+v, want none to be seen", page.Users)
+	}
+	if page := read[datastores.DatabasePage](t, b.do(t, command(datastores.MethodListDatabases), nil)); len(page.Databases) > 0 {
+		t.Errorf("databases: %+v, want none to be seen or made", page.Databases)
+	}
+}
+
+// TestRepeated cuts a guest between what it did and the answer: the command comes again.
+func TestRepeated(t *testing.T) {
+	b := newBench(t).prepared(t)
+	shop := datastores.CreateDatabaseArgs{Databases: databases("shop")}
+	ann := datastores.UserArgs{Name: "ann", Host: "%"}
+	user := datastores.CreateUserArgs{Users: []datastores.User{{Name: "ann"}}}
+	access := datastores.AccessArgs{UserArgs: ann, Databases: []string{"shop"}}
+	rename := datastores.UpdateUserArgs{UserArgs: ann, Change: datastores.UserChange{Name: "eve"}}
+	for _, c := range []struct {
+		method string
+		args   any
+		kind   agentpoll.ErrorKind // of a second command that is not a repeated one
+	}{
+		{datastores.MethodCreateDatabase, shop, agentpoll.Exists},
+		{datastores.MethodCreateUser, user, agentpoll.Exists},
+		{datastores.MethodGrantAccess, access, ""},
+		{datastores.MethodRevokeAccess, access, agentpoll.NotFound},
+		{datastores.MethodUpdateAttributes, rename, agentpoll.NotFound},
+		{datastores.MethodDeleteUser, datastores.UserArgs{Name: "eve"}, agentpoll.NotFound},
+		{datastores.MethodDeleteDatabase, datastores.DatabaseArgs{Name: "shop"}, agentpoll.NotFound},
+	} {
+		b.do(t, command(c.method), c.args)
+		if c.kind != "" {
+			b.refused(t, command(c.method), c.args, c.kind)
+		}
+		b.do(t, repeated(c.method), c.args)
+	}
+}
+
+func TestRepeatedCreateGivesWhatIsMissing(t *testing.T) {
+	b := newBench(t).prepared(t)
+	b.do(t, command(datastores.MethodCreateDatabase), datastores.CreateDatabaseArgs{Databases: databases("shop")})
+	half := datastores.User{Name: "ann"}
+	whole := datastores.User{Name: "ann", Databases: databases("shop")}
+	b.do(t, command(datastores.MethodCreateUser), datastores.CreateUserArgs{Users: []datastores.User{half}})
+	b.do(t, repeated(datastores.MethodCreateUser), datastores.CreateUserArgs{Users: []datastores.User{whole}})
+	got := read[datastores.User](t, b.do(t, command(datastores.MethodGetUser), datastores.UserArgs{Name: "ann"}))
+	if diff := cmp.Diff(names(whole.Databases), names(got.Databases)); diff != "" {
+		t.Error(diff)
+	}
+}
