@@ -1,7 +1,6 @@
 package host
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -51,15 +50,6 @@ func (i *instance) configure(cfg datastores.GuestConfig, token string) (changed 
 		return false, nil
 	}
 	return true, service.WriteFile(i.dir, configFile, b, -1, -1)
-}
-
-// start starts the guest unless it runs.
-func (i *instance) start(ctx context.Context) error {
-	if i.running() {
-		return nil
-	}
-	i.restarts.started(time.Now())
-	return i.guest.Start(ctx)
 }
 
 func (i *instance) running() bool {

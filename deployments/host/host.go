@@ -171,14 +171,14 @@ func (h *Host) look(ctx context.Context, inst *instance) error {
 	if inst.rec.Removing {
 		return nil
 	}
-	if !inst.running() {
-		if !inst.restarts.due(time.Now()) {
-			return nil
-		}
-		h.log.Warn("the guest has ended and is started again", "instance_id", inst.id)
-		return h.recover(ctx, inst)
+	if inst.running() {
+		return boundLog(inst.path(logFile))
 	}
-	return boundLog(inst.path(logFile))
+	if !inst.restarts.due(time.Now()) {
+		return nil
+	}
+	h.log.Warn("the guest has ended and is started again", "instance_id", inst.id)
+	return h.recover(ctx, inst)
 }
 
 // recover makes everything of an instance again that is not there: after a reboot that is all but its files.
@@ -186,10 +186,8 @@ func (h *Host) recover(ctx context.Context, inst *instance) error {
 	if _, err := os.Stat(inst.path(configFile)); inst.rec.Removing || err != nil {
 		return nil // half removed, or half launched: the gateway asks again
 	}
+	inst.restarts.started(time.Now()) // also counts when it fails
 	_, err := h.ensure(ctx, inst, "")
-	if err != nil {
-		inst.restarts.started(time.Now()) // a failure counts, so that it is not tried at every look
-	}
 	return err
 }
 

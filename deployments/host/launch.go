@@ -113,7 +113,7 @@ func (h *Host) ensure(ctx context.Context, inst *instance, token string) (notes 
 			return nil, err
 		}
 	}
-	return notes, inst.start(ctx)
+	return notes, inst.guest.Start(ctx)
 }
 
 var (

@@ -3,7 +3,6 @@ package host
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -171,8 +170,7 @@ func (cs cgroups) remove(id string) error {
 	var problems []error
 	for _, dir := range cs.groups(id) {
 		// A group stays busy for a moment after its last process was reaped.
-		err := retry(time.Second, func() error { return os.Remove(dir) })
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := retry(time.Second, func() error { return removeIfThere(dir) }); err != nil {
 			problems = append(problems, err)
 		}
 		_ = os.Remove(filepath.Dir(dir)) // fails while other instances are there
