@@ -38,7 +38,6 @@ func (m *Manager) install(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = volume.Close() }()
-	m.removeUnfinished(volume)
 	if err := m.configure(); err != nil {
 		return err
 	}
@@ -133,15 +132,20 @@ func (m *Manager) openSystemTables() (r io.Reader, closeAll func(), err error) {
 }
 
 // removeUnfinished clears away what a Prepare that was cut off has left. What cannot be removed only takes space.
-func (m *Manager) removeUnfinished(volume *os.Root) {
+func (m *Manager) removeUnfinished() {
 	left, err := filepath.Glob(m.path(unfinished + "*"))
-	for _, path := range left {
-		if removeErr := volume.RemoveAll(filepath.Base(path)); removeErr != nil {
-			err = removeErr
-		}
+	if err != nil || len(left) == 0 {
+		return
 	}
+	volume, err := os.OpenRoot(m.env.DataDir)
 	if err != nil {
-		m.env.Log.Warn("cannot remove an unfinished data directory", "dir", m.env.DataDir, "err", err)
+		return // whoever needs it next says why
+	}
+	defer func() { _ = volume.Close() }()
+	for _, path := range left {
+		if err := volume.RemoveAll(filepath.Base(path)); err != nil {
+			m.env.Log.Warn("cannot remove an unfinished data directory", "path", path, "err", err)
+		}
 	}
 }
 

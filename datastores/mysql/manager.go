@@ -69,6 +69,7 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 		return fmt.Errorf("the path of the server's socket, %s, has %d bytes, more than the %d that a socket may have: "+
 			"give the host a shorter directory", m.path(socketName), n, maxSocketPath)
 	}
+	m.removeUnfinished()
 	installed, err := exists(m.path(dataDir))
 	if err != nil {
 		return err

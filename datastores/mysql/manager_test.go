@@ -2,9 +2,12 @@ package mysql
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -62,8 +65,7 @@ func TestPrepareMakesASecuredServer(t *testing.T) {
 	}
 }
 
-// A guest may be killed at any point of prepare. What it leaves is what the context's end leaves at each step, or a
-// data directory without its name.
+// A guest may be killed at any point of prepare: here before the data directory is made, while, and after.
 func TestPrepareAfterACut(t *testing.T) {
 	env := newEnv(t)
 	cut := func(when func(step int, cancel context.CancelFunc)) error {
@@ -78,9 +80,7 @@ func TestPrepareAfterACut(t *testing.T) {
 	if err := cut(func(step int, cancel context.CancelFunc) { cancel() }); err == nil {
 		t.Fatal("prepare did not see that it was cancelled")
 	}
-	if err := cut(func(step int, cancel context.CancelFunc) { cancelOnceWriting(t, env, cancel) }); err == nil {
-		t.Fatal("prepare did not see that it was cancelled while the server wrote")
-	}
+	killedWhileWriting(t, env)
 	if s := newManager(t, env).Status(t.Context()); s.Service != datastores.StatusNew {
 		t.Fatalf("status %+v after a cut in the making", s)
 	}
@@ -109,19 +109,47 @@ func TestPrepareAfterACut(t *testing.T) {
 	must(t, requireDatabases(t.Context(), admin(t, m), []string{"kept"}))
 }
 
-func cancelOnceWriting(t *testing.T, env datastores.Env, cancel context.CancelFunc) {
-	ctx, done := t.Context(), make(chan struct{})
-	t.Cleanup(func() { <-done })
-	go func() {
-		defer close(done)
-		defer cancel()
-		for ctx.Err() == nil {
-			if written, _ := filepath.Glob(filepath.Join(env.DataDir, unfinished+"*", "mysql", "*.frm")); len(written) > 0 {
+const envOfKilled = "COFFER_MYSQL_TEST_ENV"
+
+// killedWhileWriting runs prepare in another process, and kills that as soon as the server writes tables.
+func killedWhileWriting(t *testing.T, env datastores.Env) {
+	t.Helper()
+	env.Log = nil
+	encoded, err := json.Marshal(env)
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	guest := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestPrepareToBeKilled$")
+	guest.Env = append(os.Environ(), envOfKilled+"="+string(encoded))
+	must(t, guest.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- guest.Wait() }()
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for {
+		select {
+		case <-look.C:
+			if tables, _ := filepath.Glob(filepath.Join(env.DataDir, unfinished+"*", "mysql", "*.frm")); len(tables) > 0 {
+				cancel()
+				<-ended
 				return
 			}
-			time.Sleep(time.Millisecond)
+		case err := <-ended:
+			t.Fatalf("prepare ended before it was killed: %v", err)
 		}
-	}()
+	}
+}
+
+// TestPrepareToBeKilled is the process that [killedWhileWriting] starts.
+func TestPrepareToBeKilled(t *testing.T) {
+	encoded := os.Getenv(envOfKilled)
+	if encoded == "" {
+		t.Skip("run by TestPrepareAfterACut")
+	}
+	var env datastores.Env
+	must(t, json.Unmarshal([]byte(encoded), &env))
+	env.Log = slog.New(slog.DiscardHandler)
+	must(t, New(env, DefaultOptions()).Prepare(t.Context(), quietly()))
 }
 
 func TestPrepareAdoptsAVolumeWhoseGuestIsNew(t *testing.T) {
