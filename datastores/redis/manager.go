@@ -4,10 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"time"
-
-	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/service"
@@ -76,29 +72,28 @@ func (m *Manager) Status(ctx context.Context) datastores.Status {
 }
 
 func (m *Manager) ping(ctx context.Context) error {
-	return m.do(ctx, func(c *redis.Client) error { return c.Ping(ctx).Err() })
+	return m.call(ctx, []string{"PING"})
 }
 
-// do calls f with a connection of the guest's own account, over the socket. Each call connects anew: they are few, and
-// none can then be left over from before a restart.
-func (m *Manager) do(ctx context.Context, f func(*redis.Client) error) error {
+// call runs commands in order under the guest's own account, until one fails. Each time it connects anew: that is
+// seldom, and no connection can then be left over from before a restart.
+func (m *Manager) call(ctx context.Context, commands ...[]string) error {
 	password, err := m.adminPassword()
 	if err != nil {
 		return fmt.Errorf("the guest's password for redis cannot be read (is the instance prepared?): %w", err)
 	}
-	c := redis.NewClient(&redis.Options{
-		Network:                  "unix",
-		Addr:                     m.dataPath(socketFile),
-		Username:                 adminUser,
-		Password:                 password,
-		Protocol:                 2,
-		MaxRetries:               -1,
-		PoolSize:                 1,
-		DialTimeout:              5 * time.Second,
-		ContextTimeoutEnabled:    true,
-		DisableIdentity:          true,
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	})
+	c, err := dial(ctx, m.dataPath(socketFile))
+	if err != nil {
+		return err
+	}
 	defer func() { _ = c.Close() }()
-	return f(c)
+	if _, err := c.call("AUTH", adminUser, password); err != nil {
+		return fmt.Errorf("AUTH: %w", err)
+	}
+	for _, command := range commands {
+		if _, err := c.call(command...); err != nil {
+			return fmt.Errorf("%s: %w", command[0], err)
+		}
+	}
+	return nil
 }

@@ -31,7 +31,7 @@ func tenant(address, user, password string) *redis.Client {
 	}
 	return redis.NewClient(&redis.Options{
 		Addr: net.JoinHostPort(address, strconv.Itoa(port)), Username: user, Password: password,
-		MaxRetries: -1, DisableIdentity: true, ContextTimeoutEnabled: true,
+		MaxRetries: -1, DialerRetries: 1, DisableIdentity: true, ContextTimeoutEnabled: true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/cofferdb/coffer/datastores"
 )
 
@@ -39,18 +37,11 @@ func (m *Manager) DisableRoot(ctx context.Context) error { return m.setRoot(ctx,
 
 // setRoot changes the default user, in the ACL file too, and ends the connections that it had under the old rules.
 func (m *Manager) setRoot(ctx context.Context, rules []string) error {
-	err := m.do(ctx, func(c *redis.Client) error {
-		set := []any{"ACL", "SETUSER", "default"}
-		for _, r := range rules {
-			set = append(set, r)
-		}
-		for _, command := range [][]any{set, {"ACL", "SAVE"}, {"CLIENT", "KILL", "USER", "default"}} {
-			if err := c.Do(ctx, command...).Err(); err != nil {
-				return fmt.Errorf("%s %s: %w", command[0], command[1], err)
-			}
-		}
-		return nil
-	})
+	err := m.call(ctx,
+		append([]string{"ACL", "SETUSER", "default"}, rules...),
+		[]string{"ACL", "SAVE"},
+		[]string{"CLIENT", "KILL", "USER", "default"},
+	)
 	if err != nil {
 		return fmt.Errorf("cannot change root: %w", err)
 	}
