@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/cofferdb/coffer/agentpoll"
@@ -104,6 +105,7 @@ func (c Config) withDefaults() Config {
 	c.Hold = cmp.Or(c.Hold, 50*time.Second)
 	c.Grace = cmp.Or(c.Grace, 10*time.Second)
 	c.RotateEvery = cmp.Or(c.RotateEvery, 24*time.Hour)
+	c.CA = strings.ToLower(c.CA)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}

@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -23,6 +25,8 @@ import (
 type gateway struct {
 	conns chan net.Conn
 	hold  time.Duration
+	// calls are those being served.
+	calls sync.WaitGroup
 	// fault, when set, may answer a call instead of the gateway: then it returns true.
 	fault func(w http.ResponseWriter, r *http.Request) bool
 
@@ -54,7 +58,7 @@ func newGateway(t *testing.T) *gateway {
 	done := make(chan struct{})
 	l := &pipeListener{conns: g.conns, closed: make(chan struct{})}
 	go func() { defer close(done); _ = server.Serve(l) }()
-	t.Cleanup(func() { _ = server.Close(); <-done })
+	t.Cleanup(func() { _ = server.Close(); <-done; g.calls.Wait() })
 	return g
 }
 
@@ -147,6 +151,10 @@ func (g *gateway) until(t *testing.T, what string, done func() bool) {
 }
 
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.calls.Add(1)
+	defer g.calls.Done()
+	body, _ := io.ReadAll(r.Body) // to the end, so that r's context ends with the connection
+	r.Body = io.NopCloser(bytes.NewReader(body))
 	if r.URL.Path == agentpoll.PathPoll {
 		g.change(func() { g.polls = append(g.polls, time.Now()) })
 	}

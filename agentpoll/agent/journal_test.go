@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -144,6 +145,7 @@ func TestRestoredStoreDeliversAgainAndNothingRunsTwice(t *testing.T) {
 		g.enqueue("write", "create", "")
 		g.enqueue("read", "list", "")
 		g.result(t, "read")
+		synctest.Wait() // the agent has read that the results were taken
 		g.restore("two", agentpoll.Command{ID: "write", Method: "create"}, agentpoll.Command{ID: "read", Method: "list"})
 		if r := g.result(t, "write"); string(r.Value) != `"write"` {
 			t.Errorf("the result from the journal is %+v", r)
@@ -152,6 +154,29 @@ func TestRestoredStoreDeliversAgainAndNothingRunsTwice(t *testing.T) {
 		if diff := cmp.Diff([]string{"write", "read", "read"}, d.read()); diff != "" {
 			t.Error(diff)
 		}
+	})
+}
+
+// The store that took a result may be gone before the agent knows that it was taken.
+func TestStoreRestoredWhileAResultIsSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t)
+		first := true
+		g.fault = func(w http.ResponseWriter, r *http.Request) bool {
+			if !first || !strings.HasSuffix(r.URL.Path, "/result") {
+				return false
+			}
+			first = false
+			g.serve(httptest.NewRecorder(), r)
+			g.restore("two", agentpoll.Command{ID: "read", Method: "list"})
+			time.Sleep(time.Second) // of the bubble; the command is delivered again
+			w.WriteHeader(http.StatusNoContent)
+			return true
+		}
+		var d diary
+		start(t, g.config(t, methods{"list": d.note(Traits{Reads: true})}))
+		g.enqueue("read", "list", "")
+		g.until(t, "a second result", func() bool { return len(g.answered) == 2 })
 	})
 }
 

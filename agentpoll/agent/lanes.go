@@ -109,6 +109,7 @@ func (l *lanes) release(j *job) {
 
 // cancel stops commands that have not started, and long ones that have. Others finish.
 func (l *lanes) cancel(ids []string) {
+	var started []*job
 	for _, id := range ids {
 		l.mu.Lock()
 		j := l.held[id]
@@ -118,8 +119,11 @@ func (l *lanes) cancel(ids []string) {
 		case j.lane.jobs.remove(func(other *job) bool { return other == j }):
 			l.settle(j, agentpoll.Result{Error: errCancelled})
 		case j.traits.Long:
-			j.cancel(errCancelled)
+			started = append(started, j)
 		}
+	}
+	for _, j := range started { // last, lest one ends and another of ids starts in its place
+		j.cancel(errCancelled)
 	}
 }
 

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -133,8 +132,11 @@ func TestProxyThatCutsAt15Seconds(t *testing.T) {
 				if r.URL.Path != agentpoll.PathPoll || !idle {
 					return false
 				}
-				time.Sleep(15 * time.Second) // of the bubble
-				way(w)
+				select {
+				case <-time.After(15 * time.Second):
+					way(w)
+				case <-r.Context().Done():
+				}
 				return true
 			}
 			var d diary
@@ -165,7 +167,6 @@ func TestSilentGatewayIsLeft(t *testing.T) {
 				return false
 			}
 			g.change(func() { hosts = append(hosts, r.Host) })
-			_, _ = io.Copy(io.Discard, r.Body)
 			<-r.Context().Done() // and no answer, ever
 			return true
 		}
