@@ -1,0 +1,153 @@
+package etcdschema_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-multierror"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
+)
+
+const (
+	goodServer = `{"manager":"redis","capabilities":["root"],"tcp_ports":[6379,"21100-21199"]}`
+	goodGuest  = `{"mount_point":"/var/lib/redis","maxmemory_percent":75}`
+)
+
+// Every problem is told at once: where it is, and what is allowed.
+func TestJudgeVersion(t *testing.T) {
+	own := []datastores.OptionDoc{{Name: "maxmemory_percent"}}
+	for name, c := range map[string]struct {
+		server, guest string
+		own           []datastores.OptionDoc
+		want          []string // parts of each problem, in order
+	}{
+		"good":      {server: goodServer, guest: goodGuest},
+		"known own": {server: goodServer, guest: goodGuest, own: own},
+		"YAML": {
+			server: "# a comment\nv: 1\nmanager: redis\ncapabilities: [root]\ntcp_ports:\n  - 6379\n  - 21100-21199\nnames:\n  user: '^[a-z]+$'\n",
+			guest:  "mount_point: /var/lib/redis\npackages:\n",
+		},
+		"missing halves": {want: []string{"server half: missing", "guest half: missing"}},
+		"all at once": {
+			server: `{"manager":7,"mount_point":"/x","tcp_ports":[0,"1-2",{}],"icmp":"yes","colour":1,"capabilities":["fly"],"names":{"user":"(","nick":""},"icmp":true}`,
+			guest:  `{"mount_point":"relative","tcp_ports":[1],"packages":["Bad Name",1],"v":2}`,
+			want: []string{
+				"server half: manager: is a number; want text, in quotes",
+				"server half: mount_point: belongs to the guest half",
+				"server half: tcp_ports[0]: port \"0\"",
+				"server half: tcp_ports[2]: port",
+				"server half: icmp: is text; want true or false",
+				"server half: colour: unknown option; allowed: manager, version_number, active, tcp_ports",
+				"server half: names.nick: unknown option; allowed: database, user, host, password",
+				"server half: icmp: given twice",
+				"server half: capabilities[0]: \"fly\" is unknown; allowed: databases",
+				"server half: names.user: error parsing regexp",
+				"guest half: v: format 2",
+				"guest half: tcp_ports: belongs to the server half",
+				"guest half: packages[1]: is a number; want text",
+				"guest half: mount_point: \"relative\" is not an absolute path",
+				"guest half: packages[0]: \"Bad Name\"",
+			},
+		},
+		"unknown own": {
+			server: goodServer, guest: `{"mount_point":"/x","max_memory":1}`, own: own,
+			want: []string{"guest half: max_memory: unknown option; allowed: mount_point, device_path"},
+		},
+		"halves disagree": {
+			server: `{"manager":"redis","backup_strategy":"rdb"}`, guest: `{"mount_point":"/x","backup_strategy":"aof"}`,
+			want: []string{`guest half: backup_strategy: "aof"; the server half says "rdb"`},
+		},
+		"duplicates in YAML": {
+			server: "manager: redis\nmanager: mysql\nicmp: true\nicmp: false\n", guest: goodGuest,
+			want: []string{"server half: manager: given twice", "server half: icmp: given twice"},
+		},
+		"an unquoted version": {
+			server: "manager: redis\nversion_number: 7.0\n", guest: goodGuest,
+			want: []string{"server half: version_number: is a number; want text, in quotes"},
+		},
+		"no object":       {server: `["redis"]`, guest: "just words", want: []string{"server half: is a list; want an object", "guest half: is text; want an object"}},
+		"broken":          {server: `{"manager":`, guest: "a: b: c", want: []string{"server half: neither JSON nor YAML", "guest half: neither JSON nor YAML"}},
+		"aliases":         {server: "a: &a [x]\nb: *a", guest: goodGuest, want: []string{"server half: YAML line 1: anchors"}},
+		"two documents":   {server: goodServer, guest: "a: 1\n---\nb: 1", want: []string{"guest half: more than one YAML document"}},
+		"empty":           {server: "# nothing", guest: "\n", want: []string{"server half: the value is empty", "guest half: the value is empty"}},
+		"a deep one":      {server: strings.Repeat("[", 60000), guest: strings.Repeat("- ", 30000), want: []string{"reasonable nesting", "reasonable nesting"}},
+		"not a number":    {server: "manager: redis\nusage_timeout: .inf", guest: goodGuest, want: []string{"server half: YAML"}},
+		"a number's size": {server: `{"manager":"redis","max_volume_size":1e99}`, guest: goodGuest, want: []string{"max_volume_size: is a number; want a whole number"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, guest, err := etcdschema.JudgeVersion([]byte(c.server), []byte(c.guest), c.own...)
+			var all *multierror.Error
+			if errors.As(err, &all) != (len(c.want) > 0) {
+				t.Fatalf("error %v; want %d problems", err, len(c.want))
+			}
+			if all == nil {
+				if !strings.HasPrefix(string(guest), `{"mount_point":"/var/lib/redis"`) {
+					t.Errorf("the guest half is %s", guest)
+				}
+				return
+			}
+			for i, one := range all.Errors {
+				if i >= len(c.want) || !strings.Contains(one.Error(), c.want[i]) {
+					t.Errorf("problem %d: %v", i, one)
+				}
+			}
+			if len(all.Errors) < len(c.want) {
+				t.Errorf("want also %q", c.want[len(all.Errors):])
+			}
+		})
+	}
+}
+
+func TestDecodeDefinitions(t *testing.T) {
+	f, err := etcdschema.Decode[etcdschema.Flavor]([]byte("name: small\nram: 512\nvcpus: 1\ndisk: 5\n"))
+	if want := (etcdschema.Flavor{Name: "small", RAM: 512, VCPUs: 1, Disk: 5}); err != nil || f != want {
+		t.Errorf("flavor %+v, %v", f, err)
+	}
+	for value, want := range map[string]string{
+		`{"name":"a","ram":0,"vcpus":0}`:   "ram: 0; want at least 1 MB; vcpus: 0",
+		`{"name":"a","ram":"1","vcpus":1}`: "ram: is text; want a whole number",
+		`{"ram":1,"vcpus":1,"disc":3}`:     "disc: unknown option; allowed: name, ram, vcpus, disk",
+	} {
+		if _, err := etcdschema.Decode[etcdschema.Flavor]([]byte(value)); err == nil || err.Error()[:min(len(want), len(err.Error()))] != want {
+			t.Errorf("flavor %s: %v; want %q", value, err, want)
+		}
+	}
+	q, err := etcdschema.Decode[etcdschema.Quota]([]byte(`{"instances":0,"ram":-1}`))
+	zero, none := 0, -1
+	if diff := cmp.Diff(etcdschema.Quota{Instances: &zero, RAM: &none}, q); diff != "" || err != nil {
+		t.Errorf("quota (-want +have): %s %v", diff, err)
+	}
+	if _, err := etcdschema.Decode[etcdschema.Datastore]([]byte("default_version: No Name")); err == nil {
+		t.Error("a bad default version passes")
+	}
+}
+
+func TestIDsNeverChange(t *testing.T) {
+	if id := etcdschema.DatastoreID("redis"); id != "3d9d9e31-d0a6-5784-87e6-ed042a7ad309" {
+		t.Errorf("redis has id %s", id)
+	}
+	if id := etcdschema.VersionID("redis", "7.0"); id != "fd428d47-c089-52d9-b5ba-2abf3f0add5a" {
+		t.Errorf("redis 7.0 has id %s", id)
+	}
+}
+
+// Whatever an operator writes is judged, and what is judged to be good means the same as JSON.
+func FuzzJudgeVersion(f *testing.F) {
+	f.Add([]byte(goodServer), []byte(goodGuest))
+	f.Add([]byte("manager: redis\ntcp_ports: [1]"), []byte("mount_point: /x"))
+	f.Add([]byte("a: &a [x]\nb: *a"), []byte("? a\n: b"))
+	f.Add([]byte("---\n...\n"), []byte("%YAML 1.2\n--- |\n x"))
+	f.Fuzz(func(t *testing.T, server, guest []byte) {
+		_, options, err := etcdschema.JudgeVersion(server, guest)
+		if err != nil {
+			return
+		}
+		if _, again, err := etcdschema.JudgeVersion(server, options); err != nil || string(again) != string(options) {
+			t.Errorf("%s is good, and then %s, %v", options, again, err)
+		}
+	})
+}
