@@ -111,7 +111,15 @@ func CommonOptions(options []byte) (GuestOptions, error) {
 }
 
 func decodeOptions[O Options](defaults O, raw []byte) (O, error) {
-	o := defaults
+	// Through JSON, so that decoding raw does not write into lists that every instance's defaults share.
+	var o O
+	own, err := json.Marshal(defaults)
+	if err == nil {
+		err = json.Unmarshal(own, &o)
+	}
+	if err != nil {
+		return o, fmt.Errorf("defaults of the guest options: %w", err)
+	}
 	if len(raw) > 0 {
 		d := json.NewDecoder(bytes.NewReader(raw))
 		d.DisallowUnknownFields()
