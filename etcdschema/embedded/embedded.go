@@ -112,6 +112,7 @@ func settings(cfg Config, addr string) *embed.Config {
 	c.AutoCompactionMode = embed.CompactorModePeriodic
 	c.AutoCompactionRetention = compaction
 	c.QuotaBackendBytes = quota
+	c.WarningUnaryRequestDuration = embed.DefaultWarningUnaryRequestDuration // zero would warn of every request
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(bridge{log: cfg.Log}))
 	if cfg.Throwaway {
 		c.UnsafeNoFsync = true
