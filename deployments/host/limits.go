@@ -30,34 +30,39 @@ func detectCgroups(mountinfo string) cgroups {
 	var found cgroups
 	for line := range strings.Lines(mountinfo) {
 		before, after, ok := strings.Cut(line, " - ")
-		mount, fstype := strings.Fields(before), strings.Fields(after)
-		if !ok || len(mount) < 5 || len(fstype) < 3 {
+		mount, kind := strings.Fields(before), strings.Fields(after)
+		if !ok || len(mount) < 5 || len(kind) < 3 {
 			continue
 		}
-		for _, name := range []string{"memory", "cpu"} {
-			c := controller{name: name, mount: mount[4], v2: fstype[0] == "cgroup2"}
-			var has bool
-			switch fstype[0] {
-			case "cgroup":
-				has = slices.Contains(strings.Split(fstype[2], ","), name)
-			case "cgroup2":
-				list, _ := os.ReadFile(filepath.Join(c.mount, "cgroup.controllers"))
-				has = slices.Contains(strings.Fields(string(list)), name)
-			}
-			known := slices.ContainsFunc(found, func(o controller) bool { return o.name == name })
-			if has && !known {
-				found = append(found, c)
+		var names []string
+		switch kind[0] {
+		case "cgroup":
+			names = strings.Split(kind[2], ",") // the options of the filesystem
+		case "cgroup2":
+			list, _ := os.ReadFile(filepath.Join(mount[4], "cgroup.controllers")) // none when it cannot be read
+			names = strings.Fields(string(list))
+		}
+		for _, name := range limited {
+			if slices.Contains(names, name) && !found.has(name) {
+				found = append(found, controller{name: name, mount: mount[4], v2: kind[0] == "cgroup2"})
 			}
 		}
 	}
 	return found
 }
 
+// limited are the names of the controllers that a flavor asks for.
+var limited = []string{"memory", "cpu"}
+
+func (cs cgroups) has(name string) bool {
+	return slices.ContainsFunc(cs, func(c controller) bool { return c.name == name })
+}
+
 // notes says what cannot be limited.
 func (cs cgroups) notes() []string {
 	var notes []string
-	for _, name := range []string{"memory", "cpu"} {
-		if !slices.ContainsFunc(cs, func(c controller) bool { return c.name == name }) {
+	for _, name := range limited {
+		if !cs.has(name) {
 			notes = append(notes, fmt.Sprintf("no usable %s cgroup controller: instances are not limited in %s", name, name))
 		}
 	}
