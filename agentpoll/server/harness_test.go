@@ -92,6 +92,7 @@ func startPipe(t testing.TB, b *agentpolltest.Backend, config server.Config) *ga
 type reply struct {
 	status int
 	header http.Header
+	last   bool // the connection is closed after it
 	body   []byte
 	poll   agentpoll.PollReply // of a poll, whatever the status
 }
@@ -123,7 +124,7 @@ func (g *gateway) try(ctx context.Context, c agentpoll.Credential, method, path 
 		return reply{}, err
 	}
 	defer res.Body.Close()
-	r := reply{status: res.StatusCode, header: res.Header}
+	r := reply{status: res.StatusCode, header: res.Header, last: res.Close}
 	if r.body, err = io.ReadAll(res.Body); err != nil {
 		return r, err
 	}

@@ -83,13 +83,13 @@ func (c *call) decode(v any) error {
 	control := http.NewResponseController(c.w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout)) // a recorder in a test has none
 	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, agentpoll.MaxBody))
-	_ = control.SetReadDeadline(time.Time{})
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return errTooLarge
 	}
 	if err != nil {
-		return errSlowBody
+		return errSlowBody // the deadline stays, or net/http would wait for the rest without one
 	}
+	_ = control.SetReadDeadline(time.Time{})
 	if err := json.Unmarshal(body, v); err != nil {
 		return agentpoll.Errorf(agentpoll.Invalid, "the body is not what this call takes: %v", err)
 	}
@@ -126,11 +126,9 @@ func (c *call) write(status int, v any) error {
 
 // refuse writes an error.
 func (s *Server) refuse(c *call, err error) {
-	if c.r.Context().Err() != nil {
-		return // the peer is gone, and whatever failed failed for that
-	}
 	refusal, message, ours := refuse(err)
 	switch {
+	case !ours && c.r.Context().Err() != nil: // it failed because the peer is gone
 	case !ours:
 		s.counters.failed.Add(1)
 		s.presence.postpone()

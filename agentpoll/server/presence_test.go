@@ -1,0 +1,250 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest"
+	"github.com/cofferdb/coffer/agentpoll/server"
+)
+
+// ledger is a Backend that keeps what it was told of presence.
+type ledger struct {
+	*agentpolltest.Backend
+	mu    sync.Mutex
+	calls []map[string]bool
+	fail  error
+}
+
+func (l *ledger) Presence(_ context.Context, changes map[string]bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fail != nil {
+		return l.fail
+	}
+	l.calls = append(l.calls, changes)
+	return nil
+}
+
+// take returns and forgets the calls so far.
+func (l *ledger) take() []map[string]bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	calls := l.calls
+	l.calls = nil
+	return calls
+}
+
+func (l *ledger) setFail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fail = err
+}
+
+// presenceTest runs f in a bubble, with a server whose polls are made by handing requests to its handler.
+func presenceTest(t *testing.T, f func(t *testing.T, l *ledger, s *server.Server, g *gateway)) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &ledger{Backend: agentpolltest.NewBackend()}
+		s, err := server.New(server.Config{Backend: l, Epoch: l.Epoch(), Hold: 30 * time.Second, Expiry: 60 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := l.Feed(s.Apply)
+		pipe := agentpolltest.NewPipeListener()
+		hs := server.HTTPServer(s.Handler())
+		go func() { _ = hs.Serve(s.Listener(pipe)) }()
+		transport := &http.Transport{DialContext: pipe.DialContext}
+		t.Cleanup(func() {
+			_ = hs.Close()
+			w.Close()
+			s.Close()
+			transport.CloseIdleConnections()
+		})
+		f(t, l, s, &gateway{Server: s, watch: w, url: "http://gateway", client: &http.Client{Transport: transport}})
+	})
+}
+
+func TestPresenceIsToldInBatches(t *testing.T) {
+	presenceTest(t, func(t *testing.T, l *ledger, s *server.Server, g *gateway) {
+		want := map[string]bool{}
+		for range 250 {
+			agent := l.Agent()
+			want[agent.AgentID] = true
+			g.send(t, agent, agentpoll.PollRequest{})
+		}
+		time.Sleep(time.Second)
+		got := map[string]bool{}
+		calls := l.take()
+		for _, c := range calls {
+			maps.Copy(got, c)
+		}
+		if !maps.Equal(got, want) || len(calls) > 4 {
+			t.Errorf("%d agents told in %d calls", len(got), len(calls))
+		}
+		time.Sleep(29 * time.Second)
+		if calls := l.take(); len(calls) != 0 {
+			t.Errorf("%d more calls though nothing changed", len(calls))
+		}
+		for id := range want {
+			if contact, ok := s.LastContact(id); !ok || !s.Holds(id) || time.Since(contact) > 31*time.Second {
+				t.Fatalf("last contact %v, %t", contact, ok)
+			}
+		}
+	})
+}
+
+func TestAbsenceIsJudgedAfterExpiry(t *testing.T) {
+	presenceTest(t, func(t *testing.T, l *ledger, s *server.Server, g *gateway) {
+		agent := l.Agent()
+		time.Sleep(2 * time.Minute)
+		begin := time.Now()
+		g.poll(t, agent, agentpoll.PollRequest{})
+		left := time.Since(begin)
+		l.take()
+		time.Sleep(59 * time.Second)
+		if calls := l.take(); len(calls) != 0 || !s.Holds(agent.AgentID) {
+			t.Fatalf("judged too early: %v", calls)
+		}
+		time.Sleep(10 * time.Second)
+		if calls := l.take(); len(calls) != 1 || !maps.Equal(calls[0], map[string]bool{agent.AgentID: false}) || s.Holds(agent.AgentID) {
+			t.Fatalf("after %s: %v", time.Since(begin)-left, calls)
+		}
+		g.send(t, agent, agentpoll.PollRequest{})
+		time.Sleep(time.Second)
+		if calls := l.take(); len(calls) != 1 || !calls[0][agent.AgentID] {
+			t.Errorf("back again: %v", calls)
+		}
+	})
+}
+
+func TestAbsenceIsNotJudgedAfterOwnOutage(t *testing.T) {
+	presenceTest(t, func(t *testing.T, l *ledger, s *server.Server, g *gateway) {
+		agent, other := l.Agent(), l.Agent()
+		time.Sleep(2 * time.Minute)
+		g.poll(t, agent, agentpoll.PollRequest{})
+		time.Sleep(50 * time.Second)
+		l.take()
+		l.Break(errors.New("etcd is away"))
+		g.poll(t, other, agentpoll.PollRequest{}) // 503
+		l.Break(nil)
+		time.Sleep(59 * time.Second)
+		if calls := l.take(); len(calls) != 0 {
+			t.Fatalf("judged: %v", calls)
+		}
+		time.Sleep(10 * time.Second)
+		if calls := l.take(); len(calls) != 1 {
+			t.Errorf("never judged: %v", calls)
+		}
+	})
+}
+
+func TestPresenceIsToldAgainWhenItFailed(t *testing.T) {
+	presenceTest(t, func(t *testing.T, l *ledger, s *server.Server, g *gateway) {
+		agent := l.Agent()
+		l.setFail(errors.New("etcd is away"))
+		g.send(t, agent, agentpoll.PollRequest{})
+		time.Sleep(10 * time.Second)
+		l.setFail(nil)
+		time.Sleep(2 * time.Second)
+		if calls := l.take(); len(calls) != 1 || !calls[0][agent.AgentID] {
+			t.Errorf("%v", calls)
+		}
+		s.Reannounce()
+		time.Sleep(time.Second)
+		if calls := l.take(); len(calls) != 1 || !calls[0][agent.AgentID] {
+			t.Errorf("announced again: %v", calls)
+		}
+	})
+}
+
+func TestElsewhere(t *testing.T) {
+	presenceTest(t, func(t *testing.T, l *ledger, s *server.Server, g *gateway) {
+		agent := l.Agent()
+		elsewhere := server.Changes{Revision: l.Revision(), Elsewhere: []string{agent.AgentID}}
+		p := g.send(t, agent, agentpoll.PollRequest{})
+		time.Sleep(time.Second)
+		l.take()
+		s.Apply(elsewhere) // crossed with this poll
+		time.Sleep(2 * time.Second)
+		if calls := l.take(); len(calls) != 1 || !calls[0][agent.AgentID] || s.Stats().Parked != 1 {
+			t.Fatalf("the newer poll is here: %v", calls)
+		}
+		s.Apply(elsewhere) // the agent has moved on
+		if r := p.answer(); r.status != http.StatusNoContent {
+			t.Errorf("the stale poll got %d", r.status)
+		}
+		time.Sleep(3 * time.Minute)
+		if calls := l.take(); len(calls) != 0 || s.Holds(agent.AgentID) {
+			t.Errorf("not forgotten: %v", calls)
+		}
+	})
+}
+
+func TestDrain(t *testing.T) {
+	presenceTest(t, func(t *testing.T, l *ledger, s *server.Server, g *gateway) {
+		const n = 200
+		ended := make(chan time.Time, n)
+		for range n {
+			agent := l.Agent()
+			p := g.send(t, agent, agentpoll.PollRequest{})
+			go func() {
+				if r := p.answer(); r.status != http.StatusNoContent || !r.last || r.poll.Cursor.Revision == 0 {
+					t.Errorf("%d %v", r.status, r.header)
+				}
+				ended <- time.Now()
+			}()
+		}
+		synctest.Wait()
+		late := l.Agent()
+		begin := time.Now()
+		drained := make(chan error)
+		go func() { drained <- s.Drain(t.Context()) }()
+		time.Sleep(time.Second)
+		wantError(t, g.poll(t, late, agentpoll.PollRequest{}), 503, "unavailable")
+		if err := <-drained; err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		close(ended)
+		perSecond := map[int]int{}
+		for at := range ended {
+			perSecond[int(at.Sub(begin).Seconds())]++
+		}
+		if len(perSecond) != 5 || perSecond[0] > n/4 {
+			t.Errorf("answers in each second: %v", perSecond)
+		}
+		l.take()
+		time.Sleep(3 * time.Minute)
+		if calls := l.take(); len(calls) != 0 {
+			t.Errorf("judged after the drain: %v", calls)
+		}
+	})
+}
+
+func TestDrainThatIsCutShort(t *testing.T) {
+	presenceTest(t, func(t *testing.T, l *ledger, s *server.Server, g *gateway) {
+		var polls []*pending
+		for range 20 {
+			polls = append(polls, g.send(t, l.Agent(), agentpoll.PollRequest{}))
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if err := s.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		s.Close()
+		for _, p := range polls {
+			if r := p.answer(); r.status != http.StatusNoContent {
+				t.Errorf("got %d", r.status)
+			}
+		}
+	})
+}
