@@ -44,7 +44,7 @@ func Packages(ctx context.Context, log *slog.Logger, names []string) error {
 	if missing, err = missingPackages(ctx, names); err != nil || len(missing) == 0 {
 		return err // another guest has done it
 	}
-	release, err := holdServices()
+	release, err := holdServices(policyFile)
 	if err != nil {
 		return fmt.Errorf("cannot install packages: %w", err)
 	}
@@ -119,11 +119,11 @@ func takeTurn(ctx context.Context) (done func(), err error) {
 }
 
 // holdServices keeps packages from starting services. A policy that an operator has made is left alone.
-func holdServices() (release func(), err error) {
-	have, err := os.ReadFile(policyFile)
+func holdServices(file string) (release func(), err error) {
+	have, err := os.ReadFile(file)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		if err := os.WriteFile(policyFile, []byte(policy), 0o700); err != nil {
+		if err := os.WriteFile(file, []byte(policy), 0o700); err != nil {
 			return nil, err
 		}
 	case err != nil:
@@ -131,5 +131,5 @@ func holdServices() (release func(), err error) {
 	case string(have) != policy:
 		return func() {}, nil
 	}
-	return func() { _ = os.Remove(policyFile) }, nil
+	return func() { _ = os.Remove(file) }, nil
 }

@@ -93,3 +93,32 @@ func TestPackagesThatAreThere(t *testing.T) {
 		t.Errorf("missing: %v, %v", missing, err)
 	}
 }
+
+func TestHoldServices(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "policy-rc.d")
+	for name, c := range map[string]struct{ before, after string }{
+		"none":                          {"", ""},
+		"left behind by a killed guest": {policy, ""},
+		"an operator's":                 {"#!/bin/sh\nexit 0\n", "#!/bin/sh\nexit 0\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_ = os.Remove(file)
+			if c.before != "" {
+				if err := os.WriteFile(file, []byte(c.before), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			release, err := holdServices(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b, _ := os.ReadFile(file); len(b) == 0 {
+				t.Error("no policy while packages are installed")
+			}
+			release()
+			if b, _ := os.ReadFile(file); string(b) != c.after {
+				t.Errorf("afterwards the policy is %q, want %q", b, c.after)
+			}
+		})
+	}
+}
