@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"time"
 )
@@ -80,10 +81,12 @@ func statusOf(err error) int {
 	return 0
 }
 
-// The back-off of the two kinds of failure that are worth a retry. A restarted gateway should have everybody back in
-// seconds; an agent that is not welcome must cost nothing.
+// The back-off of the kinds of failure that are worth a retry. A restarted gateway should have everybody back in
+// seconds, so that nobody waits long who could not even connect; a gateway that answers that it cannot is spared; an
+// agent that is not welcome must cost nothing.
 const (
 	againFirst, againCap   = time.Second, time.Minute
+	unreachableCap         = 15 * time.Second
 	slowerFirst, slowerCap = time.Minute, 15 * time.Minute
 	maxRetryAfter          = 5 * time.Minute
 )
@@ -102,8 +105,11 @@ func (b *backoff) next(err error) time.Duration {
 		*b = backoff{last: verdict}
 	}
 	first, limit := againFirst, againCap
-	if verdict != again {
+	switch {
+	case verdict != again:
 		first, limit = slowerFirst, slowerCap
+	case unreachable(err):
+		limit = unreachableCap
 	}
 	d := min(first<<min(b.failures, 16), limit)
 	b.failures++
@@ -112,6 +118,12 @@ func (b *backoff) next(err error) time.Duration {
 		wait += min(ce.retryAfter, maxRetryAfter)
 	}
 	return wait
+}
+
+// unreachable tells whether there was nobody to connect to.
+func unreachable(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
 }
 
 func (b *backoff) reset() { *b = backoff{} }
