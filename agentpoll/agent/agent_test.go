@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,12 +19,11 @@ import (
 func TestEnrolmentSurvivesALostAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t)
-		lost := 0
+		var lost atomic.Int32
 		g.fault = func(w http.ResponseWriter, r *http.Request) bool {
-			if r.URL.Path != agentpoll.PathEnroll || lost == 2 {
+			if r.URL.Path != agentpoll.PathEnroll || lost.Add(1) > 2 {
 				return false
 			}
-			lost++
 			g.swallow(w, r)
 			return true
 		}

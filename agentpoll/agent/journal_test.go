@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -161,12 +162,11 @@ func TestRestoredStoreDeliversAgainAndNothingRunsTwice(t *testing.T) {
 func TestStoreRestoredWhileAResultIsSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t)
-		first := true
+		var once atomic.Bool
 		g.fault = func(w http.ResponseWriter, r *http.Request) bool {
-			if !first || !strings.HasSuffix(r.URL.Path, "/result") {
+			if !strings.HasSuffix(r.URL.Path, "/result") || !once.CompareAndSwap(false, true) {
 				return false
 			}
-			first = false
 			g.serve(httptest.NewRecorder(), r)
 			g.restore("two", agentpoll.Command{ID: "read", Method: "list"})
 			time.Sleep(time.Second) // of the bubble; the command is delivered again

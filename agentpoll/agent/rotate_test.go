@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,12 +20,11 @@ func TestRotationCutAnywhere(t *testing.T) {
 		for _, restarted := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
 				g := newGateway(t)
-				cuts := 1
+				var cut atomic.Bool
 				g.fault = func(w http.ResponseWriter, r *http.Request) bool {
-					if r.URL.Path != agentpoll.PathRotate || cuts == 0 {
+					if r.URL.Path != agentpoll.PathRotate || !cut.CompareAndSwap(false, true) {
 						return false
 					}
-					cuts--
 					if heard {
 						g.swallow(w, r)
 					} else {
