@@ -68,7 +68,7 @@ func (s *Service) catalogEntry(kind, name, url string) object {
 	var endpoints []object
 	for _, face := range []string{"public", "internal", "admin"} {
 		endpoints = append(endpoints, object{
-			"id": strings.Join([]string{kind, face}, "-"), "interface": face, "region": s.cfg.Region, "region_id": s.cfg.Region, "url": url,
+			"id": kind + "-" + face, "interface": face, "region": s.cfg.Region, "region_id": s.cfg.Region, "url": url,
 		})
 	}
 	return object{"id": kind, "type": kind, "name": name, "endpoints": endpoints}

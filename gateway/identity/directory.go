@@ -96,8 +96,10 @@ func (d directory[T]) set(snap etcdschema.Snapshot, before *T, v T) ([]etcdschem
 	return append(ops, etcdschema.Put(etcdschema.IdentityNameKey(d.kind, name), claim)), nil
 }
 
-// sameName tells whether two names claim the same key, see [etcdschema.IdentityNameKey].
-func sameName(a, b string) bool { return strings.ToLower(a) == strings.ToLower(b) }
+// sameName tells whether two names are one, as [etcdschema.IdentityNameKey] has it.
+func sameName(a, b string) bool {
+	return etcdschema.IdentityNameKey("", a).String() == etcdschema.IdentityNameKey("", b).String()
+}
 
 func validName(name string, longest int) bool {
 	return name != "" && utf8.ValidString(name) && utf8.RuneCountInString(name) <= longest &&

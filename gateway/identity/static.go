@@ -117,8 +117,8 @@ func ReadStatic(path string) (*Static, error) {
 		// The parser's message quotes the text around the error, and so perhaps a token.
 		return nil, fmt.Errorf("static tokens %s: want a list `tokens` of name, project, roles, and token or sha256%s", path, lineOf(err))
 	}
-	clear := slices.ContainsFunc(file.Tokens, func(t StaticToken) bool { return t.Token != "" })
-	if clear && info.Mode().Perm()&0o077 != 0 {
+	plain := slices.ContainsFunc(file.Tokens, func(t StaticToken) bool { return t.Token != "" })
+	if plain && info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("static tokens %s: others may read the tokens in it: chmod 600 it, or give sha256 instead of token", path)
 	}
 	s, err := NewStatic(file.Tokens)
