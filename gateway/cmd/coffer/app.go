@@ -1,0 +1,91 @@
+package main
+
+import (
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// app is what all commands share: where they read and write, and the flags that all of them have.
+type app struct {
+	in        io.Reader
+	out, errs io.Writer
+	getenv    func(string) string
+	poll      time.Duration // between two looks at what is awaited
+	running   bool          // the command line was understood; what fails now is no matter of usage
+
+	output   string
+	endpoint string
+	token    string
+	cacert   string
+	timeout  time.Duration
+}
+
+// command builds the tree of commands.
+func (a *app) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "coffer",
+		Short: "Databases as a service: instances, their databases and users, and the hosts that run them",
+		Long: `Databases as a service: instances, their databases and users, and the hosts that run them.
+
+Log in as openstack clients do, with OS_AUTH_URL, OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME (domains are "Default"), or
+give --endpoint http://HOST:8779/v1.0/PROJECT and --token.
+
+Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 out of reach or out of time.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE:          needCommand,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if a.output != "table" && a.output != "json" {
+				return usagef("--output %q: want table or json", a.output)
+			}
+			a.running = true
+			return nil
+		},
+	}
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.errs)
+	flags := root.PersistentFlags()
+	flags.StringVarP(&a.output, "output", "o", "table", "table or json")
+	flags.StringVar(&a.endpoint, "endpoint", "", "the project's URL, http://HOST:8779/v1.0/PROJECT, instead of a login; COFFER_ENDPOINT")
+	flags.StringVar(&a.token, "token", "", "token for --endpoint; others can see it here: prefer COFFER_TOKEN")
+	flags.StringVar(&a.cacert, "cacert", "", "PEM file of the CA that signed the gateway's certificate; OS_CACERT")
+	flags.DurationVar(&a.timeout, "timeout", 30*time.Minute, "how long the command may take, waiting included")
+	root.AddCommand(
+		a.instanceCommands(), a.databaseCommands(), a.userCommands(), a.rootCommands(),
+		a.datastoreCommands(), a.flavorCommands(), a.quotaCommands(), a.limitsCommand(),
+		a.hostCommands(), a.enrolmentCommands(), a.agentCommands(),
+		a.definitionsCommands(), a.keysCommands(), a.epochCommands(),
+		a.whoamiCommand(), a.versionCommand(), a.upCommand(), a.downCommand(), a.demoCommand(),
+	)
+	return root
+}
+
+// group is a command that only holds others.
+func group(use, short string, subs ...*cobra.Command) *cobra.Command {
+	g := &cobra.Command{Use: use, Short: short, RunE: needCommand}
+	g.AddCommand(subs...)
+	return g
+}
+
+// needCommand is what a group does by itself.
+func needCommand(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s has no command %q; %s --help lists them", cmd.CommandPath(), args[0], cmd.CommandPath())
+	}
+	_ = cmd.Help()
+	return usagef("%s needs a command", cmd.CommandPath())
+}
+
+// simple makes a command that takes exactly as many arguments as its use names.
+func simple(use, short string, run func(cmd *cobra.Command, args []string) error) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Args: named(use), RunE: run}
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return simple("version", "Print the version", func(*cobra.Command, []string) error {
+		return a.print(map[string]string{"version": version}, fields{{"version", version}})
+	})
+}

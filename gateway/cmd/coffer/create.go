@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/db/v1/databases"
+	"github.com/gophercloud/gophercloud/v2/openstack/db/v1/instances"
+	"github.com/gophercloud/gophercloud/v2/openstack/db/v1/users"
+	"github.com/spf13/cobra"
+
+	"github.com/cofferdb/coffer/gateway/cmd/coffer/dbext"
+)
+
+// createFlags are what an instance is made of.
+type createFlags struct {
+	datastore, version, flavor string
+	size                       int
+	volumeType                 string
+	databases                  []string
+	user                       string
+	passwordStdin              bool
+	allowed                    []string
+	userData, wait             bool
+}
+
+func (a *app) createInstance() *cobra.Command {
+	var f createFlags
+	cmd := a.api("create NAME", "Create an instance", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
+		return a.create(ctx, c, args[0], f)
+	})
+	flags := cmd.Flags()
+	flags.StringVar(&f.datastore, "datastore", "", "datastore; not needed when there is only one")
+	flags.StringVar(&f.version, "version", "", "datastore version; the datastore's default when left out")
+	flags.StringVar(&f.flavor, "flavor", "", "flavor, by name or id")
+	flags.IntVar(&f.size, "size", 0, "size of the volume in GB; 0 for a datastore without volumes")
+	flags.StringVar(&f.volumeType, "volume-type", "", "type of the volume")
+	flags.StringSliceVar(&f.databases, "database", nil, "database to create; may be repeated")
+	flags.StringVar(&f.user, "user", "", "user to create, for all the databases; its password is made up, see --password-stdin")
+	flags.BoolVar(&f.passwordStdin, "password-stdin", false, "read the user's password from the standard input")
+	flags.StringSliceVar(&f.allowed, "allowed-cidr", nil, "network that may reach the ports; may be repeated")
+	flags.BoolVar(&f.userData, "user-data", false, "use no host: print the cloud-init user-data of a machine to boot")
+	flags.BoolVar(&f.wait, "wait", false, "wait until it can be used")
+	return cmd
+}
+
+func (a *app) create(ctx context.Context, c *gophercloud.ServiceClient, name string, f createFlags) error {
+	if f.flavor == "" {
+		return usagef("which --flavor? `coffer flavor list` shows what there is")
+	}
+	if f.passwordStdin && f.user == "" {
+		return usagef("--password-stdin goes with --user")
+	}
+	flavor, err := findFlavor(ctx, c, f.flavor)
+	if err != nil {
+		return err
+	}
+	opts := dbext.CreateOpts{
+		CreateOpts: instances.CreateOpts{Name: name, FlavorRef: flavor, Size: f.size, VolumeType: f.volumeType},
+		UserData:   f.userData,
+	}
+	if f.datastore != "" {
+		opts.Datastore = &instances.DatastoreOpts{Type: f.datastore, Version: f.version}
+	} else if f.version != "" {
+		return usagef("--version needs --datastore")
+	}
+	if len(f.allowed) > 0 {
+		opts.Access = &dbext.Access{AllowedCIDRs: f.allowed}
+	}
+	dbs := databases.BatchCreateOpts{}
+	for _, db := range f.databases {
+		dbs = append(dbs, databases.CreateOpts{Name: db})
+	}
+	if len(dbs) > 0 {
+		opts.Databases = dbs
+	}
+	var user fields
+	if f.user != "" {
+		password, made, err := a.password(f.passwordStdin)
+		if err != nil {
+			return err
+		}
+		opts.Users = users.BatchCreateOpts{{Name: f.user, Password: password, Databases: dbs}}
+		user = passwordFields(f.user, password, made)
+	}
+	in, err := dbext.CreateInstance(ctx, c, opts)
+	if err != nil {
+		return err
+	}
+	return a.created(ctx, c, in, user, f.wait)
+}
+
+// created prints a new instance: at once, or when it is ready. What is told only once is told before the waiting.
+func (a *app) created(ctx context.Context, c *gophercloud.ServiceClient, in dbext.Instance, user fields, wait bool) error {
+	if !wait || a.output != "json" {
+		if err := a.print(in, append(instanceFields(in), user...)); err != nil {
+			return err
+		}
+	}
+	if in.UserData != "" && a.output != "json" {
+		fmt.Fprint(a.out, "\n", in.UserData)
+	}
+	if !wait {
+		return nil
+	}
+	err := a.follow(ctx, c, in.ID, "", "create", a.progress(a.errs))
+	if a.output == "json" {
+		if now, showErr := dbext.GetInstance(ctx, c, in.ID); showErr == nil {
+			now.Password = in.Password
+			in = now
+		}
+		if printErr := a.print(in, nil); printErr != nil {
+			return printErr
+		}
+	}
+	return err
+}
+
+// password reads one from the standard input, or makes it up.
+func (a *app) password(stdin bool) (password string, made bool, err error) {
+	if !stdin {
+		return (rand.Text() + rand.Text())[:36], true, nil
+	}
+	b, err := io.ReadAll(io.LimitReader(a.in, 1<<10))
+	if err != nil {
+		return "", false, fmt.Errorf("cannot read the password: %w", err)
+	}
+	password = strings.TrimRight(string(b), "\r\n")
+	if password == "" {
+		return "", false, usagef("--password-stdin: the standard input is empty")
+	}
+	return password, false, nil
+}
+
+// passwordFields shows a user, with the password when nobody else knows it.
+func passwordFields(user, password string, made bool) fields {
+	f := fields{{"user", user}}
+	if made {
+		f = append(f, [2]string{"password", password})
+	}
+	return f
+}

@@ -1,0 +1,170 @@
+package dbext
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/db/v1/instances"
+
+	"github.com/cofferdb/coffer/agentpoll"
+)
+
+// Instance is an instance with everything that Coffer tells of it; gophercloud's has a part.
+type Instance struct {
+	ID              string    `json:"id"`
+	Name            string    `json:"name"`
+	Status          string    `json:"status"`
+	OperatingStatus string    `json:"operating_status"`
+	Datastore       Datastore `json:"datastore"`
+	Flavor          FlavorRef `json:"flavor"`
+	Volume          *Volume   `json:"volume,omitempty"` // nil: the datastore has none
+	Addresses       []Address `json:"addresses"`
+	Region          string    `json:"region"`
+	Project         string    `json:"tenant_id,omitempty"` // told to admins only
+	Access          Access    `json:"access"`
+	Created         Time      `json:"created,omitzero"` // this and what follows: not in lists
+	Updated         Time      `json:"updated,omitzero"`
+	Fault           *Fault    `json:"fault,omitempty"`
+	Password        string    `json:"password,omitempty"`  // of root, in the answer to a create of some datastores
+	UserData        string    `json:"user_data,omitempty"` // in the answer to a create without a host
+}
+
+// Datastore names an instance's datastore and version.
+type Datastore struct {
+	Type          string `json:"type"`
+	Version       string `json:"version"`
+	VersionNumber string `json:"version_number,omitempty"`
+}
+
+// FlavorRef is the id of an instance's flavor.
+type FlavorRef struct {
+	ID string `json:"id"`
+}
+
+// Volume is an instance's volume, in GB.
+type Volume struct {
+	Size int      `json:"size"`
+	Used *float64 `json:"used,omitempty"` // nil: not known
+}
+
+// Address is where an instance is reached.
+type Address struct {
+	Address string `json:"address"`
+	Type    string `json:"type"`
+}
+
+// Access says who may reach an instance's ports.
+type Access struct {
+	IsPublic     bool     `json:"is_public"`
+	AllowedCIDRs []string `json:"allowed_cidrs"`
+}
+
+// Fault says why an instance is in ERROR.
+type Fault struct {
+	Message string `json:"message"`
+	Created Time   `json:"created"`
+}
+
+// ListInstances reads all of the project's instances, page by page.
+func ListInstances(ctx context.Context, c *gophercloud.ServiceClient) ([]Instance, error) {
+	return all[Instance](ctx, c, "instances", endpoint(c, "instances"))
+}
+
+// ListAllInstances reads those of all projects. For admins.
+func ListAllInstances(ctx context.Context, c *gophercloud.ServiceClient) ([]Instance, error) {
+	return all[Instance](ctx, c, "instances", endpoint(c, "mgmt", "instances"))
+}
+
+// GetInstance reads one instance.
+func GetInstance(ctx context.Context, c *gophercloud.ServiceClient, id string) (Instance, error) {
+	return get[Instance](ctx, c, "instance", "instances", id)
+}
+
+// CreateOpts are gophercloud's with what it lacks. A Size of 0 asks for no volume.
+type CreateOpts struct {
+	instances.CreateOpts
+	Access   *Access // nil: everybody who can route there
+	UserData bool    // no host: the answer holds the user-data of a machine to boot
+}
+
+// ToInstanceCreateMap implements instances.CreateOptsBuilder.
+func (opts CreateOpts) ToInstanceCreateMap() (map[string]any, error) {
+	base := opts.CreateOpts
+	base.Size = max(1, base.Size) // gophercloud insists on a volume
+	body, err := base.ToInstanceCreateMap()
+	if err != nil {
+		return nil, err
+	}
+	instance := body["instance"].(map[string]any)
+	if opts.Size == 0 {
+		delete(instance, "volume")
+	}
+	if opts.Access != nil {
+		instance["access"] = opts.Access
+	}
+	if opts.UserData {
+		instance["user_data"] = true
+	}
+	return body, nil
+}
+
+// CreateInstance asks for an instance, which is in BUILD then.
+func CreateInstance(ctx context.Context, c *gophercloud.ServiceClient, opts CreateOpts) (Instance, error) {
+	var body struct {
+		Instance Instance `json:"instance"`
+	}
+	err := instances.Create(ctx, c, opts).ExtractInto(&body)
+	return body.Instance, err
+}
+
+// RenameInstance gives an instance another name.
+func RenameInstance(ctx context.Context, c *gophercloud.ServiceClient, id, name string) error {
+	body := map[string]any{"instance": map[string]string{"name": name}}
+	return change(ctx, c, http.MethodPut, body, "instances", id)
+}
+
+// ResetStatus gives up whatever is being done to an instance.
+func ResetStatus(ctx context.Context, c *gophercloud.ServiceClient, id string) error {
+	body := map[string]any{"reset_status": map[string]bool{"force_delete": true}}
+	return change(ctx, c, http.MethodPost, body, "instances", id, "action")
+}
+
+// Why answers what is being done to an instance: which step, since when, waiting for whom, until when.
+type Why struct {
+	Status      string              `json:"status"`
+	Operation   string              `json:"operation,omitempty"` // "": nothing is being done
+	Step        string              `json:"step,omitempty"`
+	Since       Time                `json:"since,omitzero"`
+	WaitingFor  string              `json:"waiting_for,omitempty"`
+	Deadline    Time                `json:"deadline,omitzero"` // of the step
+	Progress    *agentpoll.Progress `json:"progress,omitempty"`
+	Connected   bool                `json:"agent_connected"`
+	LastContact Time                `json:"last_agent_contact,omitzero"`
+	Fault       string              `json:"fault,omitempty"`
+	Summary     string              `json:"summary"`
+}
+
+// GetWhy asks it.
+func GetWhy(ctx context.Context, c *gophercloud.ServiceClient, id string) (Why, error) {
+	return get[Why](ctx, c, "why", "instances", id, "why")
+}
+
+// Event is a line of an instance's timeline.
+type Event struct {
+	ID      string `json:"id"`
+	At      Time   `json:"at"`
+	Kind    string `json:"kind"` // step, done, fault, status, note
+	Message string `json:"message"`
+	Request string `json:"request_id,omitempty"`
+}
+
+// ListEvents reads an instance's timeline after the event whose id is marker; "": from the beginning.
+func ListEvents(ctx context.Context, c *gophercloud.ServiceClient, id, marker string) ([]Event, error) {
+	from := endpoint(c, "instances", id, "events")
+	if marker != "" {
+		from += "?" + url.Values{"marker": {marker}}.Encode()
+	}
+	return all[Event](ctx, c, "events", from)
+}

@@ -1,0 +1,90 @@
+package dbext
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/gophercloud/gophercloud/v2"
+
+	"github.com/cofferdb/coffer/deployments"
+)
+
+// Quota is the limit and use of one resource; a Limit of -1 is none.
+type Quota struct {
+	Resource string `json:"resource"`
+	InUse    int    `json:"in_use"`
+	Limit    int    `json:"limit"`
+}
+
+// GetQuotas reads a project's quotas: one's own, or for admins any.
+func GetQuotas(ctx context.Context, c *gophercloud.ServiceClient, project string) ([]Quota, error) {
+	return get[[]Quota](ctx, c, "quotas", "mgmt", "quotas", project)
+}
+
+// SetQuotas changes limits by resource. For admins.
+func SetQuotas(ctx context.Context, c *gophercloud.ServiceClient, project string, limits map[string]int) error {
+	return change(ctx, c, http.MethodPut, map[string]any{"quotas": limits}, "mgmt", "quotas", project)
+}
+
+// GetLimits reads the project's limits by name, such as max_instances.
+func GetLimits(ctx context.Context, c *gophercloud.ServiceClient) (map[string]any, error) {
+	limits, err := get[[]map[string]any](ctx, c, "limits", "limits")
+	if err != nil || len(limits) == 0 {
+		return nil, err
+	}
+	return limits[0], nil
+}
+
+// Host is a machine that runs instances.
+type Host struct {
+	ID        string               `json:"id"`
+	Name      string               `json:"name"`
+	Driver    string               `json:"driver"`
+	Connected bool                 `json:"connected"`
+	Since     Time                 `json:"since,omitzero"` // of being connected, or not
+	Disabled  bool                 `json:"disabled"`
+	Capacity  deployments.Capacity `json:"capacity"`
+	Free      deployments.Capacity `json:"free"`
+	Pool      string               `json:"pool"`
+	Managers  []string             `json:"managers"`
+	Instances []string             `json:"instances"`
+	Labels    map[string]string    `json:"labels,omitempty"`
+	Notes     []string             `json:"notes,omitempty"`
+	Enrolled  Time                 `json:"enrolled"`
+}
+
+// ListHosts reads all hosts. This and what follows is for admins.
+func ListHosts(ctx context.Context, c *gophercloud.ServiceClient) ([]Host, error) {
+	return get[[]Host](ctx, c, "hosts", "mgmt", "hosts")
+}
+
+// DisableHost keeps new instances off a host, or lets them there again.
+func DisableHost(ctx context.Context, c *gophercloud.ServiceClient, id string, disabled bool) error {
+	body := map[string]any{"host": map[string]bool{"disabled": disabled}}
+	return change(ctx, c, http.MethodPatch, body, "mgmt", "hosts", id)
+}
+
+// DeleteHost forgets a host that has no instances.
+func DeleteHost(ctx context.Context, c *gophercloud.ServiceClient, id string) error {
+	return change(ctx, c, http.MethodDelete, nil, "mgmt", "hosts", id)
+}
+
+// Enrolment is the token with which an agent enrols, once.
+type Enrolment struct {
+	Token   string `json:"token"`
+	Kind    string `json:"kind"`
+	AgentID string `json:"agent_id"`
+	Expires Time   `json:"expires"`
+}
+
+// CreateEnrolment makes a token for a new host, or for the one with the given id to enrol again.
+func CreateEnrolment(ctx context.Context, c *gophercloud.ServiceClient, host string) (Enrolment, error) {
+	body := map[string]any{"enrolment": map[string]string{"host": host}}
+	members, err := send(ctx, c, http.MethodPost, endpoint(c, "mgmt", "enrolments"), body, http.StatusOK)
+	return member[Enrolment](members, "enrolment", err)
+}
+
+// UnlockAgent ends the lock of an agent whose identity two used at once.
+func UnlockAgent(ctx context.Context, c *gophercloud.ServiceClient, id string) error {
+	return change(ctx, c, http.MethodPost, nil, "mgmt", "agents", id, "unlock")
+}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cofferdb/coffer/gateway/cmd/coffer/dbext"
+)
+
+const (
+	redisPort   = "6379"
+	mariadbPort = "3306"
+)
+
+// engines are the tenant's ways in, remembered from step to step.
+type engines struct {
+	cache  *redis.Options
+	orders *mysql.Config
+}
+
+// redis creates an instance that has a root password from the start, and uses it.
+func (d *demo) redis() error {
+	d.step("A Redis instance; the root password is told once, in the answer")
+	var in dbext.Instance
+	if err := d.read(&in, "instance", "create", "cache", "--datastore", "redis", "--flavor", "tiny", "--size", "1", "--wait"); err != nil {
+		return err
+	}
+	address, err := d.address("cache")
+	if err != nil {
+		return err
+	}
+	d.cache = &redis.Options{Addr: net.JoinHostPort(address, redisPort), Password: in.Password, DisableIdentity: true}
+	err = d.withRedis(func(ctx context.Context, c *redis.Client) error {
+		return c.Set(ctx, "greeting", "hello", 0).Err()
+	})
+	if err != nil {
+		return err
+	}
+	d.note("go-redis at %s: SET greeting hello", d.cache.Addr)
+	return d.readRedis()
+}
+
+func (d *demo) readRedis() error {
+	return d.withRedis(func(ctx context.Context, c *redis.Client) error {
+		greeting, err := c.Get(ctx, "greeting").Result()
+		if err == nil {
+			d.note("go-redis at %s: GET greeting -> %s", d.cache.Addr, greeting)
+		}
+		return err
+	})
+}
+
+func (d *demo) withRedis(use func(context.Context, *redis.Client) error) error {
+	ctx, cancel := context.WithTimeout(d.ctx, 20*time.Second)
+	defer cancel()
+	c := redis.NewClient(d.cache)
+	return errors.Join(use(ctx, c), c.Close())
+}
+
+// mariadb creates an instance with a database and a user, adds more of both, and uses them.
+func (d *demo) mariadb() error {
+	d.step("A MariaDB instance with a database and a user, then more of them")
+	password := rand.Text()
+	steps := []struct {
+		stdin string
+		args  []string
+	}{
+		{password, []string{"instance", "create", "orders", "--datastore", "mariadb", "--flavor", "small", "--size", "1", "--database", "orders", "--user", "clerk", "--password-stdin", "--wait"}},
+		{"", []string{"database", "create", "orders", "archive", "--character-set", "utf8mb4"}},
+		{rand.Text(), []string{"user", "create", "orders", "auditor", "--host", "127.0.0.%", "--password-stdin"}},
+		{"", []string{"user", "grant", "orders", "auditor@127.0.0.%", "archive"}},
+		{"", []string{"database", "list", "orders"}},
+		{"", []string{"user", "list", "orders"}},
+	}
+	for _, s := range steps {
+		if err := d.coffer(s.stdin, s.args...); err != nil {
+			return err
+		}
+	}
+	address, err := d.address("orders")
+	if err != nil {
+		return err
+	}
+	d.orders = mysql.NewConfig()
+	d.orders.User, d.orders.Passwd, d.orders.DBName = "clerk", password, "orders"
+	d.orders.Net, d.orders.Addr, d.orders.Timeout = "tcp", net.JoinHostPort(address, mariadbPort), 10*time.Second
+	err = d.withMariaDB(d.orders, func(ctx context.Context, db *sql.DB) error {
+		_, err := db.ExecContext(ctx, "CREATE TABLE basket (item VARCHAR(40), pieces INT)")
+		if err == nil {
+			_, err = db.ExecContext(ctx, "INSERT INTO basket VALUES (?, ?)", "apples", 3)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	d.note("go-sql-driver at %s, as clerk: INSERT INTO basket VALUES ('apples', 3)", d.orders.Addr)
+	return d.readMariaDB()
+}
+
+func (d *demo) readMariaDB() error {
+	return d.withMariaDB(d.orders, func(ctx context.Context, db *sql.DB) error {
+		var item string
+		var pieces int
+		err := db.QueryRowContext(ctx, "SELECT item, pieces FROM basket").Scan(&item, &pieces)
+		if err == nil {
+			d.note("go-sql-driver at %s, as clerk: SELECT item, pieces FROM basket -> %s, %d", d.orders.Addr, item, pieces)
+		}
+		return err
+	})
+}
+
+func (d *demo) withMariaDB(cfg *mysql.Config, use func(context.Context, *sql.DB) error) error {
+	ctx, cancel := context.WithTimeout(d.ctx, 20*time.Second)
+	defer cancel()
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(connector)
+	return errors.Join(use(ctx, db), db.Close())
+}
+
+// restart shows that what was written stays.
+func (d *demo) restart() error {
+	d.step("Both are restarted; the data is still there")
+	for _, name := range []string{"cache", "orders"} {
+		if err := d.coffer("", "instance", "restart", name, "--wait"); err != nil {
+			return err
+		}
+	}
+	return errors.Join(d.readRedis(), d.readMariaDB())
+}
+
+// root lets MariaDB's superuser in, and shuts it out again.
+func (d *demo) root() error {
+	d.step("Root is enabled, used, and disabled")
+	var root dbext.Root
+	if err := d.read(&root, "root", "enable", "orders"); err != nil {
+		return err
+	}
+	cfg := d.orders.Clone()
+	cfg.User, cfg.Passwd = root.Name, root.Password
+	who := func(ctx context.Context, db *sql.DB) error {
+		var name string
+		err := db.QueryRowContext(ctx, "SELECT CURRENT_USER()").Scan(&name)
+		if err == nil {
+			d.note("go-sql-driver at %s, as root: SELECT CURRENT_USER() -> %s", cfg.Addr, name)
+		}
+		return err
+	}
+	if err := d.withMariaDB(cfg, who); err != nil {
+		return err
+	}
+	if err := d.coffer("", "root", "disable", "orders"); err != nil {
+		return err
+	}
+	err := d.withMariaDB(cfg, who)
+	var refused *mysql.MySQLError
+	if !errors.As(err, &refused) {
+		return fmt.Errorf("root should be refused now, and was not: %w", err)
+	}
+	d.note("as root again: %s", refused.Message)
+	return nil
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/db/v1/instances"
+	"github.com/spf13/cobra"
+
+	"github.com/cofferdb/coffer/gateway/cmd/coffer/dbext"
+)
+
+func (a *app) instanceCommands() *cobra.Command {
+	return group("instance", "Database instances",
+		a.api("list", "List the project's instances", a.listInstances),
+		a.api("show INSTANCE", "Show an instance, by name or id", a.showInstance),
+		a.createInstance(),
+		a.waiting("delete INSTANCE", "Delete an instance with its data", "delete", func(ctx context.Context, c *gophercloud.ServiceClient, id string) error {
+			return instances.Delete(ctx, c, id).ExtractErr()
+		}),
+		a.waiting("restart INSTANCE", "Restart an instance's database server", "restart", func(ctx context.Context, c *gophercloud.ServiceClient, id string) error {
+			return instances.Restart(ctx, c, id).ExtractErr()
+		}),
+		a.api("rename INSTANCE NAME", "Give an instance another name", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
+			id, err := findInstance(ctx, c, args[0])
+			if err != nil {
+				return err
+			}
+			return a.done(dbext.RenameInstance(ctx, c, id, args[1]), "renamed %s to %s", args[0], args[1])
+		}),
+		a.api("reset INSTANCE", "Give up what is being done to an instance", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
+			id, err := findInstance(ctx, c, args[0])
+			if err != nil {
+				return err
+			}
+			return a.done(dbext.ResetStatus(ctx, c, id), "reset the status of %s", args[0])
+		}),
+		a.api("why INSTANCE", "Say what is being done to an instance, since when, and what it waits for", a.why),
+		a.api("events INSTANCE", "Print an instance's timeline", a.events),
+		a.api("watch INSTANCE", "Follow an instance's timeline until its operation ends", a.watch),
+	)
+}
+
+// done reports what was done, unless it failed.
+func (a *app) done(err error, format string, args ...any) error {
+	if err == nil {
+		a.say(format, args...)
+	}
+	return err
+}
+
+// findInstance turns a name or id into an id.
+func findInstance(ctx context.Context, c *gophercloud.ServiceClient, ref string) (string, error) {
+	if _, err := uuid.Parse(ref); err == nil {
+		return ref, nil
+	}
+	all, err := dbext.ListInstances(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	var ids []string
+	for _, in := range all {
+		if in.Name == ref {
+			ids = append(ids, in.ID)
+		}
+	}
+	switch len(ids) {
+	case 0:
+		return "", notFoundf("there is no instance %q; `coffer instance list` shows what there is", ref)
+	case 1:
+		return ids[0], nil
+	}
+	return "", fmt.Errorf("%d instances are named %q; say which by id: %s", len(ids), ref, strings.Join(ids, ", "))
+}
+
+func (a *app) listInstances(ctx context.Context, c *gophercloud.ServiceClient, _ []string) error {
+	all, err := dbext.ListInstances(ctx, c)
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(all, func(a, b dbext.Instance) int { return strings.Compare(b.ID, a.ID) }) // ids sort by age
+	t := table{{"id", "name", "status", "server", "datastore", "flavor", "volume", "address"}}
+	for _, in := range all {
+		t = append(t, []string{
+			in.ID, in.Name, in.Status, in.OperatingStatus, in.Datastore.Type + " " + in.Datastore.Version, in.Flavor.ID, volume(in), address(in),
+		})
+	}
+	return a.print(all, t)
+}
+
+func (a *app) showInstance(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
+	id, err := findInstance(ctx, c, args[0])
+	if err != nil {
+		return err
+	}
+	in, err := dbext.GetInstance(ctx, c, id)
+	if err != nil {
+		return err
+	}
+	return a.print(in, instanceFields(in))
+}
+
+func instanceFields(in dbext.Instance) fields {
+	f := fields{
+		{"id", in.ID}, {"name", in.Name}, {"status", in.Status}, {"server", in.OperatingStatus},
+		{"datastore", in.Datastore.Type + " " + in.Datastore.Version}, {"flavor", in.Flavor.ID}, {"volume", volume(in)},
+		{"address", address(in)}, {"allowed", strings.Join(in.Access.AllowedCIDRs, ", ")}, {"region", in.Region},
+		{"created", in.Created.String()}, {"updated", in.Updated.String()}, {"root password", in.Password},
+	}
+	if in.Fault != nil {
+		f = append(f, [2]string{"fault", in.Fault.Created.String() + " " + in.Fault.Message})
+	}
+	return f
+}
+
+func volume(in dbext.Instance) string {
+	switch {
+	case in.Volume == nil:
+		return ""
+	case in.Volume.Used == nil:
+		return fmt.Sprintf("%d GB", in.Volume.Size)
+	}
+	return fmt.Sprintf("%d GB, %.2f used", in.Volume.Size, *in.Volume.Used)
+}
+
+func address(in dbext.Instance) string {
+	var all []string
+	for _, address := range in.Addresses {
+		all = append(all, address.Address)
+	}
+	return strings.Join(all, ", ")
+}
+
+// waiting makes a command that begins an operation and, with --wait, follows it to its end.
+func (a *app) waiting(use, short, operation string, begin func(ctx context.Context, c *gophercloud.ServiceClient, id string) error) *cobra.Command {
+	var wait bool
+	cmd := a.api(use, short, func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
+		id, err := findInstance(ctx, c, args[0])
+		if err != nil {
+			return err
+		}
+		marker := ""
+		if wait {
+			if marker, err = lastEvent(ctx, c, id); err != nil {
+				return err
+			}
+		}
+		if err := begin(ctx, c, id); err != nil {
+			return err
+		}
+		if !wait {
+			a.say("%s of %s has begun; `coffer instance watch %s` follows it", operation, args[0], args[0])
+			return nil
+		}
+		return a.follow(ctx, c, id, marker, operation, a.progress(a.errs))
+	})
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait until it is done")
+	return cmd
+}
+
+func (a *app) why(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
+	id, err := findInstance(ctx, c, args[0])
+	if err != nil {
+		return err
+	}
+	why, err := dbext.GetWhy(ctx, c, id)
+	if err != nil {
+		return err
+	}
+	f := fields{
+		{"status", why.Status}, {"operation", why.Operation}, {"step", why.Step}, {"since", why.Since.String()},
+		{"waiting for", why.WaitingFor}, {"until", why.Deadline.String()}, {"agent connected", yesNo(why.Connected)},
+		{"last contact", why.LastContact.String()}, {"fault", why.Fault}, {"in short", why.Summary},
+	}
+	if p := why.Progress; p != nil {
+		f = append(f, [2]string{"progress", cmp.Or(p.Message, fmt.Sprintf("%d of %d %s", p.Done, p.Total, p.Unit))})
+	}
+	return a.print(why, f)
+}
+
+func (a *app) events(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
+	id, err := findInstance(ctx, c, args[0])
+	if err != nil {
+		return err
+	}
+	all, err := dbext.ListEvents(ctx, c, id, "")
+	if err != nil {
+		return err
+	}
+	t := table{{"at", "kind", "message"}}
+	for _, e := range all {
+		t = append(t, []string{e.At.String(), e.Kind, e.Message})
+	}
+	return a.print(all, t)
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/cofferdb/coffer/deployments"
+	"github.com/cofferdb/coffer/gateway"
+	"github.com/cofferdb/coffer/gateway/cmd/coffer/dbext"
+)
+
+func (a *app) hostCommands() *cobra.Command {
+	able := func(use, short, did string, disabled bool) *cobra.Command {
+		return a.api(use, short, func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
+			id, err := findHost(ctx, c, args[0])
+			if err != nil {
+				return err
+			}
+			return a.done(dbext.DisableHost(ctx, c, id, disabled), "%s %s", did, args[0])
+		})
+	}
+	return group("host", "Machines that run instances (admin)",
+		a.api("list", "List the hosts", a.listHosts),
+		able("disable HOST", "Place no new instances on a host", "disabled", true),
+		able("enable HOST", "Place instances on a host again", "enabled", false),
+		a.api("delete HOST", "Forget a host without instances; its agent is refused from then on", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
+			id, err := findHost(ctx, c, args[0])
+			if err != nil {
+				return err
+			}
+			return a.done(dbext.DeleteHost(ctx, c, id), "deleted %s", args[0])
+		}),
+	)
+}
+
+func (a *app) listHosts(ctx context.Context, c *gophercloud.ServiceClient, _ []string) error {
+	all, err := dbext.ListHosts(ctx, c)
+	if err != nil {
+		return err
+	}
+	t := table{{"id", "name", "state", "managers", "instances", "free", "of", "pool"}}
+	for _, h := range all {
+		t = append(t, []string{
+			h.ID, h.Name, hostState(h), strings.Join(h.Managers, ", "), strconv.Itoa(len(h.Instances)), capacity(h.Free), capacity(h.Capacity), h.Pool,
+		})
+	}
+	if err := a.print(all, t); err != nil {
+		return err
+	}
+	for _, h := range all {
+		for _, note := range h.Notes {
+			a.say("%s: %s", h.Name, note)
+		}
+	}
+	return nil
+}
+
+func hostState(h dbext.Host) string {
+	state := "away"
+	if h.Connected {
+		state = "connected"
+	}
+	if h.Disabled {
+		state += ", disabled"
+	}
+	return state
+}
+
+func capacity(c deployments.Capacity) string {
+	return fmt.Sprintf("%d MB %d cpu %d GB", c.MemoryMB, c.VCPUs, c.DiskGB)
+}
+
+// findHost turns a name or id into an id.
+func findHost(ctx context.Context, c *gophercloud.ServiceClient, ref string) (string, error) {
+	if _, err := uuid.Parse(ref); err == nil {
+		return ref, nil
+	}
+	all, err := dbext.ListHosts(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	var ids []string
+	for _, h := range all {
+		if h.Name == ref {
+			ids = append(ids, h.ID)
+		}
+	}
+	switch len(ids) {
+	case 0:
+		return "", notFoundf("there is no host %q; `coffer host list` shows what there is", ref)
+	case 1:
+		return ids[0], nil
+	}
+	return "", fmt.Errorf("%d hosts are named %q; say which by id: %s", len(ids), ref, strings.Join(ids, ", "))
+}
+
+func (a *app) enrolmentCommands() *cobra.Command {
+	var host string
+	create := a.api("create", "Make a token with which a host enrols, once, and print it", func(ctx context.Context, c *gophercloud.ServiceClient, _ []string) error {
+		if host != "" {
+			id, err := findHost(ctx, c, host)
+			if err != nil {
+				return err
+			}
+			host = id
+		}
+		e, err := dbext.CreateEnrolment(ctx, c, host)
+		if err != nil {
+			return err
+		}
+		return a.print(e, fields{{"token", e.Token}, {"host", e.AgentID}, {"expires", e.Expires.String()}})
+	})
+	create.Flags().StringVar(&host, "host", "", "the host that enrols again under its old id; a new one when left out")
+	return group("enrolment", "Tokens with which hosts enrol (admin)", create)
+}
+
+func (a *app) agentCommands() *cobra.Command {
+	return group("agent", "Agents of hosts and guests (admin)",
+		a.api("unlock ID", "End the lock of an agent whose identity was used twice, once the copy is gone", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
+			return a.done(dbext.UnlockAgent(ctx, c, args[0]), "unlocked %s", args[0])
+		}),
+	)
+}
+
+func (a *app) keysCommands() *cobra.Command {
+	create := simple("new", "Print a new line for the gateways' key file", func(*cobra.Command, []string) error {
+		_, err := fmt.Fprint(a.out, gateway.NewKeyLine())
+		return err
+	})
+	create.Long = `Print a new line for the gateways' key file.
+
+The first line of the file seals what waits in etcd, all of them open it. To begin: coffer keys new > keys. To rotate,
+append the line to the file of every gateway and restart them in turn; then move it to the first place everywhere and
+restart them again; after the longest usage_timeout, drop the old line.`
+	return group("keys", "Keys that seal what waits in etcd", create)
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+
+	"github.com/cofferdb/coffer/gateway/cmd/coffer/dbext"
+)
+
+// watcher is shown what happens to an instance.
+type watcher interface {
+	event(dbext.Event)
+	state(dbext.Why) // at every look
+	end()            // once
+}
+
+// lastEvent is the marker of an instance's latest event; "" when there is none.
+func lastEvent(ctx context.Context, c *gophercloud.ServiceClient, id string) (string, error) {
+	all, err := dbext.ListEvents(ctx, c, id, "")
+	if err != nil || len(all) == 0 {
+		return "", err
+	}
+	return all[len(all)-1].ID, nil
+}
+
+// follow shows an instance's events after marker until nothing is being done to it any more. It fails when the operation
+// did. An instance that vanishes has ended well when it was to be deleted.
+func (a *app) follow(ctx context.Context, c *gophercloud.ServiceClient, id, marker, operation string, w watcher) error {
+	defer w.end()
+	tick := time.NewTicker(a.poll)
+	defer tick.Stop()
+	for {
+		why, err := a.look(ctx, c, id, &marker, w)
+		switch {
+		case gophercloud.ResponseCodeIs(err, http.StatusNotFound) && operation == "delete":
+			w.event(dbext.Event{At: dbext.Time{Time: time.Now()}, Kind: "done", Message: "the instance has been deleted"})
+			return nil
+		case err != nil && !transient(err):
+			return err
+		case err == nil && why.Operation == "" && why.Status == "ERROR":
+			return fmt.Errorf("%s failed: %s", operation, why.Fault)
+		case err == nil && why.Operation == "":
+			return nil
+		case err == nil:
+			operation = why.Operation
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// transient tells whether a gateway's failure may pass: one that is restarted must not end the watching.
+func transient(err error) bool {
+	code, _ := explain(err)
+	return code == exitUnavailable
+}
+
+// look shows what is new. The state is read first: when nothing is being done by then, the events that follow are all.
+func (a *app) look(ctx context.Context, c *gophercloud.ServiceClient, id string, marker *string, w watcher) (dbext.Why, error) {
+	why, err := dbext.GetWhy(ctx, c, id)
+	if err != nil {
+		return why, err
+	}
+	events, err := dbext.ListEvents(ctx, c, id, *marker)
+	if err != nil {
+		return why, err
+	}
+	for _, e := range events {
+		w.event(e)
+		*marker = e.ID
+	}
+	if why.Operation != "" {
+		w.state(why)
+	}
+	return why, nil
+}
+
+func (a *app) watch(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
+	id, err := findInstance(ctx, c, args[0])
+	if err != nil {
+		return err
+	}
+	why, err := dbext.GetWhy(ctx, c, id)
+	if err != nil {
+		return err
+	}
+	var w watcher = a.progress(a.out)
+	if a.output == "json" {
+		w = jsonWatcher{json.NewEncoder(a.out)}
+	}
+	return a.follow(ctx, c, id, "", why.Operation, w)
+}
+
+// progress is the watcher for w: a bar on a terminal, plain lines elsewhere.
+func (a *app) progress(w io.Writer) watcher {
+	if width, ok := onTerminal(w); ok {
+		return &bar{w: w, width: width, now: time.Now}
+	}
+	return &lines{w: w}
+}
+
+// jsonWatcher writes a JSON object for each event, one a line.
+type jsonWatcher struct{ *json.Encoder }
+
+func (j jsonWatcher) event(e dbext.Event) { _ = j.Encode(e) }
+func (jsonWatcher) state(dbext.Why)       {}
+func (jsonWatcher) end()                  {}
+
+// lines writes a line for each event and for each thing that an agent says it is doing.
+type lines struct {
+	w    io.Writer
+	last string
+}
+
+func (l *lines) event(e dbext.Event) {
+	fmt.Fprintf(l.w, "%s  %-6s %s\n", e.At.Format(time.TimeOnly), e.Kind, e.Message)
+}
+
+func (l *lines) state(why dbext.Why) {
+	if p := why.Progress; p != nil && p.Message != "" && p.Message != l.last {
+		l.last = p.Message
+		fmt.Fprintf(l.w, "%s  %-6s %s\n", time.Now().UTC().Format(time.TimeOnly), why.Step, p.Message)
+	}
+}
+
+func (l *lines) end() {}
