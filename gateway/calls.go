@@ -97,18 +97,18 @@ func supports(in etcdschema.Instance, m datastores.Method) error {
 	return faultf(notImplemented, "The datastore %s %s does not support %s (%s); it can do: %s.", in.Datastore, in.Version, m.Needs, m.Name, can)
 }
 
-// reachable judges by its presence whether an agent can be asked. A gateway that has not run for one full expiry judges
-// nobody: the agents may not have had the time to come back.
+// reachable judges by its presence whether an agent can be asked. Nobody is judged before one full expiry has passed since
+// this gateway started, or since another one took its agents' presence with it: they may not have had the time to come back.
 func (g *Gateway) reachable(agentID string, presence etcdschema.Record[etcdschema.Presence]) error {
 	switch {
 	case g.agents.Holds(agentID):
 		return nil
 	case presence.Found && presence.Value.Gateway != "":
 		return nil
-	case g.now().Sub(g.started) < g.expiry:
-		return nil
-	case presence.Found:
+	case presence.Found && !g.now().Before(g.started.Add(g.expiry)):
 		return &fault{unavailable, fmt.Sprintf("The guest is not connected since %s. Nothing was sent to it.", stamp(presence.Value.Since)), 30 * time.Second}
+	case g.now().Before(g.started.Add(g.expiry)), g.now().Before(time.Unix(0, g.left.Load()).Add(g.expiry)):
+		return nil
 	}
 	return &fault{unavailable, fmt.Sprintf("The guest is not connected, for at least %s. Nothing was sent to it.", g.expiry), 30 * time.Second}
 }

@@ -35,6 +35,8 @@ type Config struct {
 	AgentCA   string // see datastores.GuestConfig
 	// TrustProxy believes X-Forwarded-Proto and X-Forwarded-Host.
 	TrustProxy bool
+	// EnrollRate is how many enrolments a second are taken of one remote address; 0: 5.
+	EnrollRate float64
 	Quota      etcdschema.Quota // defaults; nil fields: 10 instances, 40 GB of volumes, 50 backups, no limit of RAM
 }
 
@@ -59,6 +61,7 @@ type Gateway struct {
 	waiters   waiters
 	deadlines deadlines
 	draining  atomic.Bool
+	left      atomic.Int64   // when an agent's presence was last seen to vanish, in Unix nanoseconds
 	work      sync.WaitGroup // goroutines that end with cancel
 	cancel    context.CancelFunc
 }
@@ -74,7 +77,7 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	if g.Region == "" {
 		g.Region = "RegionOne"
 	}
-	g.expiry = g.Hold + g.Hold/2
+	g.expiry = g.Hold + max(g.Hold/2, sessionTTL)
 	g.log = cfg.Log.With("gateway_id", g.id)
 	g.deadlines.overdue = g.overdue
 	g.metrics = newMetrics(g)
@@ -82,7 +85,7 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read etcd: %w", err)
 	}
-	g.agents, err = server.New(server.Config{Backend: backend{g}, Log: g.log, Hold: g.Hold, Expiry: g.expiry, Epoch: epoch.ID})
+	g.agents, err = server.New(server.Config{Backend: backend{g}, Log: g.log, Hold: g.Hold, Expiry: g.expiry, Epoch: epoch.ID, EnrollRate: g.EnrollRate})
 	if err != nil {
 		return nil, err
 	}
@@ -131,6 +134,9 @@ func (g *Gateway) overdue(project, id string) {
 		g.log.Warn("an overdue operation could not be moved on; the next reader will", "instance_id", id, "err", err)
 	}
 }
+
+// Polls tells what the agents' polls do here.
+func (g *Gateway) Polls() server.Stats { return g.agents.Stats() }
 
 // Handler answers every request: the agent protocol, the identity service, the API.
 func (g *Gateway) Handler() http.Handler {

@@ -29,8 +29,14 @@ func newMetrics(g *Gateway) *metrics {
 	gauge := func(name, help string, value func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
 	}
+	counter := func(name, help string, value func() float64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, value)
+	}
 	m.registry.MustRegister(m.requests, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		gauge("coffer_polls_parked", "Agents whose poll is held here.", func() float64 { return float64(g.agents.Stats().Parked) }),
+		counter("coffer_polls_total", "Polls that agents have sent here.", func() float64 { return float64(g.agents.Stats().Polls) }),
+		counter("coffer_poll_wakes_total", "Parked polls that were answered with something.", func() float64 { return float64(g.agents.Stats().Wakes) }),
+		counter("coffer_polls_overload_total", "Agent calls answered with 429.", func() float64 { return float64(g.agents.Stats().Overload) }),
 		gauge("coffer_draining", "1 while the gateway drains.", func() float64 {
 			if g.draining.Load() {
 				return 1

@@ -38,15 +38,29 @@ func (g *Gateway) observe(b etcdschema.Batch) server.Changes {
 		case "commands":
 			agent, id, _ := strings.Cut(rest, "/")
 			changes.Commands = append(changes.Commands, g.commandChange(agent, id, c, finished[id]))
+		case "epoch":
+			if c.Value != nil {
+				g.newEpoch(c.Value)
+			}
 		case "agents":
 			changes.Agents = append(changes.Agents, rest)
 		case "presence":
-			if p, err := etcdschema.Decode[etcdschema.Presence](c.Value); err == nil && p.Gateway != "" && p.Gateway != g.id {
+			if c.Value == nil {
+				g.left.Store(g.now().UnixNano())
+			} else if p, err := etcdschema.Decode[etcdschema.Presence](c.Value); err == nil && p.Gateway != "" && p.Gateway != g.id {
 				changes.Elsewhere = append(changes.Elsewhere, rest)
 			}
 		}
 	}
 	return changes
+}
+
+// newEpoch takes up the epoch that an operator has put after restoring etcd.
+func (g *Gateway) newEpoch(value []byte) {
+	if epoch, err := etcdschema.Decode[etcdschema.Epoch](value); err == nil {
+		g.log.Warn("etcd has a new epoch; agents are told everything again", "epoch", epoch.ID, "reason", epoch.Reason)
+		g.agents.SetEpoch(epoch.ID)
+	}
 }
 
 // cutPlace splits "/guest/<place>/<rest>".

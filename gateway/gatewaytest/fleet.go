@@ -1,0 +1,75 @@
+package gatewaytest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/agentpoll/agent"
+	"github.com/cofferdb/coffer/deployments"
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway"
+)
+
+// Quick lets a fleet enrol from one address at once.
+func Quick(c *gateway.Config) { c.EnrollRate = 1e6 }
+
+// Fleet runs n agents that poll the gateways at urls and answer every command with nothing, until the test ends. They are
+// hosts, without room for an instance. It returns their ids when all have enrolled.
+func Fleet(t testing.TB, store *etcdschema.Store, n int, urls ...string) []string {
+	t.Helper()
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+	manifest, err := json.Marshal(deployments.Announcement{Name: "fleet", Driver: "none", Pool: "127.98.0.0/16"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := make([]string, n)
+	var enrolled sync.WaitGroup
+	for i := range n {
+		ids[i] = fmt.Sprintf("00000000-0000-7000-8000-%012d", i+1)
+		token := agentpoll.NewSecret()
+		_, err := store.Update(t.Context(), nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
+			e := etcdschema.Enrolment{Kind: agentpoll.Host, AgentID: ids[i], Created: time.Now().UTC()}
+			return []etcdschema.Op{etcdschema.Put(etcdschema.EnrolmentKey(agentpoll.HashSecret(token)), e).For(time.Hour)}, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		enrolled.Add(1)
+		a, err := agent.New(agent.Config{
+			Gateways: urls, Dir: filepath.Join(dir, fmt.Sprint(i)), Kind: agentpoll.Host, Token: token, Manifest: manifest,
+			Handler: idle{}, RotateEvery: -1, Grace: time.Millisecond,
+			OnEnrolled: func(agentpoll.EnrollReply) error { enrolled.Done(); return nil },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		running.Go(func() { _ = a.Run(ctx) })
+	}
+	done := make(chan struct{})
+	go func() { enrolled.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(2 * time.Minute):
+		t.Fatal("not all agents of the fleet have enrolled within 2 minutes")
+	}
+	return ids
+}
+
+// idle does nothing, well.
+type idle struct{}
+
+func (idle) Method(string) (agent.Traits, bool) { return agent.Traits{Reads: true}, true }
+
+func (idle) Run(context.Context, agent.Command) (json.RawMessage, error) { return nil, nil }
