@@ -9,7 +9,7 @@ import (
 	"github.com/cofferdb/coffer/gateway/cmd/coffer/dbext"
 )
 
-// bar writes events as lines, and below them, in place, how far the step has come.
+// bar writes events as lines, and below them, in place, what an agent says of its progress.
 type bar struct {
 	w     io.Writer
 	width int
@@ -23,7 +23,9 @@ const barWidth = 20
 
 func (b *bar) event(e dbext.Event) {
 	b.clear()
-	fmt.Fprintf(b.w, "%s  %-6s %s\n", e.At.Format(time.TimeOnly), e.Kind, e.Message)
+	if e.Kind != "progress" {
+		lines{b.w}.event(e)
+	}
 }
 
 func (b *bar) state(why dbext.Why) {

@@ -48,21 +48,21 @@ func (a *app) demo(ctx context.Context, cfg stageConfig) (err error) {
 	if err := a.ready(); err != nil {
 		return err
 	}
-	if cfg.dir, err = os.MkdirTemp("", "coffer-demo-"); err != nil {
+	if cfg.dir, err = os.MkdirTemp("", "cof"); err != nil {
 		return err
 	}
 	if err := os.Chmod(cfg.dir, 0o711); err != nil { // the databases' users pass through it
 		return err
 	}
-	// Nothing that another host on this machine would have, too.
-	cfg.host = []string{"-address-pool", "127.79.0.0/24", "-uids", "31000-31999", "-firewall-table", "coffer_demo"}
+	cfg.firewall, cfg.uids, cfg.host = "coffer_demo", "31000-31999", []string{"-address-pool", "127.79.0.0/24"}
 	d := &demo{app: a, ctx: ctx, begun: time.Now()}
 	d.step("A gateway with etcd inside, and a host that enrols at it")
 	if d.stage, err = a.startStage(ctx, cfg, d.note); err != nil {
 		return fmt.Errorf("%w; the logs are in %s", err, cfg.dir)
 	}
 	defer func() { err = errors.Join(err, d.clean()) }()
-	for _, act := range []func() error{d.openProject, d.lookAround, d.redis, d.mariadb, d.restart, d.root, d.remove} {
+	acts := []func() error{d.openProject, d.lookAround, d.redis, d.mariadb, d.restart, d.root, d.remove}
+	for _, act := range acts {
 		if err := act(); err != nil {
 			return err
 		}
@@ -157,8 +157,7 @@ func (d *demo) remove() error {
 func (d *demo) clean() error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.ctx), 5*time.Minute)
 	defer cancel()
-	err := errors.Join(d.stage.clear(ctx, d.progress(d.out)), d.stage.stop())
-	if err != nil {
+	if err := d.stage.clear(ctx, d.progress(d.out)); err != nil {
 		return fmt.Errorf("cannot clean up: %w; what is left is in %s", err, d.stage.dir)
 	}
 	return os.RemoveAll(d.stage.dir)

@@ -25,6 +25,8 @@ type stageConfig struct {
 	definitions string // directory
 	listen      string
 	etcdListen  string
+	firewall    string   // nftables table of the host's own
+	uids        string   // of the instances' users
 	host        []string // further flags of coffer-host
 }
 
@@ -203,6 +205,7 @@ func (s *stage) startHost(ctx context.Context) error {
 	}
 	args := append([]string{
 		"-gateways", s.url, "-dir", filepath.Join(s.dir, "host"), "-guests", filepath.Join(s.bin, "guests"),
+		"-firewall-table", s.firewall, "-uids", s.uids,
 	}, s.stageConfig.host...)
 	if s.host, err = spawn(filepath.Join(s.bin, "coffer-host"), filepath.Join(s.dir, "host.log"), env, args...); err != nil {
 		return err
@@ -240,15 +243,19 @@ func (s *stage) awaitHost(ctx context.Context, admin *gophercloud.ServiceClient)
 // stop ends the host, then the gateway. Guests and databases run on.
 func (s *stage) stop() error { return errors.Join(s.host.stop(), s.gateway.stop()) }
 
-// clear deletes every instance of every project, and waits.
+// clear deletes every instance of every project, waits, and stops.
 func (s *stage) clear(ctx context.Context, w watcher) error {
 	all, err := dbext.ListAllInstances(ctx, s.client("admin"))
 	if err != nil {
-		return err
+		return errors.Join(err, s.stop())
 	}
 	var errs []error
 	for _, in := range all {
 		errs = append(errs, s.app.remove(ctx, s.client(in.Project), in.ID, w))
 	}
-	return errors.Join(errs...)
+	errs = append(errs, s.stop())
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return dropTable(s.firewall)
 }

@@ -13,25 +13,32 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// stageFlags adds the flags of a stage to a command.
+// lastingConfig is of what stays: nothing of it may be another host's on the same machine.
+func lastingConfig() stageConfig {
+	return stageConfig{
+		dir: ".coffer", listen: "127.0.0.1:8779", etcdListen: "127.0.0.1:2379", firewall: "coffer_up", uids: "30000-30999",
+	}
+}
+
+// flags adds the flags of every stage to a command.
 func (cfg *stageConfig) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&cfg.bin, "bin", "", "directory of coffer-gateway, coffer-host and guests/; where this program is when left out")
 	f.StringVar(&cfg.definitions, "definitions", "deployments/definitions", "directory of definitions to put")
 }
 
-// lasting adds those of one that lasts.
-func (cfg *stageConfig) lasting(cmd *cobra.Command) {
+// lastingFlags adds those of one that lasts.
+func (cfg *stageConfig) lastingFlags(cmd *cobra.Command) {
 	cfg.flags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&cfg.dir, "dir", ".coffer", "directory of everything that lasts")
-	f.StringVar(&cfg.listen, "listen", "127.0.0.1:8779", "address of the gateway")
-	f.StringVar(&cfg.etcdListen, "etcd-listen", "127.0.0.1:2379", "address of the etcd inside it")
+	f.StringVar(&cfg.dir, "dir", cfg.dir, "directory of everything that lasts")
+	f.StringVar(&cfg.listen, "listen", cfg.listen, "address of the gateway")
+	f.StringVar(&cfg.etcdListen, "etcd-listen", cfg.etcdListen, "address of the etcd inside it")
 	f.StringArrayVar(&cfg.host, "host-flag", nil, "further flag of coffer-host, such as -memory=4096; may be repeated")
 }
 
 func (a *app) upCommand() *cobra.Command {
-	var cfg stageConfig
+	cfg := lastingConfig()
 	cmd := simple("up", "Run a gateway with its etcd and a host on this machine, for development", func(cmd *cobra.Command, _ []string) error {
 		s, err := a.startStage(cmd.Context(), cfg, a.say)
 		if err != nil {
@@ -52,7 +59,7 @@ func (a *app) upCommand() *cobra.Command {
 			"`coffer down` removes them, their data and everything else.")
 		return err
 	})
-	cfg.lasting(cmd)
+	cfg.lastingFlags(cmd)
 	return cmd
 }
 
@@ -88,7 +95,7 @@ Ctrl-C stops gateway and host.`, s.url, login, openrc, openrc, self)
 }
 
 func (a *app) downCommand() *cobra.Command {
-	var cfg stageConfig
+	cfg := lastingConfig()
 	cmd := simple("down", "Remove everything that `coffer up` has made: instances, their data, etcd's", func(cmd *cobra.Command, _ []string) error {
 		if _, err := os.Stat(cfg.dir); err != nil {
 			return notFoundf("there is nothing in %s", cfg.dir)
@@ -99,8 +106,7 @@ func (a *app) downCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		err = errors.Join(s.clear(ctx, a.progress(a.errs)), s.stop())
-		if err != nil {
+		if err := s.clear(ctx, a.progress(a.errs)); err != nil {
 			return fmt.Errorf("%s is kept: %w", cfg.dir, err)
 		}
 		for _, name := range []string{"gateway", "host", "gateway.log", "host.log", "tokens.yaml", "openrc", passwordFile} {
@@ -108,7 +114,7 @@ func (a *app) downCommand() *cobra.Command {
 		}
 		return a.done(err, "everything is removed")
 	})
-	cfg.lasting(cmd)
+	cfg.lastingFlags(cmd)
 	return cmd
 }
 

@@ -105,7 +105,7 @@ func (a *app) progress(w io.Writer) watcher {
 	if width, ok := onTerminal(w); ok {
 		return &bar{w: w, width: width, now: time.Now}
 	}
-	return &lines{w: w}
+	return lines{w}
 }
 
 // jsonWatcher writes a JSON object for each event, one a line.
@@ -115,21 +115,12 @@ func (j jsonWatcher) event(e dbext.Event) { _ = j.Encode(e) }
 func (jsonWatcher) state(dbext.Why)       {}
 func (jsonWatcher) end()                  {}
 
-// lines writes a line for each event and for each thing that an agent says it is doing.
-type lines struct {
-	w    io.Writer
-	last string
+// lines writes a line for each event; what agents say of their progress is among them.
+type lines struct{ w io.Writer }
+
+func (l lines) event(e dbext.Event) {
+	fmt.Fprintf(l.w, "%s  %-8s  %s\n", e.At.Format(time.TimeOnly), e.Kind, e.Message)
 }
 
-func (l *lines) event(e dbext.Event) {
-	fmt.Fprintf(l.w, "%s  %-6s %s\n", e.At.Format(time.TimeOnly), e.Kind, e.Message)
-}
-
-func (l *lines) state(why dbext.Why) {
-	if p := why.Progress; p != nil && p.Message != "" && p.Message != l.last {
-		l.last = p.Message
-		fmt.Fprintf(l.w, "%s  %-6s %s\n", time.Now().UTC().Format(time.TimeOnly), why.Step, p.Message)
-	}
-}
-
-func (l *lines) end() {}
+func (lines) state(dbext.Why) {}
+func (lines) end()            {}
