@@ -256,10 +256,18 @@ func (h *Host) claim(args deployments.LaunchArgs) (*instance, error) {
 	return inst, nil
 }
 
+// forget lets an instance go that was removed. The firewall table goes with the last one: a machine without instances is
+// left as it was found. Whoever launches the next waits for the lock, and makes the table anew.
 func (h *Host) forget(inst *instance) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.instances, inst.id)
+	if len(h.instances) > 0 || !h.root {
+		return
+	}
+	if err := h.firewall.clear(); err != nil {
+		h.log.Warn("the firewall table may be left behind", "err", err)
+	}
 }
 
 // Range is the user ids that instances get.

@@ -71,6 +71,19 @@ func (f firewall) remove(id string, address netip.Addr) error {
 	return nil
 }
 
+// clear takes the table away, if it is there: as in remove, it is made first.
+func (f firewall) clear() error {
+	conn, err := nftables.New()
+	if err != nil {
+		return fmt.Errorf("cannot remove the firewall table: %w", err)
+	}
+	conn.DelTable(conn.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: f.table}))
+	if err := conn.Flush(); err != nil {
+		return fmt.Errorf("cannot remove the firewall table %s: %w", f.table, err)
+	}
+	return nil
+}
+
 // base adds to conn's transaction what all instances share.
 func (f firewall) base(conn *nftables.Conn) (*nftables.Table, *nftables.Set) {
 	t := conn.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: f.table})

@@ -143,8 +143,8 @@ func (c Client) AwaitGone(t testing.TB, id string, within time.Duration) {
 	}
 }
 
-// awaitHost polls until the host is connected.
-func (c Client) awaitHost(t testing.TB, id string) {
+// AwaitHost polls, as an admin, until the host is connected.
+func (c Client) AwaitHost(t testing.TB, id string) {
 	t.Helper()
 	err := c.until(10*time.Second, func() (bool, error) {
 		a, err := c.Try(http.MethodGet, "/mgmt/hosts", "")

@@ -48,12 +48,13 @@ type Host struct {
 
 	mu     sync.Mutex
 	guests map[string]func() // ends one and waits for it
+	args   map[string]deployments.LaunchArgs
 }
 
 // StartHost enrols a host with g and runs it until the test ends. It polls g, then the others when g fails.
 func StartHost(t testing.TB, g *Gateway, others ...string) *Host {
 	t.Helper()
-	h := &Host{Memory: new(datastoretest.Memory), gateways: append([]string{g.URL}, others...), dir: t.TempDir(), guests: map[string]func(){}}
+	h := &Host{Memory: new(datastoretest.Memory), gateways: append([]string{g.URL}, others...), dir: t.TempDir(), guests: map[string]func(){}, args: map[string]deployments.LaunchArgs{}}
 	enrolment := g.Client(Admin).Want(t, http.StatusOK, http.MethodPost, "/mgmt/enrolments", `{"enrolment":{}}`)
 	h.ID = enrolment.Text("enrolment", "agent_id")
 	manifest, err := json.Marshal(h.Memory.Plugin().Manifest())
@@ -83,7 +84,7 @@ func StartHost(t testing.TB, g *Gateway, others ...string) *Host {
 			end()
 		}
 	})
-	g.Client(Admin).awaitHost(t, h.ID)
+	g.Client(Admin).AwaitHost(t, h.ID)
 	return h
 }
 
@@ -143,8 +144,19 @@ func (h *Host) launch(args deployments.LaunchArgs) error {
 	if _, running := h.guests[args.InstanceID]; running {
 		return fmt.Errorf("instance %s is there already", args.InstanceID)
 	}
-	h.guests[args.InstanceID] = h.run(g.Run)
+	h.guests[args.InstanceID], h.args[args.InstanceID] = h.run(g.Run), args
 	return nil
+}
+
+// StartGuest starts the guest of an instance that was stopped, with what it knew.
+func (h *Host) StartGuest(t testing.TB, id string) {
+	t.Helper()
+	h.mu.Lock()
+	args := h.args[id]
+	h.mu.Unlock()
+	if err := h.launch(args); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // StopGuest ends an instance's guest; its database goes on.

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -48,29 +49,51 @@ func moduleRoot(t testing.TB) string {
 	return strings.TrimSpace(string(out))
 }
 
-// Path of a program.
-func (p Programs) Path(name string) string { return filepath.Join(string(p), name) }
+// Path of a program. An absolute name is its own.
+func (p Programs) Path(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(string(p), name)
+}
 
-// Process is a program that runs for a test, and is ended with it.
+// Process is a program that runs for a test.
 type Process struct {
 	Log  string // file of its standard error
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it has ended
+
+	mu      sync.Mutex
+	printed []string // lines of its standard output
 }
 
-// Run starts a program. Its standard output is read up to the line that begins with ready, whose rest is returned;
-// ready "" waits for nothing.
+// Printed is the rest of the first line of the standard output so far that begins with prefix; "" when there is none.
+func (p *Process) Printed(prefix string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, line := range p.printed {
+		if rest, ok := strings.CutPrefix(line, prefix); ok {
+			return strings.TrimSpace(rest)
+		}
+	}
+	return ""
+}
+
+// Run starts a program and ends it with the test. Its standard output is read up to the line that begins with ready,
+// whose rest is returned; ready "" waits for nothing.
 func (p Programs) Run(t testing.TB, ready, name string, args ...string) (*Process, string) {
 	t.Helper()
-	process, word, err := p.start(t, ready, name, args...)
+	process, word, err := p.Start(LogDir(t), ready, name, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(process.Stop)
 	return process, word
 }
 
-func (p Programs) start(t testing.TB, ready, name string, args ...string) (*Process, string, error) {
-	log, err := os.CreateTemp(logDir(t), name+"-*.log")
+// Start is Run for any goroutine: it returns what is wrong, and the caller has to end the process.
+func (p Programs) Start(logs, ready, name string, args ...string) (*Process, string, error) {
+	log, err := os.CreateTemp(logs, filepath.Base(name)+"-*.log")
 	if err != nil {
 		return nil, "", err
 	}
@@ -81,6 +104,7 @@ func (p Programs) start(t testing.TB, ready, name string, args ...string) (*Proc
 		return nil, "", err
 	}
 	if err := cmd.Start(); err != nil {
+		log.Close()
 		return nil, "", err
 	}
 	process := &Process{Log: log.Name(), cmd: cmd, done: make(chan struct{})}
@@ -91,6 +115,9 @@ func (p Programs) start(t testing.TB, ready, name string, args ...string) (*Proc
 		defer close(words)
 		lines := bufio.NewScanner(stdout)
 		for lines.Scan() {
+			process.mu.Lock()
+			process.printed = append(process.printed, lines.Text())
+			process.mu.Unlock()
 			if rest, ok := strings.CutPrefix(lines.Text(), ready); ok && ready != "" {
 				words <- strings.TrimSpace(rest)
 				ready = ""
@@ -98,7 +125,6 @@ func (p Programs) start(t testing.TB, ready, name string, args ...string) (*Proc
 		}
 		_ = cmd.Wait()
 	}()
-	t.Cleanup(func() { process.Stop() })
 	if ready == "" {
 		return process, "", nil
 	}
@@ -115,8 +141,8 @@ func (p Programs) start(t testing.TB, ready, name string, args ...string) (*Proc
 	}
 }
 
-// logDir is where the logs of a test's processes are kept: COFFER_TEST_LOGS, or a directory that goes with the test.
-func logDir(t testing.TB) string {
+// LogDir is where the logs of a test's processes are kept: COFFER_TEST_LOGS, or a directory that goes with the test.
+func LogDir(t testing.TB) string {
 	if dir := os.Getenv("COFFER_TEST_LOGS"); dir != "" {
 		return dir
 	}
@@ -160,6 +186,16 @@ func TokensFile(t testing.TB) string {
 - {name: other, token: %[4]q, project: p2, roles: [member]}
 `, Admin, Member, Reader, Other, Project)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// KeysFile writes the keys of this package for a gateway process.
+func KeysFile(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(path, []byte(Keys), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path

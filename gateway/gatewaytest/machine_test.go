@@ -1,0 +1,155 @@
+package gatewaytest_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cofferdb/coffer/gateway/gatewaytest"
+)
+
+// machine is a corner of this machine for one test: a directory, addresses, user ids and a firewall table that nobody
+// else uses. Without root its host makes plain directories and no rules, and its databases run as the test's user.
+type machine struct {
+	dir       string // short, as the paths of sockets must be
+	net       string // "127.a.b": programs listen below .128, instances above it
+	firstUID  int
+	table     string
+	instances []string // ids of all that were ever there
+}
+
+const uidsOfMachine = 100
+
+// newMachine makes one. After the test, when all its programs have ended, nothing may be left of it.
+func newMachine(t *testing.T) *machine {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "cf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o711); err != nil { // databases have users of their own
+		t.Fatal(err)
+	}
+	number := rand.IntN(10_000)
+	m := &machine{
+		dir: dir, net: fmt.Sprintf("127.%d.%d", 100+number/100, number%100),
+		firstUID: 100_000 + number*uidsOfMachine, table: "coffer_test_" + strconv.Itoa(number),
+	}
+	t.Cleanup(func() {
+		if left := m.left(); len(left) > 0 && !t.Failed() {
+			t.Errorf("left behind:\n%s", strings.Join(left, "\n"))
+		}
+		m.sweep()
+	})
+	return m
+}
+
+// path of a file or directory of the machine.
+func (m *machine) path(name string) string { return filepath.Join(m.dir, name) }
+
+// address is where a program of the machine may listen; n is 1 to 127.
+func (m *machine) address(n, port int) string { return fmt.Sprintf("%s.%d:%d", m.net, n, port) }
+
+// hostArgs are those of the machine's host, once its enrolment token is stored.
+func (m *machine) hostArgs(p gatewaytest.Programs, gateway string) []string {
+	return []string{
+		"-gateways", gateway, "-token-file", m.path("token"), "-dir", m.path("host"), "-guests", p.Path("guests"),
+		"-address-pool", m.net + ".128/25", "-firewall-table", m.table,
+		"-uids", fmt.Sprintf("%d-%d", m.firstUID, m.firstUID+uidsOfMachine-1),
+	}
+}
+
+// enrol asks the gateway for the host's token, stores it, and returns the host's id.
+func (m *machine) enrol(t *testing.T, gateway string) string {
+	t.Helper()
+	token, id := gatewaytest.EnrolmentToken(t, gateway)
+	if err := os.WriteFile(m.path("token"), []byte(token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// guestFile is the path of a file in the directory of an instance's guest.
+func (m *machine) guestFile(instance, name string) string {
+	return filepath.Join(m.path("host"), "instances", instance, "guest", name)
+}
+
+// left lists processes, mounts, control groups and rules of the machine that are there still.
+func (m *machine) left() []string {
+	var left []string
+	for _, pid := range m.processes() {
+		command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		left = append(left, fmt.Sprintf("process %d: %s", pid, strings.ReplaceAll(string(command), "\x00", " ")))
+	}
+	for _, mount := range m.mounts() {
+		left = append(left, "mount "+mount)
+	}
+	for _, group := range m.groups() {
+		left = append(left, "control group "+group)
+	}
+	if exec.Command("nft", "list", "table", "inet", m.table).Run() == nil {
+		left = append(left, "nftables table "+m.table)
+	}
+	return left
+}
+
+// processes are those of the machine's users, and those that name its directory.
+func (m *machine) processes() []int {
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	var pids []int
+	for _, dir := range dirs {
+		pid, _ := strconv.Atoi(filepath.Base(dir))
+		info, err := os.Stat(dir)
+		command, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+		if err != nil || len(command) == 0 || pid == os.Getpid() { // a zombie has no command line any more
+			continue
+		}
+		uid := int(info.Sys().(*syscall.Stat_t).Uid)
+		if strings.Contains(string(command), m.dir+"/") || uid >= m.firstUID && uid < m.firstUID+uidsOfMachine {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func (m *machine) mounts() []string {
+	table, _ := os.ReadFile("/proc/mounts")
+	var points []string
+	for line := range strings.Lines(string(table)) {
+		if fields := strings.Fields(line); strings.HasPrefix(fields[1], m.dir+"/") {
+			points = append(points, fields[1])
+		}
+	}
+	return points
+}
+
+func (m *machine) groups() []string {
+	v1, _ := filepath.Glob("/sys/fs/cgroup/*/coffer/*")
+	v2, _ := filepath.Glob("/sys/fs/cgroup/coffer/*")
+	return slices.DeleteFunc(append(v1, v2...), func(dir string) bool { return !slices.Contains(m.instances, filepath.Base(dir)) })
+}
+
+// sweep takes away whatever a test that failed has left.
+func (m *machine) sweep() {
+	for _, pid := range m.processes() {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	for _, mount := range m.mounts() {
+		_ = syscall.Unmount(mount, syscall.MNT_DETACH)
+	}
+	_ = exec.Command("nft", "delete", "table", "inet", m.table).Run()
+	for end := time.Now().Add(time.Second); len(m.groups()) > 0 && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		for _, group := range m.groups() { // busy until its last process is reaped
+			_ = os.Remove(group)
+		}
+	}
+	_ = os.RemoveAll(m.dir)
+}
