@@ -55,14 +55,15 @@ func (l *limiter) level(caller string, now time.Time) bucket {
 	return bucket{tokens: min(l.burst, b.tokens+l.rate*now.Sub(b.at).Seconds()), at: now}
 }
 
-// makeRoom forgets those whose bucket is full again, and anybody when all are active.
+// makeRoom forgets those whose bucket is full again, and anybody when most are active. A quarter is freed at least, so
+// that a storm of callers does not look through all of them each time.
 func (l *limiter) makeRoom(now time.Time) {
 	if len(l.buckets) < limiterMax {
 		return
 	}
 	maps.DeleteFunc(l.buckets, func(caller string, _ bucket) bool { return l.level(caller, now).tokens >= l.burst })
 	for caller := range l.buckets {
-		if len(l.buckets) < limiterMax {
+		if len(l.buckets) < limiterMax/4*3 {
 			return
 		}
 		delete(l.buckets, caller)

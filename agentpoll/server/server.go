@@ -123,7 +123,9 @@ func (s *Server) Authenticate(r *http.Request) (agentID string, err error) {
 		return "", ErrUnauthorized
 	}
 	c.AgentID = strings.Clone(c.AgentID) // it is kept, the header with the secret is not
-	if err := s.credentials.check(r.Context(), c, s.config.RemoteIP(r)); err != nil {
+	ctx, cancel := context.WithTimeout(r.Context(), backendTimeout)
+	defer cancel()
+	if err := s.credentials.check(ctx, c, s.config.RemoteIP(r)); err != nil {
 		return "", err
 	}
 	s.presence.touch(c.AgentID)
