@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -98,67 +97,4 @@ func findFlavor(ctx context.Context, c *gophercloud.ServiceClient, ref string) (
 		known = append(known, f.Name)
 	}
 	return "", notFoundf("there is no flavor %q; there are: %s", ref, strings.Join(known, ", "))
-}
-
-func (a *app) quotaCommands() *cobra.Command {
-	return group("quota", "Limits of projects and what they use",
-		a.api("show [PROJECT]", "Show a project's quota; one's own without an argument", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
-			project := append(args, projectOf(c))[0]
-			all, err := dbext.GetQuotas(ctx, c, project)
-			if err != nil {
-				return err
-			}
-			t := table{{"resource", "in use", "limit"}}
-			for _, q := range all {
-				t = append(t, []string{q.Resource, strconv.Itoa(q.InUse), limit(q.Limit)})
-			}
-			return a.print(all, t)
-		}),
-		a.setQuota(),
-	)
-}
-
-func limit(n int) string {
-	if n < 0 {
-		return "none"
-	}
-	return strconv.Itoa(n)
-}
-
-func (a *app) setQuota() *cobra.Command {
-	resources := []string{"instances", "ram", "volumes", "backups"}
-	var cmd *cobra.Command
-	cmd = a.api("set PROJECT", "Change a project's limits", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
-		limits := map[string]int{}
-		for _, name := range resources {
-			if cmd.Flags().Changed(name) {
-				limits[name], _ = cmd.Flags().GetInt(name)
-			}
-		}
-		if len(limits) == 0 {
-			return usagef("nothing to change: give one of --%s", strings.Join(resources, ", --"))
-		}
-		return a.done(dbext.SetQuotas(ctx, c, args[0], limits), "changed the quota of %s", args[0])
-	})
-	for i, unit := range []string{"instances", "MB of memory", "GB of volumes", "backups"} {
-		cmd.Flags().Int(resources[i], 0, "how many "+unit+"; -1 for no limit")
-	}
-	return cmd
-}
-
-func (a *app) limitsCommand() *cobra.Command {
-	return a.api("limits", "Show the project's limits", func(ctx context.Context, c *gophercloud.ServiceClient, _ []string) error {
-		limits, err := dbext.GetLimits(ctx, c)
-		if err != nil {
-			return err
-		}
-		f := fields{}
-		for name, value := range limits {
-			if n, ok := value.(float64); ok {
-				f = append(f, [2]string{name, limit(int(n))})
-			}
-		}
-		slices.SortFunc(f, func(a, b [2]string) int { return strings.Compare(a[0], b[0]) })
-		return a.print(limits, f)
-	})
 }

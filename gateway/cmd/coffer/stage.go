@@ -253,9 +253,5 @@ func (s *stage) clear(ctx context.Context, w watcher) error {
 	for _, in := range all {
 		errs = append(errs, s.app.remove(ctx, s.client(in.Project), in.ID, w))
 	}
-	errs = append(errs, s.stop())
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	return dropTable(s.firewall)
+	return errors.Join(append(errs, s.stop())...)
 }

@@ -112,6 +112,7 @@ func (a *app) downCommand() *cobra.Command {
 		for _, name := range []string{"gateway", "host", "gateway.log", "host.log", "tokens.yaml", "openrc", passwordFile} {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(s.dir, name)))
 		}
+		_ = os.Remove(s.dir) // unless somebody keeps something else there
 		return a.done(err, "everything is removed")
 	})
 	cfg.lastingFlags(cmd)
