@@ -2,9 +2,6 @@ package gatewaytest_test
 
 import "testing"
 
-const openstackProgram = "/usr/bin/openstack"
-
-func testOpenstack(t *testing.T, s *stage)   {}
 func testSecretsLife(t *testing.T, s *stage) {}
 func testNames(t *testing.T, s *stage)       {}
 func testBodies(t *testing.T, s *stage)      {}
