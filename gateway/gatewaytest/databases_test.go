@@ -24,7 +24,7 @@ func (d datastore) starts(t *testing.T, m *machine, instance string) int {
 	t.Helper()
 	log, line := "redis.log", "Redis is starting"
 	if d == mariadbStore {
-		log, line = "mariadbd.log", "ready for connections"
+		log, line = "mariadbd.log", "Starting MariaDB"
 	}
 	text, err := os.ReadFile(m.guestFile(instance, log))
 	if err != nil {

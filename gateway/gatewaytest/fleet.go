@@ -11,6 +11,7 @@ import (
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/agentpoll/agent"
+	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/deployments"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway"
@@ -19,9 +20,39 @@ import (
 // Quick lets a fleet enrol from one address at once.
 func Quick(c *gateway.Config) { c.EnrollRate = 1e6 }
 
-// Fleet runs n agents that poll the gateways at urls and answer every command with nothing, until the test ends. They are
-// hosts, without room for an instance. It returns their ids when all have enrolled.
+// Fleet runs n agents that poll the gateways at urls, until the test ends. They are hosts, without room for an instance,
+// that are asked for nothing. It returns their ids when all have enrolled.
 func Fleet(t testing.TB, store *etcdschema.Store, n int, urls ...string) []string {
+	t.Helper()
+	return fleet(t, store, n, agentpoll.Host, urls)
+}
+
+// Guests is a Fleet of guests: each has a healthy instance, and answers every command at once with an empty list of
+// databases, so that a call to it measures everything but a database.
+func Guests(t testing.TB, store *etcdschema.Store, n int, urls ...string) []string {
+	t.Helper()
+	for i := range n {
+		in := etcdschema.Instance{
+			ID: fleetID(i), Project: Project, Name: "fleet", Datastore: "memory", Version: "1", Manager: "memory", FlavorID: "1",
+			Capabilities: []datastores.Capability{datastores.CanDatabases}, Prepared: true,
+			Service: datastores.Status{Service: datastores.StatusHealthy},
+		}
+		_, err := store.Update(t.Context(), nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
+			return []etcdschema.Op{
+				etcdschema.Put(etcdschema.InstanceKey(Project, in.ID), in),
+				etcdschema.Put(etcdschema.InstanceGuestKey(in.ID), json.RawMessage(`{"mount_point":"/data"}`)),
+			}, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return fleet(t, store, n, agentpoll.Guest, urls)
+}
+
+func fleetID(i int) string { return fmt.Sprintf("00000000-0000-7000-8000-%012d", i+1) }
+
+func fleet(t testing.TB, store *etcdschema.Store, n int, kind agentpoll.Kind, urls []string) []string {
 	t.Helper()
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -37,10 +68,10 @@ func Fleet(t testing.TB, store *etcdschema.Store, n int, urls ...string) []strin
 	ids := make([]string, n)
 	var enrolled sync.WaitGroup
 	for i := range n {
-		ids[i] = fmt.Sprintf("00000000-0000-7000-8000-%012d", i+1)
+		ids[i] = fleetID(i)
 		token := agentpoll.NewSecret()
 		_, err := store.Update(t.Context(), nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
-			e := etcdschema.Enrolment{Kind: agentpoll.Host, AgentID: ids[i], Created: time.Now().UTC()}
+			e := etcdschema.Enrolment{Kind: kind, AgentID: ids[i], Project: Project, Created: time.Now().UTC()}
 			return []etcdschema.Op{etcdschema.Put(etcdschema.EnrolmentKey(agentpoll.HashSecret(token)), e).For(time.Hour)}, nil
 		})
 		if err != nil {
@@ -48,7 +79,7 @@ func Fleet(t testing.TB, store *etcdschema.Store, n int, urls ...string) []strin
 		}
 		enrolled.Add(1)
 		a, err := agent.New(agent.Config{
-			Gateways: urls, Dir: filepath.Join(dir, fmt.Sprint(i)), Kind: agentpoll.Host, Token: token, Manifest: manifest,
+			Gateways: urls, Dir: filepath.Join(dir, fmt.Sprint(i)), Kind: kind, Token: token, Manifest: manifest,
 			Handler: idle{}, RotateEvery: -1, Grace: time.Millisecond,
 			OnEnrolled: func(agentpoll.EnrollReply) error { enrolled.Done(); return nil },
 		})
@@ -67,9 +98,11 @@ func Fleet(t testing.TB, store *etcdschema.Store, n int, urls ...string) []strin
 	return ids
 }
 
-// idle does nothing, well.
+// idle answers everything with an empty list.
 type idle struct{}
 
 func (idle) Method(string) (agent.Traits, bool) { return agent.Traits{Reads: true}, true }
 
-func (idle) Run(context.Context, agent.Command) (json.RawMessage, error) { return nil, nil }
+func (idle) Run(context.Context, agent.Command) (json.RawMessage, error) {
+	return json.RawMessage(`{"databases":[]}`), nil
+}

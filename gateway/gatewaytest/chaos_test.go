@@ -1,0 +1,141 @@
+package gatewaytest_test
+
+import (
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/cofferdb/coffer/datastores/datastoretest"
+	"github.com/cofferdb/coffer/gateway/gatewaytest"
+)
+
+// victim is what gets kill -9 and comes back.
+type victim struct {
+	name     string
+	embedded bool // etcd runs inside the gateway
+	strike   func(w *world, during string, away time.Duration) error
+}
+
+func victims() []victim {
+	gateway := func(w *world, _ string, away time.Duration) error { return w.gateway.strike(away) }
+	return []victim{
+		{"gateway", false, gateway},
+		{"etcd", false, func(w *world, _ string, away time.Duration) error { return w.etcd.strike(away) }},
+		{"gateway with etcd inside", true, gateway},
+		{"host", false, func(w *world, _ string, away time.Duration) error { return w.host.strike(away) }},
+		{"guest", false, func(w *world, during string, away time.Duration) error {
+			if during == "create" {
+				w.awaitGuest()
+				time.Sleep(away)
+			}
+			w.killGuests()
+			return nil
+		}},
+	}
+}
+
+const (
+	longestAway = 500 * time.Millisecond
+	// Redis is quick. MariaDB, with more to lose, has the first round and every fifth.
+	mariadbEvery = 5
+)
+
+// TestChaos kills programs at random moments of instances' lives. Every life has to go on to its end; nothing that was
+// acknowledged may be lost, nothing done twice, and no database stopped that nobody asked to stop.
+func TestChaos(t *testing.T) {
+	datastoretest.Require(t, "/usr/bin/redis-server", "redis-server")
+	datastoretest.Require(t, "/usr/sbin/mariadbd", "mariadb-server")
+	datastoretest.Require(t, "/usr/bin/etcd", "etcd-server")
+	p := gatewaytest.Build(t)
+	rounds, seed := number(t, "COFFER_CHAOS_ROUNDS", 5), number(t, "COFFER_CHAOS_SEED", rand.Uint64()>>1)
+	t.Logf("%d rounds for each victim; COFFER_CHAOS_SEED=%d draws the same moments again", rounds, seed)
+	for i, v := range victims() {
+		t.Run(v.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, p, v.embedded)
+			usual := map[datastore][]time.Duration{redisStore: w.undisturbed(t, redisStore), mariadbStore: w.undisturbed(t, mariadbStore)}
+			chance := rand.New(rand.NewPCG(seed, uint64(i)))
+			for round := range rounds {
+				d := redisStore
+				if round%mariadbEvery == 0 {
+					d = mariadbStore
+				}
+				w.round(t, v, d, chance, usual[d])
+			}
+			w.end(t)
+		})
+	}
+}
+
+// undisturbed lives a life and returns how long each step took.
+func (w *world) undisturbed(t *testing.T, d datastore) []time.Duration {
+	t.Helper()
+	l := w.newLife(d)
+	var took []time.Duration
+	for _, s := range steps() {
+		begun := time.Now()
+		l.live(t, s)
+		took = append(took, time.Since(begun))
+	}
+	if l.fault != "" {
+		t.Fatal("a life that nobody disturbed failed")
+	}
+	t.Logf("%s undisturbed: %v", d, took)
+	return took
+}
+
+// round lives a life and strikes the victim at some moment of one of its steps.
+func (w *world) round(t *testing.T, v victim, d datastore, chance *rand.Rand, usual []time.Duration) {
+	t.Helper()
+	l := w.newLife(d)
+	unlucky := chance.IntN(len(usual))
+	moment, away := rand64(chance, usual[unlucky]), rand64(chance, longestAway)
+	begun := time.Now()
+	for i, s := range steps() {
+		if i != unlucky {
+			l.live(t, s)
+			continue
+		}
+		during(t, func() error {
+			time.Sleep(moment)
+			return v.strike(w, s.name, away)
+		}, func() { l.live(t, s) })
+	}
+	for _, b := range w.bystanders {
+		b.check(t)
+	}
+	t.Logf("%s: killed %s after %s, away for %s; the life took %s", l.name, steps()[unlucky].name, moment, away, time.Since(begun))
+}
+
+// during does one thing while the other happens, and returns when both have ended, whatever becomes of them.
+func during(t *testing.T, happens func() error, do func()) {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- happens() }()
+	defer func() {
+		if err := <-done; err != nil {
+			t.Errorf("the victim did not come back: %v", err)
+		}
+	}()
+	do()
+}
+
+func rand64(chance *rand.Rand, below time.Duration) time.Duration {
+	return time.Duration(chance.Int64N(int64(below))).Round(100 * time.Microsecond)
+}
+
+// number reads a setting of the test.
+func number(t *testing.T, name string, otherwise uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}

@@ -1,0 +1,164 @@
+package gatewaytest_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cofferdb/coffer/gateway/gatewaytest"
+)
+
+// world is a whole Coffer in processes, each of which can be killed: an etcd, a gateway, a host and its guests.
+type world struct {
+	*machine
+	tenant
+	etcd, gateway, host *unit // etcd is nil when it runs inside the gateway
+	bystanders          []*bystander
+	lives               int
+}
+
+// newWorld starts one, with the built-in definitions and a bystander of each datastore.
+func newWorld(t *testing.T, p gatewaytest.Programs, embedded bool) *world {
+	t.Helper()
+	w := &world{machine: newMachine(t)}
+	logs := gatewaytest.LogDir(t)
+	etcdURL, gatewayURL := "http://"+w.address(2, 2379), "http://"+w.address(1, 8779)
+	args := []string{
+		"-listen", w.address(1, 8779), "-data-dir", w.path("gateway"), "-key-file", gatewaytest.KeysFile(t),
+		"-identity", "none", "-tokens-file", gatewaytest.TokensFile(t), "-hold", "5s",
+	}
+	if embedded {
+		args = append(args, "-etcd-listen", w.address(2, 2379))
+	} else {
+		peers := "http://" + w.address(2, 2380)
+		w.etcd = startUnit(t, p, logs, "", "/usr/bin/etcd", "--data-dir", w.path("etcd"),
+			"--listen-client-urls", etcdURL, "--advertise-client-urls", etcdURL, "--listen-peer-urls", peers,
+			"--initial-advertise-peer-urls", peers, "--initial-cluster", "default="+peers)
+		args = append(args, "-etcd-endpoints", etcdURL)
+	}
+	w.gateway = startUnit(t, p, logs, "serving", "coffer-gateway", args...)
+	p.PutDefinitions(t, etcdURL)
+	hostID := w.enrol(t, gatewayURL)
+	w.host = startUnit(t, p, logs, "", "coffer-host", w.hostArgs(p, gatewayURL)...)
+	w.Client = gatewaytest.Client{URL: gatewayURL, Token: gatewaytest.Member, Project: gatewaytest.Project}
+	admin := w.Client
+	admin.Token = gatewaytest.Admin
+	admin.AwaitHost(t, hostID)
+	for _, d := range []datastore{redisStore, mariadbStore} {
+		w.bystanders = append(w.bystanders, w.newBystander(t, d))
+	}
+	return w
+}
+
+// end removes the bystanders; the project must have nothing then.
+func (w *world) end(t *testing.T) {
+	t.Helper()
+	for _, b := range w.bystanders {
+		b.check(t)
+		if n := b.store.starts(t, w.machine, b.id); n != 1 {
+			t.Errorf("the %s server that nobody touched was started %d times", b.store, n)
+		}
+		w.remove(t, b.id)
+	}
+	admin := w.tenant
+	admin.Token = gatewaytest.Admin
+	a, _ := admin.do(t, http.StatusOK, nil, http.MethodGet, "/mgmt/quotas/"+gatewaytest.Project, "")
+	for i := 0; a.At("quotas", i) != nil; i++ {
+		if n := a.At("quotas", i, "in_use"); n != 0.0 {
+			t.Errorf("%s in use at the end: %v", a.Text("quotas", i, "resource"), n)
+		}
+	}
+}
+
+// remove deletes an instance and waits until it is gone.
+func (w *world) remove(t *testing.T, id string) {
+	t.Helper()
+	w.do(t, http.StatusAccepted, gone, http.MethodDelete, gatewaytest.Instance(id), "")
+	w.AwaitGone(t, id, patience)
+}
+
+// awaitGuest waits until there is a guest that is no bystander's.
+func (w *world) awaitGuest() {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		guests := w.guests()
+		for _, b := range w.bystanders {
+			delete(guests, b.id)
+		}
+		if len(guests) > 0 {
+			return
+		}
+	}
+}
+
+// killGuests kills every guest there is. The host starts them again.
+func (w *world) killGuests() {
+	for _, pid := range w.guests() {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+// guests returns the process ids of the guests that run, by instance.
+func (w *world) guests() map[string]int {
+	found := map[string]int{}
+	files, _ := filepath.Glob(w.path("host") + "/instances/*/guest.pid")
+	for _, file := range files {
+		var process struct {
+			PID int `json:"pid"`
+		}
+		text, _ := os.ReadFile(file)
+		if json.Unmarshal(text, &process) != nil {
+			continue
+		}
+		dir := filepath.Dir(file)
+		command, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(process.PID), "cmdline"))
+		if strings.Contains(string(command), dir+"/") {
+			found[filepath.Base(dir)] = process.PID
+		}
+	}
+	return found
+}
+
+// unit is a program that is killed and started again, always the same.
+type unit struct {
+	start func() (*gatewaytest.Process, error)
+
+	mu      sync.Mutex
+	process *gatewaytest.Process
+}
+
+func startUnit(t *testing.T, p gatewaytest.Programs, logs, ready, name string, args ...string) *unit {
+	t.Helper()
+	u := &unit{start: func() (*gatewaytest.Process, error) {
+		process, _, err := p.Start(logs, ready, name, args...)
+		return process, err
+	}}
+	var err error
+	if u.process, err = u.start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		if u.process != nil {
+			u.process.Stop()
+		}
+	})
+	return u
+}
+
+// strike kills the program as kill -9 does, and starts it again after a time.
+func (u *unit) strike(away time.Duration) (err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.process.Kill()
+	time.Sleep(away)
+	u.process, err = u.start()
+	return err
+}
