@@ -90,6 +90,45 @@ func TestConnectionIsGivenBack(t *testing.T) {
 	}
 }
 
+func TestAnsweredConnectionRests(t *testing.T) {
+	b := agentpolltest.NewBackend()
+	agent := b.Agent()
+	g := start(t, b, nil, server.Config{})
+	resting := func(n int) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("%d connections rest", n), func() bool { return g.Stats().Resting == n })
+	}
+	c := g.dial(t)
+	for range 3 {
+		c.send(post(agent, agentpoll.PathPoll, `{}`))
+		g.parked(t, 1)
+		id := b.Enqueue(agent.AgentID, agentpoll.Command{})
+		c.want(http.StatusOK)
+		resting(1)
+		c.send(post(agent, resultPath(id), `{}`))
+		c.want(http.StatusNoContent)
+		resting(0)
+	}
+	c.send(post(agent, agentpoll.PathPoll, `{}`))
+	g.parked(t, 1)
+	b.Cancel(b.Enqueue(agent.AgentID, agentpoll.Command{}))
+	c.want(http.StatusOK)
+	resting(1)
+	_ = c.Close()
+	resting(0)
+
+	c = g.dial(t)
+	c.send(post(agent, agentpoll.PathPoll, `{}`))
+	g.parked(t, 1)
+	b.Cancel(b.Enqueue(agent.AgentID, agentpoll.Command{}))
+	c.want(http.StatusOK)
+	resting(1)
+	g.Close()
+	if _, err := c.in.ReadByte(); err != io.EOF {
+		t.Errorf("it is not closed with the server: %v", err)
+	}
+}
+
 func TestWhatIsSentEarlyIsNotLost(t *testing.T) {
 	b := agentpolltest.NewBackend()
 	agent := b.Agent()

@@ -4,9 +4,8 @@
 // # A parked poll
 //
 // It costs neither a goroutine nor a buffer. The server hijacks the poll's connection and keeps nothing but it; one
-// epoll set notices lost peers; the answer is written straight to the connection, which then goes back to the
-// [net/http.Server] through the listener that [Server.Listener] wrapped, so that the agent's next call finds a
-// connection that is alive. Where a connection cannot be hijacked (HTTP/2, another system than Linux, a listener that
+// epoll set notices lost peers; the answer is written straight to the connection, which goes back to the
+// [net/http.Server] through the listener that [Server.Listener] wrapped as soon as the agent's next call begins. Where a connection cannot be hijacked (HTTP/2, another system than Linux, a listener that
 // was not wrapped) the poll is parked on its goroutine, and all else is the same.
 //
 // # Who decides

@@ -39,11 +39,16 @@ func newLot() lot {
 
 // add parks a poll. The agent must have none here.
 func (l *lot) add(p *poll) {
-	l.last++
-	p.token = l.last
+	p.token = l.token()
 	l.byAgent[p.agentID] = p
 	l.byToken[p.token] = p
 	heap.Push(&l.byTime, p)
+}
+
+// token is a new name, of a poll or of a resting connection.
+func (l *lot) token() uint64 {
+	l.last++
+	return l.last
 }
 
 // take removes a poll and tells whether it was still parked.

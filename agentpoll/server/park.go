@@ -121,17 +121,7 @@ func (s *Server) supersede(agentID string) {
 	s.deliver(answers)
 }
 
-// lose gives up the parked poll of a peer that hung up.
-func (s *Server) lose(token uint64) {
-	s.mu.Lock()
-	p := s.lot.byToken[token]
-	taken := s.lot.take(p)
-	s.mu.Unlock()
-	if taken {
-		s.dismiss(p)
-	}
-}
-
+// dismiss gives up a poll whose peer hung up.
 func (s *Server) dismiss(p *poll) {
 	s.counters.lost.Add(1)
 	p.seat.dismiss()

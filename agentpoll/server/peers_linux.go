@@ -10,11 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peers notices that the peer of a parked connection has hung up. It is one epoll set, itself waited for by Go's
-// poller, so it costs one goroutine and no thread.
+// peers notices that the peer of a parked poll has hung up, and that a resting connection is to be read. It is one epoll
+// set, itself waited for by Go's poller, so it costs one goroutine and no thread.
 //
-// Only a hang-up counts, not readability: a parked peer that sends something has begun its next request, which stays
-// in the socket until the connection is given back.
+// While a poll is parked only a hang-up counts: a peer that sends something has begun its next request, which stays in
+// the socket until the connection is given back.
 type peers struct {
 	file *os.File
 	raw  syscall.RawConn
@@ -22,8 +22,8 @@ type peers struct {
 	done sync.WaitGroup
 }
 
-// newPeers calls lost, from one goroutine, with the token of each connection whose peer hung up.
-func newPeers(lost func(token uint64)) (*peers, error) {
+// newPeers calls hear, from one goroutine, with the token of each connection that has something to tell.
+func newPeers(hear func(token uint64)) (*peers, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("cannot make an epoll set: %w", err)
@@ -37,11 +37,11 @@ func newPeers(lost func(token uint64)) (*peers, error) {
 		_ = p.file.Close()
 		return nil, fmt.Errorf("cannot wait for an epoll set: %w", err)
 	}
-	p.done.Go(func() { p.run(lost) })
+	p.done.Go(func() { p.run(hear) })
 	return p, nil
 }
 
-func (p *peers) run(lost func(token uint64)) {
+func (p *peers) run(hear func(token uint64)) {
 	events := make([]unix.EpollEvent, 128)
 	for {
 		n := 0
@@ -53,20 +53,27 @@ func (p *peers) run(lost func(token uint64)) {
 			return // closed
 		}
 		for _, e := range events[:n] {
-			lost(uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32)
+			hear(uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32)
 		}
 	}
 }
 
-// watch tells of the connection's peer once, under this token. It need not be undone before the connection is given
-// back: a late call of lost has a token that nobody knows. A connection without a socket is not watched.
-func (p *peers) watch(c net.Conn, token uint64) error {
+// watch tells once, under this token, when the peer hangs up. It need not be undone: a late call of hear has a token
+// that nobody knows. A connection without a socket is not watched.
+func (p *peers) watch(c net.Conn, token uint64) error { return p.add(c, token, unix.EPOLLRDHUP) }
+
+// await is watch, but tells when there is something to read too.
+func (p *peers) await(c net.Conn, token uint64) error {
+	return p.add(c, token, unix.EPOLLRDHUP|unix.EPOLLIN)
+}
+
+func (p *peers) add(c net.Conn, token uint64, events uint32) error {
 	raw := pollable(c)
 	if raw == nil {
 		return nil
 	}
 	event := unix.EpollEvent{
-		Events: unix.EPOLLRDHUP | unix.EPOLLONESHOT, // EPOLLHUP and EPOLLERR are always told
+		Events: events | unix.EPOLLONESHOT, // EPOLLHUP and EPOLLERR are always told
 		Fd:     int32(uint32(token)),
 		Pad:    int32(uint32(token >> 32)),
 	}

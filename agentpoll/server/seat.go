@@ -30,7 +30,7 @@ func (c *connSeat) dismiss() {
 	c.s.crew.do(func() { _ = c.conn.Close() })
 }
 
-// write answers and gives the connection back, or closes it when that cannot be done.
+// write answers and lets the connection rest, or closes it when that cannot be done.
 func (c *connSeat) write(a answer) {
 	body, err := a.bytes()
 	if err != nil {
@@ -44,7 +44,7 @@ func (c *connSeat) write(a answer) {
 		return
 	}
 	_ = c.conn.SetWriteDeadline(time.Time{})
-	c.s.lobby.giveBack(c.conn)
+	c.s.rest(c.conn)
 }
 
 // delivery is an answer under way to a poll that was taken out of the lot.

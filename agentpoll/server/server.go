@@ -35,10 +35,11 @@ type Server struct {
 	epoch    string
 	index    index
 	lot      lot
-	peers    *peers // nil until there is a wrapped listener
-	watched  int64  // the watch has told everything up to this revision
-	known    int64  // the newest revision known to exist; at least watched
-	synced   bool   // the first Resync has come
+	resting  map[uint64]resting // by token
+	peers    *peers             // nil until there is a wrapped listener, and after Close
+	watched  int64              // the watch has told everything up to this revision
+	known    int64              // the newest revision known to exist; at least watched
+	synced   bool               // the first Resync has come
 	draining bool
 }
 
@@ -62,9 +63,11 @@ func New(config Config) (*Server, error) {
 		epoch:       config.Epoch,
 		index:       newIndex(),
 		lot:         newLot(),
+		resting:     map[uint64]resting{},
 	}
 	s.loops.Go(func() { s.presence.run(ctx) })
 	s.loops.Go(func() { s.endHolds(ctx) })
+	s.loops.Go(func() { s.endRests(ctx) })
 	return s, nil
 }
 
@@ -78,7 +81,7 @@ func (s *Server) Listener(inner net.Listener) net.Listener {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.peers == nil {
-		peers, err := newPeers(s.lose)
+		peers, err := newPeers(s.hear)
 		if err != nil {
 			s.config.Log.Warn("a parked poll will cost a goroutine", "err", err)
 			return inner
@@ -145,6 +148,7 @@ func (s *Server) Close() {
 	s.deliver(answers)
 	s.cancel()
 	s.loops.Wait()
+	s.closeResting(forever)
 	s.crew.wait()
 	if peers != nil {
 		peers.close()

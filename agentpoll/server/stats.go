@@ -5,6 +5,7 @@ import "sync/atomic"
 // Stats is what a [Server] holds and has done since it was made.
 type Stats struct {
 	Parked   int   // polls that wait now
+	Resting  int   // answered connections whose next request has not begun
 	Pending  int   // commands that are not finished, of all agents
 	Watched  int64 // the revision up to which the watch has told
 	Polls    uint64
@@ -25,11 +26,11 @@ type counters struct {
 // Stats returns the numbers as they are now.
 func (s *Server) Stats() Stats {
 	s.mu.Lock()
-	parked, pending, watched := s.lot.size(), s.index.size(), s.watched
+	parked, rest, pending, watched := s.lot.size(), len(s.resting), s.index.size(), s.watched
 	s.mu.Unlock()
 	c := &s.counters
 	return Stats{
-		Parked: parked, Pending: pending, Watched: watched,
+		Parked: parked, Resting: rest, Pending: pending, Watched: watched,
 		Polls: c.polls.Load(), Wakes: c.wakes.Load(), Expired: c.expired.Load(), Replaced: c.replaced.Load(),
 		Lost: c.lost.Load(), Reads: c.reads.Load(), Refused: c.refused.Load(), Overload: c.overload.Load(),
 		Failed: c.failed.Load(),
