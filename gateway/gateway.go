@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -148,14 +149,19 @@ func (g *Gateway) Handler() http.Handler {
 		e.Add(rt.method, rt.path, g.serve(rt))
 	}
 	e.GET("/metrics", echo.WrapHandler(g.metrics.handler()))
-	mux := http.NewServeMux()
-	mux.Handle("/agent/v1/", g.agents.Handler())
-	if g.IdentityService != nil {
-		mux.Handle("/identity", g.IdentityService)
-		mux.Handle("/identity/", g.IdentityService)
-	}
-	mux.Handle("/", e)
-	return mux
+	agents, identity := g.agents.Handler(), g.IdentityService
+	// An http.ServeMux would redirect a path with dots in it to the path of something else: the DELETE of a database
+	// called .. would become that of its instance.
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch path := r.URL.Path + "/"; {
+		case strings.HasPrefix(path, "/agent/v1/"):
+			agents.ServeHTTP(w, r)
+		case strings.HasPrefix(path, "/identity/") && identity != nil:
+			identity.ServeHTTP(w, r)
+		default:
+			e.ServeHTTP(w, r)
+		}
+	})
 }
 
 // Serve answers requests on l until Shutdown.
