@@ -13,6 +13,7 @@ import (
 const (
 	errDatabaseExists     = 1007
 	errDatabaseUnknown    = 1008 // of DROP
+	errTooManyConnections = 1040 // of the tenant's, the one that is kept for administrators included
 	errDatabaseDenied     = 1044
 	errAccessDenied       = 1045
 	errNoDatabase         = 1049
@@ -56,7 +57,7 @@ func kindOf(number uint16) datastores.ErrorKind {
 	case errNameTooLong, errDatabaseName, errCharacterSet, errCollationMismatch, errCollation, errInvalidText,
 		errConflictingClauses, errStringTooLong, errDatabaseDenied:
 		return datastores.Invalid
-	case errReadOnly, errUserStatement:
+	case errReadOnly, errUserStatement, errTooManyConnections:
 		return datastores.Conflict
 	}
 	return datastores.Internal
