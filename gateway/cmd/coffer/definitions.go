@@ -84,7 +84,7 @@ func (a *app) definitionsCommands() *cobra.Command {
 				return err
 			}
 			return a.print(map[string]any{"definitions": set.Len(), "problems": []definitions.Problem{}},
-				fields{{fmt.Sprintf("%d definitions are good", set.Len()), " "}})
+				text(fmt.Sprintf("%d definitions are good", set.Len())))
 		}),
 		a.onEtcd("put DIR", "Check the files of a directory and put them into etcd", func(ctx context.Context, s *etcdschema.Store, args []string) error {
 			set, err := a.read(args[0])
@@ -145,7 +145,7 @@ func (a *app) read(dir string) (*definitions.Set, error) {
 			fmt.Fprintln(a.out, p.Error())
 		}
 	}
-	return nil, fmt.Errorf("%s: %d problems", dir, len(set.Problems))
+	return nil, fmt.Errorf("%s is not good: problems: %d", dir, len(set.Problems))
 }
 
 func (a *app) epochCommands() *cobra.Command {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"os"
 	"strings"
 	"time"
@@ -54,7 +55,10 @@ func (a *app) demo(ctx context.Context, cfg stageConfig) (err error) {
 	if err := os.Chmod(cfg.dir, 0o711); err != nil { // the databases' users pass through it
 		return err
 	}
-	cfg.firewall, cfg.uids, cfg.host = "coffer_demo", "31000-31999", []string{"-address-pool", "127.79.0.0/24"}
+	corner := mathrand.IntN(250) // of this machine, which no other demo is likely to have
+	cfg.firewall = fmt.Sprintf("coffer_demo_%d", corner)
+	cfg.uids = fmt.Sprintf("%d-%d", 200_000+100*corner, 200_099+100*corner)
+	cfg.host = []string{"-address-pool", fmt.Sprintf("127.79.%d.0/24", corner)}
 	d := &demo{app: a, ctx: ctx, begun: time.Now()}
 	d.step("A gateway with etcd inside, and a host that enrols at it")
 	if d.stage, err = a.startStage(ctx, cfg, d.note); err != nil {

@@ -75,7 +75,7 @@ func explain(err error) (code int, message string) {
 		noplace  *gophercloud.ErrEndpointNotFound
 		invalid  gophercloud.ErrInvalidInput
 		hostname *url.Error
-		network  net.Error
+		network  *net.OpError
 	)
 	message = strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
 	switch {

@@ -29,6 +29,11 @@ func (t table) write(w io.Writer) {
 	_ = columns.Flush()
 }
 
+// text is a sentence.
+type text string
+
+func (t text) write(w io.Writer) { fmt.Fprintln(w, string(t)) }
+
 // fields is a single thing: names and values. Those without a value are left out.
 type fields [][2]string
 

@@ -197,7 +197,7 @@ func (r *reading) blame(err error, server, guest file) {
 // each key and whether it was written. A Set with problems is not put at all.
 func (s *Set) Put(ctx context.Context, store *etcdschema.Store, did func(key string, written bool)) error {
 	if n := len(s.Problems); n > 0 {
-		return fmt.Errorf("nothing was put: %d problems, the first is: %w", n, s.Problems[0])
+		return fmt.Errorf("nothing was put: of %d problems the first is: %w", n, s.Problems[0])
 	}
 	for _, r := range s.records {
 		differences, err := r.compare(ctx, store)

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/etcdschema/etcdtest"
+	"github.com/cofferdb/coffer/gateway"
+	"github.com/cofferdb/coffer/gateway/gatewaytest"
+	"github.com/cofferdb/coffer/gateway/identity"
+)
+
+var update = flag.Bool("update", false, "write what the scripts compare with anew")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"coffer": main})
+}
+
+// TestScripts runs the commands against a real gateway, whose host keeps its databases in memory.
+func TestScripts(t *testing.T) {
+	store := etcdtest.New(t)
+	gatewaytest.Define(t, store)
+	put(t, store, etcdschema.Put(etcdschema.FlavorKey("9"), etcdschema.Flavor{Name: "huge", RAM: 1 << 21, VCPUs: 1, Disk: 1}))
+	var password string
+	g := gatewaytest.Start(t, store, func(c *gateway.Config) { password = logins(t, c) })
+	gatewaytest.StartHost(t, g)
+	repository, err := filepath.Abs("../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		UpdateScripts:       *update,
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exitsWith},
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("COFFER_ENDPOINT", g.URL+"/v1.0/"+gatewaytest.Project)
+			env.Setenv("COFFER_TOKEN", gatewaytest.Member)
+			env.Setenv("ADMIN", gatewaytest.Admin)
+			env.Setenv("READER", gatewaytest.Reader)
+			env.Setenv("GATEWAY", g.URL)
+			env.Setenv("ADMIN_PASSWORD", password)
+			env.Setenv("ETCD", etcdtest.Start(t).Endpoint()) // of a script's own
+			env.Setenv("DEFINITIONS", filepath.Join(repository, "deployments/definitions"))
+			return nil
+		},
+	})
+}
+
+func put(t *testing.T, store *etcdschema.Store, ops ...etcdschema.Op) {
+	t.Helper()
+	_, err := store.Update(t.Context(), nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) { return ops, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// logins lets a gateway take logins besides its static tokens. It returns the password of admin.
+func logins(t *testing.T, c *gateway.Config) string {
+	t.Helper()
+	service, err := identity.New(identity.Config{Store: c.Store, Others: c.Identity, Log: c.Log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	password, _, err := service.Bootstrap(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Identity, c.IdentityService = identity.Chain{c.Identity, service}, service.Handler()
+	return password
+}
+
+// exitsWith runs a program that must end with the code that comes first.
+func exitsWith(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	code := 0
+	var exit *exec.ExitError
+	switch err := ts.Exec(args[1], args[2:]...); {
+	case errors.As(err, &exit):
+		code = exit.ExitCode()
+	default:
+		ts.Check(err)
+	}
+	if code != want {
+		ts.Fatalf("exit code %d, want %d", code, want)
+	}
+}
+
+// TestNoSecretInFlags keeps passwords out of what other users of a machine can see.
+func TestNoSecretInFlags(t *testing.T) {
+	a := &app{out: os.Stdout, getenv: os.Getenv}
+	for _, group := range a.command().Commands() {
+		for _, cmd := range group.Commands() {
+			if f := cmd.Flags().Lookup("password"); f != nil {
+				t.Errorf("%s has a flag that takes a password", cmd.CommandPath())
+			}
+		}
+	}
+}
