@@ -113,14 +113,17 @@ func (g *Gateway) showQuotas(r *request) (reply, error) {
 
 func (g *Gateway) updateQuotas(r *request) (reply, error) {
 	body, err := decode[struct {
-		Quotas map[string]int `json:"quotas"`
+		Quotas map[string]*int `json:"quotas"`
 	}](r)
 	if err != nil {
 		return reply{}, err
 	}
+	if len(body.Quotas) == 0 {
+		return reply{}, faultf(badRequest, "Validation error: 'quotas' must hold at least one resource with its limit.")
+	}
 	for name, limit := range body.Quotas {
-		if limit < -1 {
-			return reply{}, faultf(badRequest, "The quota of %s is %d; want -1 (no limit) or more.", name, limit)
+		if limit == nil || *limit < -1 {
+			return reply{}, faultf(badRequest, "The quota of %s must be a number: -1 (no limit) or more.", name)
 		}
 	}
 	key := etcdschema.QuotaKey(r.param("tenant"))
@@ -136,7 +139,7 @@ func (g *Gateway) updateQuotas(r *request) (reply, error) {
 			if !ok {
 				return nil, faultf(itemNotFound, "Quota resource %s is unknown; there are instances, ram, volumes, backups.", name)
 			}
-			*field = &limit
+			*field = limit
 		}
 		return []etcdschema.Op{etcdschema.Put(key, q)}, nil
 	})

@@ -28,6 +28,8 @@ var fromHell = []string{
 func testNames(t *testing.T, s *stage) {
 	_, id, address := s.create(t, mariadbStore, `,"databases":[{"name":"keep"}],"users":[{"name":"keeper","password":"keeper's own","databases":[{"name":"keep"}]}]`)
 	n := hell{t, s.member, gatewaytest.Instance(id), address, s.inside(t, id)}
+	n.client.Want(t, http.StatusOK, http.MethodPost, n.at+"/root", "")
+	n.client.Want(t, http.StatusNoContent, http.MethodDelete, n.at+"/root", "") // the account stays, without a way in
 	before := n.state()
 	n.databases()
 	n.users()
@@ -87,6 +89,13 @@ func (n hell) count(query string, args ...any) (count int) {
 	return count
 }
 
+// connect tells whether a tenant can, and leaves the connection to the next.
+func (n hell) connect(user, password, database string) error {
+	db := openMySQL(n.t, n.address, user, password, database)
+	defer db.Close()
+	return db.Ping()
+}
+
 func (n hell) databases() {
 	made := 0
 	for _, name := range fromHell {
@@ -122,7 +131,7 @@ func (n hell) users() {
 		if n.count("SELECT COUNT(*) FROM mysql.user WHERE BINARY User = ? AND Host = '%'", name) != 1 {
 			n.t.Errorf("there is no user %q", name)
 		}
-		if err := openMySQL(n.t, n.address, name, "of hell", "keep").Ping(); err != nil {
+		if err := n.connect(name, "of hell", "keep"); err != nil {
 			n.t.Errorf("user %q cannot connect: %v", name, err)
 		}
 		path := n.at + "/users/" + url.PathEscape(name+"@%")
@@ -158,18 +167,18 @@ func (n hell) passwords() {
 	for _, password := range fromHell {
 		if n.made(http.MethodPost, "/users", `{"users":[{"name":"secretive","password":`+quoted(password)+`}]}`) {
 			made++
-			if err := openMySQL(n.t, n.address, "secretive", password, "").Ping(); err != nil {
+			if err := n.connect("secretive", password, ""); err != nil {
 				n.t.Errorf("nobody can connect with %.80q: %v", password, err)
 			}
 			if !n.made(http.MethodPut, "/users/secretive", `{"user":{"password":`+quoted(password+"2")+`}}`) {
 				n.t.Errorf("password %q can be made, but not changed to", password+"2")
-			} else if err := openMySQL(n.t, n.address, "secretive", password+"2", "").Ping(); err != nil {
+			} else if err := n.connect("secretive", password+"2", ""); err != nil {
 				n.t.Errorf("nobody can connect with %.80q: %v", password+"2", err)
 			}
 			n.client.Want(n.t, http.StatusAccepted, http.MethodDelete, n.at+"/users/secretive", "")
 		}
 		if a := n.client.Do(n.t, http.MethodPost, n.at+"/root", `{"password":`+quoted(password)+`}`); a.Status == http.StatusOK {
-			if err := openMySQL(n.t, n.address, "root", password, "").Ping(); err != nil {
+			if err := n.connect("root", password, ""); err != nil {
 				n.t.Errorf("root cannot connect with %.80q: %v", password, err)
 			}
 		} else if a.Status != http.StatusBadRequest {
@@ -180,7 +189,7 @@ func (n hell) passwords() {
 	n.client.Want(n.t, http.StatusNoContent, http.MethodDelete, n.at+"/root", "")
 }
 
-// paths asks for each as a part of a path, escaped in three ways. There is nothing of that name: it must not be found,
+// paths asks for each as a part of a path, escaped in two ways. There is nothing of that name: it must not be found,
 // be refused, or not even be a path of ours.
 func (n hell) paths() {
 	all := func(s string) string { // every byte
@@ -195,7 +204,7 @@ func (n hell) paths() {
 		if name == "" || len(name) > 4096 {
 			continue
 		}
-		for _, escaped := range []string{url.PathEscape(name), all(name), all(url.PathEscape(name))} {
+		for _, escaped := range []string{url.PathEscape(name), all(name)} {
 			for _, try := range [][2]string{
 				{http.MethodDelete, "/databases/" + escaped}, {http.MethodGet, "/users/" + escaped}, {http.MethodDelete, "/users/" + escaped + "%40%25"},
 				{http.MethodGet, "/users/keeper%40" + escaped}, {http.MethodGet, "/users/" + escaped + "/databases"}, {http.MethodDelete, "/users/keeper/databases/" + escaped},
