@@ -110,7 +110,8 @@ func (s *Service) Start(ctx context.Context) error {
 	return nil
 }
 
-// register moves a new server into its control groups and writes the pid file.
+// register moves a new server into its control groups, which may take the kernel a while, and writes the pid file: one
+// that has a pid file has its limits.
 func (s *Service) register(pid int, started time.Time) error {
 	for _, dir := range s.CgroupDirs {
 		path := filepath.Join(dir, "cgroup.procs")
@@ -219,7 +220,9 @@ func (s *Service) find() (process, bool) {
 	}
 	p, ok := findByArgv(s.Argv)
 	if ok {
-		_ = p.save(s.pidFile()) // so that Started, here only worked out, stays the same from now on
+		// Its guest was killed before register was through: it may run without limits. Started, here only worked out,
+		// stays the same from now on. What fails is tried again the next time.
+		_ = s.register(p.PID, p.Started)
 	}
 	return p, ok
 }

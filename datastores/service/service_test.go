@@ -239,10 +239,20 @@ func TestServerIsMovedIntoItsControlGroups(t *testing.T) {
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	pid, _, _ := s.Running()
-	if b, err := os.ReadFile(filepath.Join(dir, "cgroup.procs")); err != nil || string(b) != fmt.Sprintf("%d\n", pid) {
-		t.Errorf("cgroup.procs holds %q, %v; want %d", b, err, pid)
+	procs := filepath.Join(dir, "cgroup.procs")
+	moved := func(when string) {
+		pid, _, _ := s.Running()
+		if b, err := os.ReadFile(procs); err != nil || string(b) != fmt.Sprintf("%d\n", pid) {
+			t.Errorf("%s: cgroup.procs holds %q, %v; want %d", when, b, err, pid)
+		}
 	}
+	moved("after the start")
+	for _, file := range []string{procs, s.pidFile()} {
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	moved("found by a guest whose forerunner was killed before it could")
 
 	lost := newService(t.TempDir(), "server")
 	lost.CgroupDirs = []string{filepath.Join(dir, "missing")}
