@@ -19,7 +19,7 @@ type bystander struct {
 
 func (w *world) newBystander(t *testing.T, d datastore) *bystander {
 	t.Helper()
-	b := &bystander{store: d, id: w.tenant.create(t, "bystander-"+string(d), d)}
+	b := &bystander{store: d, id: w.tenant.create(t, "bystander-"+string(d), d, "")}
 	w.instances = append(w.instances, b.id)
 	address := w.Await(t, b.id, "ACTIVE", patience).Text("instance", "ip", 0)
 	root := w.Want(t, http.StatusOK, http.MethodPost, gatewaytest.Instance(b.id)+"/root", "")

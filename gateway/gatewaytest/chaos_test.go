@@ -38,6 +38,7 @@ func victims() []victim {
 
 const (
 	longestAway = 500 * time.Millisecond
+	mostStrikes = 2
 	// Redis is quick. MariaDB, with more to lose, has the first round and every fifth.
 	mariadbEvery = 5
 )
@@ -71,7 +72,6 @@ func TestChaos(t *testing.T) {
 
 // undisturbed lives a life and returns how long each step took.
 func (w *world) undisturbed(t *testing.T, d datastore) []time.Duration {
-	t.Helper()
 	l := w.newLife(d)
 	var took []time.Duration
 	for _, s := range steps() {
@@ -86,12 +86,16 @@ func (w *world) undisturbed(t *testing.T, d datastore) []time.Duration {
 	return took
 }
 
-// round lives a life and strikes the victim at some moment of one of its steps.
+// round lives a life and strikes the victim at some moment of one of its steps; at times again, while all are busy coming
+// to themselves.
 func (w *world) round(t *testing.T, v victim, d datastore, chance *rand.Rand, usual []time.Duration) {
-	t.Helper()
 	l := w.newLife(d)
 	unlucky := chance.IntN(len(usual))
-	moment, away := rand64(chance, usual[unlucky]), rand64(chance, longestAway)
+	moments := make([]time.Duration, 1+chance.IntN(mostStrikes))
+	for i := range moments {
+		moments[i] = draw(chance, usual[unlucky])
+	}
+	away := draw(chance, longestAway)
 	begun := time.Now()
 	for i, s := range steps() {
 		if i != unlucky {
@@ -99,19 +103,23 @@ func (w *world) round(t *testing.T, v victim, d datastore, chance *rand.Rand, us
 			continue
 		}
 		during(t, func() error {
-			time.Sleep(moment)
-			return v.strike(w, s.name, away)
+			for _, moment := range moments {
+				time.Sleep(moment)
+				if err := v.strike(w, s.name, away); err != nil {
+					return err
+				}
+			}
+			return nil
 		}, func() { l.live(t, s) })
 	}
 	for _, b := range w.bystanders {
 		b.check(t)
 	}
-	t.Logf("%s: killed %s after %s, away for %s; the life took %s", l.name, steps()[unlucky].name, moment, away, time.Since(begun))
+	t.Logf("%s: killed in %q after %v, away for %s; the life took %s", l.name, steps()[unlucky].name, moments, away, time.Since(begun))
 }
 
 // during does one thing while the other happens, and returns when both have ended, whatever becomes of them.
 func during(t *testing.T, happens func() error, do func()) {
-	t.Helper()
 	done := make(chan error, 1)
 	go func() { done <- happens() }()
 	defer func() {
@@ -122,7 +130,7 @@ func during(t *testing.T, happens func() error, do func()) {
 	do()
 }
 
-func rand64(chance *rand.Rand, below time.Duration) time.Duration {
+func draw(chance *rand.Rand, below time.Duration) time.Duration {
 	return time.Duration(chance.Int64N(int64(below))).Round(100 * time.Microsecond)
 }
 

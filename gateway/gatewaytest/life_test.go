@@ -52,7 +52,6 @@ func steps() []step {
 
 // live does a step, unless the instance is past it.
 func (l *life) live(t *testing.T, s step) {
-	t.Helper()
 	if l.fault == "" || s.name == "delete" {
 		s.do(l, t)
 	}
@@ -62,7 +61,12 @@ func (l *life) live(t *testing.T, s step) {
 }
 
 func (l *life) create(t *testing.T) {
-	l.id = l.tenant.create(t, l.name, l.store)
+	more := ""
+	if l.store == mariadbStore {
+		more = `,"databases":[{"name":"db"}],"users":[{"name":"user","password":"pw","databases":[{"name":"db"}]}]`
+		l.databases, l.users = []string{"db"}, []string{"user"}
+	}
+	l.id = l.tenant.create(t, l.name, l.store, more)
 	l.instances = append(l.instances, l.id)
 	l.settle(t)
 	if ids := l.named(t, l.name); len(ids) != 1 {
@@ -86,6 +90,7 @@ func (l *life) settle(t *testing.T) {
 
 func (l *life) fill(t *testing.T) {
 	if l.store == mariadbStore {
+		l.checkUser(t, "user", "pw", "db")
 		l.createDatabase(t, "db0")
 		l.createDatabase(t, "db1")
 		l.createUser(t, "user0", "db0")
@@ -123,9 +128,14 @@ func (l *life) createUser(t *testing.T, name, database string) {
 	body := fmt.Sprintf(`{"users":[{"name":%q,"password":"pw of %[1]s","databases":[{"name":%q}]}]}`, name, database)
 	l.do(t, http.StatusAccepted, exists, http.MethodPost, l.at("/users"), body)
 	l.users = append(l.users, name)
-	db := openMySQL(t, l.address, name, "pw of "+name, database)
+	l.checkUser(t, name, "pw of "+name, database)
+}
+
+func (l *life) checkUser(t *testing.T, name, password, database string) {
+	t.Helper()
+	db := openMySQL(t, l.address, name, password, database)
 	if err := db.Ping(); err != nil {
-		t.Errorf("%s cannot use %s: %v", name, database, err)
+		t.Errorf("%s: %s cannot use %s: %v", l.name, name, database, err)
 	}
 	_ = db.Close()
 }
@@ -137,8 +147,7 @@ func (l *life) deleteUser(t *testing.T, name string) {
 }
 
 func (l *life) enableRoot(t *testing.T) {
-	t.Helper()
-	a, _ := l.do(t, http.StatusOK, nil, http.MethodPost, l.at("/root"), "")
+	a := l.do(t, http.StatusOK, nil, http.MethodPost, l.at("/root"), "")
 	l.rootName, l.rootPassword = a.Text("user", "name"), a.Text("user", "password")
 }
 
@@ -180,7 +189,6 @@ func (l *life) openRoot(t *testing.T) *sql.DB {
 // check compares the database with what was acknowledged, and how often its server was started with how often that was
 // asked for. It comes after calls that the guest has answered, and so after all that was asked before.
 func (l *life) check(t *testing.T) {
-	t.Helper()
 	if l.store == redisStore {
 		if got, err := openRedis(t, l.address, l.rootPassword).Get(context.Background(), "word").Result(); got != written {
 			t.Errorf("%s has lost what was written into it: %q, %v", l.name, got, err)

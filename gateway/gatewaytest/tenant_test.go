@@ -40,7 +40,7 @@ func final(status int) bool {
 }
 
 // do asks for something to be done. When it took several tries an answer of which done says so means success, too.
-func (c tenant) do(t *testing.T, want int, done func(gatewaytest.Answer) bool, method, path, body string) (a gatewaytest.Answer, tries bool) {
+func (c tenant) do(t *testing.T, want int, done func(gatewaytest.Answer) bool, method, path, body string) gatewaytest.Answer {
 	t.Helper()
 	a, again, err := c.ask(method, path, body)
 	if err != nil {
@@ -49,21 +49,22 @@ func (c tenant) do(t *testing.T, want int, done func(gatewaytest.Answer) bool, m
 	if a.Status != want && !(again && done(a)) {
 		t.Fatalf("%s %s: status %d, want %d (asked again: %t): %s", method, path, a.Status, want, again, a.Body)
 	}
-	return a, again
+	return a
 }
 
 // What the answer to a repeated request looks like when the first was heard.
 func exists(a gatewaytest.Answer) bool {
-	return a.Status == http.StatusBadRequest && strings.Contains(string(a.Body), "exist")
+	text := string(a.Body)
+	return a.Status == http.StatusBadRequest && (strings.Contains(text, "exists") || strings.Contains(text, "already"))
 }
 func gone(a gatewaytest.Answer) bool { return a.Status == http.StatusNotFound }
 func busy(a gatewaytest.Answer) bool { return a.Status == http.StatusUnprocessableEntity }
 
-// create asks for an instance of that name, which nobody else uses, and returns its id. Before asking again it looks for
-// the one that it may have made.
-func (c tenant) create(t *testing.T, name string, d datastore) string {
+// create asks for an instance of that name, which nobody else uses, and returns its id; more is further JSON of it. Before
+// asking again it looks for the one that it may have made.
+func (c tenant) create(t *testing.T, name string, d datastore, more string) string {
 	t.Helper()
-	body := fmt.Sprintf(`{"instance":{"name":%q,"flavorRef":1,"volume":{"size":1},"datastore":{"type":%q}}}`, name, d)
+	body := fmt.Sprintf(`{"instance":{"name":%q,"flavorRef":1,"volume":{"size":1},"datastore":{"type":%q}%s}}`, name, d, more)
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(firstWait) {
 		a, err := c.Try(http.MethodPost, "/instances", body)
 		if err == nil && a.Status == http.StatusOK {
@@ -83,7 +84,7 @@ func (c tenant) create(t *testing.T, name string, d datastore) string {
 // named lists the instances of that name.
 func (c tenant) named(t *testing.T, name string) []string {
 	t.Helper()
-	a, _ := c.do(t, http.StatusOK, nil, http.MethodGet, "/instances", "")
+	a := c.do(t, http.StatusOK, nil, http.MethodGet, "/instances", "")
 	var ids []string
 	for i := 0; a.At("instances", i) != nil; i++ {
 		if a.Text("instances", i, "name") == name {
@@ -118,7 +119,7 @@ func (c tenant) events(t *testing.T, id string) []string {
 	t.Helper()
 	var messages []string
 	for marker := ""; ; {
-		a, _ := c.do(t, http.StatusOK, nil, http.MethodGet, gatewaytest.Instance(id)+"/events?marker="+marker, "")
+		a := c.do(t, http.StatusOK, nil, http.MethodGet, gatewaytest.Instance(id)+"/events?marker="+marker, "")
 		n := len(messages)
 		for i := 0; a.At("events", i) != nil; i++ {
 			messages = append(messages, a.Text("events", i, "message"))

@@ -69,7 +69,7 @@ func (w *world) end(t *testing.T) {
 	}
 	admin := w.tenant
 	admin.Token = gatewaytest.Admin
-	a, _ := admin.do(t, http.StatusOK, nil, http.MethodGet, "/mgmt/quotas/"+gatewaytest.Project, "")
+	a := admin.do(t, http.StatusOK, nil, http.MethodGet, "/mgmt/quotas/"+gatewaytest.Project, "")
 	for i := 0; a.At("quotas", i) != nil; i++ {
 		if n := a.At("quotas", i, "in_use"); n != 0.0 {
 			t.Errorf("%s in use at the end: %v", a.Text("quotas", i, "resource"), n)
