@@ -21,6 +21,7 @@ const (
 type Store struct {
 	client   *clientv3.Client
 	buckets  buckets
+	recent   recent
 	log      *slog.Logger
 	watchdog time.Duration // how long etcd may keep a watch without an answer, about a third of it
 }

@@ -52,26 +52,71 @@ const (
 // transaction, provided that none of the records read has changed. Otherwise it decides again over what is there now.
 // decide must be pure, may be called many times, and may [Read] more than refs name. When it returns no ops, or only
 // ones that change nothing, nothing is written. The result is the revision of the commit, or of the read.
+//
+// Records that were seen lately are not read for the first decision: the commit's guards tell whether they still hold.
 func (s *Store) Update(ctx context.Context, refs []Ref, decide func(Snapshot) ([]Op, error)) (int64, error) {
-	var paths []string
+	u := update{store: s, decide: decide}
 	for _, r := range refs {
 		path, err := r.ref()
 		if err != nil {
 			return 0, err
 		}
-		paths = append(paths, path)
+		u.paths = append(u.paths, path)
 	}
-	snap, err := s.snapshot(ctx, paths)
-	if err != nil {
+	var guess bool
+	if u.snap, guess = s.recent.snapshot(u.paths); guess {
+		if revision, done, err := u.tryGuess(ctx); done || err != nil {
+			return revision, err
+		}
+	}
+	return u.run(ctx)
+}
+
+// update is one transition in the making.
+type update struct {
+	store  *Store
+	paths  []string // what the decision reads
+	snap   Snapshot // of paths
+	decide func(Snapshot) ([]Op, error)
+}
+
+// tryGuess commits a decision over what was remembered. It says done only when that was right and wrote something. An
+// error is of a commit of which nobody knows whether it happened.
+func (u *update) tryGuess(ctx context.Context) (revision int64, done bool, err error) {
+	for {
+		ops, err := u.decide(u.snap)
+		if need := (*errNeed)(nil); errors.As(err, &need) {
+			u.need(need.path)
+			guess := false
+			if u.snap, guess = u.store.recent.snapshot(u.paths); guess {
+				continue
+			}
+			return 0, false, nil
+		}
+		if err != nil || len(ops) == 0 {
+			return 0, false, nil
+		}
+		resp, err := u.commit(ctx, ops)
+		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			err = nil // nothing was written
+		}
+		if err != nil || resp == nil || !resp.Succeeded {
+			return 0, false, err
+		}
+		return resp.Header.Revision, true, nil
+	}
+}
+
+// run decides over what is read, again and again until nothing came between.
+func (u *update) run(ctx context.Context) (int64, error) {
+	if err := u.read(ctx); err != nil {
 		return 0, err
 	}
 	for conflicts, regranted := 0, false; ; {
-		ops, err := decide(snap)
+		ops, err := u.decide(u.snap)
 		if need := (*errNeed)(nil); errors.As(err, &need) {
-			if !slices.Contains(paths, need.path) {
-				paths = append(paths, need.path)
-			}
-			if snap, err = s.snapshot(ctx, paths); err != nil {
+			u.need(need.path)
+			if err := u.read(ctx); err != nil {
 				return 0, err
 			}
 			continue
@@ -79,26 +124,23 @@ func (s *Store) Update(ctx context.Context, refs []Ref, decide func(Snapshot) ([
 		if err != nil {
 			return 0, err
 		}
-		then, err := s.encodeOps(ctx, snap, ops)
-		if err != nil || len(then) == 0 {
-			return snap.Revision, err
-		}
-		resp, err := s.client.Txn(ctx).If(snap.guards()...).Then(then...).Else(gets(paths)...).Commit()
-		if errors.Is(err, rpctypes.ErrLeaseNotFound) && !regranted {
+		resp, err := u.commit(ctx, ops)
+		switch {
+		case errors.Is(err, rpctypes.ErrLeaseNotFound) && !regranted:
 			regranted = true // etcd was set back to before the lease; a session finds out by itself
-			s.buckets.forget()
+			u.store.buckets.forget()
 			continue
-		}
-		if err != nil {
-			return 0, fmt.Errorf("cannot commit: %w", err)
-		}
-		if resp.Succeeded {
+		case err != nil:
+			return 0, err
+		case resp == nil:
+			return u.snap.Revision, nil
+		case resp.Succeeded:
 			return resp.Header.Revision, nil
 		}
 		if conflicts++; conflicts == maxConflicts {
 			return 0, ErrConflict
 		}
-		snap = snapshotOf(paths, resp)
+		u.snap = snapshotOf(u.paths, resp)
 		if conflicts > 2 { // one conflict is chance, many are a crowd
 			select {
 			case <-ctx.Done():
@@ -107,6 +149,34 @@ func (s *Store) Update(ctx context.Context, refs []Ref, decide func(Snapshot) ([
 			}
 		}
 	}
+}
+
+func (u *update) need(path string) {
+	if !slices.Contains(u.paths, path) {
+		u.paths = append(u.paths, path)
+	}
+}
+
+func (u *update) read(ctx context.Context) (err error) {
+	u.snap, err = u.store.snapshot(ctx, u.paths)
+	return err
+}
+
+// commit writes the changes, guarded by what was read. The answer is nil when there is nothing to write, and holds what
+// is there now when a guard failed.
+func (u *update) commit(ctx context.Context, ops []Op) (*clientv3.TxnResponse, error) {
+	then, err := u.store.encodeOps(ctx, u.snap, ops)
+	if err != nil || len(then) == 0 {
+		return nil, err
+	}
+	resp, err := u.store.client.Txn(ctx).If(u.snap.guards()...).Then(then...).Else(gets(u.paths)...).Commit()
+	if err != nil {
+		return nil, fmt.Errorf("cannot commit: %w", err)
+	}
+	if resp.Succeeded {
+		u.store.recent.changed(then, resp.Header.Revision)
+	}
+	return resp, nil
 }
 
 func gets(paths []string) []clientv3.Op {
@@ -125,7 +195,9 @@ func (s *Store) snapshot(ctx context.Context, paths []string) (Snapshot, error) 
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("cannot read: %w", err)
 	}
-	return snapshotOf(paths, resp), nil
+	snap := snapshotOf(paths, resp)
+	s.recent.sawAll(snap)
+	return snap, nil
 }
 
 func snapshotOf(paths []string, resp *clientv3.TxnResponse) Snapshot {

@@ -112,7 +112,9 @@ func (w *watch) apply(ctx context.Context, resp clientv3.WatchResponse) error {
 		c := Change{Key: string(e.Kv.Key), Revision: e.Kv.ModRevision}
 		if e.Type == clientv3.EventTypeDelete {
 			delete(w.known, c.Key)
+			w.store.recent.saw(c.Key, nil)
 		} else {
+			w.store.recent.saw(c.Key, e.Kv)
 			c.Value = present(e.Kv.Value)
 			if strings.HasPrefix(c.Key, w.listed) {
 				w.known[c.Key] = struct{}{}

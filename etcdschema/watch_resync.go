@@ -12,6 +12,7 @@ import (
 // resync tells everything under the listed part of the prefix, read page by page at one revision, and what has gone
 // since it was told.
 func (w *watch) resync(ctx context.Context) error {
+	w.store.recent.forget()
 	batch := Batch{Resync: true}
 	known := map[string]struct{}{}
 	from, end := w.listed, clientv3.GetPrefixRangeEnd(w.listed)
