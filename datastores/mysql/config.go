@@ -16,7 +16,7 @@ func (m *Manager) config() ([]byte, error) {
 		{Name: "datadir", Value: m.path(dataDir)},
 		{Name: "tmpdir", Value: m.path(tmpDir)},
 		{Name: "secure_file_priv", Value: m.path(filesDir)},
-		{Name: "socket", Value: m.path(socketName)},
+		{Name: "socket", Value: "../" + socketName}, // from datadir, where the server works: see service.DialUnix
 		{Name: "pid_file", Value: m.path(serverPIDName)},
 		{Name: "lc_messages_dir", Value: m.options.ShareDir},
 		{Name: "character_sets_dir", Value: filepath.Join(m.options.ShareDir, "charsets")},

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,8 +20,8 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 )
 
-// newEnv is an instance of its own: short paths (a socket's are limited), its own loopback address, and as root a uid
-// that no passwd entry knows.
+// newEnv is an instance of its own: a data directory with a longer path than a socket may have, a loopback address, and
+// as root a uid that no passwd entry knows.
 func newEnv(t testing.TB) datastores.Env {
 	t.Helper()
 	requireServer(t)
@@ -32,7 +33,7 @@ func newEnv(t testing.TB) datastores.Env {
 	env := datastores.Env{
 		InstanceID: "0198c0de-0000-7000-8000-000000000001",
 		Dir:        filepath.Join(dir, "guest"),
-		DataDir:    filepath.Join(dir, "volume"),
+		DataDir:    filepath.Join(dir, strings.Repeat("x", 110)),
 		Address:    fmt.Sprintf("127.83.%d.%d", 1+rand.IntN(250), 1+rand.IntN(250)),
 		UID:        -1, GID: -1,
 		MemoryMB: 320,

@@ -24,8 +24,6 @@ const (
 
 const (
 	serviceName = "mariadbd"
-	// maxSocketPath is what fits into a sockaddr_un.
-	maxSocketPath = 107
 	// stopTimeout is generous: InnoDB writes its dirty pages, and being killed costs a crash recovery.
 	stopTimeout = 10 * time.Minute
 	// pingTimeout is how long a server that answers needs at the very most.
@@ -65,10 +63,6 @@ func (m *Manager) argv(more ...string) []string {
 
 // Prepare implements [datastores.Manager].
 func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) error {
-	if n := len(m.path(socketName)); n > maxSocketPath {
-		return fmt.Errorf("the path of the server's socket, %s, has %d bytes, more than the %d that a socket may have: "+
-			"give the host a shorter directory", m.path(socketName), n, maxSocketPath)
-	}
 	m.removeUnfinished()
 	installed, err := exists(m.path(dataDir))
 	if err != nil {

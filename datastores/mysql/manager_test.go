@@ -226,11 +226,3 @@ func TestStartTellsWhatTheServerSaid(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
-
-func TestPrepareRefusesALongSocketPath(t *testing.T) {
-	env := newEnv(t)
-	env.DataDir = filepath.Join(env.DataDir, strings.Repeat("x", 100))
-	if err := newManager(t, env).Prepare(t.Context(), quietly()); err == nil || !strings.Contains(err.Error(), "shorter") {
-		t.Errorf("got %v", err)
-	}
-}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,6 +37,7 @@ func (m *Manager) connect() (*sql.DB, error) {
 	c := mysql.NewConfig()
 	c.User, c.Passwd = adminUser, strings.TrimSpace(string(password))
 	c.Net, c.Addr = "unix", m.path(socketName)
+	c.DialFunc = func(ctx context.Context, _, path string) (net.Conn, error) { return service.DialUnix(ctx, path) }
 	c.Logger = &mysql.NopLogger{} // every failure is returned too
 	c.Params = map[string]string{
 		"sql_mode":    text(sqlMode),

@@ -24,12 +24,11 @@ const (
 	folder     = "redis"
 	configFile = folder + "/redis.conf"
 	usersFile  = folder + "/users.acl"
-	socketFile = folder + "/redis.sock"
+	socketFile = folder + "/" + socketName
+	socketName = "redis.sock"
 
 	// Below Env.Dir, for the guest alone.
 	passwordFile = "redis-admin.password"
-
-	maxSocketPath = 107 // bytes: sockaddr_un, unix(7)
 )
 
 func (m *Manager) dataPath(name string) string { return filepath.Join(m.env.DataDir, name) }
@@ -37,9 +36,6 @@ func (m *Manager) dataPath(name string) string { return filepath.Join(m.env.Data
 // settle makes the folder and the guest's password where they are missing. Only Prepare may: a folder that is missing
 // later means that the volume is, and an empty server must not take its place.
 func (m *Manager) settle() error {
-	if path := m.dataPath(socketFile); len(path) > maxSocketPath {
-		return fmt.Errorf("the socket's path %s is longer than %d bytes: use a shorter instance directory or mount_point", path, maxSocketPath)
-	}
 	if err := service.MakeDir(m.env.DataDir, folder, m.env.UID, m.env.GID); err != nil {
 		return err
 	}
@@ -77,7 +73,7 @@ func (m *Manager) config() ([]byte, error) {
 		{"bind", m.env.Address},
 		{"port", strconv.Itoa(port)},
 		{"protected-mode", "yes"},
-		{"unixsocket", m.dataPath(socketFile)},
+		{"unixsocket", socketName}, // in dir: see service.DialUnix
 		{"unixsocketperm", "700"},
 		{"daemonize", "no"},
 		{"logfile", ""},          // standard output, which is the service's log

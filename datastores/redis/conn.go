@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cofferdb/coffer/datastores/service"
 )
 
 const (
@@ -32,8 +34,9 @@ func (e replyError) Error() string { return string(e) }
 
 // dial connects to a socket for calls that must be over when ctx is, or after callTimeout. Close must be called.
 func dial(ctx context.Context, socket string) (*conn, error) {
-	dialer := net.Dialer{Timeout: callTimeout}
-	nc, err := dialer.DialContext(ctx, "unix", socket)
+	connecting, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	nc, err := service.DialUnix(connecting, socket)
 	if err != nil {
 		return nil, err
 	}

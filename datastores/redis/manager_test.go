@@ -19,9 +19,16 @@ import (
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
 
+// newEnv is an instance of its own, whose data directory has a longer path than a socket may have.
 func newEnv(t *testing.T) datastores.Env {
 	datastoretest.Require(t, DefaultOptions().Program, "redis-server")
-	return datastoretest.NewEnv(t, "redis")
+	env := datastoretest.NewEnv(t, "redis")
+	far := filepath.Join(filepath.Dir(env.DataDir), strings.Repeat("x", 110))
+	if err := os.Rename(env.DataDir, far); err != nil {
+		t.Fatal(err)
+	}
+	env.DataDir = far
+	return env
 }
 
 // tenant is a client over the network. As redis-cli does, it sends a user's name only when there is one.
