@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	mathrand "math/rand/v2"
 	"os"
 	"strings"
@@ -49,10 +50,10 @@ func (a *app) demo(ctx context.Context, cfg stageConfig) (err error) {
 	if err := a.ready(); err != nil {
 		return err
 	}
-	if cfg.dir, err = os.MkdirTemp("", "cof"); err != nil {
+	if cfg.dir, err = os.MkdirTemp("", "coffer-demo-"); err != nil {
 		return err
 	}
-	if err := os.Chmod(cfg.dir, 0o711); err != nil { // the databases' users pass through it
+	if err := os.Chmod(cfg.dir, 0o711); err != nil { // see stage.hostDir
 		return err
 	}
 	corner := mathrand.IntN(250) // of this machine, which no other demo is likely to have
@@ -192,14 +193,18 @@ func (d *demo) read(answer any, args ...string) error {
 	return json.Unmarshal(out.Bytes(), answer)
 }
 
-func (d *demo) run(out interface{ Write([]byte) (int, error) }, stdin string, args ...string) error {
+func (d *demo) run(out io.Writer, stdin string, args ...string) error {
 	fmt.Fprintf(d.out, "   $ coffer %s\n", strings.Join(args, " "))
 	began := time.Now()
 	indent := &indenter{w: d.out}
 	if out == d.out {
 		out = indent
 	}
-	code := run(d.ctx, args, strings.NewReader(stdin), out, indent, func(name string) string { return d.tenant[name] })
+	errs := io.Writer(indent)
+	if _, terminal := onTerminal(d.errs); terminal {
+		errs = d.errs // as it is, for a bar that moves
+	}
+	code := run(d.ctx, args, strings.NewReader(stdin), out, errs, func(name string) string { return d.tenant[name] })
 	if code != exitOK {
 		return fmt.Errorf("`coffer %s` ended with %d", strings.Join(args, " "), code)
 	}

@@ -82,30 +82,21 @@ func (s *stage) check(context.Context) error {
 			return fmt.Errorf("%s is not in %s; `task build` makes it", program, s.bin)
 		}
 	}
-	if err := os.MkdirAll(s.dir, 0o711); err != nil {
-		return err
-	}
-	return passable(s.dir)
+	return os.MkdirAll(s.dir, 0o711)
 }
 
-// passable tells whether the databases' users, who are nobody special, can get to their data below dir. One that is
-// not root runs everything as itself.
-func passable(dir string) error {
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	for d := dir; ; d = filepath.Dir(d) {
-		info, err := os.Stat(d)
-		if err != nil {
-			return err
-		}
-		if info.Mode()&0o001 == 0 {
-			return fmt.Errorf("%s has mode %o: the databases run as users of their own and cannot pass it; chmod o+x %s, or choose another place with --dir", d, info.Mode().Perm(), d)
+// hostDir is where the instances are: in dir, unless the databases' users, who are nobody special, cannot get there.
+// That is so below root's home. One that is not root runs everything as itself.
+func (s *stage) hostDir() string {
+	for d := s.dir; os.Geteuid() == 0; d = filepath.Dir(d) {
+		if info, err := os.Stat(d); err != nil || info.Mode()&0o001 == 0 {
+			return fmt.Sprintf("/var/lib/coffer-up-%.4x", sha256.Sum256([]byte(s.dir)))
 		}
 		if d == filepath.Dir(d) {
-			return nil
+			break
 		}
 	}
+	return filepath.Join(s.dir, "host")
 }
 
 // startGateway starts it and reads what it prints for a person: its addresses and, once in its life, a password.
@@ -204,7 +195,7 @@ func (s *stage) startHost(ctx context.Context) error {
 		env = append(env, "COFFER_HOST_TOKEN="+enrolment.Token)
 	}
 	args := append([]string{
-		"-gateways", s.url, "-dir", filepath.Join(s.dir, "host"), "-guests", filepath.Join(s.bin, "guests"),
+		"-gateways", s.url, "-dir", s.hostDir(), "-guests", filepath.Join(s.bin, "guests"),
 		"-firewall-table", s.firewall, "-uids", s.uids,
 	}, s.stageConfig.host...)
 	if s.host, err = spawn(filepath.Join(s.bin, "coffer-host"), filepath.Join(s.dir, "host.log"), env, args...); err != nil {
@@ -223,7 +214,7 @@ func (s *stage) awaitHost(ctx context.Context, admin *gophercloud.ServiceClient)
 		}
 		for _, h := range hosts {
 			if h.Connected {
-				s.say("host %s, connected: guests of %s; to give: %s; addresses of %s", h.Name, strings.Join(h.Managers, ", "), capacity(h.Capacity), h.Pool)
+				s.say("host %s, connected: guests of %s; to give: %s; addresses of %s; data in %s", h.Name, strings.Join(h.Managers, ", "), capacity(h.Capacity), h.Pool, s.hostDir())
 				for _, note := range h.Notes {
 					s.say("  note: %s", note)
 				}

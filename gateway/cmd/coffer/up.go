@@ -109,7 +109,8 @@ func (a *app) downCommand() *cobra.Command {
 		if err := s.clear(ctx, a.progress(a.errs)); err != nil {
 			return fmt.Errorf("%s is kept: %w", cfg.dir, err)
 		}
-		for _, name := range []string{"gateway", "host", "gateway.log", "host.log", "tokens.yaml", "openrc", passwordFile} {
+		err = os.RemoveAll(s.hostDir())
+		for _, name := range []string{"gateway", "gateway.log", "host.log", "tokens.yaml", "openrc", passwordFile} {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(s.dir, name)))
 		}
 		_ = os.Remove(s.dir) // unless somebody keeps something else there
