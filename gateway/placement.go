@@ -79,7 +79,13 @@ func freeAddress(h etcdschema.HostRecord) string {
 
 // firewall is what a datastore version opens to whom.
 func firewall(server datastores.ServerOptions, cidrs []string) deployments.Firewall {
-	f := deployments.Firewall{ICMP: server.ICMP, CIDRs: cidrs}
+	f := deployments.Firewall{ICMP: server.ICMP}
+	for _, s := range cidrs {
+		if a, err := netip.ParseAddr(s); err == nil { // an address alone, as Trove allows
+			s = netip.PrefixFrom(a, a.BitLen()).String()
+		}
+		f.CIDRs = append(f.CIDRs, s)
+	}
 	for _, p := range server.TCPPorts {
 		f.TCPPorts = append(f.TCPPorts, p.String())
 	}
