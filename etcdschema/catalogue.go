@@ -142,9 +142,13 @@ func (d *CatalogueDatastore) settleDefault() []Problem {
 	if asked == "" {
 		return nil
 	}
+	offered := "no version is"
+	if len(names) > 0 {
+		offered = "offered are: " + strings.Join(names, ", ")
+	}
 	return []Problem{{
 		Datastore: d.Name, Key: DatastoreKey(d.Name).path, Path: "default_version",
-		Message: fmt.Sprintf("%q is not offered; offered are: %s", asked, strings.Join(names, ", ")),
+		Message: fmt.Sprintf("%q is not offered; %s", asked, offered),
 	}}
 }
 
