@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"net/url"
 	"os"
@@ -15,19 +16,27 @@ import (
 	"time"
 )
 
-// ledger is every secret that a test has used, by what it is.
+// ledger is every secret that a test has used.
 type ledger struct {
 	mu    sync.Mutex
-	known map[string]string // secret -> what it is
+	known map[string]entry // by the secret
 }
 
-func newLedger() *ledger { return &ledger{known: map[string]string{}} }
+type entry struct {
+	what string
+	home string // the one file that may hold it; "" is none
+}
 
-// know enters a secret.
-func (l *ledger) know(what, secret string) {
+func newLedger() *ledger { return &ledger{known: map[string]entry{}} }
+
+// know enters a secret of 8 bytes or more.
+func (l *ledger) know(what, secret string) { l.knowOf(what, secret, "") }
+
+// knowOf enters one that has its place in a file.
+func (l *ledger) knowOf(what, secret, home string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.known[strings.TrimSpace(secret)] = what
+	l.known[strings.TrimSpace(secret)] = entry{what, home}
 }
 
 // make makes a password that base64, URLs and JSON each write otherwise, and enters it.
@@ -37,35 +46,66 @@ func (l *ledger) make(what string) string {
 	return secret
 }
 
-// in tells which secrets a text holds, in any of their forms. It never says the secret itself.
-func (l *ledger) in(text []byte) []string {
+// searcher finds the secrets that are known now.
+func (l *ledger) searcher() *searcher {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	s := &searcher{needles: map[uint64][]needle{}}
+	for secret, e := range l.known {
+		for form, texts := range forms(secret) {
+			for _, text := range texts {
+				start := binary.LittleEndian.Uint64([]byte(text))
+				s.needles[start] = append(s.needles[start], needle{entry: e, form: form, text: []byte(text)})
+				s.begins[uint16(start)] = true
+			}
+		}
+	}
+	return s
+}
+
+// searcher looks for many texts at once.
+type searcher struct {
+	begins  [1 << 16]bool       // whether any begins with these two bytes
+	needles map[uint64][]needle // by their first eight bytes
+}
+
+type needle struct {
+	entry
+	form string
+	text []byte
+}
+
+// in tells what secrets a text holds and in which form, and never the secret itself. at is the file that the text is of,
+// or "".
+func (s *searcher) in(text []byte, at string) []string {
 	var found []string
-	for secret, what := range l.known {
-		for form, needles := range forms(secret) {
-			if slices.ContainsFunc(needles, func(n string) bool { return bytes.Contains(text, []byte(n)) }) {
-				found = append(found, what+", "+form)
+	for i := 0; i+8 <= len(text); i++ {
+		if !s.begins[binary.LittleEndian.Uint16(text[i:])] {
+			continue
+		}
+		for _, n := range s.needles[binary.LittleEndian.Uint64(text[i:])] {
+			if bytes.HasPrefix(text[i:], n.text) && (n.home == "" || n.home != at) {
+				found = append(found, n.what+", "+n.form)
 			}
 		}
 	}
 	slices.Sort(found)
-	return found
+	return slices.Compact(found)
 }
 
 // forms are the ways in which a secret could be written down.
 func forms(secret string) map[string][]string {
-	json := quoted(secret)
-	all := map[string][]string{
-		"plain": {secret, json[1 : len(json)-1], strings.ReplaceAll(secret, `"`, `\"`)},
-		"url":   {url.QueryEscape(secret), url.PathEscape(secret)},
-		"hex":   {hex.EncodeToString([]byte(secret)), strings.ToUpper(hex.EncodeToString([]byte(secret)))},
-	}
-	for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-		for offset := range 3 { // within what is encoded as a whole
-			text := encoding.EncodeToString(append(make([]byte, offset), secret...))
-			// Without the characters that hold bits of what stands before or behind.
-			all["base64"] = append(all["base64"], text[(offset*8+5)/6:(offset+len(secret))*8/6])
+	inJSON := quoted(secret)
+	plain := []string{secret, inJSON[1 : len(inJSON)-1], strings.ReplaceAll(secret, `"`, `\"`)}
+	all := map[string][]string{"plain": plain, "url": {url.QueryEscape(secret), url.PathEscape(secret)}}
+	for _, p := range plain {
+		all["hex"] = append(all["hex"], hex.EncodeToString([]byte(p)), strings.ToUpper(hex.EncodeToString([]byte(p))))
+		for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+			for offset := range 3 { // within what is encoded as a whole
+				text := encoding.EncodeToString(append(make([]byte, offset), p...))
+				// Without the characters that hold bits of what stands before or behind.
+				all["base64"] = append(all["base64"], text[(offset*8+5)/6:(offset+len(p))*8/6])
+			}
 		}
 	}
 	return all
@@ -120,7 +160,7 @@ func (w *watcher) lines() []string {
 	var lines []string
 	for line := range w.seen {
 		if !strings.Contains(line, openstackProgram) {
-			lines = append(lines, strings.ReplaceAll(line, "\x00", " "))
+			lines = append(lines, line)
 		}
 	}
 	return lines

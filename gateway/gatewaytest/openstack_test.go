@@ -126,13 +126,14 @@ func (c shell) await(name, status string) printed {
 	return list
 }
 
-// forceDelete deletes an instance that nothing else can be done with: its guest will never come.
+// forceDelete deletes an instance that is being built, when nothing else can be done with it.
 func (c shell) forceDelete() {
 	t := c.t
 	answer := c.tenant.Want(t, http.StatusOK, http.MethodPost, "/instances",
 		`{"instance":{"name":"stuck","flavorRef":1,"volume":{"size":1},"datastore":{"type":"mariadb"}}}`)
 	id := answer.Text("instance", "id")
 	c.stage.owns(id)
+	c.tenant.Want(t, http.StatusUnprocessableEntity, http.MethodPost, gatewaytest.Instance(id)+"/action", `{"restart":{}}`)
 	c.run("database instance force delete " + id)
 	c.tenant.AwaitGone(t, id, lifeTimeout)
 }

@@ -62,7 +62,8 @@ type stage struct {
 	password string // of alice
 	admin    gatewaytest.Client
 	member   gatewaytest.Client
-	logs     []string // files of the programs' logs
+	gateway  *gatewaytest.Process
+	host     *gatewaytest.Process
 
 	mu sync.Mutex // of what machine.create changes
 }
@@ -92,7 +93,7 @@ func newStage(t *testing.T) *stage {
 	}
 	s.secrets.know("the host's enrolment token", string(token))
 	host, _ := p.Run(t, "", "coffer-host", append(s.machine.hostArgs(p, url), "-memory", "100000", "-vcpus", "100", "-disk", "1000")...)
-	s.logs = []string{gateway.Log, host.Log}
+	s.gateway, s.host = gateway, host
 	s.admin.AwaitHost(t, hostID)
 	words := strings.Fields(gateway.Printed("first start:"))
 	s.employ(t, words[len(words)-1])
@@ -204,12 +205,12 @@ func (s *stage) inside(t *testing.T, id string) *sql.DB {
 // etcdctl runs Debian's etcdctl against the gateway's etcd and returns what it printed.
 func (s *stage) etcdctl(t *testing.T, stdin string, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "etcdctl", args...)
+	cmd := exec.Command("etcdctl", args...)
 	cmd.Env = append(os.Environ(), "ETCDCTL_API=3", "ETCDCTL_ENDPOINTS="+s.etcd)
 	cmd.Stdin = strings.NewReader(stdin)
-	out, err := cmd.Output()
+	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("etcdctl %s: %v", strings.Join(args, " "), err)
+		t.Fatalf("etcdctl %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return string(out)
 }

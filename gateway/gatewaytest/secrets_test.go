@@ -1,0 +1,262 @@
+package gatewaytest_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cofferdb/coffer/gateway/gatewaytest"
+)
+
+// testSecretsLife uses every secret that there is: of users and of root, given and made, at the create and later.
+func testSecretsLife(t *testing.T, s *stage) {
+	mariadb, redis := s.mariadbSecrets(t), s.redisSecrets(t)
+	for _, id := range []string{mariadb, redis} {
+		s.member.Want(t, http.StatusAccepted, http.MethodPost, gatewaytest.Instance(id)+"/action", `{"restart":{}}`)
+		s.member.Await(t, id, "ACTIVE", lifeTimeout)
+	}
+	s.knowHomes(t)
+	seen := s.lookThroughFiles(t)
+	for _, name := range []string{
+		"identity.json", "journal", "guest.json", "guest.log", "state.json", "mariadbd.log", "redis.log", "redis.conf", "users.acl", "ibdata1", "ib_logfile0", "keys", "db",
+	} {
+		if !seen[name] {
+			t.Errorf("there was no file %s to look at", name)
+		}
+	}
+}
+
+func (s *stage) mariadbSecrets(t *testing.T) (id string) {
+	ann, bob, next, last := s.secrets.make("ann's password, of the create"), s.secrets.make("bob's password"),
+		s.secrets.make("bob's next password"), s.secrets.make("bob's last password")
+	_, id, address := s.create(t, mariadbStore, `,"databases":[{"name":"d"}],"users":[{"name":"ann","password":`+quoted(ann)+`,"databases":[{"name":"d"}]}]`)
+	at := gatewaytest.Instance(id)
+	connects := func(user, password string) {
+		t.Helper()
+		if err := openMySQL(t, address, user, password, "").Ping(); err != nil {
+			t.Errorf("%s cannot connect: %v", user, err)
+		}
+	}
+	connects("ann", ann)
+	s.member.Want(t, http.StatusAccepted, http.MethodPost, at+"/users", `{"users":[{"name":"bob","password":`+quoted(bob)+`}]}`)
+	connects("bob", bob)
+	s.member.Want(t, http.StatusAccepted, http.MethodPut, at+"/users", `{"users":[{"name":"bob","password":`+quoted(next)+`}]}`)
+	connects("bob", next)
+	s.member.Want(t, http.StatusAccepted, http.MethodPut, at+"/users/bob", `{"user":{"password":`+quoted(last)+`}}`)
+	connects("bob", last)
+
+	refused := quoted(s.secrets.make("a password that was refused")) // is kept as little
+	s.member.Want(t, http.StatusBadRequest, http.MethodPost, at+"/users", `{"users":[{"name":"bob","password":`+refused+`}]}`)
+	s.member.Want(t, http.StatusBadRequest, http.MethodPost, at+"/users", `{"users":[{"name":"`+strings.Repeat("n", 99)+`","password":`+refused+`}]}`)
+	s.member.Want(t, http.StatusBadRequest, http.MethodPost, at+"/users", `{"users":[{"name":"x","password":`+refused[:len(refused)-1]+`\n"}]}`)
+	s.member.Want(t, http.StatusBadRequest, http.MethodPost, at+"/users", `{"users":[{"name":"x","password":[`+refused+`]}]}`)
+	s.member.Want(t, http.StatusBadRequest, http.MethodPost, at+"/users", `{"users":[{"name":"x","password":`+refused+`,}]}`)
+	s.member.Want(t, http.StatusNotFound, http.MethodPut, at+"/users/nobody", `{"user":{"password":`+refused+`}}`)
+
+	made := s.member.Want(t, http.StatusOK, http.MethodPost, at+"/root", "").Text("user", "password")
+	s.secrets.know("MariaDB's root password, made", made)
+	connects("root", made)
+	given := s.secrets.make("MariaDB's root password, given")
+	s.member.Want(t, http.StatusOK, http.MethodPost, at+"/root", `{"password":`+quoted(given)+`}`)
+	connects("root", given)
+	return id
+}
+
+func (s *stage) redisSecrets(t *testing.T) (id string) {
+	created, id, address := s.create(t, redisStore, "")
+	connects := func(what, password string) {
+		t.Helper()
+		s.secrets.know("Redis's root password, "+what, password)
+		if err := openRedis(t, address, password).Ping(t.Context()).Err(); err != nil {
+			t.Errorf("nobody can connect with the password %s: %v", what, err)
+		}
+	}
+	at := gatewaytest.Instance(id)
+	connects("of the create", created.Text("instance", "password"))
+	connects("made", s.member.Want(t, http.StatusOK, http.MethodPost, at+"/root", "").Text("user", "password"))
+	given := s.secrets.make("")
+	s.member.Want(t, http.StatusOK, http.MethodPost, at+"/root", `{"password":`+quoted(given)+`}`)
+	connects("given", given)
+	return id
+}
+
+// knowHomes enters the secrets of the gateway, of agents and guests, which have their place in a file of mode 0600.
+func (s *stage) knowHomes(t *testing.T) {
+	t.Helper()
+	keys := s.machine.path("gateway/keys")
+	text, err := os.ReadFile(keys)
+	if fields := strings.Fields(string(text)); err != nil || len(fields) != 2 {
+		t.Errorf("%s holds %d words, want an id and a key: %v", keys, len(fields), err)
+	} else {
+		s.secrets.knowOf("the gateways' key", fields[1], keys)
+	}
+	for pattern, keys := range map[string][]string{
+		"agent/identity.json":                   {"secret", "private_key"},
+		"instances/*/guest/agent/identity.json": {"secret", "private_key"},
+		"instances/*/guest.json":                {"token"},
+		"instances/*/guest/*admin*.password":    nil,
+	} {
+		files, err := filepath.Glob(filepath.Join(s.machine.path("host"), pattern))
+		if err != nil || len(files) == 0 {
+			t.Errorf("there is no %s below %s: %v", pattern, s.machine.path("host"), err)
+		}
+		for _, file := range files {
+			info, err := os.Stat(file)
+			if err != nil {
+				continue // of an instance that was deleted meanwhile
+			}
+			if info.Mode().Perm() != 0o600 {
+				t.Errorf("%s has mode %o", file, info.Mode().Perm())
+			}
+			text, err := os.ReadFile(file)
+			if err != nil {
+				continue
+			}
+			if keys == nil {
+				s.secrets.knowOf("the password in "+file, string(text), file)
+			}
+			var fields map[string]any
+			if keys != nil && json.Unmarshal(text, &fields) != nil {
+				t.Errorf("%s is not JSON", file)
+			}
+			for _, key := range keys {
+				s.secrets.knowOf("the "+key+" in "+file, fields[key].(string), file)
+			}
+		}
+	}
+}
+
+// lookThroughFiles looks for secrets in every file of the gateway, the host and its instances, and in the logs. It
+// returns the names of what it has looked at. Volumes are looked at where they are mounted.
+func (s *stage) lookThroughFiles(t *testing.T) (seen map[string]bool) {
+	t.Helper()
+	seen = map[string]bool{}
+	searcher := s.secrets.searcher()
+	look := func(file string) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return // of an instance that was deleted meanwhile
+		}
+		seen[filepath.Base(file)] = true
+		if found := searcher.in(text, file); len(found) > 0 {
+			t.Errorf("%s holds\n\t%s", file, strings.Join(found, "\n\t"))
+		}
+	}
+	err := filepath.WalkDir(s.machine.dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() && d.Name() != "volume.img" && path != s.machine.path("token") {
+			look(path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	look(s.gateway.Log)
+	look(s.host.Log)
+	return seen
+}
+
+// lookForSecrets looks for all that was used in all that there is: files, command lines, and everything that etcd was
+// ever told.
+func (s *stage) lookForSecrets(t *testing.T) {
+	s.lookThroughFiles(t)
+	searcher := s.secrets.searcher()
+	lines := s.watcher.lines()
+	for _, line := range lines {
+		if found := searcher.in([]byte(line), ""); len(found) > 0 {
+			program, _, _ := strings.Cut(line, "\x00")
+			t.Errorf("a command line of %s holds %q", program, found)
+		}
+	}
+	for _, program := range []string{"coffer-gateway", "coffer-host", "mysql-guest", "redis-guest", "mariadbd", "redis-server"} {
+		if !slices.ContainsFunc(lines, func(line string) bool { return strings.Contains(line, program) }) {
+			t.Errorf("no command line of %s was seen", program)
+		}
+	}
+	public := newLedger()
+	public.know("a project's id", s.shop) // to see that what is there is found
+	control, controls := public.searcher(), 0
+	history := s.history(t)
+	for _, kv := range history {
+		text := append(kv.Key, kv.Value...)
+		if found := searcher.in(text, ""); len(found) > 0 {
+			t.Errorf("revision %d of %s holds %q", kv.Revision, kv.Key, found)
+		}
+		controls += len(control.in(text, ""))
+	}
+	if controls == 0 {
+		t.Errorf("not even the project's id was found in the %d values of etcd", len(history))
+	}
+	t.Logf("looked for %d secrets in %d command lines and %d values of etcd", len(s.secrets.known), len(lines), len(history))
+}
+
+// revision is a value that a key had once.
+type revision struct {
+	Key      []byte
+	Value    []byte
+	Revision int64 `json:"mod_revision"`
+}
+
+// history is everything that was ever put into etcd, by a watch from the first revision on.
+func (s *stage) history(t *testing.T) (all []revision) {
+	t.Helper()
+	const end = "/z-end-of-history"
+	s.etcdctl(t, "", "put", end, "x")
+	cmd := exec.CommandContext(t.Context(), "etcdctl", "watch", "/", "--prefix", "--rev=1", "-w", "json")
+	cmd.Env = append(os.Environ(), "ETCDCTL_API=3", "ETCDCTL_ENDPOINTS="+s.etcd)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	for answers := json.NewDecoder(out); ; {
+		var answer struct {
+			CompactRevision int64
+			Events          []struct{ Kv revision }
+		}
+		if err := answers.Decode(&answer); err != nil || answer.CompactRevision > 0 {
+			t.Fatalf("etcd does not tell its whole history (compacted at %d): %v", answer.CompactRevision, err)
+		}
+		for _, event := range answer.Events {
+			if string(event.Kv.Key) == end {
+				return all
+			}
+			all = append(all, event.Kv)
+		}
+	}
+}
+
+// TestSearcher finds each form of a secret, wherever it stands.
+func TestSearcher(t *testing.T) {
+	l := newLedger()
+	secret := l.make("mine")
+	inJSON, err := json.Marshal(map[string]string{"password": secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		for _, text := range []string{secret, string(inJSON), fmt.Sprintf("%x", secret), base64.StdEncoding.EncodeToString(inJSON[i:]), base64.URLEncoding.EncodeToString(inJSON[i:])} {
+			if found := l.searcher().in([]byte("before "[i:]+text+" behind"), ""); len(found) != 1 {
+				t.Errorf("in %q: %q", text, found)
+			}
+		}
+	}
+	if found := l.searcher().in(bytes.Repeat([]byte(secret[1:]), 9), ""); len(found) > 0 {
+		t.Errorf("found %q in what does not hold it", found)
+	}
+}
