@@ -24,7 +24,7 @@ const barWidth = 20
 func (b *bar) event(e dbext.Event) {
 	b.clear()
 	if e.Kind != "progress" {
-		lines{b.w}.event(e)
+		(&lines{w: b.w}).event(e)
 	}
 }
 

@@ -77,17 +77,22 @@ func (a *app) openEtcd(ctx context.Context, f etcdFlags) (*etcdschema.Store, err
 }
 
 func (a *app) definitionsCommands() *cobra.Command {
+	var guests string
+	checking := func(cmd *cobra.Command) *cobra.Command {
+		cmd.Flags().StringVar(&guests, "guests", "", "directory of guest binaries, which are asked what options they have")
+		return cmd
+	}
 	return group("definitions", "What operators define: datastore versions, flavors, quotas",
-		simple("lint DIR", "Check the files of a directory, without etcd", func(_ *cobra.Command, args []string) error {
-			set, err := a.read(args[0])
+		checking(simple("lint DIR", "Check the files of a directory, without etcd", func(cmd *cobra.Command, args []string) error {
+			set, err := a.read(cmd.Context(), args[0], guests)
 			if err != nil {
 				return err
 			}
 			return a.print(map[string]any{"definitions": set.Len(), "problems": []definitions.Problem{}},
 				text(fmt.Sprintf("%d definitions are good", set.Len())))
-		}),
-		a.onEtcd("put DIR", "Check the files of a directory and put them into etcd", func(ctx context.Context, s *etcdschema.Store, args []string) error {
-			set, err := a.read(args[0])
+		})),
+		checking(a.onEtcd("put DIR", "Check the files of a directory and put them into etcd", func(ctx context.Context, s *etcdschema.Store, args []string) error {
+			set, err := a.read(ctx, args[0], guests)
 			if err != nil {
 				return err
 			}
@@ -98,24 +103,24 @@ func (a *app) definitionsCommands() *cobra.Command {
 				}
 				a.say("%s %s", did, key)
 			})
-		}),
-		a.onEtcd("diff DIR", "Tell how the files of a directory differ from etcd; exit code 1 when they do", func(ctx context.Context, s *etcdschema.Store, args []string) error {
-			set, err := a.read(args[0])
+		})),
+		checking(a.onEtcd("diff DIR", "Tell how the files of a directory differ from etcd; exit code 1 when they do", func(ctx context.Context, s *etcdschema.Store, args []string) error {
+			set, err := a.read(ctx, args[0], guests)
 			if err != nil {
 				return err
 			}
-			lines, err := set.Diff(ctx, s)
+			differences, err := set.Diff(ctx, s)
 			if err != nil {
 				return err
 			}
-			for _, line := range lines {
-				fmt.Fprintln(a.out, line)
+			if err := a.print(differences, text(strings.Join(differences, "\n"))); err != nil {
+				return err
 			}
-			if len(lines) > 0 {
+			if len(differences) > 0 {
 				return &codedError{exitFailed, errors.New("")}
 			}
 			return nil
-		}),
+		})),
 		a.api("problems", "List what the gateway finds wrong with the definitions in etcd (admin)", func(ctx context.Context, c *gophercloud.ServiceClient, _ []string) error {
 			problems, err := dbext.ListProblems(ctx, c)
 			if err != nil {
@@ -131,8 +136,15 @@ func (a *app) definitionsCommands() *cobra.Command {
 }
 
 // read reads a directory of definitions and prints all that is wrong with them.
-func (a *app) read(dir string) (*definitions.Set, error) {
-	set, err := definitions.Read(dir)
+func (a *app) read(ctx context.Context, dir, guests string) (*definitions.Set, error) {
+	var own definitions.Guests
+	if guests != "" {
+		var err error
+		if own, err = definitions.AskGuests(ctx, guests); err != nil {
+			return nil, err
+		}
+	}
+	set, err := definitions.Read(dir, own)
 	if err != nil || len(set.Problems) == 0 {
 		return set, err
 	}

@@ -29,10 +29,14 @@ func (t table) write(w io.Writer) {
 	_ = columns.Flush()
 }
 
-// text is a sentence.
+// text is sentences.
 type text string
 
-func (t text) write(w io.Writer) { fmt.Fprintln(w, string(t)) }
+func (t text) write(w io.Writer) {
+	if t != "" {
+		fmt.Fprintln(w, string(t))
+	}
+}
 
 // fields is a single thing: names and values. Those without a value are left out.
 type fields [][2]string

@@ -159,7 +159,7 @@ func (s *stage) keepPassword() error {
 
 // define puts the definitions that come with Coffer.
 func (s *stage) define(ctx context.Context) error {
-	set, err := definitions.Read(s.definitions)
+	set, err := definitions.Read(s.definitions, nil)
 	if err != nil {
 		return err
 	}

@@ -105,7 +105,7 @@ func (a *app) progress(w io.Writer) watcher {
 	if width, ok := onTerminal(w); ok {
 		return &bar{w: w, width: width, now: time.Now}
 	}
-	return lines{w}
+	return &lines{w: w}
 }
 
 // jsonWatcher writes a JSON object for each event, one a line.
@@ -115,12 +115,26 @@ func (j jsonWatcher) event(e dbext.Event) { _ = j.Encode(e) }
 func (jsonWatcher) state(dbext.Why)       {}
 func (jsonWatcher) end()                  {}
 
-// lines writes a line for each event; what agents say of their progress is among them.
-type lines struct{ w io.Writer }
-
-func (l lines) event(e dbext.Event) {
-	fmt.Fprintf(l.w, "%s  %-8s  %s\n", e.At.Format(time.TimeOnly), e.Kind, e.Message)
+// lines writes a line for each event, among them what agents say of their progress, and for each step that is found to
+// be waited for.
+type lines struct {
+	w    io.Writer
+	step string // the last one told
 }
 
-func (lines) state(dbext.Why) {}
-func (lines) end()            {}
+func (l *lines) event(e dbext.Event) {
+	l.write(e.At.Time, e.Kind, e.Message)
+}
+
+func (l *lines) state(why dbext.Why) {
+	if why.Step != l.step {
+		l.step = why.Step
+		l.write(why.Since.Time, "waiting", fmt.Sprintf("for %s at step %s, until %s", why.WaitingFor, why.Step, why.Deadline.Format(time.TimeOnly)))
+	}
+}
+
+func (l *lines) end() {}
+
+func (l *lines) write(at time.Time, kind, message string) {
+	fmt.Fprintf(l.w, "%s  %-8s  %s\n", at.Format(time.TimeOnly), kind, message)
+}

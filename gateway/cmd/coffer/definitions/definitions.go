@@ -54,15 +54,17 @@ type file struct {
 // reading is a Set in the making.
 type reading struct {
 	*Set
+	guests   Guests
 	halves   map[version]*[2]file // server, guest
 	defaults map[string]file      // by datastore: the file that names its default version
 	byKey    map[string]string    // file by key
 }
 
-// Read reads and checks every definition below dir. Its error is about the directory; what is wrong with the files is
-// in the Set. A file that is neither JSON nor YAML by its name is passed over: a README may be there.
-func Read(dir string) (*Set, error) {
-	r := reading{Set: &Set{}, halves: map[version]*[2]file{}, defaults: map[string]file{}, byKey: map[string]string{}}
+// Read reads and checks every definition below dir; a guest's own options are checked when guests know its manager. The
+// error is about the directory; what is wrong with the files is in the Set. A file that is neither JSON nor YAML by its
+// name is passed over: a README may be there.
+func Read(dir string, guests Guests) (*Set, error) {
+	r := reading{Set: &Set{}, guests: guests, halves: map[version]*[2]file{}, defaults: map[string]file{}, byKey: map[string]string{}}
 	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 		ext := filepath.Ext(p)
 		if err != nil || d.IsDir() || !slices.Contains([]string{".json", ".yaml", ".yml"}, ext) {
@@ -154,6 +156,9 @@ func (r *reading) judgeVersions() {
 	for v, halves := range r.halves {
 		have[v.datastore] = append(have[v.datastore], v.name)
 		server, guest, err := etcdschema.JudgeVersion(halves[0].value, halves[1].value)
+		if own := r.guests[server.Manager]; len(own) > 0 {
+			server, guest, err = etcdschema.JudgeVersion(halves[0].value, halves[1].value, own...)
+		}
 		if err != nil {
 			either := cmp.Or(halves[0].name, halves[1].name) // a half that is missing is the other's problem
 			r.blame(err, file{name: cmp.Or(halves[0].name, either)}, file{name: cmp.Or(halves[1].name, either)})
@@ -217,7 +222,7 @@ func (s *Set) Put(ctx context.Context, store *etcdschema.Store, did func(key str
 // Diff tells how the definitions differ from what etcd holds: a line for each option. What only etcd has is told for
 // datastores on offer and flavors.
 func (s *Set) Diff(ctx context.Context, store *etcdschema.Store) ([]string, error) {
-	var lines []string
+	lines := []string{}
 	have := map[string]bool{}
 	for _, r := range s.records {
 		have[r.key] = true
