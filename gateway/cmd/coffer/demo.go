@@ -62,7 +62,11 @@ func (a *app) demo(ctx context.Context, cfg stageConfig) (err error) {
 	cfg.host = []string{"-address-pool", fmt.Sprintf("127.79.%d.0/24", corner)}
 	d := &demo{app: a, ctx: ctx, begun: time.Now()}
 	d.step("A gateway with etcd inside, and a host that enrols at it")
-	if d.stage, err = a.startStage(ctx, cfg, d.note); err != nil {
+	d.stage, err = a.startStage(ctx, cfg, d.note)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return errors.Join(err, os.RemoveAll(cfg.dir))
+	case err != nil:
 		return fmt.Errorf("%w; the logs are in %s", err, cfg.dir)
 	}
 	defer func() { err = errors.Join(err, d.clean()) }()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -11,6 +12,8 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack/db/v1/instances"
 	"github.com/spf13/cobra"
+
+	"github.com/cofferdb/coffer/gateway/cmd/coffer/dbext"
 )
 
 // lastingConfig is of what stays: nothing of it may be another host's on the same machine.
@@ -120,13 +123,19 @@ func (a *app) downCommand() *cobra.Command {
 	return cmd
 }
 
-// remove deletes an instance and waits until it is gone.
+// remove deletes an instance, whatever is being done to it, and waits until it is gone.
 func (a *app) remove(ctx context.Context, c *gophercloud.ServiceClient, id string, w watcher) error {
 	marker, err := lastEvent(ctx, c, id)
 	if err != nil {
 		return err
 	}
-	if err := instances.Delete(ctx, c, id).ExtractErr(); err != nil {
+	err = instances.Delete(ctx, c, id).ExtractErr()
+	if gophercloud.ResponseCodeIs(err, http.StatusUnprocessableEntity) { // it is being built
+		if err = dbext.ResetStatus(ctx, c, id); err == nil {
+			err = instances.Delete(ctx, c, id).ExtractErr()
+		}
+	}
+	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
