@@ -81,6 +81,7 @@ func Plugin() datastores.Plugin {
 			VersionNumber: "7.0",
 			TCPPorts:      []datastores.PortRange{{First: port, Last: port}},
 			VolumeSupport: true,
+			RootOnCreate:  true, // nobody can log in before root is enabled
 		},
 	})
 }

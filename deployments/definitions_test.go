@@ -1,0 +1,44 @@
+package deployments_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/mysql"
+	"github.com/cofferdb/coffer/datastores/redis"
+)
+
+// TestDefinitionsAreWhatThePluginsSay holds the built-in definitions against the manifests that they come from.
+func TestDefinitionsAreWhatThePluginsSay(t *testing.T) {
+	for _, plugin := range []datastores.Plugin{mysql.Plugin(), redis.Plugin()} {
+		for _, offer := range plugin.Manifest().Offers {
+			server, err := json.Marshal(offer.Server)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for half, said := range map[string][]byte{"server": server, "guest": offer.Guest} {
+				path := filepath.Join("definitions", half, "datastores", offer.Datastore, offer.Version+".json")
+				file, err := os.ReadFile(path)
+				if err != nil {
+					t.Errorf("%s %s is offered, but not defined: %v", offer.Datastore, offer.Version, err)
+					continue
+				}
+				var inFile, inManifest any
+				if err := json.Unmarshal(file, &inFile); err != nil {
+					t.Errorf("%s: %v", path, err)
+				}
+				if err := json.Unmarshal(said, &inManifest); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(inManifest, inFile); diff != "" {
+					t.Errorf("%s (-manifest +file):\n%s", path, diff)
+				}
+			}
+		}
+	}
+}

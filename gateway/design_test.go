@@ -1,0 +1,158 @@
+package gateway_test
+
+import (
+	"encoding/json"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/cofferdb/coffer/"
+
+// listed is what `go list -json` tells of a package.
+type listed struct {
+	ImportPath string
+	Standard   bool
+	Doc        string
+	Imports    []string
+	Deps       []string
+}
+
+func goList(t *testing.T, patterns ...string) map[string]listed {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Standard,Doc,Imports,Deps"}, patterns...)...)
+	cmd.Dir = ".."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v", cmd, err)
+	}
+	all := map[string]listed{}
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		if err := d.Decode(&p); err == io.EOF {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all[p.ImportPath] = p
+	}
+}
+
+// below tells whether path is one of the packages, or lies under one that ends in "/...".
+func below(path string, patterns []string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		if tree, ok := strings.CutSuffix(p, "/..."); ok {
+			return path == tree || strings.HasPrefix(path, tree+"/")
+		}
+		return path == p
+	})
+}
+
+// TestWhoMayImportWhom holds every package against the design: what it may import beside the standard library. Paths
+// without a dot in their first part are this module's.
+func TestWhoMayImportWhom(t *testing.T) {
+	engines := []string{"datastores/redis", "datastores/mysql"}
+	engine := []string{"datastores", "datastores/service", "datastores/configfile"}
+	rules := map[string][]string{
+		"agentpoll":                  {},
+		"agentpoll/agent":            {"agentpoll"},
+		"agentpoll/server":           {"agentpoll", "golang.org/x/sys/unix"},
+		"agentpoll/agentpolltest":    {"agentpoll", "agentpoll/server"},
+		"datastores":                 {},
+		"datastores/service":         {"datastores", "golang.org/x/sys/unix"},
+		"datastores/configfile":      {},
+		"datastores/guest":           {"agentpoll", "agentpoll/agent", "datastores", "datastores/service", "golang.org/x/sys/unix"},
+		"datastores/datastoretest":   {"datastores", "datastores/service"},
+		"datastores/redis":           engine,
+		"datastores/mysql":           append([]string{"github.com/go-sql-driver/mysql"}, engine...),
+		"datastores/redis/cmd/...":   {"datastores/redis", "datastores/guest"},
+		"datastores/mysql/cmd/...":   {"datastores/mysql", "datastores/guest"},
+		"deployments":                {"datastores"},
+		"deployments/host":           {"agentpoll", "agentpoll/agent", "datastores", "datastores/service", "deployments", "github.com/google/nftables/...", "golang.org/x/sys/unix"},
+		"deployments/cmd/...":        {"deployments/host"},
+		"etcdschema":                 {"agentpoll", "datastores", "deployments", "go.etcd.io/etcd/...", "github.com/google/uuid", "github.com/hashicorp/go-multierror", "github.com/goccy/go-yaml/...", "go.uber.org/zap/...", "google.golang.org/grpc/..."},
+		"etcdschema/embedded":        {"go.etcd.io/etcd/...", "go.uber.org/zap/...", "golang.org/x/sys/unix"},
+		"etcdschema/etcdtest":        {"etcdschema", "etcdschema/embedded", "go.etcd.io/etcd/...", "go.uber.org/zap"},
+		"gateway":                    {"agentpoll", "agentpoll/server", "datastores", "deployments", "etcdschema", "gateway/identity", "gateway/lifecycle", "github.com/labstack/echo/v4", "github.com/google/uuid", "github.com/goccy/go-yaml", "github.com/prometheus/client_golang/..."},
+		"gateway/lifecycle":          {"agentpoll", "datastores", "deployments", "etcdschema"},
+		"gateway/identity":           {"agentpoll", "etcdschema", "github.com/google/uuid", "github.com/hashicorp/go-multierror", "github.com/goccy/go-yaml", "golang.org/x/crypto/argon2"},
+		"gateway/cmd/coffer-gateway": {"etcdschema", "etcdschema/embedded", "gateway", "gateway/identity", "github.com/hashicorp/go-multierror"},
+		// The CLI and the test support of the gateway stand outside: they see both ends on purpose.
+		"gateway/cmd/coffer/...": nil,
+		"gateway/gatewaytest":    nil,
+	}
+	packages := goList(t, "./...")
+	standard := goList(t, "std")
+	used := map[string]bool{}
+	for path, p := range packages {
+		name := strings.TrimPrefix(path, module)
+		var rule string
+		for r := range rules {
+			if below(name, []string{r}) {
+				rule = r
+			}
+		}
+		if rule == "" {
+			t.Errorf("package %s has no rule: say here what it may import", name)
+			continue
+		}
+		used[rule] = true
+		if p.Doc == "" {
+			t.Errorf("package %s has no package comment", name)
+		}
+		if rules[rule] == nil {
+			continue
+		}
+		for _, imported := range p.Imports {
+			short := strings.TrimPrefix(imported, module)
+			if _, std := standard[imported]; !std && !below(short, rules[rule]) {
+				t.Errorf("%s imports %s", name, short)
+			}
+		}
+	}
+	for rule := range rules {
+		if !used[rule] {
+			t.Errorf("the rule for %s holds for no package", rule)
+		}
+	}
+	for _, e := range engines {
+		if _, ok := packages[module+e]; !ok {
+			t.Errorf("engine %s is gone", e)
+		}
+	}
+}
+
+// TestWhatAGuestLinks looks at everything that ends up in a guest.
+func TestWhatAGuestLinks(t *testing.T) {
+	all := goList(t, "-deps", "./...")
+	forbidden := []string{"github.com/labstack/echo/...", "go.etcd.io/etcd/...", "google.golang.org/grpc/...", module + "etcdschema/...", module + "gateway/..."}
+	for _, f := range forbidden {
+		if !slices.ContainsFunc(slicesOf(all), func(p string) bool { return below(p, []string{f}) }) {
+			t.Errorf("%s is forbidden and linked nowhere at all: does it still exist?", f)
+		}
+	}
+	for guest, others := range map[string][]string{
+		"datastores/redis/cmd/redis-guest": {module + "datastores/mysql/..."},
+		"datastores/mysql/cmd/mysql-guest": {module + "datastores/redis/..."},
+	} {
+		p, ok := all[module+guest]
+		if !ok {
+			t.Errorf("guest %s is gone", guest)
+		}
+		for _, dep := range p.Deps {
+			if below(dep, append(others, forbidden...)) {
+				t.Errorf("%s links %s", guest, dep)
+			}
+		}
+	}
+}
+
+func slicesOf(all map[string]listed) []string {
+	var paths []string
+	for p := range all {
+		paths = append(paths, p)
+	}
+	return paths
+}
