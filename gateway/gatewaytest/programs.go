@@ -109,7 +109,7 @@ func (p Programs) Start(logs, ready, name string, args ...string) (*Process, str
 	}
 	process := &Process{Log: log.Name(), cmd: cmd, done: make(chan struct{})}
 	words := make(chan string, 1)
-	go func() {
+	go func(ready string) {
 		defer close(process.done)
 		defer log.Close()
 		defer close(words)
@@ -124,7 +124,7 @@ func (p Programs) Start(logs, ready, name string, args ...string) (*Process, str
 			}
 		}
 		_ = cmd.Wait()
-	}()
+	}(ready)
 	if ready == "" {
 		return process, "", nil
 	}

@@ -94,10 +94,10 @@ func (s *stage) knowHomes(t *testing.T) {
 	t.Helper()
 	keys := s.machine.path("gateway/keys")
 	text, err := os.ReadFile(keys)
-	if fields := strings.Fields(string(text)); err != nil || len(fields) != 2 {
-		t.Errorf("%s holds %d words, want an id and a key: %v", keys, len(fields), err)
+	if fields := strings.Fields(string(text)); err != nil || len(fields) < 2 {
+		t.Errorf("%s holds no key: %v", keys, err)
 	} else {
-		s.secrets.knowOf("the gateways' key", fields[1], keys)
+		s.secrets.knowOf("the gateways' key", fields[len(fields)-1], keys)
 	}
 	for pattern, keys := range map[string][]string{
 		"agent/identity.json":                   {"secret", "private_key"},
