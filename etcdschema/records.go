@@ -174,7 +174,8 @@ type Enrolment struct {
 // Presence is where an agent's poll is held.
 type Presence struct {
 	Gateway string    `json:"gateway,omitempty"` // "": nowhere
-	Since   time.Time `json:"since"`
+	Since   time.Time `json:"since"`             // of nowhere: the last contact
+	Judged  time.Time `json:"judged,omitzero"`   // of nowhere: when a gateway said so
 }
 
 // Command is a pending command with what its result changes.

@@ -301,10 +301,12 @@ func (g backend) Rotate(ctx context.Context, agentID string, req agentpoll.Rotat
 	return agentpoll.RotateReply{Sequence: sequence}, err
 }
 
-// Presence records who holds whose poll: on the gateway's session, so that it ends with the gateway.
+// Presence records who holds whose poll: on the gateway's session, so that it ends with the gateway. Of an agent that was
+// removed meanwhile nothing is recorded: nobody would ever take it away again.
 func (g backend) Presence(ctx context.Context, changes map[string]bool) error {
 	var refs []etcdschema.Ref
 	for id, here := range changes {
+		refs = append(refs, etcdschema.AgentKey(id))
 		if !here {
 			refs = append(refs, etcdschema.PresenceKey(id))
 		}
@@ -313,6 +315,13 @@ func (g backend) Presence(ctx context.Context, changes map[string]bool) error {
 	_, err := g.store.Update(ctx, refs, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		var ops []etcdschema.Op
 		for id, here := range changes {
+			agent, err := etcdschema.Read(s, etcdschema.AgentKey(id))
+			if err != nil {
+				return nil, err
+			}
+			if !agent.Found {
+				continue
+			}
 			key := etcdschema.PresenceKey(id)
 			if here {
 				ops = append(ops, etcdschema.Put(key, etcdschema.Presence{Gateway: g.id, Since: since}).On(g.session))
@@ -327,7 +336,7 @@ func (g backend) Presence(ctx context.Context, changes map[string]bool) error {
 				if at, ok := g.agents.LastContact(id); ok {
 					last = at
 				}
-				ops = append(ops, etcdschema.Put(key, etcdschema.Presence{Since: last.UTC()}))
+				ops = append(ops, etcdschema.Put(key, etcdschema.Presence{Since: last.UTC(), Judged: since}))
 			}
 		}
 		return ops, nil

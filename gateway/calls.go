@@ -97,6 +97,9 @@ func supports(in etcdschema.Instance, m datastores.Method) error {
 	return faultf(notImplemented, "The datastore %s %s does not support %s (%s); it can do: %s.", in.Datastore, in.Version, m.Needs, m.Name, can)
 }
 
+// settle is how long it may take until a gateway that holds an agent contradicts one that lost it.
+const settle = 2 * time.Second
+
 // reachable judges by its presence whether an agent can be asked. Nobody is judged before one full expiry has passed since
 // this gateway started, or since another one took its agents' presence with it: they may not have had the time to come back.
 func (g *Gateway) reachable(agentID string, presence etcdschema.Record[etcdschema.Presence]) error {
@@ -104,6 +107,8 @@ func (g *Gateway) reachable(agentID string, presence etcdschema.Record[etcdschem
 	case g.agents.Holds(agentID):
 		return nil
 	case presence.Found && presence.Value.Gateway != "":
+		return nil
+	case g.now().Before(presence.Value.Judged.Add(settle)): // another gateway may hold it, and is about to say so
 		return nil
 	case presence.Found && !g.now().Before(g.started.Add(g.expiry)):
 		return &fault{unavailable, fmt.Sprintf("The guest is not connected since %s. Nothing was sent to it.", stamp(presence.Value.Since)), 30 * time.Second}

@@ -45,14 +45,26 @@ func (g *Gateway) observe(b etcdschema.Batch) server.Changes {
 		case "agents":
 			changes.Agents = append(changes.Agents, rest)
 		case "presence":
-			if c.Value == nil {
-				g.left.Store(g.now().UnixNano())
-			} else if p, err := etcdschema.Decode[etcdschema.Presence](c.Value); err == nil && p.Gateway != "" && p.Gateway != g.id {
-				changes.Elsewhere = append(changes.Elsewhere, rest)
-			}
+			g.observePresence(rest, c.Value, &changes)
 		}
 	}
 	return changes
+}
+
+// observePresence hears who says that it holds an agent's poll.
+func (g *Gateway) observePresence(agentID string, value []byte, changes *server.Changes) {
+	if value == nil {
+		g.left.Store(g.now().UnixNano())
+		changes.Vacant = append(changes.Vacant, agentID)
+		return
+	}
+	switch p, err := etcdschema.Decode[etcdschema.Presence](value); {
+	case err != nil:
+	case p.Gateway == "":
+		changes.Vacant = append(changes.Vacant, agentID)
+	case p.Gateway != g.id:
+		changes.Elsewhere = append(changes.Elsewhere, agentID)
+	}
 }
 
 // newEpoch takes up the epoch that an operator has put after restoring etcd.

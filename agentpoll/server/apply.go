@@ -13,6 +13,7 @@ func (s *Server) Apply(c Changes) {
 		s.credentials.forgetAll()
 	}
 	s.credentials.forget(c.Agents)
+	s.presence.vacated(c.Vacant)
 	for _, agentID := range s.presence.elsewhere(c.Elsewhere) {
 		s.supersede(agentID)
 	}

@@ -51,6 +51,8 @@ type Changes struct {
 	Agents []string
 	// Elsewhere names agents whose polls another gateway now holds.
 	Elsewhere []string
+	// Vacant names agents of which no gateway says any more that it holds their polls.
+	Vacant []string
 }
 
 // CommandChange is a command that was enqueued, or is gone.

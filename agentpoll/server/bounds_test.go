@@ -32,10 +32,11 @@ func TestMemoryOfStrangersIsBounded(t *testing.T) {
 			if !l.take(who) {
 				t.Fatalf("%s was refused", who)
 			}
-			k.remember(who, "hash", ErrUnauthorized, 0)
+			k.ask(who)
+			k.remember(who, "hash", ErrUnauthorized)
 			q.add(who, now.Add(time.Minute))
 		}
-		if len(l.buckets) > limiterMax || len(k.bad) > negativeMax || len(q.until) > quietMax || len(q.order) > quietMax {
+		if len(k.asked) > 0 || len(l.buckets) > limiterMax || len(k.bad) > negativeMax || len(q.until) > quietMax || len(q.order) > quietMax {
 			t.Errorf("%d buckets, %d credentials, %d of %d quiet", len(l.buckets), len(k.bad), len(q.until), len(q.order))
 		}
 		if !q.has(fmt.Sprint(3*limiterMax-1), now) || q.has("0", now) {

@@ -23,10 +23,11 @@ type credentials struct {
 	asking   chan struct{}
 	failures *limiter
 
-	mu         sync.Mutex
-	good       map[string]string // agent -> hash of its credential
-	bad        map[string]refused
-	generation int // counts what was forgotten: an answer that was asked for before is not remembered after it
+	mu    sync.Mutex
+	good  map[string]string // agent -> hash of its credential
+	bad   map[string]refused
+	asked map[string]int  // agents that the Backend is being asked about, and how often at once
+	stale map[string]bool // those of them that changed meanwhile: the answer is not remembered
 }
 
 type refused struct {
@@ -42,6 +43,8 @@ func newCredentials(b Backend) *credentials {
 		failures: newLimiter(failureRate, 10*failureRate),
 		good:     map[string]string{},
 		bad:      map[string]refused{},
+		asked:    map[string]int{},
+		stale:    map[string]bool{},
 	}
 }
 
@@ -49,8 +52,7 @@ func newCredentials(b Backend) *credentials {
 // error of the Backend.
 func (k *credentials) check(ctx context.Context, c agentpoll.Credential, caller string) error {
 	hash := c.Hash()
-	known, err, generation := k.recall(c, hash)
-	if known {
+	if known, err := k.recall(c, hash); known {
 		return err
 	}
 	if k.failures.empty(caller) {
@@ -62,31 +64,43 @@ func (k *credentials) check(ctx context.Context, c agentpoll.Credential, caller 
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	err = k.backend.Authenticate(ctx, c)
+	k.ask(c.AgentID)
+	err := k.backend.Authenticate(ctx, c)
 	if errors.Is(err, ErrUnauthorized) {
 		k.failures.take(caller)
 	}
-	k.remember(c.AgentID, hash, err, generation)
+	k.remember(c.AgentID, hash, err)
 	return err
 }
 
-func (k *credentials) recall(c agentpoll.Credential, hash string) (known bool, err error, generation int) {
+func (k *credentials) recall(c agentpoll.Credential, hash string) (known bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if good, ok := k.good[c.AgentID]; ok && c.Matches(good) {
-		return true, nil, 0
+		return true, nil
 	}
 	if bad, ok := k.bad[c.AgentID]; ok && bad.hash == hash && time.Now().Before(bad.until) {
-		return true, bad.err, 0
+		return true, bad.err
 	}
-	return false, nil, k.generation
+	return false, nil
 }
 
-func (k *credentials) remember(agentID, hash string, err error, generation int) {
+func (k *credentials) ask(agentID string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.asked[agentID]++
+}
+
+func (k *credentials) remember(agentID, hash string, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	stale := k.stale[agentID]
+	if k.asked[agentID]--; k.asked[agentID] == 0 {
+		delete(k.asked, agentID)
+		delete(k.stale, agentID)
+	}
 	switch {
-	case generation != k.generation:
+	case stale:
 	case err == nil:
 		k.good[agentID] = hash
 	case errors.Is(err, ErrUnauthorized), errors.Is(err, ErrLocked):
@@ -104,10 +118,12 @@ func (k *credentials) forget(agents []string) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.generation++
 	for _, id := range agents {
 		delete(k.good, id)
 		delete(k.bad, id)
+		if k.asked[id] > 0 {
+			k.stale[id] = true
+		}
 	}
 }
 
@@ -115,7 +131,9 @@ func (k *credentials) forget(agents []string) {
 func (k *credentials) forgetAll() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.generation++
 	clear(k.good)
 	clear(k.bad)
+	for id := range k.asked {
+		k.stale[id] = true
+	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	presenceBatch = 100                    // agents in one call of the Backend
+	presenceBatch = 60                     // agents in one call of the Backend, which may read two keys of each: etcd takes 128
 	presenceDelay = 150 * time.Millisecond // for which changes are gathered
 	presenceRetry = time.Second
 	// presenceSettle is how long two gateways' reports of one agent may cross: within it the agent's poll here may be
@@ -23,13 +23,16 @@ type presence struct {
 	expiry  time.Duration
 	dirty   chan struct{} // holds one when changes is not empty
 
-	mu        sync.Mutex
-	agents    map[string]*contact
-	leaving   map[string]*contact // those of agents that have no poll here at present
-	changes   map[string]bool     // not told yet
-	moved     map[string]bool     // another gateway's since the last batch was made
-	notBefore time.Time           // nobody is judged before it
-	judged    time.Time           // when judge last ran
+	mu      sync.Mutex
+	agents  map[string]*contact
+	leaving map[string]*contact // those of agents that have no poll here at present
+	changes map[string]bool     // not told yet
+	moved   map[string]bool     // another gateway's since the last batch was made
+	// claimed holds, of agents that have polled here, those that another gateway says it holds, and when they were here
+	// last. A balancer may send each poll of an agent to another gateway: it is enough that one of them says so.
+	claimed   map[string]time.Time
+	notBefore time.Time // nobody is judged before it
+	judged    time.Time // when judge last ran
 	stopped   bool
 }
 
@@ -52,6 +55,7 @@ func newPresence(c Config) *presence {
 		leaving:   map[string]*contact{},
 		changes:   map[string]bool{},
 		moved:     map[string]bool{},
+		claimed:   map[string]time.Time{},
 		notBefore: now.Add(c.Expiry),
 		judged:    now,
 	}
@@ -70,6 +74,10 @@ func (p *presence) arrive(agentID string) {
 	c.polls++
 	c.last = time.Now()
 	c.arrived = c.last
+	if _, claimed := p.claimed[agentID]; claimed {
+		p.claimed[agentID] = c.last
+		return
+	}
 	if !c.here {
 		c.here = true
 		p.change(agentID, true)
@@ -108,10 +116,14 @@ func (p *presence) elsewhere(agents []string) (stale []string) {
 		c := p.agents[id]
 		switch {
 		case c == nil:
+			if _, claimed := p.claimed[id]; claimed {
+				p.claimed[id] = time.Now()
+			}
 		case c.polls > 0 && time.Since(c.arrived) < presenceSettle:
 			p.change(id, true) // it came back here while the other's report was under way
 		default:
 			c.here = false
+			p.claimed[id] = c.last
 			p.moved[id] = true
 			delete(p.changes, id)
 			delete(p.leaving, id)
@@ -123,6 +135,19 @@ func (p *presence) elsewhere(agents []string) (stale []string) {
 		}
 	}
 	return stale
+}
+
+// vacated hears that no gateway says any more that it holds these agents. Those that poll here are ours to tell of.
+func (p *presence) vacated(agents []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, id := range agents {
+		delete(p.claimed, id)
+		if c := p.agents[id]; c != nil && !c.here {
+			c.here = true
+			p.change(id, true)
+		}
+	}
 }
 
 // change records a change to be told. p.mu must be held.
@@ -162,8 +187,7 @@ func (p *presence) stop() {
 func (p *presence) holds(agentID string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c := p.agents[agentID]
-	return c != nil && c.here
+	return p.agents[agentID] != nil
 }
 
 func (p *presence) lastContact(agentID string) (time.Time, bool) {
@@ -205,6 +229,11 @@ func (p *presence) judge(interval time.Duration) {
 		p.notBefore = now.Add(p.expiry)
 	}
 	p.judged = now
+	for id, last := range p.claimed {
+		if now.Sub(last) > 2*p.expiry && p.agents[id] == nil {
+			delete(p.claimed, id) // it has moved for good
+		}
+	}
 	if p.stopped || now.Before(p.notBefore) {
 		return
 	}

@@ -85,7 +85,7 @@ func TestPresenceIsToldInBatches(t *testing.T) {
 		for _, c := range calls {
 			maps.Copy(got, c)
 		}
-		if !maps.Equal(got, want) || len(calls) > 4 {
+		if !maps.Equal(got, want) || len(calls) > 5 {
 			t.Errorf("%d agents told in %d calls", len(got), len(calls))
 		}
 		time.Sleep(29 * time.Second)
@@ -183,6 +183,36 @@ func TestElsewhere(t *testing.T) {
 		time.Sleep(3 * time.Minute)
 		if calls := l.take(); len(calls) != 0 || s.Holds(agent.AgentID) {
 			t.Errorf("not forgotten: %v", calls)
+		}
+	})
+}
+
+// TestBalancedPolls has an agent whose polls a balancer sends here and to another gateway in turn: it is told of once, and
+// again only when the other one no longer tells of it.
+func TestBalancedPolls(t *testing.T) {
+	presenceTest(t, func(t *testing.T, l *ledger, s *server.Server, g *gateway) {
+		agent := l.Agent()
+		p := g.send(t, agent, agentpoll.PollRequest{})
+		time.Sleep(3 * time.Second)
+		s.Apply(server.Changes{Revision: l.Revision(), Elsewhere: []string{agent.AgentID}})
+		p.answer()
+		l.take()
+		for range 5 {
+			p = g.send(t, agent, agentpoll.PollRequest{})
+			time.Sleep(10 * time.Second)
+			if !s.Holds(agent.AgentID) {
+				t.Error("its poll is parked here, and it is not held")
+			}
+			g.send(t, agent, agentpoll.PollRequest{Status: []byte(`{}`)})
+			p.answer()
+		}
+		if calls := l.take(); len(calls) != 0 {
+			t.Errorf("told again while another gateway tells of it: %v", calls)
+		}
+		s.Apply(server.Changes{Revision: l.Revision(), Vacant: []string{agent.AgentID}})
+		time.Sleep(time.Second)
+		if calls := l.take(); len(calls) != 1 || !calls[0][agent.AgentID] {
+			t.Errorf("not told when nobody else does: %v", calls)
 		}
 	})
 }
