@@ -33,6 +33,8 @@ func (a *app) createInstance() *cobra.Command {
 	cmd := a.api("create NAME", "Create an instance", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
 		return a.create(ctx, c, args[0], f)
 	})
+	cmd.Example = `  coffer instance create cache --datastore redis --flavor tiny --size 1 --wait
+  coffer instance create orders --datastore mariadb --flavor small --size 2 --database shop --user clerk --wait`
 	flags := cmd.Flags()
 	flags.StringVar(&f.datastore, "datastore", "", "datastore; not needed when there is only one")
 	flags.StringVar(&f.version, "version", "", "datastore version; the datastore's default when left out")

@@ -17,7 +17,7 @@ import (
 
 func (a *app) instanceCommands() *cobra.Command {
 	return group("instance", "Database instances",
-		a.api("list", "List the project's instances", a.listInstances),
+		a.listInstances(),
 		a.api("show INSTANCE", "Show an instance, by name or id", a.showInstance),
 		a.createInstance(),
 		a.waiting("delete INSTANCE", "Delete an instance with its data", "delete", func(ctx context.Context, c *gophercloud.ServiceClient, id string) error {
@@ -78,19 +78,32 @@ func findInstance(ctx context.Context, c *gophercloud.ServiceClient, ref string)
 	return "", fmt.Errorf("%d instances are named %q; say which by id: %s", len(ids), ref, strings.Join(ids, ", "))
 }
 
-func (a *app) listInstances(ctx context.Context, c *gophercloud.ServiceClient, _ []string) error {
-	all, err := dbext.ListInstances(ctx, c)
-	if err != nil {
-		return err
-	}
-	slices.SortFunc(all, func(a, b dbext.Instance) int { return strings.Compare(b.ID, a.ID) }) // ids sort by age
-	t := table{{"id", "name", "status", "server", "datastore", "flavor", "volume", "address"}}
-	for _, in := range all {
-		t = append(t, []string{
-			in.ID, in.Name, in.Status, in.OperatingStatus, in.Datastore.Type + " " + in.Datastore.Version, in.Flavor.ID, volume(in), address(in),
-		})
-	}
-	return a.print(all, t)
+func (a *app) listInstances() *cobra.Command {
+	var everyProject bool
+	cmd := a.api("list", "List the project's instances, the newest first", func(ctx context.Context, c *gophercloud.ServiceClient, _ []string) error {
+		list, head := dbext.ListInstances, []string{"id", "name", "status", "server", "datastore", "flavor", "volume", "address"}
+		if everyProject {
+			list, head = dbext.ListAllInstances, append(head, "project")
+		}
+		all, err := list(ctx, c)
+		if err != nil {
+			return err
+		}
+		slices.SortFunc(all, func(a, b dbext.Instance) int { return strings.Compare(b.ID, a.ID) }) // ids sort by age
+		t := table{head}
+		for _, in := range all {
+			row := []string{
+				in.ID, in.Name, in.Status, in.OperatingStatus, in.Datastore.Type + " " + in.Datastore.Version, in.Flavor.ID, volume(in), address(in),
+			}
+			if everyProject {
+				row = append(row, in.Project)
+			}
+			t = append(t, row)
+		}
+		return a.print(all, t)
+	})
+	cmd.Flags().BoolVar(&everyProject, "all-projects", false, "those of every project (admin)")
+	return cmd
 }
 
 func (a *app) showInstance(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
