@@ -3,7 +3,6 @@ package deployments
 import (
 	"encoding/json"
 	"fmt"
-	"net/netip"
 	"time"
 )
 
@@ -78,8 +77,8 @@ type RemoveArgs struct {
 // Problems returns everything in an announcement that a gateway could not work with.
 func (a Announcement) Problems() []error {
 	var problems []error
-	if pool, err := netip.ParsePrefix(a.Pool); err != nil || pool.Bits() > pool.Addr().BitLen()-2 {
-		problems = append(problems, fmt.Errorf("pool: %q is not a CIDR with room for addresses, such as 10.20.0.0/16", a.Pool))
+	if _, err := ParsePool(a.Pool); err != nil {
+		problems = append(problems, fmt.Errorf("pool: %w", err))
 	}
 	if a.Capacity.MemoryMB < 0 || a.Capacity.VCPUs < 0 || a.Capacity.DiskGB < 0 {
 		problems = append(problems, fmt.Errorf("capacity: %+v is negative", a.Capacity))

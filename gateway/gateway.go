@@ -34,7 +34,7 @@ type Config struct {
 	// AgentURLs are the base URLs that guests on machines of their own dial. Empty: no instance without a host.
 	AgentURLs []string
 	AgentCA   string // see datastores.GuestConfig
-	// TrustProxy believes X-Forwarded-Proto and X-Forwarded-Host.
+	// TrustProxy believes X-Forwarded-Proto, X-Forwarded-Host and X-Forwarded-For.
 	TrustProxy bool
 	// EnrollRate is how many enrolments a second are taken of one remote address; 0: 5.
 	EnrollRate float64
@@ -86,7 +86,7 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read etcd: %w", err)
 	}
-	g.agents, err = server.New(server.Config{Backend: backend{g}, Log: g.log, Hold: g.Hold, Expiry: g.expiry, Epoch: epoch.ID, EnrollRate: g.EnrollRate})
+	g.agents, err = server.New(server.Config{Backend: backend{g}, Log: g.log, Hold: g.Hold, Expiry: g.expiry, Epoch: epoch.ID, EnrollRate: g.EnrollRate, RemoteIP: RemoteIP(g.TrustProxy)})
 	if err != nil {
 		return nil, err
 	}
@@ -144,6 +144,7 @@ func (g *Gateway) Handler() http.Handler {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = g.writeError
+	e.IPExtractor = RemoteIP(g.TrustProxy)
 	e.Use(g.observeRequests)
 	for _, rt := range routes() {
 		e.Add(rt.method, rt.path, g.serve(rt))

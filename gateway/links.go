@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -32,6 +33,23 @@ func PublicURL(trustProxy bool) func(*http.Request) string {
 			}
 		}
 		return scheme + "://" + host
+	}
+}
+
+// RemoteIP tells which address a client has. A proxy's word for it counts when proxies are trusted.
+func RemoteIP(trustProxy bool) func(*http.Request) string {
+	return func(req *http.Request) string {
+		if trustProxy {
+			hops := strings.Split(req.Header.Get("X-Forwarded-For"), ",")
+			if last := strings.TrimSpace(hops[len(hops)-1]); net.ParseIP(last) != nil {
+				return last // what the proxy itself has seen; what stands before it anybody may have written
+			}
+		}
+		host, _, err := net.SplitHostPort(req.RemoteAddr)
+		if err != nil {
+			return req.RemoteAddr
+		}
+		return host
 	}
 }
 

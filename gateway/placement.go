@@ -60,7 +60,7 @@ func starts(h etcdschema.HostRecord, manager string) bool {
 
 // freeAddress picks the lowest address of the host's pool that no instance has; "" when the pool is used up.
 func freeAddress(h etcdschema.HostRecord) string {
-	pool, err := netip.ParsePrefix(h.Pool)
+	pool, err := deployments.ParsePool(h.Pool)
 	if err != nil {
 		return ""
 	}
@@ -68,13 +68,11 @@ func freeAddress(h etcdschema.HostRecord) string {
 	for _, a := range h.Allocated {
 		used[a.Address] = true
 	}
-	// The network address and the first host address are left out, and so is the last address (broadcast).
-	for a := pool.Masked().Addr().Next().Next(); pool.Contains(a.Next()); a = a.Next() {
-		if !used[a.String()] {
-			return a.String()
-		}
+	address, ok := pool.Free(func(a netip.Addr) bool { return used[a.String()] })
+	if !ok {
+		return ""
 	}
-	return ""
+	return address.String()
 }
 
 // firewall is what a datastore version opens to whom.

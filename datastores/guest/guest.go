@@ -69,7 +69,7 @@ func New(c Config) (*Guest, error) {
 	g.agent, err = agent.New(agent.Config{
 		Gateways:   c.Guest.Gateways,
 		CA:         c.Guest.CA,
-		AllowHTTP:  c.AllowHTTP,
+		AllowHTTP:  c.AllowHTTP || c.Guest.AllowHTTP,
 		Dir:        filepath.Join(c.Guest.Dir, "agent"),
 		Kind:       agentpoll.Guest,
 		Token:      c.Guest.Token.Reveal(),

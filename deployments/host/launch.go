@@ -97,6 +97,7 @@ func (h *Host) ensure(ctx context.Context, inst *instance, token string) (notes 
 		InstanceID: inst.id,
 		Gateways:   h.cfg.Gateways,
 		CA:         h.cfg.CA,
+		AllowHTTP:  h.cfg.AllowHTTP,
 		Dir:        inst.path("guest"),
 		Root:       inst.path("root"),
 		Address:    launch.Address,

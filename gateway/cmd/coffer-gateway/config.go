@@ -60,7 +60,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	f.StringVar(&c.identity, "identity", "builtin", "builtin: users in etcd, at /identity/v3; none: static tokens only")
 	f.StringVar(&c.tokensFile, "tokens-file", "", "YAML file of static tokens; see docs/identity.md")
 	f.BoolVar(&c.unauthenticated, "unauthenticated", false, "let everybody in as admin of every project; on loopback only")
-	f.BoolVar(&c.trustProxy, "trust-proxy", false, "believe X-Forwarded-Proto and X-Forwarded-Host")
+	f.BoolVar(&c.trustProxy, "trust-proxy", false, "believe X-Forwarded-Proto, -Host and -For")
 	f.StringVar(&c.agentURLs, "agent-urls", "", "comma-separated base URLs under which guests on machines of their own reach the gateways")
 	f.StringVar(&c.agentCA, "agent-ca", "", "hex SHA-256 of the CA certificate (DER) that such guests pin")
 	f.StringVar(&c.region, "region", "RegionOne", "region in the catalogue and in instances")

@@ -147,7 +147,7 @@ func identities(ctx context.Context, cfg config, store *etcdschema.Store, log *s
 	if cfg.identity == "none" {
 		return chain, nil, nil
 	}
-	service, err := identity.New(identity.Config{Store: store, Others: chain, Region: cfg.region, Log: log, PublicURL: gateway.PublicURL(cfg.trustProxy)})
+	service, err := identity.New(identity.Config{Store: store, Others: chain, Region: cfg.region, Log: log, PublicURL: gateway.PublicURL(cfg.trustProxy), RemoteIP: gateway.RemoteIP(cfg.trustProxy)})
 	if err != nil {
 		return nil, nil, err
 	}
