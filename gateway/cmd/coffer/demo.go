@@ -10,6 +10,7 @@ import (
 	"io"
 	mathrand "math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,6 +90,7 @@ func (a *app) ready() error {
 			missing = append(missing, pkg)
 		}
 	}
+	slices.Sort(missing)
 	switch list := strings.Join(missing, " "); {
 	case os.Geteuid() == 0 && list != "":
 		fmt.Fprintf(a.out, "Not installed: %s; the guests will do it.\n", list)

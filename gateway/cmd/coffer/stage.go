@@ -85,18 +85,24 @@ func (s *stage) check(context.Context) error {
 	return os.MkdirAll(s.dir, 0o711)
 }
 
-// hostDir is where the instances are: in dir, unless the databases' users, who are nobody special, cannot get there.
-// That is so below root's home. One that is not root runs everything as itself.
+// hostDir is where the instances are: in dir, unless they are elsewhere already, or the databases' users, who are nobody
+// special, could not get there, as below root's home. One that is not root runs everything as itself.
 func (s *stage) hostDir() string {
-	for d := s.dir; os.Geteuid() == 0; d = filepath.Dir(d) {
+	inside, elsewhere := filepath.Join(s.dir, "host"), fmt.Sprintf("/var/lib/coffer-up-%.4x", sha256.Sum256([]byte(s.dir)))
+	if os.Geteuid() != 0 {
+		return inside
+	}
+	if _, err := os.Stat(elsewhere); err == nil {
+		return elsewhere
+	}
+	for d := s.dir; ; d = filepath.Dir(d) {
 		if info, err := os.Stat(d); err != nil || info.Mode()&0o001 == 0 {
-			return fmt.Sprintf("/var/lib/coffer-up-%.4x", sha256.Sum256([]byte(s.dir)))
+			return elsewhere
 		}
 		if d == filepath.Dir(d) {
-			break
+			return inside
 		}
 	}
-	return filepath.Join(s.dir, "host")
 }
 
 // startGateway starts it and reads what it prints for a person: its addresses and, once in its life, a password.
