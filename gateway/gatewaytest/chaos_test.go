@@ -15,24 +15,22 @@ import (
 type victim struct {
 	name     string
 	embedded bool // etcd runs inside the gateway
-	strike   func(w *world, during string, away time.Duration) error
+	// appears waits, while an instance is created, for there being somebody to strike. nil: there is.
+	appears func(*world)
+	// strike kills it; what does not start again by itself is away for that time.
+	strike func(w *world, away time.Duration) error
 }
 
 func victims() []victim {
-	gateway := func(w *world, _ string, away time.Duration) error { return w.gateway.strike(away) }
+	gateway := func(w *world, away time.Duration) error { return w.gateway.strike(away) }
+	etcd := func(w *world, away time.Duration) error { return w.etcd.strike(away) }
+	host := func(w *world, away time.Duration) error { return w.host.strike(away) }
 	return []victim{
-		{"gateway", false, gateway},
-		{"etcd", false, func(w *world, _ string, away time.Duration) error { return w.etcd.strike(away) }},
-		{"gateway with etcd inside", true, gateway},
-		{"host", false, func(w *world, _ string, away time.Duration) error { return w.host.strike(away) }},
-		{"guest", false, func(w *world, during string, away time.Duration) error {
-			if during == "create" {
-				w.awaitGuest()
-				time.Sleep(away)
-			}
-			w.killGuests()
-			return nil
-		}},
+		{name: "gateway", strike: gateway},
+		{name: "etcd", strike: etcd},
+		{name: "gateway with etcd inside", embedded: true, strike: gateway},
+		{name: "host", strike: host},
+		{name: "guest", appears: (*world).awaitGuest, strike: (*world).killGuests},
 	}
 }
 
@@ -49,9 +47,10 @@ func TestChaos(t *testing.T) {
 	datastoretest.Require(t, "/usr/bin/redis-server", "redis-server")
 	datastoretest.Require(t, "/usr/sbin/mariadbd", "mariadb-server")
 	datastoretest.Require(t, "/usr/bin/etcd", "etcd-server")
+	datastoretest.Require(t, "/usr/bin/etcdctl", "etcd-client")
 	p := gatewaytest.Build(t)
 	rounds, seed := number(t, "COFFER_CHAOS_ROUNDS", 5), number(t, "COFFER_CHAOS_SEED", rand.Uint64()>>1)
-	t.Logf("%d rounds for each victim; COFFER_CHAOS_SEED=%d draws the same moments again", rounds, seed)
+	t.Logf("%d rounds for each victim; COFFER_CHAOS_SEED=%d draws the same parts of steps again", rounds, seed)
 	for i, v := range victims() {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
@@ -93,9 +92,9 @@ func (w *world) round(t *testing.T, v victim, d datastore, chance *rand.Rand, us
 	unlucky := chance.IntN(len(usual))
 	moments := make([]time.Duration, 1+chance.IntN(mostStrikes))
 	for i := range moments {
-		moments[i] = draw(chance, usual[unlucky])
+		moments[i] = part(chance, usual[unlucky])
 	}
-	away := draw(chance, longestAway)
+	away := part(chance, longestAway)
 	begun := time.Now()
 	for i, s := range steps() {
 		if i != unlucky {
@@ -103,9 +102,12 @@ func (w *world) round(t *testing.T, v victim, d datastore, chance *rand.Rand, us
 			continue
 		}
 		during(t, func() error {
+			if s.name == "create" && v.appears != nil {
+				v.appears(w)
+			}
 			for _, moment := range moments {
 				time.Sleep(moment)
-				if err := v.strike(w, s.name, away); err != nil {
+				if err := v.strike(w, away); err != nil {
 					return err
 				}
 			}
@@ -130,8 +132,9 @@ func during(t *testing.T, happens func() error, do func()) {
 	do()
 }
 
-func draw(chance *rand.Rand, below time.Duration) time.Duration {
-	return time.Duration(chance.Int64N(int64(below))).Round(100 * time.Microsecond)
+// part is some part of d, by chance.
+func part(chance *rand.Rand, d time.Duration) time.Duration {
+	return time.Duration(chance.Float64() * float64(d)).Round(100 * time.Microsecond)
 }
 
 // number reads a setting of the test.

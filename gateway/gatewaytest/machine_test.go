@@ -48,6 +48,11 @@ func newMachine(t *testing.T) *machine {
 			t.Errorf("left behind:\n%s", strings.Join(left, "\n"))
 		}
 		m.sweep()
+		if os.Getenv("COFFER_TEST_LOGS") != "" && t.Failed() {
+			t.Logf("the files of host and guests are kept in %s", m.dir)
+			return
+		}
+		_ = os.RemoveAll(m.dir)
 	})
 	return m
 }
@@ -137,7 +142,7 @@ func (m *machine) groups() []string {
 	return slices.DeleteFunc(append(v1, v2...), func(dir string) bool { return !slices.Contains(m.instances, filepath.Base(dir)) })
 }
 
-// sweep takes away whatever a test that failed has left.
+// sweep takes away whatever a test that failed has left, but for its files.
 func (m *machine) sweep() {
 	for _, pid := range m.processes() {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -151,5 +156,4 @@ func (m *machine) sweep() {
 			_ = os.Remove(group)
 		}
 	}
-	_ = os.RemoveAll(m.dir)
 }

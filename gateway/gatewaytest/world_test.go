@@ -2,9 +2,12 @@ package gatewaytest_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +22,7 @@ import (
 type world struct {
 	*machine
 	tenant
+	etcdURL             string
 	etcd, gateway, host *unit // etcd is nil when it runs inside the gateway
 	bystanders          []*bystander
 	lives               int
@@ -28,8 +32,8 @@ type world struct {
 func newWorld(t *testing.T, p gatewaytest.Programs, embedded bool) *world {
 	t.Helper()
 	w := &world{machine: newMachine(t)}
-	logs := gatewaytest.LogDir(t)
-	etcdURL, gatewayURL := "http://"+w.address(2, 2379), "http://"+w.address(1, 8779)
+	w.etcdURL = "http://" + w.address(2, 2379)
+	logs, gatewayURL := gatewaytest.LogDir(t), "http://"+w.address(1, 8779)
 	args := []string{
 		"-listen", w.address(1, 8779), "-data-dir", w.path("gateway"), "-key-file", gatewaytest.KeysFile(t),
 		"-identity", "none", "-tokens-file", gatewaytest.TokensFile(t), "-hold", "5s",
@@ -39,12 +43,12 @@ func newWorld(t *testing.T, p gatewaytest.Programs, embedded bool) *world {
 	} else {
 		peers := "http://" + w.address(2, 2380)
 		w.etcd = startUnit(t, p, logs, "", "/usr/bin/etcd", "--data-dir", w.path("etcd"),
-			"--listen-client-urls", etcdURL, "--advertise-client-urls", etcdURL, "--listen-peer-urls", peers,
+			"--listen-client-urls", w.etcdURL, "--advertise-client-urls", w.etcdURL, "--listen-peer-urls", peers,
 			"--initial-advertise-peer-urls", peers, "--initial-cluster", "default="+peers)
-		args = append(args, "-etcd-endpoints", etcdURL)
+		args = append(args, "-etcd-endpoints", w.etcdURL)
 	}
 	w.gateway = startUnit(t, p, logs, "serving", "coffer-gateway", args...)
-	p.PutDefinitions(t, etcdURL)
+	p.PutDefinitions(t, w.etcdURL)
 	hostID := w.enrol(t, gatewayURL)
 	w.host = startUnit(t, p, logs, "", "coffer-host", w.hostArgs(p, gatewayURL)...)
 	w.Client = gatewaytest.Client{URL: gatewayURL, Token: gatewaytest.Member, Project: gatewaytest.Project}
@@ -67,6 +71,9 @@ func (w *world) end(t *testing.T) {
 		}
 		w.remove(t, b.id)
 	}
+	if keys := w.keysLeft(t); len(keys) > 0 {
+		t.Errorf("etcd holds of instances that are gone: %q", keys)
+	}
 	admin := w.tenant
 	admin.Token = gatewaytest.Admin
 	a := admin.do(t, http.StatusOK, nil, http.MethodGet, "/mgmt/quotas/"+gatewaytest.Project, "")
@@ -75,6 +82,25 @@ func (w *world) end(t *testing.T) {
 			t.Errorf("%s in use at the end: %v", a.Text("quotas", i, "resource"), n)
 		}
 	}
+}
+
+// keysLeft lists what etcd holds of instances that are gone, but for their timelines.
+func (w *world) keysLeft(t *testing.T) []string {
+	t.Helper()
+	cmd := exec.Command("etcdctl", "--endpoints", w.etcdURL, "get", "--prefix", "/", "--keys-only")
+	cmd.Env = append(os.Environ(), "ETCDCTL_API=3")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v", cmd, err)
+	}
+	var left []string
+	for key := range strings.FieldsSeq(string(out)) {
+		of := func(id string) bool { return strings.Contains(key, id) }
+		if !strings.HasPrefix(key, "/server/events/") && slices.ContainsFunc(w.instances, of) {
+			left = append(left, key)
+		}
+	}
+	return left
 }
 
 // remove deletes an instance and waits until it is gone.
@@ -97,11 +123,14 @@ func (w *world) awaitGuest() {
 	}
 }
 
-// killGuests kills every guest there is. The host starts them again.
-func (w *world) killGuests() {
+// killGuests kills every guest there is. The host starts them again, in its own time.
+func (w *world) killGuests(time.Duration) error {
 	for _, pid := range w.guests() {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return err
+		}
 	}
+	return nil
 }
 
 // guests returns the process ids of the guests that run, by instance.
