@@ -71,7 +71,7 @@ func shown(r *request, d etcdschema.CatalogueDatastore) []etcdschema.Version {
 }
 
 func (g *Gateway) listDatastores(r *request) (reply, error) {
-	catalogue, err := g.store.Catalogue(r.ctx)
+	catalogue, err := g.catalogue(r.ctx)
 	if err != nil {
 		return reply{}, err
 	}
@@ -86,7 +86,7 @@ func (g *Gateway) listDatastores(r *request) (reply, error) {
 
 // datastore finds the datastore of the path, by id or name.
 func (g *Gateway) datastore(r *request) (etcdschema.CatalogueDatastore, error) {
-	catalogue, err := g.store.Catalogue(r.ctx)
+	catalogue, err := g.catalogue(r.ctx)
 	if err != nil {
 		return etcdschema.CatalogueDatastore{}, err
 	}
@@ -189,7 +189,7 @@ func (g *Gateway) datastoreVersion(r *request) (etcdschema.Version, error) {
 		}
 		among = shown(r, d)
 	} else {
-		catalogue, err := g.store.Catalogue(r.ctx)
+		catalogue, err := g.catalogue(r.ctx)
 		if err != nil {
 			return etcdschema.Version{}, err
 		}
@@ -206,7 +206,7 @@ func (g *Gateway) datastoreVersion(r *request) (etcdschema.Version, error) {
 
 // datastoreProblems tells what is wrong with the definitions.
 func (g *Gateway) datastoreProblems(r *request) (reply, error) {
-	catalogue, err := g.store.Catalogue(r.ctx)
+	catalogue, err := g.catalogue(r.ctx)
 	if err != nil {
 		return reply{}, err
 	}

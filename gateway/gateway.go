@@ -60,6 +60,7 @@ type Gateway struct {
 	now      func() time.Time
 
 	waiters   waiters
+	problems  problems
 	deadlines deadlines
 	draining  atomic.Bool
 	left      atomic.Int64   // when an agent's presence was last seen to vanish, in Unix nanoseconds

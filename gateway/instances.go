@@ -31,6 +31,9 @@ func (g *Gateway) instancePage(r *request, from etcdschema.Prefix[etcdschema.Ins
 	views := []instanceView{}
 	for _, rec := range list.Records {
 		in, err := g.fresh(r.ctx, rec.Value)
+		if isNotFound(err) {
+			continue // deleted since the list was read
+		}
 		if err != nil {
 			return reply{}, err
 		}
@@ -163,11 +166,13 @@ func instanceError(err error, id string) error {
 	if err == nil {
 		return nil
 	}
-	if f := faultOf(err, ""); f.kind == itemNotFound {
+	if isNotFound(err) {
 		return notFound("Instance", id)
 	}
 	return err
 }
+
+func isNotFound(err error) bool { return err != nil && faultOf(err, "").kind == itemNotFound }
 
 // nonEmpty is Trove's non_empty_string: 1 to 255 characters, at least one ASCII letter or digit.
 func nonEmpty(s string) bool {

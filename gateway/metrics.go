@@ -37,6 +37,7 @@ func newMetrics(g *Gateway) *metrics {
 		counter("coffer_polls_total", "Polls that agents have sent here.", func() float64 { return float64(g.agents.Stats().Polls) }),
 		counter("coffer_poll_wakes_total", "Parked polls that were answered with something.", func() float64 { return float64(g.agents.Stats().Wakes) }),
 		counter("coffer_polls_overload_total", "Agent calls answered with 429.", func() float64 { return float64(g.agents.Stats().Overload) }),
+		gauge("coffer_definition_problems", "What is wrong with the definitions in etcd; -1 when they cannot be read.", g.countProblems),
 		gauge("coffer_draining", "1 while the gateway drains.", func() float64 {
 			if g.draining.Load() {
 				return 1

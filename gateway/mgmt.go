@@ -73,7 +73,7 @@ func (g *Gateway) mgmtListInstances(r *request) (reply, error) {
 	return reply{http.StatusOK, listBody("instances", views, g.nextLink(r, last, limit))}, nil
 }
 
-// anyInstance finds the instance of the path in whichever project it is: a guest's agent knows.
+// anyInstance finds the instance of the path in whichever project it is.
 func (g *Gateway) anyInstance(r *request) (etcdschema.Instance, error) {
 	if _, err := g.locate(r); err != nil {
 		return etcdschema.Instance{}, err
@@ -81,10 +81,15 @@ func (g *Gateway) anyInstance(r *request) (etcdschema.Instance, error) {
 	return g.instance(r)
 }
 
-// locate makes the request one for the project of the path's instance.
+// locate makes the request one for the project of the path's instance: its guest's record knows, and before there is one
+// all instances are looked through.
 func (g *Gateway) locate(r *request) (string, error) {
 	id := r.param("id")
 	if _, err := etcdschema.Get(r.ctx, g.store, etcdschema.InstanceKey(r.project, id)); err == nil {
+		return r.project, nil
+	}
+	if agent, err := etcdschema.Get(r.ctx, g.store, etcdschema.AgentKey(id)); err == nil && agent.Value.Project != "" {
+		r.project = agent.Value.Project
 		return r.project, nil
 	}
 	for after := ""; ; {

@@ -1,0 +1,160 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"regexp"
+
+	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/agentpoll/server"
+	"github.com/cofferdb/coffer/deployments"
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+)
+
+// Authenticate checks a credential against the agent's record. The first use of a rotated credential retires the old.
+func (g backend) Authenticate(ctx context.Context, c agentpoll.Credential) error {
+	if !etcdschema.ValidID(c.AgentID) {
+		return server.ErrUnauthorized
+	}
+	key := etcdschema.AgentKey(c.AgentID)
+	_, err := g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, key)
+		if err != nil {
+			return nil, err
+		}
+		agent := rec.Value
+		switch {
+		case !rec.Found:
+			return nil, server.ErrUnauthorized
+		case c.Matches(agent.CredentialHash):
+		case agent.NextHash != "" && c.Matches(agent.NextHash):
+			agent.CredentialHash, agent.NextHash = agent.NextHash, ""
+			agent.Sequence++
+		default:
+			return nil, server.ErrUnauthorized
+		}
+		if agent.Locked != "" {
+			return nil, server.ErrLocked
+		}
+		return []etcdschema.Op{etcdschema.Put(key, agent)}, nil
+	})
+	return err
+}
+
+var sha256Hex = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// Enroll turns a token into an agent, and lets the life cycle go on for a guest, in one transaction.
+func (g backend) Enroll(ctx context.Context, req agentpoll.EnrollRequest) (agentpoll.EnrollReply, error) {
+	var reply agentpoll.EnrollReply
+	if !sha256Hex.MatchString(req.CredentialHash) || len(req.PublicKey) != 32 {
+		return reply, agentpoll.Errorf(agentpoll.Invalid, "credential_hash must be 64 hexadecimal digits and public_key 32 bytes")
+	}
+	key := etcdschema.EnrolmentKey(agentpoll.HashSecret(req.Token))
+	var after etcdschema.Instance
+	_, err := g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, key)
+		if err != nil {
+			return nil, err
+		}
+		e := rec.Value
+		used := e.CredentialHash != ""
+		switch {
+		case !rec.Found, used && e.CredentialHash != req.CredentialHash:
+			return nil, server.ErrUnauthorized
+		case e.Kind != req.Kind:
+			return nil, agentpoll.Errorf(agentpoll.Invalid, "the token enrols a %s, not a %s", e.Kind, req.Kind)
+		}
+		reply.AgentID = e.AgentID
+		if req.Kind == agentpoll.Guest {
+			options, err := etcdschema.Read(s, etcdschema.InstanceGuestKey(e.AgentID))
+			if err != nil {
+				return nil, err
+			}
+			reply.Options = options.Value
+		}
+		if used {
+			return nil, nil
+		}
+		e.CredentialHash = req.CredentialHash
+		agent := etcdschema.Agent{
+			ID: e.AgentID, Kind: e.Kind, Project: e.Project, CredentialHash: req.CredentialHash, Sequence: 1,
+			PublicKey: req.PublicKey, Version: req.Version, Enrolled: g.now().UTC(),
+		}
+		ops := []etcdschema.Op{etcdschema.Put(key, e).For(keepEnrolments), etcdschema.Put(etcdschema.AgentKey(e.AgentID), agent)}
+		var more []etcdschema.Op
+		if req.Kind == agentpoll.Guest {
+			more, after, err = g.guestEnrolled(s, agent)
+		} else {
+			more, err = g.hostAnnounced(s, e.AgentID, req.Manifest)
+		}
+		return append(ops, more...), err
+	})
+	if err == nil {
+		g.deadlines.set(after)
+	}
+	return reply, err
+}
+
+func (g backend) guestEnrolled(s etcdschema.Snapshot, agent etcdschema.Agent) ([]etcdschema.Op, etcdschema.Instance, error) {
+	rec, err := etcdschema.Read(s, etcdschema.InstanceKey(agent.Project, agent.ID))
+	if err != nil {
+		return nil, rec.Value, err
+	}
+	if !rec.Found {
+		return nil, rec.Value, server.ErrUnauthorized // deleted meanwhile
+	}
+	return g.decide(etcdschema.With(s, etcdschema.AgentKey(agent.ID), agent), rec.Value, lifecycle.Event{Type: lifecycle.Enrolled})
+}
+
+func (g backend) hostAnnounced(s etcdschema.Snapshot, id string, raw json.RawMessage) ([]etcdschema.Op, error) {
+	var a deployments.Announcement
+	if err := json.Unmarshal(raw, &a); err != nil {
+		return nil, agentpoll.Errorf(agentpoll.Invalid, "the announcement cannot be read: %v", err)
+	}
+	if problems := a.Problems(); len(problems) > 0 {
+		return nil, agentpoll.Errorf(agentpoll.Invalid, "the announcement is not valid: %v", problems)
+	}
+	key := etcdschema.HostKey(id)
+	rec, err := etcdschema.Read(s, key)
+	if err != nil {
+		return nil, err
+	}
+	host := rec.Value
+	host.Announcement = a
+	if !rec.Found {
+		host.Enrolled = g.now().UTC()
+	}
+	return []etcdschema.Op{etcdschema.Put(key, host)}, nil
+}
+
+// Rotate takes a new credential beside the one in use. A sequence number from the past means that somebody copied the
+// agent: then neither may go on.
+func (g backend) Rotate(ctx context.Context, agentID string, req agentpoll.RotateRequest) (agentpoll.RotateReply, error) {
+	if !sha256Hex.MatchString(req.CredentialHash) {
+		return agentpoll.RotateReply{}, agentpoll.Errorf(agentpoll.Invalid, "credential_hash must be 64 hexadecimal digits")
+	}
+	key := etcdschema.AgentKey(agentID)
+	var sequence int64
+	locked := false
+	_, err := g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, key)
+		agent, err := mustFind(rec, err, "Agent", agentID)
+		if err != nil {
+			return nil, err
+		}
+		sequence, locked = agent.Sequence+1, req.Sequence < agent.Sequence
+		if locked {
+			agent.Locked = fmt.Sprintf("a credential numbered %d was rotated after number %d was in use", req.Sequence, agent.Sequence)
+		} else {
+			agent.NextHash = req.CredentialHash
+		}
+		return []etcdschema.Op{etcdschema.Put(key, agent)}, nil
+	})
+	if err == nil && locked {
+		g.log.Warn("agent locked: two machines use its identity; enrol it anew", "agent_id", agentID)
+		err = server.ErrLocked
+	}
+	return agentpoll.RotateReply{Sequence: sequence}, err
+}
