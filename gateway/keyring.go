@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 )
@@ -68,8 +69,9 @@ func NewKeyLine() string {
 func LoadKeyring(path string, make bool) (*Keyring, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) && make {
-		b = []byte("# seals what waits in etcd; give the same file to every gateway\n" + NewKeyLine())
-		err = os.WriteFile(path, b, 0o600)
+		if err = makeKeyFile(path); err == nil {
+			b, err = os.ReadFile(path)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the key file: %w", err)
@@ -79,6 +81,29 @@ func LoadKeyring(path string, make bool) (*Keyring, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return k, nil
+}
+
+// makeKeyFile writes a key file with one key, whole and durable or not at all: a gateway that is killed meanwhile must
+// find its next start as easy as its first. One that somebody else has just made stays.
+func makeKeyFile(path string) error {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, ".keys-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	_, err = f.WriteString("# seals what waits in etcd; give the same file to every gateway\n" + NewKeyLine())
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // seal encrypts text for the place in etcd that key names.
