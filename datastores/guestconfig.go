@@ -7,11 +7,11 @@ type GuestConfig struct {
 	Gateways   []string `json:"gateways"` // base URLs, tried in turn
 	// CA pins the gateways: hex SHA-256 of the certificate (DER) of the CA that signed theirs. "" means the system's
 	// roots for https, and is the only choice for http.
-	CA    string `json:"ca,omitempty"`
+	CA string `json:"ca,omitempty"`
 	// AllowHTTP permits http URLs of gateways that are not on loopback: behind a proxy that adds TLS.
-	AllowHTTP bool `json:"allow_http,omitempty"`
-	Token Secret `json:"token"` // single use
-	Dir   string `json:"dir"`   // the guest's own directory
+	AllowHTTP bool   `json:"allow_http,omitempty"`
+	Token     Secret `json:"token"` // single use
+	Dir       string `json:"dir"`   // the guest's own directory
 	// Root is put before the option mount_point to find the data directory: "/" on a machine of its own, the
 	// instance's directory on a shared host.
 	Root       string   `json:"root"`

@@ -73,7 +73,7 @@ func TestCursorIsGoodAtAnotherGateway(t *testing.T) {
 	told := p.answer().poll.Cursor
 
 	// g2 does not know that revision, and asks once; then it does, though its watch still lags
-	p = g2.park(t, agent, agentpoll.PollRequest{Cursor: told, Running: []string{first}})
+	g2.park(t, agent, agentpoll.PollRequest{Cursor: told, Running: []string{first}})
 	p = g2.park(t, agent, agentpoll.PollRequest{Cursor: told})
 	if n := b.Calls().Pending; n != 1 {
 		t.Errorf("%d reads, want 1", n)
