@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/etcdschema/etcdtest"
 	"github.com/cofferdb/coffer/gateway"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
@@ -125,4 +126,49 @@ func withoutGateways(all map[string]string) map[string]string {
 		}
 	}
 	return all
+}
+
+// TestForeignCommand lets an agent answer, and tell the progress of, a command of another agent: for it there is none.
+func TestForeignCommand(t *testing.T) {
+	etcd := etcdtest.Start(t)
+	store := etcd.Store(t)
+	g := gatewaytest.Start(t, store)
+	owner := agentpoll.Credential{AgentID: "01234567-89ab-7cde-8f01-23456789abcd", Secret: agentpoll.NewSecret()}
+	stranger := agentpoll.Credential{AgentID: "01234567-89ab-7cde-8f01-23456789abce", Secret: agentpoll.NewSecret()}
+	command := "01234567-89ab-7cde-8f01-23456789abcf"
+	_, err := store.Update(t.Context(), nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		var ops []etcdschema.Op
+		for _, c := range []agentpoll.Credential{owner, stranger} {
+			ops = append(ops, etcdschema.Put(etcdschema.AgentKey(c.AgentID), etcdschema.Agent{ID: c.AgentID, Kind: agentpoll.Guest, CredentialHash: c.Hash(), Sequence: 1}))
+		}
+		return append(ops, etcdschema.Put(etcdschema.CommandKey(owner.AgentID, command), etcdschema.Command{Command: agentpoll.Command{ID: command, Method: "rpc_ping"}})), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := etcd.All(t, "/guest/commands/")
+	send := func(c agentpoll.Credential, path, body string) int {
+		req, err := http.NewRequest(http.MethodPost, g.URL+strings.Replace(path, "{id}", command, 1), strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", c.Header())
+		return answer(t, req)
+	}
+	if got := send(stranger, agentpoll.PathResult, `{"value":{}}`); got != http.StatusGone {
+		t.Errorf("a stranger's result: %d, want 410", got)
+	}
+	send(stranger, agentpoll.PathProgress, `{"done":1}`)
+	if diff := cmp.Diff(before, etcd.All(t, "/guest/commands/")); diff != "" {
+		t.Errorf("a stranger changed the command:\n%s", diff)
+	}
+	if got := send(owner, agentpoll.PathResult, `{"value":{}}`); got != http.StatusNoContent {
+		t.Errorf("the owner's result: %d, want 204", got)
+	}
+	if got := send(owner, agentpoll.PathResult, `{"value":{}}`); got != http.StatusNoContent {
+		t.Errorf("the owner's result once more: %d, want 204", got)
+	}
+	if got := send(stranger, agentpoll.PathResult, `{"value":{}}`); got != http.StatusGone {
+		t.Errorf("a stranger's result of a finished command: %d, want 410", got)
+	}
 }
