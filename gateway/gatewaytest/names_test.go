@@ -18,7 +18,7 @@ var fromHell = []string{
 	"-leading", "--defaults-file=x", "trailing ", " leading", "in side", "a#b", "a?b", "a@b", "a@", "@b", "a/b", "a\\b", "a`b", "a'b", `a"b`, "a;b", "a,b", "a%b", "a.b", "a_b",
 	"../../etc", "/etc/passwd", "..%2f..%2fetc", "%2e%2e", "%00", "a%00b", "$(id)", "`id`", "${HOME}", "{{.}}", "%s%s%n", "\\'; --",
 	"'; DROP DATABASE keep; --", "`; DROP DATABASE `keep", "x` CHARACTER SET latin1 -- ", "\" OR 1=1", "keep\x00", "KEEP",
-	"bob@10.0.0.%", "naïve", "数据库", "Ω≈ç√", "e\u0301", "‮evil", "\u200b", "😀", "a😀", "\ufeff", "\ufffd", "NULL", "null", "true", "0", "1e3", "select",
+	"bob@10.0.0.%", "naïve", "数据库", "Ω≈ç√", "e\u0301", "\u202eevil", "\u200b", "😀", "a😀", "\ufeff", "\ufffd", "NULL", "null", "true", "0", "1e3", "select",
 	"mysql", "information_schema", "MYSQL", "Mysql ", "sys", "root", "os_admin", "ROOT", "PUBLIC", "#mysql50#x", "lost+found", "#sql-1",
 	strings.Repeat("a", 64), strings.Repeat("a", 65), strings.Repeat("é", 32), strings.Repeat("é", 33), strings.Repeat("a", 300), strings.Repeat("a", 1<<16),
 }
@@ -36,6 +36,7 @@ func testNames(t *testing.T, s *stage) {
 	n.hosts()
 	n.passwords()
 	n.paths()
+	s.redisPasswords(t)
 	if after := n.state(); !slices.Equal(before, after) {
 		t.Errorf("the server has changed: before\n%q\nafter\n%q", before, after)
 	}
@@ -97,18 +98,20 @@ func (n hell) connect(user, password, database string) error {
 }
 
 func (n hell) databases() {
-	made := 0
+	var made []string
 	for _, name := range fromHell {
 		if !n.made(http.MethodPost, "/databases", `{"databases":[{"name":`+quoted(name)+`}]}`) {
 			continue
 		}
-		made++
+		made = append(made, name)
 		if n.count("SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE BINARY SCHEMA_NAME = ?", name) != 1 {
 			n.t.Errorf("there is no database %q", name)
 		}
-		if list := n.client.Want(n.t, http.StatusOK, http.MethodGet, n.at+"/databases", ""); !lists(list, "databases", "name", name) {
-			n.t.Errorf("database %q is not listed: %s", name, list.Body)
-		}
+	}
+	if got := n.pages("databases"); !slices.Equal(got, sorted(append(made, "keep"))) {
+		n.t.Errorf("the databases are listed as\n%q, want\n%q", got, made)
+	}
+	for _, name := range made {
 		n.client.Want(n.t, http.StatusAccepted, http.MethodDelete, n.at+"/databases/"+url.PathEscape(name), "")
 	}
 	for _, of := range []string{`"character_set":%s`, `"character_set":"utf8","collate":%s`} {
@@ -118,16 +121,16 @@ func (n hell) databases() {
 			}
 		}
 	}
-	n.some("databases", made)
+	n.some("databases", len(made))
 }
 
 func (n hell) users() {
-	made := 0
+	var made []string
 	for _, name := range fromHell {
 		if !n.made(http.MethodPost, "/users", `{"users":[{"name":`+quoted(name)+`,"password":"of hell","databases":[{"name":"keep"}]}]}`) {
 			continue
 		}
-		made++
+		made = append(made, name)
 		if n.count("SELECT COUNT(*) FROM mysql.user WHERE BINARY User = ? AND Host = '%'", name) != 1 {
 			n.t.Errorf("there is no user %q", name)
 		}
@@ -139,9 +142,14 @@ func (n hell) users() {
 			n.t.Errorf("user %q is shown as %q", name, got)
 		}
 		n.client.Want(n.t, http.StatusAccepted, http.MethodDelete, path+"/databases/keep", "")
-		n.client.Want(n.t, http.StatusAccepted, http.MethodDelete, path, "")
 	}
-	n.some("users", made)
+	if got := n.pages("users"); !slices.Equal(got, sorted(append(made, "keeper"))) {
+		n.t.Errorf("the users are listed as\n%q, want\n%q", got, made)
+	}
+	for _, name := range made {
+		n.client.Want(n.t, http.StatusAccepted, http.MethodDelete, n.at+"/users/"+url.PathEscape(name+"@%"), "")
+	}
+	n.some("users", len(made))
 }
 
 func (n hell) hosts() {
@@ -187,6 +195,28 @@ func (n hell) passwords() {
 	}
 	n.some("passwords", made)
 	n.client.Want(n.t, http.StatusNoContent, http.MethodDelete, n.at+"/root", "")
+}
+
+// redisPasswords tries them as passwords of a Redis.
+func (s *stage) redisPasswords(t *testing.T) {
+	_, id, address := s.create(t, redisStore, "")
+	made := 0
+	for _, password := range fromHell {
+		a := s.member.Do(t, http.MethodPost, gatewaytest.Instance(id)+"/root", `{"password":`+quoted(password)+`}`)
+		switch a.Status {
+		case http.StatusOK:
+			made++
+			db := openRedis(t, address, password)
+			if err := db.Ping(t.Context()).Err(); err != nil {
+				t.Errorf("nobody can connect to the Redis with %.80q: %v", password, err)
+			}
+			_ = db.Close()
+		case http.StatusBadRequest:
+		default:
+			t.Errorf("root of the Redis with %.80q: %d: %.300s", password, a.Status, a.Body)
+		}
+	}
+	t.Logf("%d of %d tried passwords of a Redis were made", made, len(fromHell))
 }
 
 // paths asks for each as a part of a path, escaped in two ways. There is nothing of that name: it must not be found,
@@ -248,12 +278,17 @@ func (n hell) some(what string, made int) {
 	}
 }
 
-// lists tells whether a list holds something with a value.
-func lists(a gatewaytest.Answer, list, key, value string) bool {
-	for i := 0; a.At(list, i) != nil; i++ {
-		if a.Text(list, i, key) == value {
-			return true
+// pages follows a list from page to page, and returns the names in their order.
+func (n hell) pages(list string) (names []string) {
+	n.t.Helper()
+	for path := n.at + "/" + list + "?limit=4"; path != ""; {
+		a := n.client.Want(n.t, http.StatusOK, http.MethodGet, path, "")
+		for i := 0; a.At(list, i) != nil; i++ {
+			names = append(names, a.Text(list, i, "name"))
 		}
+		path = strings.TrimPrefix(a.Text("links", 0, "href"), n.client.URL+"/v1.0/"+n.client.Project)
 	}
-	return false
+	return sorted(names)
 }
+
+func sorted(names []string) []string { return slices.Sorted(slices.Values(names)) }

@@ -18,11 +18,12 @@ const openstackProgram = "/usr/bin/openstack"
 func testOpenstack(t *testing.T, s *stage) {
 	datastoretest.Require(t, openstackProgram, "python3-openstackclient")
 	datastoretest.Require(t, "/usr/bin/trove", "python3-troveclient")
-	c := s.shell(t)
-	created := c.run("database instance create db1 --flavor 1 --size 1 --datastore mariadb --datastore-version 10.11 --databases orders --users ann:pass-of-ann-4711 -f json")
+	c := s.shell(t, "alice", s.password, "shop")
+	tenant := gatewaytest.Client{URL: s.url, Token: s.login(t, "alice", s.password, "shop").Token(), Project: s.shop} // for waiting
+	created := c.run("database instance create db1 --flavor 1 --size 1 --datastore mariadb --datastore-version 10.11 --databases orders --users ann:pass-of-ann-4711 --is-public --allowed-cidr 127.0.0.0/8 -f json")
 	id := created.Text("id")
 	s.owns(id)
-	t.Cleanup(func() { s.delete(t, c.tenant, id) })
+	t.Cleanup(func() { s.delete(t, tenant, id) })
 	created.says("status", "BUILD").says("datastore", "mariadb").says("datastore_version", "10.11").says("flavor", "1").says("volume", 1.0)
 
 	c.run("database flavor list -f value").prints("1 tiny 512")
@@ -77,28 +78,29 @@ func testOpenstack(t *testing.T, s *stage) {
 
 	c.run("database instance restart db1")
 	c.await("db1", "ACTIVE")
+	s.shell(t, "admin", s.chief, "admin").operate(id)
+	tenant.Await(t, id, "ACTIVE", lifeTimeout)
 	c.run("database instance update db1 --name db2")
 	c.run("database instance delete db2")
-	c.tenant.AwaitGone(t, id, lifeTimeout)
+	tenant.AwaitGone(t, id, lifeTimeout)
 
-	c.forceDelete()
+	c.forceDelete(tenant)
 }
 
 // shell is somebody's terminal.
 type shell struct {
-	t      *testing.T
-	env    []string
-	stage  *stage
-	tenant gatewaytest.Client // the same person's, for waiting
+	t     *testing.T
+	env   []string
+	stage *stage
 }
 
-func (s *stage) shell(t *testing.T) shell {
+func (s *stage) shell(t *testing.T, user, password, project string) shell {
 	home := t.TempDir()
 	return shell{t, []string{
 		"HOME=" + home, "PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "OS_CLIENT_CONFIG_FILE=" + filepath.Join(home, "clouds.yaml"),
-		"OS_AUTH_URL=" + s.identity, "OS_IDENTITY_API_VERSION=3", "OS_USERNAME=alice", "OS_PASSWORD=" + s.password,
-		"OS_PROJECT_NAME=shop", "OS_USER_DOMAIN_NAME=Default", "OS_PROJECT_DOMAIN_NAME=Default",
-	}, s, gatewaytest.Client{URL: s.url, Token: s.login(t, "alice", s.password, "shop").Token(), Project: s.shop}}
+		"OS_AUTH_URL=" + s.identity, "OS_IDENTITY_API_VERSION=3", "OS_USERNAME=" + user, "OS_PASSWORD=" + password,
+		"OS_PROJECT_NAME=" + project, "OS_USER_DOMAIN_NAME=Default", "OS_PROJECT_DOMAIN_NAME=Default",
+	}, s}
 }
 
 // run runs a command of words without blanks, which must succeed.
@@ -126,16 +128,27 @@ func (c shell) await(name, status string) printed {
 	return list
 }
 
+// operate is what an administrator does with other people's instances and projects.
+func (c shell) operate(id string) {
+	c.run("database instance list --all-projects -f json").row("ID", id)
+	c.run("database instance list --project-id "+c.stage.shop+" -f json").row("ID", id)
+	c.run("database quota update "+c.stage.shop+" instances 7 -f json").says("instances", 7.0)
+	if got := c.run("database quota show shop -f json").row("Resource", "instances")["Limit"]; got != 7.0 {
+		c.t.Errorf("the quota that was set to 7 is shown as %v", got)
+	}
+	c.run("database instance reboot " + id)
+}
+
 // forceDelete deletes an instance that is being built, when nothing else can be done with it.
-func (c shell) forceDelete() {
+func (c shell) forceDelete(tenant gatewaytest.Client) {
 	t := c.t
-	answer := c.tenant.Want(t, http.StatusOK, http.MethodPost, "/instances",
+	answer := tenant.Want(t, http.StatusOK, http.MethodPost, "/instances",
 		`{"instance":{"name":"stuck","flavorRef":1,"volume":{"size":1},"datastore":{"type":"mariadb"}}}`)
 	id := answer.Text("instance", "id")
 	c.stage.owns(id)
-	c.tenant.Want(t, http.StatusUnprocessableEntity, http.MethodPost, gatewaytest.Instance(id)+"/action", `{"restart":{}}`)
+	tenant.Want(t, http.StatusUnprocessableEntity, http.MethodPost, gatewaytest.Instance(id)+"/action", `{"restart":{}}`)
 	c.run("database instance force delete " + id)
-	c.tenant.AwaitGone(t, id, lifeTimeout)
+	tenant.AwaitGone(t, id, lifeTimeout)
 }
 
 // printed is what a command has printed: text, and JSON when that was asked for.

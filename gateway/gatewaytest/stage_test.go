@@ -59,6 +59,7 @@ type stage struct {
 	etcd     string // endpoint
 	identity string // URL of the identity service
 	shop     string // id of the project that alice is a member of
+	chief    string // password of the administrator
 	password string // of alice
 	admin    gatewaytest.Client
 	member   gatewaytest.Client
@@ -96,7 +97,8 @@ func newStage(t *testing.T) *stage {
 	s.gateway, s.host = gateway, host
 	s.admin.AwaitHost(t, hostID)
 	words := strings.Fields(gateway.Printed("first start:"))
-	s.employ(t, words[len(words)-1])
+	s.chief = words[len(words)-1]
+	s.employ(t)
 	return s
 }
 
@@ -112,12 +114,12 @@ func (s *stage) define(t *testing.T) {
 }
 
 // employ makes the project "shop" and its member alice, as the administrator of the first start.
-func (s *stage) employ(t *testing.T, adminPassword string) {
+func (s *stage) employ(t *testing.T) {
 	t.Helper()
-	s.secrets.know("the administrator's password", adminPassword)
+	s.secrets.know("the administrator's password", s.chief)
 	s.password = s.secrets.make("alice's password")
 	ctx := t.Context()
-	keystone, err := openstack.NewIdentityV3(s.login(t, "admin", adminPassword, "admin"), gophercloud.EndpointOpts{})
+	keystone, err := openstack.NewIdentityV3(s.login(t, "admin", s.chief, "admin"), gophercloud.EndpointOpts{})
 	if err != nil {
 		t.Fatal(err)
 	}
