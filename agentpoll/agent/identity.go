@@ -20,7 +20,9 @@ type identityRecord struct {
 	AgentID string `json:"agent_id,omitempty"` // "" until the gateway has answered the enrolment
 	Secret  string `json:"secret"`
 	// NextSecret was sent, or is about to be, and the gateway's answer is not known.
-	NextSecret string          `json:"next_secret,omitempty"`
+	NextSecret string `json:"next_secret,omitempty"`
+	// OldSecret is the one before Secret: the gateways know it again when etcd was set back to before the rotation.
+	OldSecret  string          `json:"old_secret,omitempty"`
 	Sequence   int64           `json:"sequence"` // of Secret
 	Since      time.Time       `json:"since"`    // when Secret came into use
 	PrivateKey []byte          `json:"private_key"`
@@ -36,6 +38,8 @@ type identity struct {
 	rec identityRecord
 	// tryNext: NextSecret is used, since the gateway may know it already. A 401 takes it back.
 	tryNext bool
+	// tryOld: OldSecret is used, since Secret was refused. Never together with tryNext.
+	tryOld bool
 }
 
 // openIdentity reads the identity in dir, or makes a new one.
@@ -109,8 +113,11 @@ func (id *identity) credential() agentpoll.Credential {
 
 func (id *identity) credentialLocked() agentpoll.Credential {
 	secret := id.rec.Secret
-	if id.tryNext {
+	switch {
+	case id.tryNext:
 		secret = id.rec.NextSecret
+	case id.tryOld:
+		secret = id.rec.OldSecret
 	}
 	return agentpoll.Credential{AgentID: id.rec.AgentID, Secret: secret}
 }
@@ -146,11 +153,23 @@ func (id *identity) rotatedLocked(sequence int64) error {
 		return nil
 	}
 	rec := id.rec
-	rec.Secret, rec.NextSecret, rec.Sequence, rec.Since = rec.NextSecret, "", sequence, time.Now()
+	rec.OldSecret, rec.Secret, rec.NextSecret = rec.Secret, rec.NextSecret, ""
+	rec.Sequence, rec.Since = sequence, time.Now()
 	if err := id.save(rec); err != nil {
 		return err
 	}
-	id.tryNext = false
+	id.tryNext, id.tryOld = false, false
+	return nil
+}
+
+// setBack makes the old secret the one in use: etcd was restored. The newer one is offered at the next rotation.
+func (id *identity) setBack() error {
+	rec := id.rec
+	rec.Secret, rec.NextSecret, rec.OldSecret, rec.Sequence = rec.OldSecret, rec.Secret, "", rec.Sequence-1
+	if err := id.save(rec); err != nil {
+		return err
+	}
+	id.tryOld = false
 	return nil
 }
 
@@ -159,13 +178,19 @@ func (id *identity) try() {
 	id.mu.Lock()
 	defer id.mu.Unlock()
 	id.tryNext = id.rec.NextSecret != ""
+	id.tryOld = id.tryOld && !id.tryNext
 }
 
 // accepted learns from an answer that the gateway knows the credential.
 func (id *identity) accepted(c agentpoll.Credential) error {
 	id.mu.Lock()
 	defer id.mu.Unlock()
-	if !id.tryNext || c != id.credentialLocked() {
+	switch {
+	case c != id.credentialLocked():
+		return nil
+	case id.tryOld:
+		return id.setBack()
+	case !id.tryNext:
 		return nil
 	}
 	return id.rotatedLocked(id.rec.Sequence + 1)
@@ -179,7 +204,14 @@ func (id *identity) rejected(c agentpoll.Credential) bool {
 	if c != id.credentialLocked() {
 		return true // it was replaced while the request was under way
 	}
-	tried := id.tryNext
-	id.tryNext = false
-	return tried
+	switch {
+	case id.tryNext:
+		id.tryNext = false
+		return true
+	case id.tryOld:
+		id.tryOld = false
+		return false
+	}
+	id.tryOld = id.rec.OldSecret != ""
+	return id.tryOld
 }

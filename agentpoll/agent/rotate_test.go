@@ -63,6 +63,49 @@ func TestRotationCutAnywhere(t *testing.T) {
 	}
 }
 
+// etcd may be set back to before a rotation: the gateways then know the credential of before. The agent goes on with
+// that, also when it is started again, and rotates to the newer one once more.
+func TestEtcdSetBackToBeforeARotation(t *testing.T) {
+	for _, restarted := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newGateway(t)
+			var d diary
+			cfg := g.config(t, methods{"create": d.note(Traits{})})
+			a, stop := start(t, cfg)
+			g.until(t, "a poll", func() bool { return len(g.polls) > 0 })
+			before := look(g, &g.hash)
+			if err := a.Rotate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			g.enqueue("c1", "create", "")
+			g.result(t, "c1")
+			if look(g, &g.hash) == before {
+				t.Fatal("the new credential is not in use")
+			}
+			if restarted {
+				stop()
+			}
+			g.mu.Lock()
+			g.hash, g.next, g.sequence = before, "", 1
+			g.mu.Unlock()
+			if restarted {
+				a, _ = start(t, cfg)
+			}
+			g.enqueue("c2", "create", "")
+			g.result(t, "c2")
+			synctest.Wait() // the agent has read that the result was taken
+			if err := a.Rotate(t.Context()); err != nil {
+				t.Errorf("restarted %t: the rotation afterwards: %v", restarted, err)
+			}
+			g.enqueue("c3", "create", "")
+			g.result(t, "c3")
+			if look(g, &g.hash) == before || look(g, &g.sequence) != 2 {
+				t.Errorf("restarted %t: not rotated again, sequence %d", restarted, look(g, &g.sequence))
+			}
+		})
+	}
+}
+
 func TestRotatesByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t)
