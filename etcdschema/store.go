@@ -1,6 +1,7 @@
 package etcdschema
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -185,16 +186,29 @@ func Decode[T any](value []byte) (T, error) {
 		*into = options
 		return v, err
 	}
+	if err := checkFormat(value); err != nil {
+		return v, err
+	}
+	return v, json.Unmarshal(value, &v)
+}
+
+// ours is how a value begins that this version wrote: it need not be decoded twice.
+var ours = fmt.Appendf(nil, `{"v":%d,`, format)
+
+func checkFormat(value []byte) error {
+	if bytes.HasPrefix(value, ours) {
+		return nil
+	}
 	var f struct {
 		V *int `json:"v"`
 	}
 	if err := json.Unmarshal(value, &f); err != nil {
-		return v, err
+		return err
 	}
 	if f.V != nil && *f.V != format {
-		return v, fmt.Errorf("format %d; this version of Coffer reads format %d", *f.V, format)
+		return fmt.Errorf("format %d; this version of Coffer reads format %d", *f.V, format)
 	}
-	return v, json.Unmarshal(value, &v)
+	return nil
 }
 
 // ErrBadRecord is what a record that is there and cannot be read gives.
