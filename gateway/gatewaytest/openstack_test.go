@@ -20,7 +20,10 @@ func testOpenstack(t *testing.T, s *stage) {
 	datastoretest.Require(t, "/usr/bin/trove", "python3-troveclient")
 	c := s.shell(t, "alice", s.password, "shop")
 	tenant := gatewaytest.Client{URL: s.url, Token: s.login(t, "alice", s.password, "shop").Token(), Project: s.shop} // for waiting
-	created := c.run("database instance create db1 --flavor 1 --size 1 --datastore mariadb --datastore-version 10.11 --databases orders --users ann:pass-of-ann-4711 --is-public --allowed-cidr 127.0.0.0/8 -f json")
+	ofAnn, ofBob, ofRob, ofRoot := s.secrets.make("ann's password, of openstack"), s.secrets.make("bob's password, of openstack"),
+		s.secrets.make("rob's password, of openstack"), s.secrets.make("root's password, given to openstack")
+	created := c.run("database instance create db1 --flavor 1 --size 1 --datastore mariadb --datastore-version 10.11 --databases orders --users ann:" + ofAnn +
+		" --is-public --allowed-cidr 127.0.0.0/8 -f json")
 	id := created.Text("id")
 	s.owns(id)
 	t.Cleanup(func() { s.delete(t, tenant, id) })
@@ -37,7 +40,7 @@ func testOpenstack(t *testing.T, s *stage) {
 	c.await("db1", "ACTIVE")
 	address := c.run("database instance show db1 -f json").says("id", id).says("operating_status", "HEALTHY").Text("addresses", 0, "address")
 	c.run("database quota show "+s.shop+" -f json").row("Resource", "instances")
-	ann := openMySQL(t, address, "ann", "pass-of-ann-4711", "")
+	ann := openMySQL(t, address, "ann", ofAnn, "")
 	if err := ann.Ping(); err != nil {
 		t.Errorf("ann, made with the instance, cannot connect: %v", err)
 	}
@@ -48,10 +51,10 @@ func testOpenstack(t *testing.T, s *stage) {
 	if left := c.run("database db list db1 -f value").text; strings.Contains(left, "orders") {
 		t.Errorf("after the delete there is %q", left)
 	}
-	c.run("database user create db1 bob pass-of-bob-4711 --host 127.% --databases stock")
+	c.run("database user create db1 bob " + ofBob + " --host 127.% --databases stock")
 	c.run("database user list db1 -f value").prints("bob 127.% stock", "ann %")
 	c.run("database user show db1 bob --host 127.% -f json").says("name", "bob").says("host", "127.%")
-	if err := openMySQL(t, address, "bob", "pass-of-bob-4711", "stock").Ping(); err != nil {
+	if err := openMySQL(t, address, "bob", ofBob, "stock").Ping(); err != nil {
 		t.Errorf("bob cannot connect: %v", err)
 	}
 	c.run("database user grant access db1 ann stock")
@@ -60,8 +63,8 @@ func testOpenstack(t *testing.T, s *stage) {
 	if got := c.run("database user show access db1 ann -f value").text; got != "" {
 		t.Errorf("after the revoke ann has access to %q", got)
 	}
-	c.run("database user update attributes db1 bob --host 127.% --new_name rob --new_password pass-of-rob-4711 --new_host %")
-	if err := openMySQL(t, address, "rob", "pass-of-rob-4711", "stock").Ping(); err != nil {
+	c.run("database user update attributes db1 bob --host 127.% --new_name rob --new_password " + ofRob + " --new_host %")
+	if err := openMySQL(t, address, "rob", ofRob, "stock").Ping(); err != nil {
 		t.Errorf("bob, now rob, cannot connect: %v", err)
 	}
 	c.run("database user delete db1 rob")
@@ -74,7 +77,7 @@ func testOpenstack(t *testing.T, s *stage) {
 	c.run("database root show db1 -f json").says("is_root_enabled", true)
 	c.run("database root disable db1")
 	c.run("database root show db1 -f json").says("is_root_enabled", false)
-	c.run("database root enable db1 --root_password pass-of-root-4711 -f json").says("password", "pass-of-root-4711")
+	c.run("database root enable db1 --root_password "+ofRoot+" -f json").says("password", ofRoot)
 
 	c.run("database instance restart db1")
 	c.await("db1", "ACTIVE")
