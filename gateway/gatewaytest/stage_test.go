@@ -40,6 +40,7 @@ func TestAcceptance(t *testing.T) {
 			{"bodies", testBodies},
 			{"definitions", testDefinitions},
 			{"ports", testPorts},
+			{"crowd", testCrowd},
 		} {
 			t.Run(part.name, func(t *testing.T) {
 				t.Parallel()
