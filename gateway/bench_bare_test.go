@@ -101,6 +101,7 @@ func (b *barePath) call(w http.ResponseWriter, r *http.Request) {
 }
 
 func (b *barePath) poll(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body) // net/http notices a lost peer only after it
 	b.mu.Lock()
 	commands := b.parked[r.PathValue("guest")]
 	b.mu.Unlock()
