@@ -3,11 +3,13 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 
@@ -47,7 +49,31 @@ func (m *Manager) connect() (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sql.OpenDB(connector), nil
+	return sql.OpenDB(patient{connector}), nil
+}
+
+// patient waits for the one connection that the server keeps for administrators when tenants have all the others: another
+// call of the guest may have it for a moment.
+type patient struct{ driver.Connector }
+
+const (
+	connectTries = 10
+	betweenTries = 50 * time.Millisecond
+)
+
+// Connect implements [driver.Connector].
+func (p patient) Connect(ctx context.Context) (driver.Conn, error) {
+	for try := 1; ; try++ {
+		conn, err := p.Connector.Connect(ctx)
+		if !is(err, errTooManyConnections) || try == connectTries {
+			return conn, err
+		}
+		select {
+		case <-time.After(betweenTries):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // ping returns when the server has answered a query.
