@@ -72,6 +72,7 @@ func TestProtocolPage(t *testing.T) {
 		fmt.Sprintf("at most %d ids", maxRunning), fmt.Sprintf("gives up %.0f s after", margin.Seconds()),
 		fmt.Sprintf("cut after %.0f s or more", cutAfter.Seconds()),
 		fmt.Sprintf("up to %.0f s, doubling, up to %.0f minute", againFirst.Seconds(), againCap.Minutes()),
+		fmt.Sprintf("up to %.0f s, doubling, up to %.0f s", againFirst.Seconds(), unreachableCap.Seconds()),
 		fmt.Sprintf("up to %.0f minute, doubling, up to %.0f minutes", slowerFirst.Minutes(), slowerCap.Minutes()),
 		fmt.Sprintf("`Retry-After`, up to %.0f minutes", maxRetryAfter.Minutes()),
 		"`" + string(agentpoll.Guest) + "`", "`" + string(agentpoll.Host) + "`",
