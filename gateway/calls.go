@@ -110,12 +110,12 @@ func (g *Gateway) reachable(agentID string, presence etcdschema.Record[etcdschem
 		return nil
 	case g.now().Before(presence.Value.Judged.Add(settle)): // another gateway may hold it, and is about to say so
 		return nil
-	case presence.Found && !g.now().Before(g.started.Add(g.expiry)):
+	case presence.Found && !g.now().Before(g.started.Add(g.Expiry)):
 		return &fault{unavailable, fmt.Sprintf("The guest is not connected since %s. Nothing was sent to it.", stamp(presence.Value.Since)), 30 * time.Second}
-	case g.now().Before(g.started.Add(g.expiry)), g.now().Before(time.Unix(0, g.left.Load()).Add(g.expiry)):
+	case g.now().Before(g.started.Add(g.Expiry)), g.now().Before(time.Unix(0, g.left.Load()).Add(g.Expiry)):
 		return nil
 	}
-	return &fault{unavailable, fmt.Sprintf("The guest is not connected, for at least %s. Nothing was sent to it.", g.expiry), 30 * time.Second}
+	return &fault{unavailable, fmt.Sprintf("The guest is not connected, for at least %s. Nothing was sent to it.", g.Expiry), 30 * time.Second}
 }
 
 // await waits for a command's result. When the time is up the command is withdrawn, so that it cannot take effect when

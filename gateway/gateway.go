@@ -30,7 +30,10 @@ type Config struct {
 	Version         string
 	Address         string        // where others reach it, for operators
 	Hold            time.Duration // how long a poll is held; 0: 50 s
-	Region          string        // "": RegionOne
+	// Expiry is how long an agent may be silent until calls to it are refused; 0: half as long again as Hold, and at least
+	// 15 s more than it.
+	Expiry time.Duration
+	Region string // "": RegionOne
 	// AgentURLs are the base URLs that guests on machines of their own dial. Empty: no instance without a host.
 	AgentURLs []string
 	AgentCA   string // see datastores.GuestConfig
@@ -56,7 +59,6 @@ type Gateway struct {
 	agents   *server.Server
 	metrics  *metrics
 	started  time.Time
-	expiry   time.Duration // after which a silent agent counts as gone
 	now      func() time.Time
 
 	waiters   waiters
@@ -79,7 +81,9 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	if g.Region == "" {
 		g.Region = "RegionOne"
 	}
-	g.expiry = g.Hold + max(g.Hold/2, sessionTTL)
+	if g.Expiry == 0 {
+		g.Expiry = g.Hold + max(g.Hold/2, sessionTTL)
+	}
 	g.log = cfg.Log.With("gateway_id", g.id)
 	g.deadlines.overdue = g.overdue
 	g.metrics = newMetrics(g)
@@ -87,7 +91,7 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read etcd: %w", err)
 	}
-	g.agents, err = server.New(server.Config{Backend: backend{g}, Log: g.log, Hold: g.Hold, Expiry: g.expiry, Epoch: epoch.ID, EnrollRate: g.EnrollRate, RemoteIP: RemoteIP(g.TrustProxy)})
+	g.agents, err = server.New(server.Config{Backend: backend{g}, Log: g.log, Hold: g.Hold, Expiry: g.Expiry, Epoch: epoch.ID, EnrollRate: g.EnrollRate, RemoteIP: RemoteIP(g.TrustProxy)})
 	if err != nil {
 		return nil, err
 	}

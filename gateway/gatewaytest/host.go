@@ -75,7 +75,7 @@ func StartHost(t testing.TB, g *Gateway, others ...string) *Host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop := h.run(func(ctx context.Context) error { return a.Run(ctx) })
+	stop := run(func(ctx context.Context) error { return a.Run(ctx) })
 	t.Cleanup(func() {
 		stop()
 		h.mu.Lock()
@@ -89,7 +89,7 @@ func StartHost(t testing.TB, g *Gateway, others ...string) *Host {
 }
 
 // run starts f and returns what ends it and waits for it.
-func (h *Host) run(f func(context.Context) error) (stop func()) {
+func run(f func(context.Context) error) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -144,7 +144,7 @@ func (h *Host) launch(args deployments.LaunchArgs) error {
 	if _, running := h.guests[args.InstanceID]; running {
 		return fmt.Errorf("instance %s is there already", args.InstanceID)
 	}
-	h.guests[args.InstanceID], h.args[args.InstanceID] = h.run(g.Run), args
+	h.guests[args.InstanceID], h.args[args.InstanceID] = run(g.Run), args
 	return nil
 }
 
