@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
@@ -39,10 +40,11 @@ const (
 
 // Server is a running etcd.
 type Server struct {
-	etcd  *embed.Etcd
-	lock  *os.File
-	addr  string
-	close sync.Once
+	etcd    *embed.Etcd
+	lock    *os.File
+	addr    string
+	close   sync.Once
+	closing *atomic.Bool
 }
 
 // Start runs etcd, and returns when it serves. It fails when ctx ends before.
@@ -82,11 +84,12 @@ func start(ctx context.Context, cfg Config, host, port string) (*Server, error) 
 			return nil, err
 		}
 	}
-	etcd, err := embed.StartEtcd(settings(cfg, addr))
+	closing := new(atomic.Bool)
+	etcd, err := embed.StartEtcd(settings(cfg, addr, closing))
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{etcd: etcd, addr: addr}
+	s := &Server{etcd: etcd, addr: addr, closing: closing}
 	select {
 	case <-etcd.Server.ReadyNotify():
 		return s, nil
@@ -100,7 +103,7 @@ func start(ctx context.Context, cfg Config, host, port string) (*Server, error) 
 	return nil, err
 }
 
-func settings(cfg Config, addr string) *embed.Config {
+func settings(cfg Config, addr string, closing *atomic.Bool) *embed.Config {
 	c := embed.NewConfig()
 	c.Name = memberName
 	c.Dir = filepath.Join(cfg.Dir, "etcd")
@@ -113,7 +116,7 @@ func settings(cfg Config, addr string) *embed.Config {
 	c.AutoCompactionRetention = compaction
 	c.QuotaBackendBytes = quota
 	c.WarningUnaryRequestDuration = embed.DefaultWarningUnaryRequestDuration // zero would warn of every request
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(bridge{log: cfg.Log}))
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(bridge{log: cfg.Log, closing: closing}))
 	if cfg.Throwaway {
 		c.UnsafeNoFsync = true
 		c.TickMs, c.ElectionMs = 10, 100
@@ -132,6 +135,7 @@ func (s *Server) Failed() <-chan struct{} { return s.etcd.Server.StopNotify() }
 func (s *Server) Close() error {
 	var err error
 	s.close.Do(func() {
+		s.closing.Store(true)
 		s.etcd.Close()
 		err = s.lock.Close()
 	})

@@ -3,14 +3,16 @@ package embedded
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 
 	"go.uber.org/zap/zapcore"
 )
 
 // bridge hands etcd's warnings and errors to slog; the rest is dropped before it is made.
 type bridge struct {
-	log    *slog.Logger
-	fields []zapcore.Field
+	log     *slog.Logger
+	closing *atomic.Bool // etcd is being stopped: that its listeners close is then no error
+	fields  []zapcore.Field
 }
 
 var _ zapcore.Core = bridge{}
@@ -18,7 +20,7 @@ var _ zapcore.Core = bridge{}
 func (b bridge) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }
 
 func (b bridge) With(fields []zapcore.Field) zapcore.Core {
-	return bridge{b.log, append(b.fields[:len(b.fields):len(b.fields)], fields...)}
+	return bridge{b.log, b.closing, append(b.fields[:len(b.fields):len(b.fields)], fields...)}
 }
 
 func (b bridge) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
@@ -34,7 +36,10 @@ func (b bridge) Write(e zapcore.Entry, fields []zapcore.Field) error {
 		f.AddTo(values)
 	}
 	level := slog.LevelWarn
-	if e.Level > zapcore.WarnLevel {
+	switch {
+	case b.closing.Load():
+		level = slog.LevelDebug
+	case e.Level > zapcore.WarnLevel:
 		level = slog.LevelError
 	}
 	b.log.Log(context.Background(), level, "etcd: "+e.Message, slog.Any("etcd", values.Fields))

@@ -48,11 +48,15 @@ func run(ctx context.Context, args []string, out, logs io.Writer) (err error) {
 		return err
 	}
 	defer listener.Close()
-	endpoints, stopEtcd, err := etcd(ctx, cfg, log)
+	endpoints, inside, err := etcd(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, stopEtcd()) }()
+	var etcdEnded <-chan struct{} // never, when etcd is not inside
+	if inside != nil {
+		etcdEnded = inside.Failed()
+		defer func() { err = errors.Join(err, inside.Close()) }()
+	}
 	store, err := open(ctx, cfg, endpoints, log)
 	if err != nil {
 		return err
@@ -82,6 +86,8 @@ func run(ctx context.Context, args []string, out, logs io.Writer) (err error) {
 	log.Info("serving", "address", listener.Addr().String(), "version", version)
 	select {
 	case err = <-served:
+	case <-etcdEnded:
+		err = errors.New("the etcd inside has stopped; the log says why")
 	case <-ctx.Done():
 		log.Info("draining")
 	}
@@ -97,16 +103,16 @@ func url(cfg config, l net.Listener) string {
 	return "http://" + l.Addr().String()
 }
 
-// etcd starts the one inside unless there are endpoints.
-func etcd(ctx context.Context, cfg config, log *slog.Logger) (endpoints []string, stop func() error, err error) {
+// etcd starts the one inside, or returns nil when there are endpoints of another.
+func etcd(ctx context.Context, cfg config, log *slog.Logger) (endpoints []string, inside *embedded.Server, err error) {
 	if cfg.etcdEndpoints != "" {
-		return list(cfg.etcdEndpoints), func() error { return nil }, nil
+		return list(cfg.etcdEndpoints), nil, nil
 	}
 	e, err := embedded.Start(ctx, embedded.Config{Dir: cfg.dataDir + "/etcd", ClientAddr: cfg.etcdListen, Log: log})
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot start the etcd inside: %w", err)
 	}
-	return []string{e.Endpoint()}, e.Close, nil
+	return []string{e.Endpoint()}, e, nil
 }
 
 func open(ctx context.Context, cfg config, endpoints []string, log *slog.Logger) (*etcdschema.Store, error) {
