@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cofferdb/coffer/datastores/datastoretest"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/etcdschema/etcdtest"
 )
@@ -109,9 +110,7 @@ func TestDefaultIsTheNewest(t *testing.T) {
 
 // The script is what an operator runs: the real etcdctl, against the real etcd.
 func TestBuiltInDefinitions(t *testing.T) {
-	if _, err := exec.LookPath("etcdctl"); err != nil {
-		t.Skip("no etcdctl here")
-	}
+	datastoretest.Require(t, "/usr/bin/etcdctl", "etcd-client")
 	srv := etcdtest.Start(t)
 	dir := filepath.Join("..", "deployments", "definitions")
 	cmd := exec.CommandContext(t.Context(), "./put.sh")

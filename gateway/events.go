@@ -25,26 +25,17 @@ func (g *Gateway) listEvents(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	limit, marker, err := r.page()
-	if err != nil {
-		return reply{}, err
-	}
 	from := etcdschema.Events(in.ID)
-	list, err := etcdschema.List(r.ctx, g.store, from, etcdschema.Page{Limit: limit, After: marker})
+	records, next, err := readPage(g, r, from)
 	if err != nil {
 		return reply{}, err
 	}
 	views := []eventView{}
-	last := ""
-	for _, rec := range list.Records {
+	for _, rec := range records {
 		e := rec.Value
-		last = from.Name(rec.Key)
-		views = append(views, eventView{last, stamp(e.At), e.Kind, e.Message, e.Request})
+		views = append(views, eventView{from.Name(rec.Key), stamp(e.At), e.Kind, e.Message, e.Request})
 	}
-	if !list.More {
-		last = ""
-	}
-	return reply{http.StatusOK, listBody("events", views, g.nextLink(r, last, limit))}, nil
+	return reply{http.StatusOK, listBody("events", views, next)}, nil
 }
 
 // whyView answers: what is it doing, since when, waiting for whom, until when.

@@ -20,16 +20,12 @@ func (g *Gateway) detailInstances(r *request) (reply, error) {
 
 // instancePage answers one page: chosen by id, which is by age, and shown with the newest first.
 func (g *Gateway) instancePage(r *request, from etcdschema.Prefix[etcdschema.Instance], view func(*request, etcdschema.Instance) instanceView) (reply, error) {
-	limit, marker, err := r.page()
-	if err != nil {
-		return reply{}, err
-	}
-	list, err := etcdschema.List(r.ctx, g.store, from, etcdschema.Page{Limit: limit, After: marker})
+	records, next, err := readPage(g, r, from)
 	if err != nil {
 		return reply{}, err
 	}
 	views := []instanceView{}
-	for _, rec := range list.Records {
+	for _, rec := range records {
 		in, err := g.fresh(r.ctx, rec.Value)
 		if isNotFound(err) {
 			continue // deleted since the list was read
@@ -39,12 +35,8 @@ func (g *Gateway) instancePage(r *request, from etcdschema.Prefix[etcdschema.Ins
 		}
 		views = append(views, view(r, in))
 	}
-	last := ""
-	if n := len(list.Records); list.More && n > 0 {
-		last = from.Name(list.Records[n-1].Key)
-	}
 	slices.Reverse(views)
-	return reply{http.StatusOK, listBody("instances", views, g.nextLink(r, last, limit))}, nil
+	return reply{http.StatusOK, listBody("instances", views, next)}, nil
 }
 
 // instance reads the instance of the request's path.

@@ -53,24 +53,15 @@ func (g *Gateway) mgmtListInstances(r *request) (reply, error) {
 	if p := r.query("project_id"); p != "" {
 		from = etcdschema.Instances(p)
 	}
-	limit, marker, err := r.page()
-	if err != nil {
-		return reply{}, err
-	}
-	list, err := etcdschema.List(r.ctx, g.store, from, etcdschema.Page{Limit: limit, After: marker})
+	records, next, err := readPage(g, r, from)
 	if err != nil {
 		return reply{}, err
 	}
 	views := []mgmtView{}
-	last := ""
-	for _, rec := range list.Records {
+	for _, rec := range records {
 		views = append(views, g.viewMgmt(r, rec.Value))
-		last = from.Name(rec.Key)
 	}
-	if !list.More {
-		last = ""
-	}
-	return reply{http.StatusOK, listBody("instances", views, g.nextLink(r, last, limit))}, nil
+	return reply{http.StatusOK, listBody("instances", views, next)}, nil
 }
 
 // anyInstance finds the instance of the path in whichever project it is.

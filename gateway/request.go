@@ -12,6 +12,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/identity"
 )
 
@@ -97,4 +98,17 @@ func (r *request) page() (limit int, marker string, err error) {
 		}
 	}
 	return limit, r.query("marker"), nil
+}
+
+// readPage reads the page of a list that the query asks for, and makes the link to the page after it, if there is one.
+func readPage[T any](g *Gateway, r *request, from etcdschema.Prefix[T]) ([]etcdschema.Record[T], []link, error) {
+	limit, marker, err := r.page()
+	if err != nil {
+		return nil, nil, err
+	}
+	list, err := etcdschema.List(r.ctx, g.store, from, etcdschema.Page{Limit: limit, After: marker})
+	if err != nil || !list.More {
+		return list.Records, nil, err
+	}
+	return list.Records, g.nextLink(r, list.Last, limit), nil
 }

@@ -1,7 +1,6 @@
 package host
 
 import (
-	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"github.com/google/nftables"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/datastoretest"
 	"github.com/cofferdb/coffer/deployments"
 )
 
@@ -123,10 +123,8 @@ func TestFirewallText(t *testing.T) {
 	if err := fw.set("one", address, rules); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command("nft", "-nn", "list", "table", "inet", fw.table).CombinedOutput()
-	if errors.Is(err, exec.ErrNotFound) {
-		t.Skip("no nft to compare with")
-	}
+	datastoretest.Require(t, "/usr/sbin/nft", "nftables")
+	out, err := exec.Command("/usr/sbin/nft", "-nn", "list", "table", "inet", fw.table).CombinedOutput()
 	want := `table inet ` + fw.table + ` {
 	map instances {
 		type ipv4_addr : verdict

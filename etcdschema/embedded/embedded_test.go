@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cofferdb/coffer/datastores/datastoretest"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/etcdschema/embedded"
 	"github.com/cofferdb/coffer/etcdschema/etcdtest"
@@ -85,9 +86,7 @@ func TestDataSurvivesKill(t *testing.T) {
 }
 
 func TestEtcdctlWorks(t *testing.T) {
-	if _, err := exec.LookPath("etcdctl"); err != nil {
-		t.Skip("no etcdctl here")
-	}
+	datastoretest.Require(t, "/usr/bin/etcdctl", "etcd-client")
 	s := start(t, t.TempDir())
 	put := exec.CommandContext(t.Context(), "etcdctl", "--endpoints", s.Endpoint(), "put", "/server/flavors/1", "ram: 512\nvcpus: 1\n")
 	put.Env = append(os.Environ(), "ETCDCTL_API=3")
