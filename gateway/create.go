@@ -232,10 +232,10 @@ func prepareArgs(in etcdschema.Instance, guest json.RawMessage, req createReques
 	if err != nil {
 		return args, err
 	}
-	if args.Databases, err = checkDatabases(req.Databases, in.Names, options); err != nil {
+	if args.Databases, err = checkDatabases(req.Databases, nameRules{in.Names, options}); err != nil {
 		return args, err
 	}
-	if args.Users, err = checkUsers(req.Users, in.Names, options); err != nil {
+	if args.Users, err = checkUsers(req.Users, nameRules{in.Names, options}); err != nil {
 		return args, err
 	}
 	for _, u := range args.Users {

@@ -21,17 +21,17 @@ func nameViews(dbs []datastores.Database) []nameView {
 }
 
 // rules reads what names the instance's datastore takes.
-func (g *Gateway) rules(r *request) (datastores.NameRules, datastores.GuestOptions, error) {
+func (g *Gateway) rules(r *request) (nameRules, error) {
 	in, err := g.instance(r)
 	if err != nil {
-		return datastores.NameRules{}, datastores.GuestOptions{}, err
+		return nameRules{}, err
 	}
 	guest, err := etcdschema.Get(r.ctx, g.store, etcdschema.InstanceGuestKey(in.ID))
 	if err != nil {
-		return datastores.NameRules{}, datastores.GuestOptions{}, err
+		return nameRules{}, err
 	}
-	options, err := datastores.CommonOptions(guest.Value)
-	return in.Names, options, err
+	reserved, err := datastores.CommonOptions(guest.Value)
+	return nameRules{in.Names, reserved}, err
 }
 
 func (g *Gateway) createDatabases(r *request) (reply, error) {
@@ -48,11 +48,11 @@ func (g *Gateway) createDatabases(r *request) (reply, error) {
 	if len(body.Databases) == 0 {
 		return reply{}, faultf(badRequest, "Validation error: 'databases' must name at least one.")
 	}
-	names, options, err := g.rules(r)
+	rules, err := g.rules(r)
 	if err != nil {
 		return reply{}, err
 	}
-	dbs, err := checkDatabases(body.Databases, names, options)
+	dbs, err := checkDatabases(body.Databases, rules)
 	if err != nil {
 		return reply{}, err
 	}
@@ -80,11 +80,11 @@ func (g *Gateway) showDatabase(r *request) (reply, error) {
 }
 
 func (g *Gateway) deleteDatabase(r *request) (reply, error) {
-	names, options, err := g.rules(r)
+	rules, err := g.rules(r)
 	if err != nil {
 		return reply{}, err
 	}
-	if err := checkDatabase(r.param("name"), names, options); err != nil {
+	if err := checkDatabase(r.param("name"), rules); err != nil {
 		return reply{}, err
 	}
 	return reply{status: http.StatusAccepted}, g.callGuest(r, datastores.MethodDeleteDatabase, datastores.DatabaseArgs{Name: r.param("name")}, nil)

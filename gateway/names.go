@@ -24,6 +24,12 @@ type userBody struct {
 	Databases []databaseBody `json:"databases"`
 }
 
+// nameRules are the names that tenants of an instance may choose: its datastore's patterns, and what is reserved.
+type nameRules struct {
+	datastores.NameRules
+	reserved datastores.GuestOptions
+}
+
 // anyHost is the host of a user that may come from anywhere.
 const anyHost = "%"
 
@@ -44,10 +50,10 @@ func checkName(what, name, pattern string) error {
 }
 
 // checkDatabases turns a list of databases into the guest's, refusing bad, reserved and repeated names.
-func checkDatabases(bodies []databaseBody, rules datastores.NameRules, options datastores.GuestOptions) ([]datastores.Database, error) {
+func checkDatabases(bodies []databaseBody, rules nameRules) ([]datastores.Database, error) {
 	var dbs []datastores.Database
 	for _, b := range bodies {
-		if err := checkDatabase(b.Name, rules, options); err != nil {
+		if err := checkDatabase(b.Name, rules); err != nil {
 			return nil, err
 		}
 		if slices.ContainsFunc(dbs, func(d datastores.Database) bool { return d.Name == b.Name }) {
@@ -58,22 +64,22 @@ func checkDatabases(bodies []databaseBody, rules datastores.NameRules, options d
 	return dbs, nil
 }
 
-func checkDatabase(name string, rules datastores.NameRules, options datastores.GuestOptions) error {
-	if slices.Contains(options.IgnoreDBs, name) {
+func checkDatabase(name string, rules nameRules) error {
+	if slices.Contains(rules.reserved.IgnoreDBs, name) {
 		return faultf(badRequest, "The database name %q is reserved.", name)
 	}
 	return checkName("database name", name, rules.Database)
 }
 
 // checkUsers turns a list of users into the guest's.
-func checkUsers(bodies []userBody, rules datastores.NameRules, options datastores.GuestOptions) ([]datastores.User, error) {
+func checkUsers(bodies []userBody, rules nameRules) ([]datastores.User, error) {
 	var users []datastores.User
 	for _, b := range bodies {
 		host := b.Host
 		if host == "" {
 			host = anyHost
 		}
-		if err := checkUser(b.Name, host, rules, options); err != nil {
+		if err := checkUser(b.Name, host, rules); err != nil {
 			return nil, err
 		}
 		if err := checkPassword(b.Name, b.Password, rules); err != nil {
@@ -84,7 +90,7 @@ func checkUsers(bodies []userBody, rules datastores.NameRules, options datastore
 		}
 		u := datastores.User{Name: b.Name, Host: host, Password: datastores.NewSecret(b.Password).ForSealing()}
 		for _, db := range b.Databases {
-			if err := checkDatabase(db.Name, rules, options); err != nil {
+			if err := checkDatabase(db.Name, rules); err != nil {
 				return nil, err
 			}
 			u.Databases = append(u.Databases, datastores.Database{Name: db.Name})
@@ -94,8 +100,8 @@ func checkUsers(bodies []userBody, rules datastores.NameRules, options datastore
 	return users, nil
 }
 
-func checkUser(name, host string, rules datastores.NameRules, options datastores.GuestOptions) error {
-	if slices.Contains(options.IgnoreUsers, name) {
+func checkUser(name, host string, rules nameRules) error {
+	if slices.Contains(rules.reserved.IgnoreUsers, name) {
 		return faultf(badRequest, "The user name %q is reserved.", name)
 	}
 	if err := checkName("user name", name, rules.User); err != nil {
@@ -105,7 +111,7 @@ func checkUser(name, host string, rules datastores.NameRules, options datastores
 }
 
 // checkPassword never repeats the password in its error.
-func checkPassword(user, password string, rules datastores.NameRules) error {
+func checkPassword(user, password string, rules nameRules) error {
 	if checkName("", password, rules.Password) == nil {
 		return nil
 	}

@@ -30,7 +30,7 @@ func (g *Gateway) enableRoot(r *request) (reply, error) {
 	password := newPassword()
 	if body.Password != nil {
 		password = *body.Password
-		if err := checkPassword("root", password, datastores.NameRules{}); err != nil {
+		if err := checkPassword("root", password, nameRules{}); err != nil {
 			return reply{}, err
 		}
 	}

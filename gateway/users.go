@@ -17,14 +17,14 @@ func viewUser(u datastores.User) userView {
 	return userView{u.Name, u.Host, nameViews(u.Databases)}
 }
 
-// user reads the user that the path names, refusing reserved and impossible ones.
-func (g *Gateway) user(r *request) (datastores.UserArgs, error) {
-	names, options, err := g.rules(r)
+// user reads the user that the path names, refusing reserved and impossible ones, and what names there may be.
+func (g *Gateway) user(r *request) (datastores.UserArgs, nameRules, error) {
+	rules, err := g.rules(r)
 	if err != nil {
-		return datastores.UserArgs{}, err
+		return datastores.UserArgs{}, rules, err
 	}
 	name, host := splitUser(r.param("user"))
-	return datastores.UserArgs{Name: name, Host: host}, checkUser(name, host, names, options)
+	return datastores.UserArgs{Name: name, Host: host}, rules, checkUser(name, host, rules)
 }
 
 // readUsers reads a body of users.
@@ -38,11 +38,11 @@ func (g *Gateway) readUsers(r *request) ([]datastores.User, error) {
 	if len(body.Users) == 0 {
 		return nil, faultf(badRequest, "Validation error: 'users' must hold at least one.")
 	}
-	names, options, err := g.rules(r)
+	rules, err := g.rules(r)
 	if err != nil {
 		return nil, err
 	}
-	return checkUsers(body.Users, names, options)
+	return checkUsers(body.Users, rules)
 }
 
 func (g *Gateway) createUsers(r *request) (reply, error) {
@@ -78,7 +78,7 @@ func (g *Gateway) listUsers(r *request) (reply, error) {
 }
 
 func (g *Gateway) showUser(r *request) (reply, error) {
-	args, err := g.user(r)
+	args, _, err := g.user(r)
 	if err != nil {
 		return reply{}, err
 	}
@@ -103,17 +103,13 @@ func (g *Gateway) updateUser(r *request) (reply, error) {
 	if body.User == nil || body.User.Name == nil && body.User.Password == nil && body.User.Host == nil {
 		return reply{}, faultf(badRequest, "Validation error: 'user' must hold at least one of name, password, host.")
 	}
-	args, err := g.user(r)
-	if err != nil {
-		return reply{}, err
-	}
-	names, options, err := g.rules(r)
+	args, rules, err := g.user(r)
 	if err != nil {
 		return reply{}, err
 	}
 	var change datastores.UserChange
 	if u := body.User; u.Password != nil {
-		if err := checkPassword(args.Name, *u.Password, names); err != nil {
+		if err := checkPassword(args.Name, *u.Password, rules); err != nil {
 			return reply{}, err
 		}
 		change.Password = datastores.NewSecret(*u.Password).ForSealing()
@@ -125,7 +121,7 @@ func (g *Gateway) updateUser(r *request) (reply, error) {
 		if change.Host = args.Host; u.Host != nil {
 			change.Host = *u.Host
 		}
-		if err := checkUser(change.Name, change.Host, names, options); err != nil {
+		if err := checkUser(change.Name, change.Host, rules); err != nil {
 			return reply{}, err
 		}
 	}
@@ -133,7 +129,7 @@ func (g *Gateway) updateUser(r *request) (reply, error) {
 }
 
 func (g *Gateway) deleteUser(r *request) (reply, error) {
-	args, err := g.user(r)
+	args, _, err := g.user(r)
 	if err != nil {
 		return reply{}, err
 	}
@@ -141,7 +137,7 @@ func (g *Gateway) deleteUser(r *request) (reply, error) {
 }
 
 func (g *Gateway) listAccess(r *request) (reply, error) {
-	args, err := g.user(r)
+	args, _, err := g.user(r)
 	if err != nil {
 		return reply{}, err
 	}
@@ -162,17 +158,13 @@ func (g *Gateway) grantAccess(r *request) (reply, error) {
 	if len(body.Databases) == 0 {
 		return reply{}, faultf(badRequest, "Validation error: 'databases' must name at least one.")
 	}
-	args, err := g.user(r)
-	if err != nil {
-		return reply{}, err
-	}
-	names, options, err := g.rules(r)
+	args, rules, err := g.user(r)
 	if err != nil {
 		return reply{}, err
 	}
 	access := datastores.AccessArgs{UserArgs: args}
 	for _, db := range body.Databases {
-		if err := checkDatabase(db.Name, names, options); err != nil {
+		if err := checkDatabase(db.Name, rules); err != nil {
 			return reply{}, err
 		}
 		access.Databases = append(access.Databases, db.Name)
@@ -181,7 +173,7 @@ func (g *Gateway) grantAccess(r *request) (reply, error) {
 }
 
 func (g *Gateway) revokeAccess(r *request) (reply, error) {
-	args, err := g.user(r)
+	args, _, err := g.user(r)
 	if err != nil {
 		return reply{}, err
 	}
