@@ -5,6 +5,9 @@ import "strings"
 // cut is the opposite of join: it returns the variable parts of a key, and false when the key is not of that pattern or
 // a part is no name. Ids and hashes are names, too; what they stand for is found, or not, by whoever looks it up.
 func cut(pattern, key string) ([]string, bool) {
+	if fixed, _, _ := strings.Cut(pattern, "*"); !strings.HasPrefix(key, fixed) {
+		return nil, false // most keys that a watch tells are of another sort
+	}
 	var parts []string
 	want, have := strings.Split(pattern, "/"), strings.Split(key, "/")
 	if len(want) != len(have) {

@@ -84,7 +84,7 @@ func (g *Gateway) stepOps(s etcdschema.Snapshot, in *etcdschema.Instance, c life
 	switch c.Method {
 	case deployments.MethodLaunch:
 		token := agentpoll.NewSecret()
-		wait := time.Until(in.Created.Add(usageTimeout(*in)))
+		wait := time.Until(in.Created.Add(lifecycle.UsageTimeout(*in)))
 		ops = append(ops, enrolmentOp(token, etcdschema.Enrolment{Kind: agentpoll.Guest, AgentID: in.ID, Project: in.Project, Created: g.now().UTC()}, wait))
 		launch, err := launchArgs(s, *in, token)
 		if err != nil {
@@ -195,13 +195,6 @@ func removalOps(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdschema.Op,
 		return nil, err
 	}
 	return append(ops, etcdschema.Put(usageKey, addUsage(usage.Value, in, -1))), nil
-}
-
-func usageTimeout(in etcdschema.Instance) time.Duration {
-	if in.UsageTimeout <= 0 {
-		return datastores.DefaultUsageTimeout * time.Second
-	}
-	return time.Duration(in.UsageTimeout) * time.Second
 }
 
 func notFound(what, id string) error { return faultf(itemNotFound, "%s %s cannot be found.", what, id) }

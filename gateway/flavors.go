@@ -1,10 +1,8 @@
 package gateway
 
 import (
-	"cmp"
 	"errors"
 	"net/http"
-	"slices"
 	"strconv"
 
 	"github.com/cofferdb/coffer/etcdschema"
@@ -37,16 +35,13 @@ func (g *Gateway) listFlavors(r *request) (reply, error) {
 			return reply{}, err
 		}
 	}
-	list, err := etcdschema.List(r.ctx, g.store, etcdschema.Flavors(), etcdschema.Page{})
+	flavors, _, err := g.store.FlavorList(r.ctx)
 	if err != nil {
 		return reply{}, err
 	}
-	slices.SortStableFunc(list.Records, func(a, b etcdschema.Record[etcdschema.Flavor]) int {
-		return cmp.Or(cmp.Compare(a.Value.RAM, b.Value.RAM), cmp.Compare(a.Value.VCPUs, b.Value.VCPUs))
-	})
 	views := []flavorView{}
-	for _, rec := range list.Records {
-		views = append(views, g.viewFlavor(r, etcdschema.Flavors().Name(rec.Key), rec.Value))
+	for _, f := range flavors {
+		views = append(views, g.viewFlavor(r, f.ID, f.Flavor))
 	}
 	return reply{http.StatusOK, map[string]any{"flavors": views}}, nil
 }

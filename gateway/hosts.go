@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 
@@ -51,19 +50,6 @@ func (g *Gateway) listHosts(r *request) (reply, error) {
 		views = append(views, v)
 	}
 	return reply{http.StatusOK, map[string]any{"hosts": views}}, nil
-}
-
-func managers(h etcdschema.HostRecord) []string {
-	names := []string{}
-	for _, raw := range h.Manifests {
-		var m struct {
-			Manager string `json:"manager"`
-		}
-		if json.Unmarshal(raw, &m) == nil {
-			names = append(names, m.Manager)
-		}
-	}
-	return names
 }
 
 // updateHost lets a host take new instances, or not.

@@ -66,7 +66,7 @@ func (g *Gateway) mgmtListInstances(r *request) (reply, error) {
 
 // anyInstance finds the instance of the path in whichever project it is.
 func (g *Gateway) anyInstance(r *request) (etcdschema.Instance, error) {
-	if _, err := g.locate(r); err != nil {
+	if err := g.locate(r); err != nil {
 		return etcdschema.Instance{}, err
 	}
 	return g.instance(r)
@@ -74,30 +74,30 @@ func (g *Gateway) anyInstance(r *request) (etcdschema.Instance, error) {
 
 // locate makes the request one for the project of the path's instance: its guest's record knows, and before there is one
 // all instances are looked through.
-func (g *Gateway) locate(r *request) (string, error) {
+func (g *Gateway) locate(r *request) error {
 	id := r.param("id")
 	if _, err := etcdschema.Get(r.ctx, g.store, etcdschema.InstanceKey(r.project, id)); err == nil {
-		return r.project, nil
+		return nil
 	}
 	if agent, err := etcdschema.Get(r.ctx, g.store, etcdschema.AgentKey(id)); err == nil && agent.Value.Project != "" {
 		r.project = agent.Value.Project
-		return r.project, nil
+		return nil
 	}
-	for after := ""; ; {
-		list, err := etcdschema.List(r.ctx, g.store, etcdschema.AllInstances(), etcdschema.Page{Limit: 1000, After: after})
+	for page := (etcdschema.Page{Limit: 1000}); ; {
+		list, err := etcdschema.List(r.ctx, g.store, etcdschema.AllInstances(), page)
 		if err != nil {
-			return "", err
+			return err
 		}
 		for _, rec := range list.Records {
-			after = etcdschema.AllInstances().Name(rec.Key)
 			if rec.Value.ID == id {
 				r.project = rec.Value.Project
-				return r.project, nil
+				return nil
 			}
 		}
 		if !list.More {
-			return "", notFound("Instance", id)
+			return notFound("Instance", id)
 		}
+		page.After = list.Last // of a bad record, too: a page of nothing else must not be read for ever
 	}
 }
 
@@ -110,14 +110,14 @@ func (g *Gateway) mgmtShowInstance(r *request) (reply, error) {
 }
 
 func (g *Gateway) mgmtPing(r *request) (reply, error) {
-	if _, err := g.locate(r); err != nil {
+	if err := g.locate(r); err != nil {
 		return reply{}, err
 	}
 	return reply{status: http.StatusNoContent}, g.callGuest(r, datastores.MethodPing, nil, nil)
 }
 
 func (g *Gateway) mgmtAct(r *request) (reply, error) {
-	if _, err := g.locate(r); err != nil {
+	if err := g.locate(r); err != nil {
 		return reply{}, err
 	}
 	action, _, err := oneAction(r)

@@ -60,7 +60,7 @@ func (g *Gateway) commitCreate(r *request, o order, hostID, token string) (etcds
 			ops = append(ops, hostOp)
 		} else {
 			e := etcdschema.Enrolment{Kind: agentpoll.Guest, AgentID: in.ID, Project: in.Project, Created: in.Created}
-			ops = append(ops, enrolmentOp(token, e, usageTimeout(in)))
+			ops = append(ops, enrolmentOp(token, e, lifecycle.UsageTimeout(in)))
 		}
 		raw, err := json.Marshal(sealable(o.prepare))
 		if err != nil {

@@ -50,12 +50,21 @@ func free(h etcdschema.HostRecord) deployments.Capacity {
 }
 
 func starts(h etcdschema.HostRecord, manager string) bool {
-	return slices.ContainsFunc(h.Manifests, func(raw json.RawMessage) bool {
+	return slices.Contains(managers(h), manager)
+}
+
+// managers are those whose guests the host starts.
+func managers(h etcdschema.HostRecord) []string {
+	names := []string{}
+	for _, raw := range h.Manifests {
 		var m struct {
 			Manager string `json:"manager"`
 		}
-		return json.Unmarshal(raw, &m) == nil && m.Manager == manager
-	})
+		if json.Unmarshal(raw, &m) == nil {
+			names = append(names, m.Manager)
+		}
+	}
+	return names
 }
 
 // freeAddress picks the lowest address of the host's pool that no instance has; "" when the pool is used up.

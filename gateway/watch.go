@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"strings"
 
 	"github.com/cofferdb/coffer/agentpoll/server"
 	"github.com/cofferdb/coffer/etcdschema"
@@ -23,7 +22,7 @@ func (g *Gateway) observe(b etcdschema.Batch) server.Changes {
 	changes := server.Changes{Revision: b.Revision, Resync: b.Resync}
 	finished := map[string]bool{}
 	for _, c := range b.Changes {
-		if id, ok := strings.CutPrefix(c.Key, etcdschema.Results().String()); ok && c.Value != nil {
+		if id, ok := etcdschema.ParseResultKey(c.Key); ok && c.Value != nil {
 			finished[id] = true
 			if !g.waiters.waits(id) {
 				continue
@@ -34,18 +33,14 @@ func (g *Gateway) observe(b etcdschema.Batch) server.Changes {
 		}
 	}
 	for _, c := range b.Changes {
-		switch name, rest := cutPlace(c.Key); name {
-		case "commands":
-			agent, id, _ := strings.Cut(rest, "/")
+		if agent, id, ok := etcdschema.ParseCommandKey(c.Key); ok {
 			changes.Commands = append(changes.Commands, g.commandChange(agent, id, c, finished[id]))
-		case "epoch":
-			if c.Value != nil {
-				g.newEpoch(c.Value)
-			}
-		case "agents":
-			changes.Agents = append(changes.Agents, rest)
-		case "presence":
-			g.observePresence(rest, c.Value, &changes)
+		} else if id, ok := etcdschema.ParseAgentKey(c.Key); ok {
+			changes.Agents = append(changes.Agents, id)
+		} else if id, ok := etcdschema.ParsePresenceKey(c.Key); ok {
+			g.observePresence(id, c.Value, &changes)
+		} else if c.Key == etcdschema.EpochKey().String() && c.Value != nil {
+			g.newEpoch(c.Value)
 		}
 	}
 	return changes
@@ -73,12 +68,6 @@ func (g *Gateway) newEpoch(value []byte) {
 		g.log.Warn("etcd has a new epoch; agents are told everything again", "epoch", epoch.ID, "reason", epoch.Reason)
 		g.agents.SetEpoch(epoch.ID)
 	}
-}
-
-// cutPlace splits "/guest/<place>/<rest>".
-func cutPlace(key string) (place, rest string) {
-	place, rest, _ = strings.Cut(strings.TrimPrefix(key, etcdschema.GuestPrefix), "/")
-	return place, rest
 }
 
 func (g *Gateway) commandChange(agent, id string, c etcdschema.Change, finished bool) server.CommandChange {

@@ -72,7 +72,7 @@ func ids(t *testing.T, osUser string) (uid, gid int) {
 
 // Require ends a test that needs a server's program and does not find it: skipped on somebody's own machine, failed
 // when CI or COFFER_REQUIRE_ENGINES is set, where a test that is never run would be taken for one that passes.
-func Require(t *testing.T, program, debianPackage string) {
+func Require(t testing.TB, program, debianPackage string) {
 	t.Helper()
 	if _, err := os.Stat(program); err == nil {
 		return

@@ -18,6 +18,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
 
 // newEnv is an instance of its own: a data directory with a longer path than a socket may have, a loopback address, and
@@ -60,14 +61,7 @@ func newEnv(t testing.TB) datastores.Env {
 
 func requireServer(t testing.TB) {
 	t.Helper()
-	program := DefaultOptions().Program
-	if _, err := os.Stat(program); err == nil {
-		return
-	}
-	if os.Getenv("CI") != "" || os.Getenv("COFFER_REQUIRE_ENGINES") != "" {
-		t.Fatalf("%s is missing: apt-get install mariadb-server", program)
-	}
-	t.Skipf("NOT TESTED: %s is missing: apt-get install mariadb-server", program)
+	datastoretest.Require(t, DefaultOptions().Program, "mariadb-server")
 }
 
 // newManager makes a manager of env, as a guest does that has just been started, and stops its server in the end.

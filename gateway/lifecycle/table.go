@@ -6,6 +6,7 @@ import (
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/deployments"
+	"github.com/cofferdb/coffer/etcdschema"
 )
 
 // Row says what an event means in a step.
@@ -67,7 +68,7 @@ func Table() []Row {
 // create begins the life of an instance that has been placed on a host, or waits for a machine of its own. Its whole
 // time is the datastore's usage_timeout, which the caller has put into Operation.Deadline.
 func (d *decision) create() error {
-	limit := d.Instance.Created.Add(d.usageTimeout())
+	limit := d.createBy()
 	d.begin(Create)
 	if d.Instance.Host == "" {
 		d.enter(Enrolling, limit, d.Instance.ID, "", "waiting for a machine to boot with the instance's user-data and enrol")
@@ -81,13 +82,13 @@ func (d *decision) launched() error {
 	for _, note := range d.event.Notes {
 		d.tell("note", note)
 	}
-	d.enter(Enrolling, d.Instance.Created.Add(d.usageTimeout()), d.Instance.ID, "", "the guest was started; waiting for it to enrol")
+	d.enter(Enrolling, d.createBy(), d.Instance.ID, "", "the guest was started; waiting for it to enrol")
 	return nil
 }
 
 func (d *decision) prepare() error {
 	d.Instance.Service = datastores.Status{Service: datastores.StatusBuilding}
-	d.enter(Preparing, d.Instance.Created.Add(d.usageTimeout()), d.Instance.ID, datastores.MethodPrepare, "the guest has enrolled; asked it to prepare the database server")
+	d.enter(Preparing, d.createBy(), d.Instance.ID, datastores.MethodPrepare, "the guest has enrolled; asked it to prepare the database server")
 	return nil
 }
 
@@ -194,11 +195,15 @@ func (d *decision) report() error {
 	return nil
 }
 
-func (d *decision) usageTimeout() time.Duration {
-	if d.Instance.UsageTimeout <= 0 {
+// createBy is when an instance's create must have ended: its datastore's usage_timeout after it was asked for.
+func (d *decision) createBy() time.Time { return d.Instance.Created.Add(UsageTimeout(d.Instance)) }
+
+// UsageTimeout is how long an instance's create may take.
+func UsageTimeout(in etcdschema.Instance) time.Duration {
+	if in.UsageTimeout <= 0 {
 		return datastores.DefaultUsageTimeout * time.Second
 	}
-	return time.Duration(d.Instance.UsageTimeout) * time.Second
+	return time.Duration(in.UsageTimeout) * time.Second
 }
 
 func earlier(a, b time.Time) time.Time {

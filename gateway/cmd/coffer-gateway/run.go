@@ -127,7 +127,7 @@ func open(ctx context.Context, cfg config, endpoints []string, log *slog.Logger)
 		}
 		pool := x509.NewCertPool()
 		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("-etcd-ca %s %w", cfg.etcdCA, errNoCA)
+			return nil, fmt.Errorf("-etcd-ca %s holds no certificate", cfg.etcdCA)
 		}
 		c.TLS = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
