@@ -13,6 +13,12 @@ const (
 	PathProgress = "/agent/v1/commands/{id}/progress" // POST Progress -> 204
 	PathResult   = "/agent/v1/commands/{id}/result"   // POST Result -> 204; 410 when nobody waits for it any more
 	PathRotate   = "/agent/v1/rotate"                 // POST RotateRequest -> 200 RotateReply
+
+	// A backup in segments, and the published part of a log in chunks: bytes, numbered. PUT -> 204, GET -> 200; both may
+	// answer 307 to a pre-signed URL, to which the Authorization header must not go. A PUT carries HeaderSHA256, and may be
+	// repeated. 404: no such segment; 409: the backup is not being made or restored by this agent; 422: damaged on the way.
+	PathSegment  = "/agent/v1/backups/{id}/segments/{n}"
+	PathLogChunk = "/agent/v1/logs/{id}/chunks/{n}" // {id} is the log's name. PUT, and DELETE of /agent/v1/logs/{id} for all
 )
 
 // Headers of the protocol.
@@ -21,12 +27,16 @@ const (
 	HeaderCursor = "Coffer-Cursor"
 	// HeaderHold carries, on a 204, the hold of the next poll in milliseconds: see [PollReply.Hold].
 	HeaderHold = "Coffer-Hold"
+	// HeaderSHA256 carries the SHA-256 of a segment's bytes, in hexadecimal digits.
+	HeaderSHA256 = "Coffer-SHA256"
 )
 
 // Limits that a gateway enforces on what agents send.
 const (
 	MaxBody   = 1 << 20 // bytes of a request body; more is 413
 	MaxHeader = 8 << 10 // bytes of all headers
+	// MaxSegment is the most bytes of a segment's or chunk's body. Agents cut at 8 MiB; an index may be longer.
+	MaxSegment = 64 << 20
 )
 
 // Kind says what an agent manages.

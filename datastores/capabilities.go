@@ -1,6 +1,9 @@
 package datastores
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // Database is one database (schema, keyspace) of a server.
 type Database struct {
@@ -80,11 +83,23 @@ type Restarter interface {
 type Capability string
 
 const (
-	CanDatabases Capability = "databases"
-	CanUsers     Capability = "users"
-	CanAccess    Capability = "access"
-	CanRoot      Capability = "root"
+	CanDatabases         Capability = "databases"
+	CanUsers             Capability = "users"
+	CanAccess            Capability = "access"
+	CanRoot              Capability = "root"
+	CanConfiguration     Capability = "configuration"
+	CanBackup            Capability = "backup"
+	CanIncrementalBackup Capability = "incremental_backup"
+	CanReplication       Capability = "replication"
+	CanLogs              Capability = "logs"
+	CanUpgrade           Capability = "upgrade"
 )
+
+// AllCapabilities returns every capability there is, in a fixed order.
+func AllCapabilities() []Capability {
+	return []Capability{CanDatabases, CanUsers, CanAccess, CanRoot, CanConfiguration, CanBackup, CanIncrementalBackup,
+		CanReplication, CanLogs, CanUpgrade}
+}
 
 // Capabilities tells what m can do beyond the required methods, in a fixed order.
 func Capabilities(m Manager) []Capability {
@@ -97,12 +112,24 @@ func Capabilities(m Manager) []Capability {
 		{CanUsers, is[Users](m)},
 		{CanAccess, is[Access](m)},
 		{CanRoot, is[Root](m)},
+		{CanConfiguration, is[Configuration](m)},
+		{CanBackup, is[Backups](m)},
+		{CanIncrementalBackup, incremental(m)},
+		{CanReplication, is[Replication](m)},
+		{CanLogs, is[Logs](m)},
+		{CanUpgrade, is[Upgrader](m)},
 	} {
 		if c.has {
 			caps = append(caps, c.name)
 		}
 	}
 	return caps
+}
+
+// incremental tells whether any way of making backups can build on an earlier one.
+func incremental(m Manager) bool {
+	b, ok := m.(Backups)
+	return ok && slices.ContainsFunc(b.BackupStrategies(), func(s BackupStrategy) bool { return s.Incremental })
 }
 
 func is[T any](m Manager) bool { _, ok := m.(T); return ok }

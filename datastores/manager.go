@@ -9,11 +9,12 @@ import (
 // Manager runs one database server. Every method may be called again after a crash half way through it and must then
 // end in the same state. Methods are not called concurrently, with two exceptions: Status may run beside anything, and
 // the context may be cancelled at any time; a method must then return soon, leaving a state from which it can be
-// run again. Errors should be an *[Error] where one of its kinds fits; none may hold a secret.
+// run again. What a capability's comment allows beside other calls is a third. Errors should be an *[Error] where one of
+// its kinds fits; none may hold a secret.
 type Manager interface {
-	// Prepare makes a running, secured, empty server from nothing: configuration, data directory, administration
-	// account, start. It returns when the server answers. Packages are installed before it, databases, users and root
-	// are made after it, both by the guest runtime.
+	// Prepare makes a running, secured server from nothing: configuration, data directory, administration account, start.
+	// It is empty, or holds what req.Restore brings, or follows the server of req.Replicate. It returns when the server
+	// answers. Packages are installed before it, databases, users and root are made after it, both by the guest runtime.
 	Prepare(ctx context.Context, req PrepareRequest) error
 	// Start starts the server and returns when it answers. A running server is left alone.
 	Start(ctx context.Context) error
@@ -29,6 +30,15 @@ type Manager interface {
 type PrepareRequest struct {
 	// Progress, never nil, tells how far prepare has come. message is for a person: "initialising the data directory".
 	Progress func(message string)
+	// Overrides are the parameters that the tenant has set, of a manager that implements [Configuration]; stored as
+	// UpdateOverrides does, and in force when Prepare returns.
+	Overrides Values
+	// Restore, of a manager that implements [Backups], makes the data. nil: there is nothing to restore. Prepare runs it in
+	// place of making an empty data directory, or when its Strategy is Logical after starting the empty server.
+	Restore *Restore
+	// Replicate, of a manager that implements [Replication], makes the server a replica. Prepare runs it after Restore, or,
+	// when there is none, in place of making an empty data directory.
+	Replicate *Replicate
 }
 
 // Env is where a manager lives. The guest runtime fills it from its [GuestConfig].

@@ -2,6 +2,7 @@ package datastores
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -14,6 +15,7 @@ type Manifest struct {
 	Capabilities []Capability `json:"capabilities"`
 	Offers       []Offer      `json:"datastores"`
 	Options      []OptionDoc  `json:"guest_options"` // every option that the guest half may hold
+	Logs         []Log        `json:"logs,omitempty"`
 }
 
 // Offer is one datastore version that a plug-in serves, with the two halves of its definition, ready to be put into
@@ -51,8 +53,9 @@ type Options interface {
 
 // NewPlugin ties a manager to its options. defaults is an options struct (not a pointer) filled with the defaults. open
 // must not touch anything outside itself: it is also called, with the zero Env, to find out what the manager can do.
-// offers name what it serves; their Server.Manager, Server.Capabilities and Guest are filled in here: Guest is
-// defaults, changed by what the offer's own Guest says.
+// offers name what it serves; their Guest is filled in here, the defaults changed by what the offer's own Guest says, and in
+// their Server what the manager itself tells: manager, capabilities, strategies, parameters. An offer of a manager with
+// strategies names the one to use; without it the first is.
 //
 // It panics when the defaults or an offer are not valid: a binary that cannot work should not start.
 func NewPlugin[O Options](manager string, defaults O, open func(Env, O) Manager, offers ...Offer) Plugin {
@@ -61,6 +64,9 @@ func NewPlugin[O Options](manager string, defaults O, open func(Env, O) Manager,
 		Capabilities: Capabilities(open(Env{}, defaults)),
 		Options:      optionDocs(defaults),
 	}}
+	if m, ok := open(Env{}, defaults).(Logs); ok {
+		p.manifest.Logs = m.Logs()
+	}
 	p.new = func(env Env, raw []byte) (Manager, error) {
 		o, err := decodeOptions(defaults, raw)
 		if err != nil {
@@ -80,7 +86,7 @@ func NewPlugin[O Options](manager string, defaults O, open func(Env, O) Manager,
 		if err != nil {
 			panic(fmt.Sprintf("datastores: plug-in %s, %s %s: %v", manager, offer.Datastore, offer.Version, err))
 		}
-		offer.Server.Manager, offer.Server.Capabilities = manager, p.manifest.Capabilities
+		offer.Server = tell(offer.Server, manager, open(Env{}, o))
 		if problems := offer.Server.Problems(); len(problems) > 0 {
 			panic(fmt.Sprintf("datastores: plug-in %s, %s %s: %v", manager, offer.Datastore, offer.Version, problems))
 		}
@@ -88,6 +94,27 @@ func NewPlugin[O Options](manager string, defaults O, open func(Env, O) Manager,
 		p.manifest.Offers = append(p.manifest.Offers, offer)
 	}
 	return p
+}
+
+// tell fills in what the manager says of itself.
+func tell(o ServerOptions, manager string, m Manager) ServerOptions {
+	o.Manager, o.Capabilities = manager, Capabilities(m)
+	if b, ok := m.(Backups); ok {
+		for _, s := range b.BackupStrategies() {
+			o.BackupStrategies = append(o.BackupStrategies, Strategy{s.StrategyName, s.Incremental})
+		}
+		o.BackupStrategy = cmp.Or(o.BackupStrategy, o.BackupStrategies[0].Name)
+	}
+	if r, ok := m.(Replication); ok {
+		for _, s := range r.ReplicationStrategies() {
+			o.ReplicationStrategies = append(o.ReplicationStrategies, Strategy{StrategyName: s.Strategy()})
+		}
+		o.ReplicationStrategy = cmp.Or(o.ReplicationStrategy, o.ReplicationStrategies[0].Name)
+	}
+	if c, ok := m.(Configuration); ok {
+		o.Parameters = c.Parameters()
+	}
+	return o
 }
 
 // Manifest says what the plug-in is.

@@ -1,6 +1,9 @@
 package datastores
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Method is one row of the method table: what a guest can be asked, under Trove's RPC names.
 type Method struct {
@@ -23,12 +26,16 @@ const (
 	high = 180 * time.Second
 )
 
+// transfer is how long a command may take that moves all data. Nobody waits for it so long without hearing of progress:
+// the life cycle has a limit for that.
+const transfer = 7 * 24 * time.Hour
+
 // Names of the methods.
 const (
 	MethodPrepare          = "prepare"           // PrepareArgs -> nothing
 	MethodStart            = "start_db"          // nothing -> nothing
 	MethodStop             = "stop_db"           // nothing -> nothing
-	MethodRestart          = "restart"           // nothing -> nothing
+	MethodRestart          = "restart"           // RestartArgs -> nothing
 	MethodPing             = "rpc_ping"          // nothing -> nothing
 	MethodCreateDatabase   = "create_database"   // CreateDatabaseArgs -> nothing
 	MethodListDatabases    = "list_databases"    // ListArgs -> DatabasePage
@@ -44,6 +51,25 @@ const (
 	MethodRevokeAccess     = "revoke_access"     // AccessArgs with one database -> nothing
 	MethodEnableRoot       = "enable_root"       // RootArgs -> RootReply
 	MethodDisableRoot      = "disable_root"      // nothing -> nothing
+
+	MethodGetConfiguration = "get_configuration" // nothing -> ConfigurationReply
+	MethodUpdateOverrides  = "update_overrides"  // OverridesArgs -> OverridesReply
+
+	MethodCreateBackup = "create_backup" // BackupArgs -> BackupResult
+
+	MethodReplicationSnapshot = "get_replication_snapshot"         // SnapshotArgs -> SnapshotResult
+	MethodAttachReplica       = "attach_replica"                   // ReplicaArgs -> nothing
+	MethodDetachReplica       = "detach_replica"                   // StrategyArgs -> nothing
+	MethodCleanupSource       = "cleanup_source_on_replica_detach" // CleanupArgs -> nothing
+	MethodMakeReadOnly        = "make_read_only"                   // ReadOnlyArgs -> Position
+	MethodLatestTxn           = "get_latest_txn_id"                // StrategyArgs -> Position
+	MethodWaitForTxn          = "wait_for_txn"                     // WaitArgs -> nothing
+	MethodEnableAsMaster      = "enable_as_master"                 // PromoteArgs -> nothing
+
+	MethodLogList   = "guest_log_list"   // nothing -> LogList
+	MethodLogAction = "guest_log_action" // LogArgs -> LogStatus
+
+	MethodUpgrade = "upgrade" // UpgradeArgs -> nothing
 )
 
 // Methods returns the table.
@@ -68,6 +94,25 @@ func Methods() []Method {
 		{Name: MethodRevokeAccess, Needs: CanAccess, Timeout: low},
 		{Name: MethodEnableRoot, Needs: CanRoot, Secret: true, Timeout: high},
 		{Name: MethodDisableRoot, Needs: CanRoot, Timeout: low},
+
+		{Name: MethodGetConfiguration, Needs: CanConfiguration, Reads: true, Timeout: low},
+		{Name: MethodUpdateOverrides, Needs: CanConfiguration, Timeout: high},
+
+		{Name: MethodCreateBackup, Needs: CanBackup, Long: true, Secret: true, Timeout: transfer},
+
+		{Name: MethodReplicationSnapshot, Needs: CanReplication, Long: true, Secret: true, Timeout: transfer},
+		{Name: MethodAttachReplica, Needs: CanReplication, Long: true, Secret: true, Timeout: transfer},
+		{Name: MethodDetachReplica, Needs: CanReplication, Timeout: high},
+		{Name: MethodCleanupSource, Needs: CanReplication, Timeout: high},
+		{Name: MethodMakeReadOnly, Needs: CanReplication, Timeout: high},
+		{Name: MethodLatestTxn, Needs: CanReplication, Reads: true, Timeout: low},
+		{Name: MethodWaitForTxn, Needs: CanReplication, Long: true, Timeout: high},
+		{Name: MethodEnableAsMaster, Needs: CanReplication, Long: true, Secret: true, Timeout: high},
+
+		{Name: MethodLogList, Needs: CanLogs, Reads: true, Timeout: low},
+		{Name: MethodLogAction, Needs: CanLogs, Timeout: high},
+
+		{Name: MethodUpgrade, Needs: CanUpgrade, Long: true, Timeout: transfer},
 	}
 }
 
@@ -86,6 +131,143 @@ type PrepareArgs struct {
 	Databases    []Database `json:"databases,omitempty"`
 	Users        []User     `json:"users,omitempty"`
 	RootPassword Secret     `json:"root_password,omitzero"` // not empty: enable root with it
+	Overrides    Values     `json:"overrides,omitempty"`
+	// Restore, when set, is what the server begins with.
+	Restore *RestoreArgs `json:"restore,omitempty"`
+	// Replicate, when set, makes the server a replica.
+	Replicate *ReplicaArgs `json:"replicate,omitempty"`
+}
+
+// RestartArgs may hold overrides that an earlier update_overrides could not bring: they are stored before the restart.
+type RestartArgs struct {
+	Overrides *Values `json:"overrides,omitempty"` // nil: what is stored stays
+}
+
+// OverridesArgs are all that the tenant has set; empty: nothing.
+type OverridesArgs struct {
+	Values Values `json:"values"`
+}
+
+// OverridesReply tells whether the server needs a restart to use all of them.
+type OverridesReply struct {
+	RestartRequired bool `json:"restart_required,omitempty"`
+}
+
+// ConfigurationReply is the configuration of a server without overrides.
+type ConfigurationReply struct {
+	Configuration map[string]string `json:"configuration"`
+}
+
+// BackupArgs ask for a backup. The guest sends it to the gateway in segments, see agentpoll.PathSegment.
+type BackupArgs struct {
+	BackupID string `json:"backup_id"`
+	// Strategy is the server half's; the guest half's goes before it.
+	Strategy string `json:"strategy,omitempty"`
+	// Parent, when set, is the backup to build on, with the same strategy.
+	Parent *BackupRef `json:"parent,omitempty"`
+	// Key seals the stream: 32 bytes in base64.
+	Key Secret `json:"key,omitzero"`
+}
+
+// BackupRef is a backup that is there.
+type BackupRef struct {
+	BackupID string          `json:"backup_id"`
+	Strategy StrategyName    `json:"strategy"`
+	Meta     json.RawMessage `json:"meta,omitempty"`
+	Segments int             `json:"segments"` // numbered from 1; number 0 is their index
+	SHA256   string          `json:"sha256"`   // of the index, in hexadecimal digits
+	Size     int64           `json:"size"`     // bytes of the stream
+	Stored   int64           `json:"stored"`   // bytes of all segments
+}
+
+// BackupResult is a backup that was made. Used is what the data took on the volume, in bytes, when it was.
+type BackupResult struct {
+	BackupRef
+	Used int64 `json:"used"`
+}
+
+// RestoreArgs are the chain of a backup: the full one first.
+type RestoreArgs struct {
+	Chain []BackupRef `json:"chain"`
+	Key   Secret      `json:"key,omitzero"`
+}
+
+// StrategyArgs name the replication strategy, the server half's; the guest half's namespace goes with it.
+type StrategyArgs struct {
+	Strategy string `json:"strategy,omitempty"`
+}
+
+// SnapshotArgs ask a source to get ready for a replica: the account, and the backup when the strategy needs one.
+type SnapshotArgs struct {
+	StrategyArgs
+	Account ReplicaAccount `json:"account"`
+	Backup  BackupArgs     `json:"backup"`
+}
+
+// SnapshotResult holds the backup that was made; nil: the replica copies by itself.
+type SnapshotResult struct {
+	Backup *BackupResult `json:"backup,omitempty"`
+}
+
+// ReplicaArgs name the source to follow.
+type ReplicaArgs struct {
+	StrategyArgs
+	SourceID string          `json:"source_id"`
+	Address  string          `json:"address"`
+	Account  ReplicaAccount  `json:"account"`
+	Backup   json.RawMessage `json:"backup,omitempty"` // see AttachRequest.Backup
+	Former   bool            `json:"former,omitempty"`
+}
+
+// CleanupArgs name a replica that has gone.
+type CleanupArgs struct {
+	StrategyArgs
+	Account ReplicaAccount `json:"account"`
+}
+
+// ReadOnlyArgs make a source read-only, or not any more.
+type ReadOnlyArgs struct {
+	StrategyArgs
+	ReadOnly bool `json:"read_only"`
+}
+
+// WaitArgs name the place in its source's history that a replica has to come to.
+type WaitArgs struct {
+	StrategyArgs
+	Position Position `json:"position"`
+}
+
+// PromoteArgs hold the accounts of the replicas to be.
+type PromoteArgs struct {
+	StrategyArgs
+	Accounts []ReplicaAccount `json:"accounts,omitempty"`
+}
+
+// LogStatus is a log as tenants see it, in Trove's words.
+type LogStatus struct {
+	Log
+	Status    string `json:"status"`    // Disabled, Enabled, Unavailable, Ready, Published, Partial, Rotated, Restart_Required
+	Published int64  `json:"published"` // bytes
+	Pending   int64  `json:"pending"`   // bytes
+}
+
+// LogList is every log that tenants may see.
+type LogList struct {
+	Logs []LogStatus `json:"logs"`
+}
+
+// LogArgs change a log: at most one of Enable, Disable and Discard; then Publish sends what is pending.
+type LogArgs struct {
+	Name    string `json:"name"`
+	Enable  bool   `json:"enable,omitempty"`
+	Disable bool   `json:"disable,omitempty"`
+	Publish bool   `json:"publish,omitempty"`
+	Discard bool   `json:"discard,omitempty"` // forget what was published
+}
+
+// UpgradeArgs bring the guest options of the new version.
+type UpgradeArgs struct {
+	Options json.RawMessage `json:"options"`
 }
 
 // CreateDatabaseArgs are made in order; the first failure ends the call, those before it stay.

@@ -1,8 +1,10 @@
 package datastores
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -27,6 +29,10 @@ type ServerOptions struct {
 	ImageTags           []string     `json:"image_tags,omitempty"`
 	Capabilities        []Capability `json:"capabilities" doc:"what the manager can do, from its manifest"`
 	Names               NameRules    `json:"names,omitzero" doc:"which names tenants may choose, from the manifest"`
+
+	BackupStrategies      []Strategy  `json:"backup_strategies,omitempty" doc:"what backup_strategy may name, from the manifest"`
+	ReplicationStrategies []Strategy  `json:"replication_strategies,omitempty" doc:"what replication_strategy may name, from the manifest"`
+	Parameters            []Parameter `json:"configuration_parameters,omitempty" doc:"what configuration groups may set, from the manifest"`
 }
 
 // Defaults of ServerOptions, Trove's.
@@ -50,13 +56,13 @@ type GuestOptions struct {
 	MountPoint           string   `json:"mount_point" doc:"absolute path under which the volume is mounted; below the instance's own root on a shared host"`
 	DevicePath           string   `json:"device_path,omitempty" doc:"block device to mount there; empty on hosts that make the volume"`
 	Packages             []string `json:"packages,omitempty" doc:"Debian packages that prepare installs when missing"`
-	BackupStrategy       string   `json:"backup_strategy,omitempty"`
-	BackupNamespace      string   `json:"backup_namespace,omitempty"`
-	RestoreNamespace     string   `json:"restore_namespace,omitempty"`
-	ReplicationNamespace string   `json:"replication_namespace,omitempty"`
+	BackupStrategy       string   `json:"backup_strategy,omitempty" doc:"the strategy of the instance's backups; empty: what the server half names"`
+	BackupNamespace      string   `json:"backup_namespace,omitempty" doc:"where the backup strategy is looked for; empty: anywhere"`
+	RestoreNamespace     string   `json:"restore_namespace,omitempty" doc:"where the strategy of a backup to restore is looked for; empty: where it was made with"`
+	ReplicationNamespace string   `json:"replication_namespace,omitempty" doc:"where the replication strategy is looked for; empty: anywhere"`
 	IgnoreUsers          []string `json:"ignore_users,omitempty" doc:"reserved: hidden from lists, refused with 400"`
 	IgnoreDBs            []string `json:"ignore_dbs,omitempty" doc:"reserved: hidden from lists, refused with 400"`
-	GuestLogExposedLogs  []string `json:"guest_log_exposed_logs,omitempty"`
+	GuestLogExposedLogs  []string `json:"guest_log_exposed_logs,omitempty" doc:"logs that tenants may turn on, off and publish; those of the system they may publish always"`
 }
 
 // PortRange is one port or a range of them; in JSON 3306 or "21100-21199".
@@ -113,10 +119,15 @@ func (o ServerOptions) Problems() []error {
 	if o.MaxVolumeSize < 0 {
 		bad("max_volume_size: %d is negative; want GB, or 0 for %d", o.MaxVolumeSize, DefaultMaxVolumeSize)
 	}
-	known := map[Capability]bool{CanDatabases: true, CanUsers: true, CanAccess: true, CanRoot: true}
 	for i, c := range o.Capabilities {
-		if !known[c] {
-			bad("capabilities[%d]: %q is unknown; allowed: databases, users, access, root", i, c)
+		if !slices.Contains(AllCapabilities(), c) {
+			bad("capabilities[%d]: %q is unknown; allowed: %v", i, c, AllCapabilities())
+		}
+	}
+	problems = append(problems, o.strategyProblems()...)
+	for i, p := range o.Parameters {
+		for _, err := range p.problems() {
+			bad("configuration_parameters[%d].%w", i, err)
 		}
 	}
 	for _, r := range []struct{ path, pattern string }{
@@ -125,6 +136,65 @@ func (o ServerOptions) Problems() []error {
 	} {
 		if _, err := regexp.Compile(r.pattern); err != nil {
 			bad("%s: %v", r.path, err)
+		}
+	}
+	return problems
+}
+
+// strategyProblems returns what is wrong with the strategies: what is chosen must be listed.
+func (o ServerOptions) strategyProblems() []error {
+	var problems []error
+	for _, kind := range []struct {
+		path, chosen string
+		listed       []Strategy
+	}{
+		{"backup_strategy", o.BackupStrategy, o.BackupStrategies},
+		{"replication_strategy", o.ReplicationStrategy, o.ReplicationStrategies},
+	} {
+		for _, s := range kind.listed {
+			if err := s.problem(); err != nil {
+				problems = append(problems, fmt.Errorf("%s: %w", kind.path, err))
+			}
+		}
+		if kind.chosen != "" && !named(kind.listed, "", kind.chosen) {
+			problems = append(problems, fmt.Errorf("%s: %q is not a strategy of manager %s; its manifest lists: %s", kind.path, kind.chosen, o.Manager, listOf(kind.listed)))
+		}
+	}
+	return problems
+}
+
+// named tells whether one of the strategies has that name, in that namespace when it is not "".
+func named(all []Strategy, namespace, name string) bool {
+	return slices.ContainsFunc(all, func(s Strategy) bool {
+		return s.Name == cmp.Or(name, s.Name) && s.Namespace == cmp.Or(namespace, s.Namespace)
+	})
+}
+
+func listOf(all []Strategy) string {
+	if len(all) == 0 {
+		return "none"
+	}
+	names := make([]string, len(all))
+	for i, s := range all {
+		names[i] = s.String()
+	}
+	return strings.Join(names, ", ")
+}
+
+// Disagreements returns what in a guest half does not fit to its server half: strategies that the manifest does not list.
+func Disagreements(o ServerOptions, g GuestOptions) []error {
+	var problems []error
+	for _, choice := range []struct {
+		path, value, namespace, name string
+		listed                       []Strategy
+	}{
+		{"backup_strategy", g.BackupStrategy, "", g.BackupStrategy, o.BackupStrategies},
+		{"backup_namespace", g.BackupNamespace, g.BackupNamespace, cmp.Or(g.BackupStrategy, o.BackupStrategy), o.BackupStrategies},
+		{"restore_namespace", g.RestoreNamespace, g.RestoreNamespace, "", o.BackupStrategies},
+		{"replication_namespace", g.ReplicationNamespace, g.ReplicationNamespace, o.ReplicationStrategy, o.ReplicationStrategies},
+	} {
+		if choice.value != "" && !named(choice.listed, choice.namespace, choice.name) {
+			problems = append(problems, fmt.Errorf("%s: %q is not one of manager %s; its manifest lists: %s", choice.path, choice.value, o.Manager, listOf(choice.listed)))
 		}
 	}
 	return problems

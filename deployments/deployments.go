@@ -9,12 +9,14 @@ import (
 // Methods of a host. All of them change something and hold secrets or not as said; each may be repeated.
 const (
 	MethodLaunch = "launch" // LaunchArgs (secret) -> LaunchReply
+	MethodResize = "resize" // ResizeArgs -> ResizeReply
 	MethodRemove = "remove" // RemoveArgs -> nothing; an instance that is not there is no error
 )
 
 // How long the gateway waits for a host.
 const (
 	LaunchTimeout = 120 * time.Second
+	ResizeTimeout = 600 * time.Second
 	RemoveTimeout = 180 * time.Second
 )
 
@@ -60,6 +62,8 @@ type Firewall struct {
 	UDPPorts []string `json:"udp_ports,omitempty"`
 	ICMP     bool     `json:"icmp,omitempty"`
 	CIDRs    []string `json:"allowed_cidrs,omitempty"` // none: everybody
+	// Peers are addresses of instances that must get through whatever CIDRs says: source and replicas.
+	Peers []string `json:"peers,omitempty"`
 }
 
 // LaunchReply tells what the instance got.
@@ -67,6 +71,24 @@ type LaunchReply struct {
 	Volume string `json:"volume"` // "loop" or "directory"
 	// Notes say what was asked for and could not be had here, for the instance's timeline.
 	Notes []string `json:"notes,omitempty"`
+}
+
+// ResizeArgs give an instance another size. The guest is started anew when its configuration changes; the database server
+// is not touched, so whoever asks restarts it.
+type ResizeArgs struct {
+	InstanceID string `json:"instance_id"`
+	VolumeGB   int    `json:"volume_gb,omitempty"` // 0: as it is; it cannot shrink
+	MemoryMB   int    `json:"memory_mb,omitempty"` // 0: as it is
+	VCPUs      int    `json:"vcpus,omitempty"`     // 0: as it is
+	// Stopped: the database server does not run, so the volume may be unmounted.
+	Stopped bool `json:"stopped,omitempty"`
+}
+
+// ResizeReply tells what came of it.
+type ResizeReply struct {
+	// StopFirst: the volume can grow only while the database server is stopped; nothing was changed.
+	StopFirst bool     `json:"stop_first,omitempty"`
+	Notes     []string `json:"notes,omitempty"`
 }
 
 // RemoveArgs name the instance to remove: its guest, its database server, its data, address and rules.

@@ -20,7 +20,32 @@ type Harness struct {
 	// Connect logs in over the network as a tenant's program does, uses the database when one is named, asks the
 	// server something and disconnects. The error says why it was not let in.
 	Connect func(ctx context.Context, address, user, password, database string) error
+
+	// Write stores the items of numbers from to to-1, each of some 100 bytes that follow from its number, one after the
+	// other, making what they need when it is missing. It returns how many the server has acknowledged, also with an error.
+	// Needed for backups and replication.
+	Write func(ctx context.Context, login Login, from, to int) (acknowledged int, err error)
+	// Digest tells how many items there are, and a digest of everything that is in login's database.
+	Digest func(ctx context.Context, login Login) (items int, digest string, err error)
+
+	// Dynamic and Static are values of parameters that can be changed at run time, and only by a restart. Show tells what
+	// the running server has for a parameter, in the words of the values. Needed for configuration.
+	Dynamic, Static datastores.Values
+	Show            func(ctx context.Context, m datastores.Manager, parameter string) (string, error)
+
+	// Older are the guest options of an older version, whose data Options can take over. nil: upgrade is not tested.
+	Older []byte
+
+	// Exceptions are what this datastore cannot do as the suite has it. Each is printed; one that excuses nothing is an
+	// error.
+	Exceptions []Exception
 }
+
+// Login is how a tenant's program comes to its data.
+type Login struct{ Address, User, Password, Database string }
+
+// Exception names a test of the suite that is not run, and why.
+type Exception struct{ Test, Reason string }
 
 // Run runs the suite: what every datastore must do, and what this one says that it can do.
 func Run(t *testing.T, h Harness) {

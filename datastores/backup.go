@@ -1,0 +1,70 @@
+package datastores
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+)
+
+// Backups is implemented by a manager of whose server backups can be made, and that can make a server of them.
+type Backups interface {
+	// BackupStrategies returns the ways to do it, the default one first. The Env may be the zero one.
+	BackupStrategies() []BackupStrategy
+}
+
+// BackupStrategy is one way of making backups and of making a server of them. A manager's Prepare runs Restore.
+type BackupStrategy struct {
+	StrategyName
+	Incremental bool // can take a parent
+	// Logical: Restore loads the backup into a running, empty server. Otherwise it makes the data directory of a server that
+	// was never started.
+	Logical bool
+	// Backup writes one backup to req.Output. It runs beside the calls of tenants, never beside another backup or anything
+	// that starts or stops the server. When it fails, or ctx ends, what was written is thrown away; it must leave nothing
+	// behind on the server, nor lose anything that a later incremental backup of an earlier parent needs.
+	Backup func(ctx context.Context, req BackupRequest) (BackupReply, error)
+	// Restore makes the data that the backups of req hold. What an earlier try has left it must take away first.
+	// Databases, users and root come back as they were; the guest's own account must work afterwards.
+	Restore func(ctx context.Context, req RestoreRequest) error
+}
+
+// BackupRequest asks for one backup.
+type BackupRequest struct {
+	ID string // UUID
+	// Parent is the backup to build on; nil asks for a full one.
+	Parent *BackupLink
+	// Output takes the stream, neither compressed nor encrypted: that the runtime does. It blocks while the network is slow.
+	Output io.Writer
+	// Progress, never nil, tells how much of total has been read, in bytes; total 0: unknown.
+	Progress func(done, total int64)
+}
+
+// BackupReply is what has to be known of a backup to restore it or to build on it.
+type BackupReply struct {
+	// Meta is the strategy's own: log positions, labels. JSON, at most 8 KiB, without secrets. nil: nothing.
+	Meta json.RawMessage
+}
+
+// BackupLink is a backup in a chain.
+type BackupLink struct {
+	ID   string
+	Meta json.RawMessage // of the BackupReply
+	// Open returns the stream as it was written, of a restore only. Its Read fails when the backup is damaged, and says
+	// where. It may be opened again.
+	Open func(ctx context.Context) (io.ReadCloser, error)
+}
+
+// RestoreRequest asks for a server made of backups.
+type RestoreRequest struct {
+	Chain    []BackupLink // the full one first, then each on the one before it
+	Progress func(message string)
+}
+
+// Restore is what Prepare is given to make a server of backups.
+type Restore struct {
+	Strategy BackupStrategy
+	Request  RestoreRequest
+}
+
+// Run runs the strategy.
+func (r *Restore) Run(ctx context.Context) error { return r.Strategy.Restore(ctx, r.Request) }

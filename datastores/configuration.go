@@ -1,0 +1,171 @@
+package datastores
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Configuration is implemented by a manager of which tenants may set parameters.
+type Configuration interface {
+	// Parameters returns what may be set, by name, for the version that the options speak of. The Env may be the zero one.
+	// What could take the server from its guest, or have it read, write or run files of the tenant's choice, must not be
+	// among them.
+	Parameters() []Parameter
+	// DefaultConfiguration returns the configuration of a server without overrides, name to text, for Env.MemoryMB.
+	DefaultConfiguration() map[string]string
+	// UpdateOverrides stores values, which Parameters allow, for this and every later start, in place of all that were
+	// stored before, and makes a running server use them as far as it can without a restart: what is set and what is not
+	// set any more. restart tells whether it still runs with something else; that is judged by the running server, since
+	// an earlier call may have been cut half way. A stopped server is left so.
+	UpdateOverrides(ctx context.Context, values Values) (restart bool, err error)
+}
+
+// Values are the values of parameters, by name: string, bool or json.Number.
+type Values map[string]any
+
+// UnmarshalJSON keeps numbers as they are written.
+func (v *Values) UnmarshalJSON(b []byte) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	var m map[string]any
+	if err := d.Decode(&m); err != nil {
+		return err
+	}
+	*v = m
+	return nil
+}
+
+// ParameterType is the type of a parameter's value, in Trove's words.
+type ParameterType string
+
+const (
+	IntegerParameter ParameterType = "integer"
+	FloatParameter   ParameterType = "float"
+	BooleanParameter ParameterType = "boolean"
+	StringParameter  ParameterType = "string"
+)
+
+// Parameter is one parameter that tenants may set.
+type Parameter struct {
+	Name            string        `json:"name"`
+	Type            ParameterType `json:"type"`
+	RestartRequired bool          `json:"restart_required,omitempty"`
+	Min             json.Number   `json:"min,omitempty"` // of a number; "": no limit
+	Max             json.Number   `json:"max,omitempty"`
+	Values          []string      `json:"values,omitempty"`  // of a string: the only ones; none: any
+	Pattern         string        `json:"pattern,omitempty"` // of a string: RE2 that the whole of it must match
+}
+
+// Check tells what is wrong with a value of the parameter.
+func (p Parameter) Check(value any) error {
+	switch v := value.(type) {
+	case bool:
+		if p.Type == BooleanParameter {
+			return nil
+		}
+	case string:
+		if p.Type == StringParameter {
+			return p.checkText(v)
+		}
+	case json.Number:
+		if p.Type == IntegerParameter || p.Type == FloatParameter {
+			return p.checkNumber(v)
+		}
+	}
+	return fmt.Errorf("%s: %v is not of type %s", p.Name, value, p.Type)
+}
+
+func (p Parameter) checkText(v string) error {
+	switch {
+	case len(p.Values) > 0 && !slices.Contains(p.Values, v):
+		return fmt.Errorf("%s: %q is not one of %s", p.Name, v, strings.Join(p.Values, ", "))
+	case p.Pattern != "" && !wholly(p.Pattern, v):
+		return fmt.Errorf("%s: %q does not match %s", p.Name, v, p.Pattern)
+	case len(v) > 1024 || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return fmt.Errorf("%s: want at most 1024 bytes without control characters", p.Name)
+	}
+	return nil
+}
+
+func wholly(pattern, v string) bool {
+	re, err := regexp.Compile(`\A(?:` + pattern + `)\z`)
+	return err == nil && re.MatchString(v)
+}
+
+func (p Parameter) checkNumber(v json.Number) error {
+	n, ok := rational(v)
+	if !ok || p.Type == IntegerParameter && !n.IsInt() {
+		return fmt.Errorf("%s: %s is not of type %s", p.Name, v, p.Type)
+	}
+	if least, ok := rational(p.Min); ok && n.Cmp(least) < 0 {
+		return fmt.Errorf("%s: %s is less than %s", p.Name, v, p.Min)
+	}
+	if most, ok := rational(p.Max); ok && n.Cmp(most) > 0 {
+		return fmt.Errorf("%s: %s is more than %s", p.Name, v, p.Max)
+	}
+	return nil
+}
+
+// rational reads a number exactly: limits go up to 2^64-1. An exponent is refused, for it may stand for gigabytes of digits.
+func rational(v json.Number) (*big.Rat, bool) {
+	if len(v) > 40 || strings.ContainsAny(string(v), "eE/") {
+		return nil, false
+	}
+	return new(big.Rat).SetString(string(v))
+}
+
+// CheckValues tells everything that is wrong with values, by name.
+func CheckValues(parameters []Parameter, values Values) []error {
+	var problems []error
+	for _, name := range sortedNames(values) {
+		i := slices.IndexFunc(parameters, func(p Parameter) bool { return p.Name == name })
+		if i < 0 {
+			problems = append(problems, fmt.Errorf("%s: there is no such parameter", name))
+		} else if err := parameters[i].Check(values[name]); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	return problems
+}
+
+func sortedNames(values Values) []string {
+	names := make([]string, 0, len(values))
+	for name := range values {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+var parameterName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,127}$`)
+
+// problems returns everything that is wrong with the rule itself.
+func (p Parameter) problems() []error {
+	var problems []error
+	if !parameterName.MatchString(p.Name) {
+		problems = append(problems, fmt.Errorf("name: %q is not a parameter's name", p.Name))
+	}
+	switch p.Type {
+	case IntegerParameter, FloatParameter, BooleanParameter, StringParameter:
+	default:
+		problems = append(problems, fmt.Errorf("type: %q is unknown; allowed: integer, float, boolean, string", p.Type))
+	}
+	for _, limit := range []struct {
+		path  string
+		value json.Number
+	}{{"min", p.Min}, {"max", p.Max}} {
+		if _, ok := rational(limit.value); limit.value != "" && !ok {
+			problems = append(problems, fmt.Errorf("%s: %q is not a number", limit.path, limit.value))
+		}
+	}
+	if _, err := regexp.Compile(p.Pattern); err != nil {
+		problems = append(problems, fmt.Errorf("pattern: %w", err))
+	}
+	return problems
+}

@@ -1,0 +1,48 @@
+package datastores
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+)
+
+// StrategyName names a strategy: a way of making backups or replicas. What is registered under it is a value that the
+// manager returns; the definition chooses among them.
+type StrategyName struct {
+	Namespace string `json:"namespace"` // such as mysql_impl
+	Name      string `json:"name"`      // such as mariabackup
+}
+
+func (n StrategyName) String() string { return n.Namespace + "/" + n.Name }
+
+// Strategy is a line of a manifest, and of the server half of a definition.
+type Strategy struct {
+	StrategyName
+	Incremental bool `json:"incremental,omitempty"` // of a backup strategy
+}
+
+// ChooseStrategy finds the strategy that a definition chooses: by name, and by namespace when one is given. Without a name
+// it is the first one.
+func ChooseStrategy[S any](all []S, nameOf func(S) StrategyName, namespace, name string) (S, error) {
+	for _, s := range all {
+		n := nameOf(s)
+		if n.Name == cmp.Or(name, n.Name) && n.Namespace == cmp.Or(namespace, n.Namespace) {
+			return s, nil
+		}
+	}
+	var none S
+	var names []StrategyName
+	for _, s := range all {
+		names = append(names, nameOf(s))
+	}
+	return none, Errorf(Invalid, "there is no strategy %q in namespace %q; there is: %v", name, namespace, names)
+}
+
+var strategyName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$`)
+
+func (n StrategyName) problem() error {
+	if !strategyName.MatchString(n.Namespace) || !strategyName.MatchString(n.Name) {
+		return fmt.Errorf("%q is no strategy; want a namespace and a name", n)
+	}
+	return nil
+}
