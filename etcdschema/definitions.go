@@ -86,8 +86,11 @@ func JudgeVersion(server, guest []byte, own ...datastores.OptionDoc) (datastores
 	} else {
 		options = writeMembers(jg.read(guest, &g, strayGuest(own)))
 	}
-	if len(js.found)+len(jg.found) == 0 && g.BackupStrategy != "" && g.BackupStrategy != s.BackupStrategy {
-		jg.bad("backup_strategy", "%q; the server half says %q", g.BackupStrategy, s.BackupStrategy)
+	if len(js.found)+len(jg.found) == 0 {
+		for _, err := range datastores.Disagreements(s, g) {
+			path, message := splitPath(err.Error())
+			jg.bad(path, "%s", message)
+		}
 	}
 	all := judge{found: append(js.found, jg.found...)}
 	return s, options, all.err()

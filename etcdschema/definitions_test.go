@@ -44,7 +44,7 @@ func TestJudgeVersion(t *testing.T) {
 				"server half: colour: unknown option; allowed: manager, version_number, active, tcp_ports",
 				"server half: names.nick: unknown option; allowed: database, user, host, password",
 				"server half: icmp: given twice",
-				"server half: capabilities[0]: \"fly\" is unknown; allowed: databases",
+				"server half: capabilities[0]: \"fly\" is unknown; allowed: [databases",
 				"server half: names.user: error parsing regexp",
 				"guest half: v: format 2",
 				"guest half: tcp_ports: belongs to the server half",
@@ -57,9 +57,19 @@ func TestJudgeVersion(t *testing.T) {
 			server: goodServer, guest: `{"mount_point":"/x","max_memory":1}`, own: own,
 			want: []string{"guest half: max_memory: unknown option; allowed: mount_point, device_path"},
 		},
+		"a strategy of nobody's": {
+			server: `{"manager":"redis","backup_strategy":"tape","backup_strategies":[{"namespace":"redis_impl","name":"rdb"}]}`, guest: goodGuest,
+			want: []string{`server half: backup_strategy: "tape" is not a strategy of manager redis; its manifest lists: redis_impl/rdb`},
+		},
 		"halves disagree": {
-			server: `{"manager":"redis","backup_strategy":"rdb"}`, guest: `{"mount_point":"/x","backup_strategy":"aof"}`,
-			want: []string{`guest half: backup_strategy: "aof"; the server half says "rdb"`},
+			server: `{"manager":"redis","backup_strategy":"rdb","backup_strategies":[{"namespace":"redis_impl","name":"rdb"}]}`,
+			guest:  `{"mount_point":"/var/lib/redis","backup_strategy":"aof","backup_namespace":"tape_impl","restore_namespace":"x","replication_namespace":"y"}`,
+			want: []string{
+				`guest half: backup_strategy: "aof" is not one of manager redis; its manifest lists: redis_impl/rdb`,
+				`guest half: backup_namespace: "tape_impl" is not one of`,
+				`guest half: restore_namespace: "x" is not one of`,
+				`guest half: replication_namespace: "y" is not one of manager redis; its manifest lists: none`,
+			},
 		},
 		"duplicates in YAML": {
 			server: "manager: redis\nmanager: mysql\nicmp: true\nicmp: false\n", guest: goodGuest,

@@ -1,6 +1,7 @@
 package etcdschema
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -25,6 +26,10 @@ const (
 	quotaPattern         = "/server/projects/*/quota"
 	usagePattern         = "/server/projects/*/usage"
 	instancePattern      = "/server/instances/*/*"
+	backupPattern        = "/server/backups/*/*"
+	backupStratPattern   = "/server/backup-strategies/*/*"
+	streamKeyPattern     = "/server/projects/*/backup-key"
+	configurationPattern = "/server/configurations/*/*"
 	eventPattern         = "/server/events/*/*"
 	hostPattern          = "/server/hosts/*"
 	gatewayPattern       = "/server/gateways/*"
@@ -54,6 +59,10 @@ func Keys() []KeyDoc {
 		{quotaPattern, "Quota", "operator", "", "a project's limits; what is absent has the gateway's default"},
 		{usagePattern, "Usage", "gateway", "", "what a project uses; changed with what it counts"},
 		{instancePattern, "Instance", "gateway", "", "an instance: what it is, its operation with step and deadline, its fault"},
+		{backupPattern, "Backup", "gateway", "", "a backup: how it was made, its parent, how many segments, the SHA-256 of their index"},
+		{backupStratPattern, "BackupStrategy", "gateway", "", "the container of backups, of an instance by its id or of the whole project"},
+		{streamKeyPattern, "StreamKey", "gateway", "", "what seals the project's backups, sealed with the gateways' key; without it they cannot be read"},
+		{configurationPattern, "Configuration", "gateway", "", "a configuration group: its values, and which instances have it"},
 		{eventPattern, "Event", "gateway", "30 days", "one line of an instance's timeline"},
 		{hostPattern, "HostRecord", "gateway", "", "a host: capacity, allocations, managers"},
 		{gatewayPattern, "Gateway", "gateway", "session", "a running gateway"},
@@ -98,6 +107,46 @@ func Instances(project string) Prefix[Instance] {
 
 // AllInstances is every project's. Its names are "project/id".
 func AllInstances() Prefix[Instance] { return Prefix[Instance]{path: "/server/instances/"} }
+
+func BackupKey(project, id string) Key[Backup] {
+	return key[Backup](backupPattern, aName("project", project), anID("backup", id))
+}
+
+func Backups(project string) Prefix[Backup] {
+	return prefix[Backup]("/server/backups/*/", aName("project", project))
+}
+
+// AllBackups is every project's. Its names are "project/id".
+func AllBackups() Prefix[Backup] { return Prefix[Backup]{path: "/server/backups/"} }
+
+// BackupStrategyKey is an instance's, or with instance "" the whole project's.
+func BackupStrategyKey(project, instance string) Key[BackupStrategy] {
+	return key[BackupStrategy](backupStratPattern, aName("project", project), aName("instance", cmp.Or(instance, wholeProject)))
+}
+
+func BackupStrategies(project string) Prefix[BackupStrategy] {
+	return prefix[BackupStrategy]("/server/backup-strategies/*/", aName("project", project))
+}
+
+// wholeProject stands where an instance's id would.
+const wholeProject = "project"
+
+func StreamKeyKey(project string) Key[StreamKey] {
+	return key[StreamKey](streamKeyPattern, aName("project", project))
+}
+
+func ConfigurationKey(project, id string) Key[Configuration] {
+	return key[Configuration](configurationPattern, aName("project", project), anID("configuration", id))
+}
+
+func Configurations(project string) Prefix[Configuration] {
+	return prefix[Configuration]("/server/configurations/*/", aName("project", project))
+}
+
+// AllConfigurations is every project's. Its names are "project/id".
+func AllConfigurations() Prefix[Configuration] {
+	return Prefix[Configuration]{path: "/server/configurations/"}
+}
 
 // EventKey is the place of line seq of an instance's timeline.
 func EventKey(instance string, seq int64) Key[Event] {

@@ -77,6 +77,16 @@ type Instance struct {
 	Service         datastores.Status `json:"service"` // as last reported by the guest
 	ServiceReported time.Time         `json:"service_reported,omitzero"`
 
+	Configuration string `json:"configuration,omitempty"` // id of the attached configuration group
+
+	// ReplicaOf is the source of a replica; Replicas are the replicas of a source, in the making ones too.
+	ReplicaOf string   `json:"replica_of,omitempty"`
+	Replicas  []string `json:"replicas,omitempty"`
+	// Restore are the backups that the guest may read while it prepares: a chain, the full one first.
+	Restore []string `json:"restore,omitempty"`
+	// Holds are operations of other instances that this one takes part in.
+	Holds []Hold `json:"holds,omitempty"`
+
 	RootEnabled   bool      `json:"root_enabled,omitempty"`
 	RootEnabledAt time.Time `json:"root_enabled_at,omitzero"` // first time; kept after disable
 	RootEnabledBy string    `json:"root_enabled_by,omitempty"`
@@ -99,6 +109,45 @@ type Operation struct {
 	Request  string    `json:"request,omitempty"` // id of the request that began it
 	// Progress is the last that the agent said of the step.
 	Progress *agentpoll.Progress `json:"progress,omitempty"`
+
+	Backup string `json:"backup,omitempty"` // of a backup, or of a new replica's snapshot: which
+	// Target is what the instance becomes, of a resize, upgrade or configure.
+	Target *Target `json:"target,omitempty"`
+	// Reason is why the operation has failed, while what it did is being undone.
+	Reason string `json:"reason,omitempty"`
+
+	// Of a promotion: the other members of the replication set, those that are still to be asked, what those have said
+	// that were, and how far the old source has come.
+	Members  []string                       `json:"members,omitempty"`
+	Waiting  []string                       `json:"waiting,omitempty"`
+	Votes    map[string]datastores.Position `json:"votes,omitempty"`
+	Position *datastores.Position           `json:"position,omitempty"`
+	// Sealed are the accounts with which the members will log in to their new source, a []datastores.ReplicaAccount.
+	Sealed []byte `json:"sealed,omitempty"`
+}
+
+// Target is what an instance becomes; zero fields stay as they are.
+type Target struct {
+	Configuration *string  `json:"configuration,omitempty"` // "": none
+	FlavorID      string   `json:"flavor_id,omitempty"`
+	Flavor        *Flavor  `json:"flavor,omitempty"`
+	VolumeGB      int      `json:"volume_gb,omitempty"`
+	Version       *Upgrade `json:"version,omitempty"`
+}
+
+// Upgrade is the datastore version that an instance gets.
+type Upgrade struct {
+	Version       string                  `json:"version"`
+	VersionNumber string                  `json:"version_number,omitempty"`
+	Capabilities  []datastores.Capability `json:"capabilities,omitempty"`
+	Names         datastores.NameRules    `json:"names,omitzero"`
+	Guest         json.RawMessage         `json:"guest"`
+}
+
+// Hold keeps an instance from other operations while it takes part in one.
+type Hold struct {
+	Kind string `json:"kind"` // of the operation
+	By   string `json:"by"`   // the instance whose operation it is
 }
 
 // Fault is why an operation failed, for a person.
@@ -129,6 +178,66 @@ type Allocation struct {
 	deployments.Capacity
 	Address string `json:"address"`
 	Project string `json:"project"`
+}
+
+// The states of a backup, Trove's.
+const (
+	BackupNew          = "NEW"
+	BackupBuilding     = "BUILDING"
+	BackupCompleted    = "COMPLETED"
+	BackupFailed       = "FAILED"
+	BackupDeleteFailed = "DELETE_FAILED"
+)
+
+// Backup is a backup of an instance, or one that is being made.
+type Backup struct {
+	datastores.BackupRef
+	Project       string    `json:"project"`
+	Name          string    `json:"name"`
+	Description   string    `json:"description,omitempty"`
+	Instance      string    `json:"instance"`
+	Parent        string    `json:"parent,omitempty"`
+	Datastore     string    `json:"datastore"`
+	Version       string    `json:"version"`
+	VersionNumber string    `json:"version_number,omitempty"`
+	Manager       string    `json:"manager"`
+	Container     string    `json:"container"` // first part of where its segments are
+	Status        string    `json:"status"`
+	Fault         string    `json:"fault,omitempty"`
+	Used          int64     `json:"used,omitempty"` // bytes of the data on the volume
+	Created       time.Time `json:"created"`
+	Updated       time.Time `json:"updated"`
+	// Snapshot: made for a new replica, and removed when that has it. It counts for no quota.
+	Snapshot bool `json:"snapshot,omitempty"`
+	// Deleting is when its removal was last begun: whoever reads it much later goes on with it.
+	Deleting time.Time `json:"deleting,omitzero"`
+}
+
+// Running tells whether the backup is being made.
+func (b Backup) Running() bool { return b.Status == BackupNew || b.Status == BackupBuilding }
+
+// StreamKey seals the streams of a project's backups.
+type StreamKey struct {
+	Sealed []byte `json:"sealed"` // 32 bytes, sealed with the gateways' key
+}
+
+// BackupStrategy is where a project's, or an instance's, backups go.
+type BackupStrategy struct {
+	Container string `json:"swift_container"`
+}
+
+// Configuration is a configuration group.
+type Configuration struct {
+	ID          string            `json:"id"`
+	Project     string            `json:"project"`
+	Name        string            `json:"name"`
+	Description string            `json:"description,omitempty"`
+	Datastore   string            `json:"datastore"`
+	Version     string            `json:"version"`
+	Values      datastores.Values `json:"values"`
+	Instances   []string          `json:"instances,omitempty"` // it is attached to
+	Created     time.Time         `json:"created"`
+	Updated     time.Time         `json:"updated"`
 }
 
 // Gateway is a running gateway.
