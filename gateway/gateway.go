@@ -16,6 +16,7 @@ import (
 
 	"github.com/cofferdb/coffer/agentpoll/server"
 	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/blobstore"
 	"github.com/cofferdb/coffer/gateway/identity"
 )
 
@@ -42,6 +43,10 @@ type Config struct {
 	// EnrollRate is how many enrolments a second are taken of one remote address; 0: 5.
 	EnrollRate float64
 	Quota      etcdschema.Quota // defaults; nil fields: 10 instances, 40 GB of volumes, 50 backups, no limit of RAM
+	// Blobs holds backups and published logs. nil: there are none of either.
+	Blobs blobstore.Store
+	// PresignBlobs sends agents straight to Blobs, when it is a blobstore.Presigner that they can reach.
+	PresignBlobs bool
 }
 
 // sessionTTL is how long etcd remembers a gateway that was killed.
