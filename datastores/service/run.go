@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -21,6 +22,9 @@ const (
 type RunOptions struct {
 	// Stdin is the program's input, the place for a secret; nil is empty.
 	Stdin io.Reader
+	// Stdout takes the program's standard output as it comes, such as a backup's; nil: [Run] returns the first MiB of it.
+	// When it fails the program is ended, and its error is Run's.
+	Stdout io.Writer
 	// Env is the whole environment; nil is a plain PATH and C.UTF-8.
 	Env []string
 	// Dir is the working directory; "" is "/".
@@ -29,8 +33,8 @@ type RunOptions struct {
 	Credential *syscall.Credential
 }
 
-// Run runs a program to its end and returns its standard output, of which it keeps the first MiB. The error names the
-// program and the last 2 KiB of what it wrote to standard error, never its arguments. When the context ends the
+// Run runs a program to its end and returns its standard output, of which it keeps the first MiB, unless opts.Stdout takes
+// it. The error names the program and the last 2 KiB of what it wrote to standard error, never its arguments. When the context ends the
 // program and its children are killed.
 func Run(ctx context.Context, argv []string, opts RunOptions) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
@@ -46,9 +50,17 @@ func Run(ctx context.Context, argv []string, opts RunOptions) ([]byte, error) {
 	cmd.WaitDelay = 5 * time.Second // for a grandchild that left the group and holds the pipe
 	stdout, stderr := &head{max: maxOutput}, &tail{max: maxLastWords}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
+	var out *faulty
+	if opts.Stdout != nil {
+		out = &faulty{w: opts.Stdout}
+		cmd.Stdout = out
+	}
 	err := cmd.Run()
-	if ctxErr := ctx.Err(); err != nil && ctxErr != nil {
+	switch ctxErr := ctx.Err(); {
+	case err != nil && ctxErr != nil:
 		err = ctxErr
+	case out != nil && out.failure() != nil:
+		err = out.failure() // the program itself knows of a broken pipe only
 	}
 	if err != nil {
 		return stdout.buf.Bytes(), fmt.Errorf("%s: %w: %s", filepath.Base(argv[0]), err, strings.TrimSpace(string(stderr.buf)))
@@ -58,6 +70,30 @@ func Run(ctx context.Context, argv []string, opts RunOptions) ([]byte, error) {
 
 func plainEnv() []string {
 	return []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"}
+}
+
+// faulty remembers the first error of a writer.
+type faulty struct {
+	w io.Writer
+
+	mu  sync.Mutex
+	err error
+}
+
+func (f *faulty) Write(p []byte) (int, error) {
+	n, err := f.w.Write(p)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err == nil {
+		f.err = err
+	}
+	return n, err
+}
+
+func (f *faulty) failure() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
 }
 
 // head keeps the first max bytes.

@@ -26,6 +26,24 @@ func TestRun(t *testing.T) {
 	}
 }
 
+func TestRunStreamsItsOutput(t *testing.T) {
+	var b strings.Builder
+	out, err := Run(t.Context(), []string{"seq", "200000"}, RunOptions{Stdout: &b})
+	if err != nil || len(out) > 0 || b.Len() != 1288895 { // more than what is kept otherwise
+		t.Errorf("seq wrote %d bytes, returned %d, %v", b.Len(), len(out), err)
+	}
+	_, err = Run(t.Context(), []string{"yes"}, RunOptions{Stdout: full{}})
+	if !errors.Is(err, errFull) {
+		t.Errorf("yes = %v, want why nothing could be written", err)
+	}
+}
+
+var errFull = errors.New("full")
+
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errFull }
+
 func TestRunAsAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can change its user")
