@@ -2,6 +2,7 @@ package datastoretest
 
 import (
 	"crypto/rand"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -23,7 +24,7 @@ func NewEnv(t *testing.T, osUser string) datastores.Env {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(root) })
 	env := datastores.Env{
-		InstanceID: "0199d0a1-0000-7000-8000-000000000001",
+		InstanceID: instanceID(),
 		Dir:        filepath.Join(root, "guest"),
 		DataDir:    filepath.Join(root, "data"),
 		Address:    loopback().String(),
@@ -46,6 +47,14 @@ func NewEnv(t *testing.T, osUser string) datastores.Env {
 		}
 	}
 	return env
+}
+
+// instanceID returns a UUID of version 4, another each time: servers that replicate must be told apart.
+func instanceID() string {
+	b := make([]byte, 16)
+	_, _ = rand.Read(b)
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 // loopback returns an address of 127/8 by chance, so that servers of tests that run at once each have their port.

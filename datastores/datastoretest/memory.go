@@ -3,9 +3,7 @@ package datastoretest
 import (
 	"context"
 	"errors"
-	"regexp"
-	"slices"
-	"strings"
+	"fmt"
 	"sync"
 	"time"
 
@@ -13,60 +11,72 @@ import (
 )
 
 // Memory is a datastore with every capability whose servers are values in memory. As real servers they outlive their
-// managers; they can be made to crash and to fail. The zero Memory is ready; use it by pointer.
+// managers; they can be made to crash, to fail and to wait. The zero Memory is ready; use it by pointer, and set its fields
+// before its first use.
 type Memory struct {
+	// ReplicaBackup has new replicas start from a backup of the strategy memory_impl/copy, instead of copying by themselves.
+	ReplicaBackup bool
+	// BackupBytes is how much more a backup of the strategy memory_impl/slow holds than it needs to.
+	BackupBytes int64
+
 	mu      sync.Mutex
 	servers map[string]*memoryServer // by address
+	changed chan struct{}            // closed at the next change of anything
 }
 
+// memoryServer is what is on a server's disk, and what its process has.
 type memoryServer struct {
+	memoryData
 	running   bool
 	since     time.Time
 	starts    int
-	failure   error // of the next start
-	databases map[string]datastores.Database
-	users     map[account]*memoryUser
-	root      string // its password; "": off
-}
+	instance  string // whose data it is
+	release   int    // whose data format it has; 0: none yet
+	dir       string // of its logs
+	general   bool   // its log general is on
+	overrides datastores.Values
+	inForce   datastores.Values // of the running process
 
-type account struct{ name, host string }
+	readOnly bool
+	accounts map[string]string // of replicas, name to password
+	source   *memorySource     // of a replica
 
-type memoryUser struct {
-	password string
-	access   map[string]bool
+	failures map[string]error // by method
+	held     map[string]int   // by method
 }
 
 // MemoryOptions are the guest options of [Memory].
 type MemoryOptions struct {
 	datastores.GuestOptions
-	Colour string `json:"colour,omitempty" doc:"means nothing"`
+	Colour  string `json:"colour,omitempty" doc:"means nothing"`
+	Release int    `json:"release" doc:"the format of the data"`
 }
 
 // Common implements [datastores.Options].
 func (o MemoryOptions) Common() datastores.GuestOptions { return o.GuestOptions }
 
-// Plugin is the datastore "memory", version 1. Users os_admin and databases system are reserved.
+// Plugin is the datastore "memory", versions 1 and 2. Users os_admin and databases system are reserved.
 func (m *Memory) Plugin() datastores.Plugin {
-	defaults := MemoryOptions{GuestOptions: datastores.GuestOptions{
+	defaults := MemoryOptions{Release: 1, GuestOptions: datastores.GuestOptions{
 		MountPoint: "/var/lib/memory", IgnoreUsers: []string{"os_admin"}, IgnoreDBs: []string{"system"},
+		GuestLogExposedLogs: []string{memoryGeneralLog},
 	}}
-	open := func(env datastores.Env, _ MemoryOptions) datastores.Manager {
-		return &memoryManager{memory: m, env: env}
+	open := func(env datastores.Env, o MemoryOptions) datastores.Manager {
+		return &memoryManager{memory: m, env: env, release: o.Release}
 	}
-	return datastores.NewPlugin("memory", defaults, open, datastores.Offer{
-		Datastore: "memory", Version: "1", Description: "nothing is kept",
-		Server: datastores.ServerOptions{TCPPorts: []datastores.PortRange{{First: 1, Last: 1}}},
-	})
+	offer := func(release int) datastores.Offer {
+		return datastores.Offer{
+			Datastore: "memory", Version: fmt.Sprint(release), Description: "nothing is kept",
+			Guest:  fmt.Appendf(nil, `{"release":%d}`, release),
+			Server: datastores.ServerOptions{TCPPorts: []datastores.PortRange{{First: 1, Last: 1}}},
+		}
+	}
+	return datastores.NewPlugin("memory", defaults, open, offer(1), offer(2))
 }
 
 // Crash ends the server at address as a fault does.
 func (m *Memory) Crash(address string) {
 	m.with(address, func(s *memoryServer) { s.running = false })
-}
-
-// FailStarts makes every start of the server at address fail with err, until it is nil.
-func (m *Memory) FailStarts(address string, err error) {
-	m.with(address, func(s *memoryServer) { s.failure = err })
 }
 
 // Starts tells how often the server at address was started.
@@ -75,194 +85,131 @@ func (m *Memory) Starts(address string) (n int) {
 	return n
 }
 
-// Connect is a [Harness]'s Connect.
-func (m *Memory) Connect(_ context.Context, address, user, password, database string) (err error) {
-	m.with(address, func(s *memoryServer) { err = s.connect(user, password, database) })
-	return err
+// FailStarts makes every start of the server at address fail with err, until it is nil.
+func (m *Memory) FailStarts(address string, err error) { m.Fail(address, datastores.MethodStart, err) }
+
+// Fail makes a method (datastores.MethodCreateBackup and the like) of the server at address fail with err, until it is nil.
+// A backup fails half way.
+func (m *Memory) Fail(address, method string, err error) {
+	m.with(address, func(s *memoryServer) { s.failures[method] = err })
 }
 
-func (s *memoryServer) connect(user, password, database string) error {
-	switch u := s.users[account{user, "%"}]; {
-	case !s.running:
-		return errors.New("connection refused")
-	case user == "root" && s.root != "" && password == s.root:
-		return nil
-	case u == nil || u.password != password:
-		return errors.New("access denied")
-	case database != "" && !u.access[database]:
-		return errors.New("no such database for this user")
-	}
-	return nil
+// Hold makes a method of the server at address wait until it is released or its context ends. A backup waits half way. What
+// is held as [Following] is the stream of changes from its source to a replica.
+func (m *Memory) Hold(address, method string) (release func()) {
+	m.with(address, func(s *memoryServer) { s.held[method]++ })
+	return sync.OnceFunc(func() {
+		m.with(address, func(s *memoryServer) { s.held[method]-- })
+	})
 }
 
+// Following is what [Memory.Hold] may hold beside methods.
+const Following = "following"
+
+// with calls f with the server at address; then replicas get what there is for them.
 func (m *Memory) with(address string, f func(*memoryServer)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	f(m.server(address))
+	m.follow()
+	if m.changed != nil {
+		close(m.changed)
+		m.changed = nil
+	}
+}
+
+// server must be called under the lock.
+func (m *Memory) server(address string) *memoryServer {
 	if m.servers == nil {
 		m.servers = map[string]*memoryServer{}
 	}
 	if m.servers[address] == nil {
 		m.servers[address] = &memoryServer{
-			databases: map[string]datastores.Database{"system": {Name: "system"}},
-			users:     map[account]*memoryUser{{"os_admin", "%"}: {password: "\x00"}},
+			memoryData: newMemoryData(), accounts: map[string]string{},
+			failures: map[string]error{}, held: map[string]int{},
 		}
 	}
-	f(m.servers[address])
+	return m.servers[address]
 }
 
-// memoryManager implements every capability of [datastores].
-type memoryManager struct {
-	memory *Memory
-	env    datastores.Env
-}
-
-// ask calls f with the running server. The error of f is returned.
-func (m *memoryManager) ask(ctx context.Context, f func(*memoryServer) error) (err error) {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	m.memory.with(m.env.Address, func(s *memoryServer) {
-		if !s.running {
-			err = errors.New("connection refused")
-			return
+// await waits until done says so of the server at address.
+func (m *Memory) await(ctx context.Context, address string, done func(*memoryServer) bool) error {
+	for {
+		m.mu.Lock()
+		isDone := done(m.server(address))
+		if m.changed == nil {
+			m.changed = make(chan struct{})
 		}
-		err = f(s)
-	})
+		changed := m.changed
+		m.mu.Unlock()
+		if isDone {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// Connect is a [Harness]'s Connect.
+func (m *Memory) Connect(_ context.Context, address, user, password, database string) (err error) {
+	m.with(address, func(s *memoryServer) { err = s.connect(Login{address, user, password, database}) })
 	return err
 }
 
-func (m *memoryManager) Prepare(ctx context.Context, req datastores.PrepareRequest) error {
-	for _, step := range []string{"writing nothing", "starting nothing"} {
-		req.Progress(step)
-		if err := ctx.Err(); err != nil {
-			return err
-		}
+func (s *memoryServer) connect(l Login) error {
+	switch u := s.users[account{l.User, "%"}]; {
+	case !s.running:
+		return errors.New("connection refused")
+	case l.User == "root" && len(s.root) > 0 && l.Password == string(s.root):
+	case u == nil || string(u.Password) != l.Password:
+		return errors.New("access denied")
+	case l.Database != "" && !u.has(l.Database):
+		return errors.New("no such database for this user")
 	}
-	return m.Start(ctx)
-}
-
-func (m *memoryManager) Start(ctx context.Context) (err error) {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	m.memory.with(m.env.Address, func(s *memoryServer) {
-		if s.running {
-			return
-		}
-		s.starts++
-		if err = s.failure; err == nil {
-			s.running, s.since = true, time.Now()
-		}
-	})
-	return err
-}
-
-func (m *memoryManager) Stop(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	m.memory.Crash(m.env.Address)
+	s.log(memoryGeneralLog, "connected: %q", l.User)
 	return nil
 }
 
-func (m *memoryManager) Status(context.Context) datastores.Status {
-	st := datastores.Status{Service: datastores.StatusShutdown}
-	m.memory.with(m.env.Address, func(s *memoryServer) {
-		if s.running {
-			st = datastores.Status{Service: datastores.StatusHealthy, Since: s.since}
+// Write is a [Harness]'s Write.
+func (m *Memory) Write(ctx context.Context, l Login, from, to int) (acknowledged int, err error) {
+	for n := from; n < to && err == nil; n++ {
+		if err = ctx.Err(); err != nil {
+			break
 		}
-	})
-	return st
-}
-
-func (m *memoryManager) EnableRoot(ctx context.Context, password datastores.Secret) (string, error) {
-	return "root", m.ask(ctx, func(s *memoryServer) error {
-		s.root = password.Reveal()
-		return nil
-	})
-}
-
-func (m *memoryManager) DisableRoot(ctx context.Context) error {
-	return m.ask(ctx, func(s *memoryServer) error {
-		s.root = ""
-		return nil
-	})
-}
-
-func (m *memoryManager) CreateDatabase(ctx context.Context, db datastores.Database) error {
-	return m.ask(ctx, func(s *memoryServer) error {
-		if _, ok := s.databases[db.Name]; ok {
-			return datastores.Errorf(datastores.Exists, "database %q exists", db.Name)
-		}
-		if err := checkName("database", db.Name); err != nil {
-			return err
-		}
-		s.databases[db.Name] = db
-		return nil
-	})
-}
-
-func (m *memoryManager) ListDatabases(ctx context.Context) (list []datastores.Database, err error) {
-	err = m.ask(ctx, func(s *memoryServer) error {
-		for _, db := range s.databases {
-			list = append(list, db)
-		}
-		return nil
-	})
-	return list, err
-}
-
-func (m *memoryManager) DeleteDatabase(ctx context.Context, name string) error {
-	return m.ask(ctx, func(s *memoryServer) error {
-		if err := s.hasDatabases([]string{name}); err != nil {
-			return err
-		}
-		delete(s.databases, name)
-		for _, u := range s.users {
-			delete(u.access, name)
-		}
-		return nil
-	})
-}
-
-func (s *memoryServer) hasDatabases(names []string) error {
-	for _, name := range names {
-		if _, ok := s.databases[name]; !ok {
-			return datastores.Errorf(datastores.NotFound, "there is no database %q", name)
+		m.with(l.Address, func(s *memoryServer) {
+			if err = s.connect(l); err == nil {
+				err = s.change(change{PutItem: &memoryItem{l.Database, n, Item(n)}})
+			}
+		})
+		if err == nil {
+			acknowledged++
 		}
 	}
-	return nil
+	return acknowledged, err
 }
 
-var memoryName = regexp.MustCompile(`^[A-Za-z0-9_.@%+-]{1,64}$`)
-
-func checkName(what, name string) error {
-	if !memoryName.MatchString(name) {
-		return datastores.Errorf(datastores.Invalid, "%s %q: want 1 to 64 letters, digits and _ . @ %% + -", what, name)
-	}
-	return nil
+// Digest is a [Harness]'s Digest.
+func (m *Memory) Digest(_ context.Context, l Login) (items int, digest string, err error) {
+	m.with(l.Address, func(s *memoryServer) {
+		if err = s.connect(l); err == nil {
+			items, digest = s.digest(l.Database)
+		}
+	})
+	return items, digest, err
 }
 
-func (s *memoryServer) user(name, host string) (*memoryUser, error) {
-	if u := s.users[at(name, host)]; u != nil {
-		return u, nil
+// Show is a [Harness]'s Show, of managers of this datastore.
+func (m *Memory) Show(ctx context.Context, manager datastores.Manager, parameter string) (value string, err error) {
+	mine, ok := manager.(*memoryManager)
+	if !ok {
+		return "", fmt.Errorf("%T is no manager of this datastore", manager)
 	}
-	return nil, datastores.Errorf(datastores.NotFound, "there is no user %q", name)
-}
-
-// at is the key of a user; no host is any host.
-func at(name, host string) account {
-	if host == "" {
-		host = "%"
-	}
-	return account{name, host}
-}
-
-func (u *memoryUser) databases() []datastores.Database {
-	var list []datastores.Database
-	for name := range u.access {
-		list = append(list, datastores.Database{Name: name})
-	}
-	slices.SortFunc(list, func(a, b datastores.Database) int { return strings.Compare(a.Name, b.Name) })
-	return list
+	err = mine.ask(ctx, func(s *memoryServer) error {
+		value = fmt.Sprint(mine.configuration(s.inForce)[parameter])
+		return nil
+	})
+	return value, err
 }

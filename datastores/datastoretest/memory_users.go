@@ -1,36 +1,33 @@
 package datastoretest
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"github.com/cofferdb/coffer/datastores"
 )
 
 func (m *memoryManager) CreateUser(ctx context.Context, user datastores.User) error {
 	return m.ask(ctx, func(s *memoryServer) error {
-		key := at(user.Name, user.Host)
-		if s.users[key] != nil {
+		u := &memoryUser{at(user.Name, user.Host), []byte(user.Password.Reveal()), names(user.Databases)}
+		if s.users[u.account] != nil {
 			return datastores.Errorf(datastores.Exists, "user %q exists", user.Name)
 		}
 		if err := checkName("user", user.Name); err != nil {
 			return err
 		}
-		u := &memoryUser{password: user.Password.Reveal(), access: map[string]bool{}}
-		if err := s.hasDatabases(names(user.Databases)); err != nil {
+		if err := s.hasDatabases(u.Access); err != nil {
 			return err
 		}
-		for _, db := range user.Databases {
-			u.access[db.Name] = true
-		}
-		s.users[key] = u
-		return nil
+		return s.change(change{PutUser: u})
 	})
 }
 
 func (m *memoryManager) ListUsers(ctx context.Context) (list []datastores.User, err error) {
 	err = m.ask(ctx, func(s *memoryServer) error {
 		for key, u := range s.users {
-			list = append(list, datastores.User{Name: key.name, Host: key.host, Databases: u.databases()})
+			list = append(list, datastores.User{Name: key.Name, Host: key.Host, Databases: u.databases()})
 		}
 		return nil
 	})
@@ -38,91 +35,84 @@ func (m *memoryManager) ListUsers(ctx context.Context) (list []datastores.User, 
 }
 
 func (m *memoryManager) GetUser(ctx context.Context, name, host string) (user datastores.User, err error) {
-	err = m.ask(ctx, func(s *memoryServer) error {
-		u, err := s.user(name, host)
-		if err == nil {
-			user = datastores.User{Name: name, Host: at(name, host).host, Databases: u.databases()}
-		}
-		return err
+	err = m.askUser(ctx, name, host, func(_ *memoryServer, u memoryUser) error {
+		user = datastores.User{Name: u.Name, Host: u.Host, Databases: u.databases()}
+		return nil
 	})
 	return user, err
 }
 
-func (m *memoryManager) UpdateUser(ctx context.Context, name, host string, change datastores.UserChange) error {
-	return m.ask(ctx, func(s *memoryServer) error {
-		u, err := s.user(name, host)
-		if err != nil {
+func (m *memoryManager) UpdateUser(ctx context.Context, name, host string, to datastores.UserChange) error {
+	return m.askUser(ctx, name, host, func(s *memoryServer, u memoryUser) error {
+		was := u.account
+		u.account = account{cmp.Or(to.Name, u.Name), cmp.Or(to.Host, u.Host)}
+		if err := checkName("user", u.Name); err != nil {
 			return err
 		}
-		was, is := at(name, host), at(name, host)
-		if change.Name != "" {
-			is.name = change.Name
+		if u.account != was && s.users[u.account] != nil {
+			return datastores.Errorf(datastores.Exists, "user %q exists", u.Name)
 		}
-		if change.Host != "" {
-			is.host = change.Host
+		if !to.Password.IsZero() {
+			u.Password = []byte(to.Password.Reveal())
 		}
-		if err := checkName("user", is.name); err != nil {
-			return err
-		}
-		if is != was && s.users[is] != nil {
-			return datastores.Errorf(datastores.Exists, "user %q exists", is.name)
-		}
-		if !change.Password.IsZero() {
-			u.password = change.Password.Reveal()
-		}
-		delete(s.users, was)
-		s.users[is] = u
-		return nil
+		return s.change(change{DropUser: &was, PutUser: &u})
 	})
 }
 
 func (m *memoryManager) DeleteUser(ctx context.Context, name, host string) error {
-	return m.ask(ctx, func(s *memoryServer) error {
-		if _, err := s.user(name, host); err != nil {
-			return err
-		}
-		delete(s.users, at(name, host))
-		return nil
+	return m.askUser(ctx, name, host, func(s *memoryServer, u memoryUser) error {
+		return s.change(change{DropUser: &u.account})
 	})
 }
 
 func (m *memoryManager) ListAccess(ctx context.Context, name, host string) (list []datastores.Database, err error) {
-	err = m.ask(ctx, func(s *memoryServer) error {
-		u, err := s.user(name, host)
-		if err == nil {
-			list = u.databases()
-		}
-		return err
+	err = m.askUser(ctx, name, host, func(_ *memoryServer, u memoryUser) error {
+		list = u.databases()
+		return nil
 	})
 	return list, err
 }
 
 func (m *memoryManager) GrantAccess(ctx context.Context, name, host string, databases []string) error {
-	return m.ask(ctx, func(s *memoryServer) error {
-		u, err := s.user(name, host)
-		if err != nil {
-			return err
-		}
+	return m.askUser(ctx, name, host, func(s *memoryServer, u memoryUser) error {
 		if err := s.hasDatabases(databases); err != nil {
 			return err
 		}
-		for _, db := range databases {
-			u.access[db] = true
-		}
-		return nil
+		u.Access = slices.Compact(sorted(append(u.Access, databases...)))
+		return s.change(change{PutUser: &u})
 	})
 }
 
 func (m *memoryManager) RevokeAccess(ctx context.Context, name, host, database string) error {
-	return m.ask(ctx, func(s *memoryServer) error {
-		u, err := s.user(name, host)
-		if err != nil {
-			return err
-		}
-		if !u.access[database] {
+	return m.askUser(ctx, name, host, func(s *memoryServer, u memoryUser) error {
+		if !u.has(database) {
 			return datastores.Errorf(datastores.NotFound, "user %q has no right on %q", name, database)
 		}
-		delete(u.access, database)
-		return nil
+		u.Access = slices.DeleteFunc(u.Access, func(db string) bool { return db == database })
+		return s.change(change{PutUser: &u})
 	})
+}
+
+// askUser is ask with a copy of a user who is there.
+func (m *memoryManager) askUser(ctx context.Context, name, host string, f func(*memoryServer, memoryUser) error) error {
+	return m.ask(ctx, func(s *memoryServer) error {
+		u := s.users[at(name, host)]
+		if u == nil {
+			return datastores.Errorf(datastores.NotFound, "there is no user %q", name)
+		}
+		copied := *u
+		copied.Access = slices.Clone(u.Access)
+		return f(s, copied)
+	})
+}
+
+// at is the key of a user; no host is any host.
+func at(name, host string) account { return account{name, cmp.Or(host, "%")} }
+
+func (u *memoryUser) databases() []datastores.Database {
+	var list []datastores.Database
+	for _, name := range u.Access {
+		list = append(list, datastores.Database{Name: name})
+	}
+	return list
 }

@@ -1,0 +1,176 @@
+package datastoretest
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+var memoryCopy = datastores.StrategyName{Namespace: "memory_impl", Name: "copy"}
+
+func (m *memoryManager) BackupStrategies() []datastores.BackupStrategy {
+	slow := memoryBackup{memoryManager: m, logical: true, padding: m.memory.BackupBytes}
+	return []datastores.BackupStrategy{
+		{StrategyName: memoryCopy, Incremental: true, Backup: memoryBackup{memoryManager: m}.backup, Restore: memoryBackup{memoryManager: m}.restore},
+		{StrategyName: datastores.StrategyName{Namespace: "memory_impl", Name: "slow"}, Logical: true, Backup: slow.backup, Restore: slow.restore},
+	}
+}
+
+// memoryBackup writes the lines of a server's history, and the number of lines after "end" so that a cut one is found out.
+// Lines that begin with # mean nothing.
+type memoryBackup struct {
+	*memoryManager
+	logical bool
+	padding int64
+}
+
+// memoryMeta tells how many lines of the history a backup and those before it hold.
+type memoryMeta struct{ Lines int }
+
+func (b memoryBackup) backup(ctx context.Context, req datastores.BackupRequest) (datastores.BackupReply, error) {
+	var since memoryMeta
+	if req.Parent != nil {
+		if err := json.Unmarshal(req.Parent.Meta, &since); err != nil || b.logical {
+			return datastores.BackupReply{}, datastores.Errorf(datastores.Invalid, "backup %s cannot be built on", req.Parent.ID)
+		}
+	}
+	var history []string
+	if err := b.ask(ctx, func(s *memoryServer) error {
+		history = slices.Clone(s.history)
+		return nil
+	}); err != nil {
+		return datastores.BackupReply{}, err
+	}
+	if since.Lines > len(history) {
+		return datastores.BackupReply{}, datastores.Errorf(datastores.Conflict, "backup %s is of another history", req.Parent.ID)
+	}
+	if err := b.write(ctx, history[since.Lines:], req); err != nil {
+		return datastores.BackupReply{}, err
+	}
+	meta, err := json.Marshal(memoryMeta{len(history)})
+	return datastores.BackupReply{Meta: meta}, err
+}
+
+// write fails and waits half way, when it is to.
+func (b memoryBackup) write(ctx context.Context, lines []string, req datastores.BackupRequest) error {
+	total := b.padding
+	for _, line := range lines {
+		total += int64(len(line)) + 1
+	}
+	out := &counting{w: req.Output, told: func(done int64) { req.Progress(done, total) }}
+	half := len(lines) / 2
+	return first(
+		func() error { return out.lines(ctx, lines[:half]) },
+		func() error { return out.pad(ctx, b.padding/2) },
+		func() error { return b.enter(ctx, datastores.MethodCreateBackup) },
+		func() error { return out.pad(ctx, b.padding-b.padding/2) },
+		func() error { return out.lines(ctx, lines[half:]) },
+		func() error { _, err := fmt.Fprintf(req.Output, "end %d\n", len(lines)); return err },
+	)
+}
+
+// first calls one after the other until one fails.
+func first(steps ...func() error) error {
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// counting writes and tells how much it has written.
+type counting struct {
+	w    io.Writer
+	done int64
+	told func(done int64)
+}
+
+func (c *counting) lines(ctx context.Context, lines []string) error {
+	for _, line := range lines {
+		if err := c.write(ctx, line+"\n"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pad writes so many bytes that mean nothing.
+func (c *counting) pad(ctx context.Context, bytes int64) error {
+	for bytes > 0 {
+		n := min(bytes, 64<<10)
+		text := strings.Repeat("#", int(n-1)) + "\n"
+		if err := c.write(ctx, text); err != nil {
+			return err
+		}
+		bytes -= n
+	}
+	return nil
+}
+
+func (c *counting) write(ctx context.Context, text string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	n, err := io.WriteString(c.w, text)
+	c.done += int64(n)
+	c.told(c.done)
+	return err
+}
+
+func (b memoryBackup) restore(ctx context.Context, req datastores.RestoreRequest) error {
+	restored := newMemoryData()
+	for i, link := range req.Chain {
+		req.Progress(fmt.Sprintf("reading backup %d of %d", i+1, len(req.Chain)))
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := restoreOne(ctx, &restored, link); err != nil {
+			return fmt.Errorf("backup %s: %w", link.ID, err)
+		}
+	}
+	var err error
+	b.memory.with(b.env.Address, func(s *memoryServer) {
+		if s.running != b.logical {
+			err = fmt.Errorf("the server runs: %v, want %v", s.running, b.logical)
+			return
+		}
+		s.memoryData = restored
+	})
+	return err
+}
+
+func restoreOne(ctx context.Context, into *memoryData, link datastores.BackupLink) error {
+	r, err := link.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.Close() }()
+	lines, seen, end := bufio.NewScanner(r), 0, ""
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() && end == "" {
+		switch text := lines.Text(); {
+		case strings.HasPrefix(text, "#"):
+		case strings.HasPrefix(text, "end "):
+			end = text
+		default:
+			if err := into.record(text); err != nil {
+				return err
+			}
+			seen++
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	if want := fmt.Sprintf("end %d", seen); end != want {
+		return fmt.Errorf("it ends with %q, want %q", end, want)
+	}
+	return nil
+}

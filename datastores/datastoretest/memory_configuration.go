@@ -1,0 +1,67 @@
+package datastoretest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strconv"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// Parameters implements [datastores.Configuration]. A server whose parameter boot is never does not start.
+func (m *memoryManager) Parameters() []datastores.Parameter {
+	return []datastores.Parameter{
+		{Name: "boot", Type: datastores.StringParameter, RestartRequired: true, Values: []string{"fast", "slow", "never"}},
+		{Name: "cache_mb", Type: datastores.IntegerParameter, RestartRequired: true, Min: "1", Max: "1048576"},
+		{Name: "greeting", Type: datastores.StringParameter, Pattern: "[A-Za-z ]*"},
+		{Name: "max_connections", Type: datastores.IntegerParameter, Min: "1", Max: "100000"},
+		{Name: "ratio", Type: datastores.FloatParameter, Min: "0", Max: "1"},
+		{Name: "strict", Type: datastores.BooleanParameter},
+	}
+}
+
+// configuration is what a server has that was started with overrides.
+func (m *memoryManager) configuration(overrides datastores.Values) datastores.Values {
+	values := datastores.Values{
+		"boot": "fast", "cache_mb": json.Number(strconv.Itoa(m.env.MemoryMB / 2)), "greeting": "hello",
+		"max_connections": json.Number("100"), "ratio": json.Number("0.5"), "strict": true,
+	}
+	maps.Copy(values, overrides)
+	return values
+}
+
+func (m *memoryManager) DefaultConfiguration() map[string]string {
+	texts := map[string]string{}
+	for name, value := range m.configuration(nil) {
+		texts[name] = fmt.Sprint(value)
+	}
+	return texts
+}
+
+func (m *memoryManager) UpdateOverrides(ctx context.Context, values datastores.Values) (restart bool, err error) {
+	if err := m.enter(ctx, datastores.MethodUpdateOverrides); err != nil {
+		return false, err
+	}
+	m.memory.with(m.env.Address, func(s *memoryServer) {
+		s.overrides = maps.Clone(values)
+		if s.running {
+			restart = m.apply(s)
+		}
+	})
+	return restart, nil
+}
+
+// apply has the running server use its overrides as far as it can, and tells whether there are others.
+func (m *memoryManager) apply(s *memoryServer) (restart bool) {
+	want, has := m.configuration(s.overrides), m.configuration(s.inForce)
+	for _, p := range m.Parameters() {
+		if p.RestartRequired {
+			restart = restart || want[p.Name] != has[p.Name]
+			want[p.Name] = has[p.Name]
+		}
+	}
+	s.inForce = want
+	return restart
+}

@@ -1,0 +1,132 @@
+package datastoretest
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// memoryData is a server's data: everything that was ever changed, and what has come of it. A backup is a copy of the
+// history, an incremental one of its end; a replica is who gets every line of it.
+type memoryData struct {
+	history   []string // each a change in JSON
+	databases map[string]datastores.Database
+	users     map[account]*memoryUser
+	root      []byte                    // its password; empty: off
+	items     map[string]map[int]string // by database and number
+}
+
+type account struct{ Name, Host string }
+
+type memoryUser struct {
+	account
+	Password []byte // any bytes, which a JSON string cannot hold
+	Access   []string
+}
+
+type memoryItem struct {
+	Database string
+	Number   int
+	Value    string
+}
+
+// change is one line of the history. What is not nil is changed, in the order of the fields.
+type change struct {
+	DropDatabase *string              `json:",omitempty"`
+	PutDatabase  *datastores.Database `json:",omitempty"`
+	DropUser     *account             `json:",omitempty"`
+	PutUser      *memoryUser          `json:",omitempty"`
+	PutRoot      *[]byte              `json:",omitempty"`
+	PutItem      *memoryItem          `json:",omitempty"`
+}
+
+func newMemoryData() memoryData {
+	return memoryData{
+		databases: map[string]datastores.Database{"system": {Name: "system"}},
+		users:     map[account]*memoryUser{{"os_admin", "%"}: {Password: []byte{0}}},
+		items:     map[string]map[int]string{},
+	}
+}
+
+// change is how anything but replication changes a server's data.
+func (s *memoryServer) change(c change) error {
+	if s.readOnly || s.source != nil {
+		return datastores.Errorf(datastores.Conflict, "the server is read-only")
+	}
+	line, err := json.Marshal(c)
+	if err == nil {
+		err = s.record(string(line))
+	}
+	if err == nil {
+		s.log(memoryGeneralLog, "changed: %d", len(s.history))
+	}
+	return err
+}
+
+// record takes one line of a history, its own or another's.
+func (d *memoryData) record(line string) error {
+	var c change
+	if err := json.Unmarshal([]byte(line), &c); err != nil {
+		return fmt.Errorf("line %d of the history: %w", len(d.history)+1, err)
+	}
+	d.history = append(d.history, line)
+	if c.DropDatabase != nil {
+		d.dropDatabase(*c.DropDatabase)
+	}
+	if c.PutDatabase != nil {
+		d.databases[c.PutDatabase.Name] = *c.PutDatabase
+	}
+	if c.DropUser != nil {
+		delete(d.users, *c.DropUser)
+	}
+	if c.PutUser != nil {
+		d.users[c.PutUser.account] = c.PutUser
+	}
+	if c.PutRoot != nil {
+		d.root = *c.PutRoot
+	}
+	if c.PutItem != nil {
+		d.put(*c.PutItem)
+	}
+	return nil
+}
+
+func (d *memoryData) dropDatabase(name string) {
+	delete(d.databases, name)
+	delete(d.items, name)
+	for _, u := range d.users {
+		u.Access = slices.DeleteFunc(u.Access, func(db string) bool { return db == name })
+	}
+}
+
+func (d *memoryData) put(item memoryItem) {
+	if d.items[item.Database] == nil {
+		d.items[item.Database] = map[int]string{}
+	}
+	d.items[item.Database][item.Number] = item.Value
+}
+
+// digest tells of the items in a database.
+func (d *memoryData) digest(database string) (items int, digest string) {
+	h := sha256.New()
+	for _, n := range slices.Sorted(maps.Keys(d.items[database])) {
+		_, _ = fmt.Fprintf(h, "%d=%q\n", n, d.items[database][n])
+	}
+	return len(d.items[database]), fmt.Sprintf("%x", h.Sum(nil))
+}
+
+// follows tells whether the whole history is the beginning of another's.
+func (d *memoryData) follows(other *memoryData) bool {
+	return len(d.history) <= len(other.history) && slices.Equal(d.history, other.history[:len(d.history)])
+}
+
+func (u *memoryUser) has(database string) bool { return slices.Contains(u.Access, database) }
+
+// Item is the text of the item of that number, 100 bytes, for a [Harness]'s Write.
+func Item(number int) string {
+	return fmt.Sprintf("%036d%x", number, sha256.Sum256(fmt.Append(nil, number)))
+}

@@ -1,0 +1,198 @@
+package datastoretest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// memoryManager implements every capability of [datastores].
+type memoryManager struct {
+	memory  *Memory
+	env     datastores.Env
+	release int
+}
+
+// enter begins a method: it waits while the method is held and fails when it is to fail.
+func (m *memoryManager) enter(ctx context.Context, method string) error {
+	var failure error
+	err := m.memory.await(ctx, m.env.Address, func(s *memoryServer) bool {
+		failure = s.failures[method]
+		return s.held[method] == 0
+	})
+	return errors.Join(err, failure, ctx.Err())
+}
+
+// ask calls f with the running server. The error of f is returned.
+func (m *memoryManager) ask(ctx context.Context, f func(*memoryServer) error) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.memory.with(m.env.Address, func(s *memoryServer) {
+		if !s.running {
+			err = errors.New("connection refused")
+			return
+		}
+		err = f(s)
+	})
+	return err
+}
+
+func (m *memoryManager) Prepare(ctx context.Context, req datastores.PrepareRequest) error {
+	if err := m.enter(ctx, datastores.MethodPrepare); err != nil {
+		return err
+	}
+	physical := req.Restore != nil && !req.Restore.Strategy.Logical
+	for _, step := range []struct {
+		name string
+		skip bool
+		do   func(context.Context) error
+	}{
+		{"writing nothing", false, func(context.Context) error { m.install(req); return nil }},
+		{"restoring", !physical, func(ctx context.Context) error { return req.Restore.Run(ctx) }},
+		{"starting nothing", false, m.Start},
+		{"loading", req.Restore == nil || physical, func(ctx context.Context) error { return req.Restore.Run(ctx) }},
+		{"following", req.Replicate == nil, func(ctx context.Context) error { return req.Replicate.Run(ctx) }},
+	} {
+		if step.skip {
+			continue
+		}
+		req.Progress(step.name)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := step.do(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// install makes the server of this instance when there is another's or none, or when it is to be made of a backup.
+func (m *memoryManager) install(req datastores.PrepareRequest) {
+	m.memory.with(m.env.Address, func(s *memoryServer) {
+		if s.instance != m.env.InstanceID || req.Restore != nil {
+			s.memoryData, s.accounts, s.source = newMemoryData(), map[string]string{}, nil
+			s.readOnly, s.general, s.running = false, false, false
+			s.instance = m.env.InstanceID
+		}
+		s.overrides = maps.Clone(req.Overrides)
+		if s.running {
+			m.apply(s)
+		} else {
+			s.release = m.release
+		}
+	})
+}
+
+func (m *memoryManager) Start(ctx context.Context) (err error) {
+	if m.Status(ctx).Service == datastores.StatusHealthy {
+		return ctx.Err()
+	}
+	failure := m.enter(ctx, datastores.MethodStart)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.memory.with(m.env.Address, func(s *memoryServer) {
+		s.starts, s.dir = s.starts+1, m.env.Dir
+		if err = errors.Join(failure, m.startProblem(s)); err != nil {
+			s.log(memoryErrorLog, "cannot start: %v", err)
+			return
+		}
+		s.running, s.since, s.inForce = true, time.Now(), maps.Clone(s.overrides)
+		s.log(memoryErrorLog, "started")
+	})
+	return err
+}
+
+func (m *memoryManager) startProblem(s *memoryServer) error {
+	if s.release != 0 && s.release != m.release {
+		return fmt.Errorf("the data is of release %d, the server of release %d", s.release, m.release)
+	}
+	if s.overrides["boot"] == "never" {
+		return errors.New("boot: never")
+	}
+	return nil
+}
+
+func (m *memoryManager) Stop(ctx context.Context) error {
+	if err := m.enter(ctx, datastores.MethodStop); err != nil {
+		return err
+	}
+	m.memory.Crash(m.env.Address)
+	return nil
+}
+
+func (m *memoryManager) Status(context.Context) datastores.Status {
+	st := datastores.Status{Service: datastores.StatusShutdown}
+	m.memory.with(m.env.Address, func(s *memoryServer) {
+		if s.running {
+			st = datastores.Status{Service: datastores.StatusHealthy, Since: s.since}
+		}
+	})
+	return st
+}
+
+func (m *memoryManager) EnableRoot(ctx context.Context, password datastores.Secret) (string, error) {
+	return "root", m.putRoot(ctx, password.Reveal())
+}
+
+func (m *memoryManager) DisableRoot(ctx context.Context) error { return m.putRoot(ctx, "") }
+
+func (m *memoryManager) putRoot(ctx context.Context, password string) error {
+	root := []byte(password)
+	return m.ask(ctx, func(s *memoryServer) error { return s.change(change{PutRoot: &root}) })
+}
+
+func (m *memoryManager) CreateDatabase(ctx context.Context, db datastores.Database) error {
+	return m.ask(ctx, func(s *memoryServer) error {
+		if _, ok := s.databases[db.Name]; ok {
+			return datastores.Errorf(datastores.Exists, "database %q exists", db.Name)
+		}
+		if err := checkName("database", db.Name); err != nil {
+			return err
+		}
+		return s.change(change{PutDatabase: &db})
+	})
+}
+
+func (m *memoryManager) ListDatabases(ctx context.Context) (list []datastores.Database, err error) {
+	err = m.ask(ctx, func(s *memoryServer) error {
+		list = slices.Collect(maps.Values(s.databases))
+		return nil
+	})
+	return list, err
+}
+
+func (m *memoryManager) DeleteDatabase(ctx context.Context, name string) error {
+	return m.ask(ctx, func(s *memoryServer) error {
+		if err := s.hasDatabases([]string{name}); err != nil {
+			return err
+		}
+		return s.change(change{DropDatabase: &name})
+	})
+}
+
+func (s *memoryServer) hasDatabases(names []string) error {
+	for _, name := range names {
+		if _, ok := s.databases[name]; !ok {
+			return datastores.Errorf(datastores.NotFound, "there is no database %q", name)
+		}
+	}
+	return nil
+}
+
+var memoryName = regexp.MustCompile(`^[A-Za-z0-9_.@%+-]{1,64}$`)
+
+func checkName(what, name string) error {
+	if !memoryName.MatchString(name) {
+		return datastores.Errorf(datastores.Invalid, "%s %q: want 1 to 64 letters, digits and _ . @ %% + -", what, name)
+	}
+	return nil
+}

@@ -1,0 +1,27 @@
+package datastoretest
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+func (m *memoryManager) Upgrade(ctx context.Context, req datastores.UpgradeRequest) error {
+	if err := m.enter(ctx, datastores.MethodUpgrade); err != nil {
+		return err
+	}
+	var from MemoryOptions
+	if err := json.Unmarshal(req.From, &from); err != nil {
+		return datastores.Errorf(datastores.Invalid, "the options of the version before: %v", err)
+	}
+	if from.Release > m.release {
+		return datastores.Errorf(datastores.Invalid, "release %d cannot take over the data of release %d", m.release, from.Release)
+	}
+	req.Progress("changing nothing")
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.memory.with(m.env.Address, func(s *memoryServer) { s.release = m.release })
+	return m.Start(ctx)
+}
