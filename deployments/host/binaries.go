@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/cofferdb/coffer/agentpoll"
@@ -39,9 +40,32 @@ type binary struct {
 
 // stamp tells whether a file is still the same.
 type stamp struct {
-	size    int64
-	changed time.Time
-	mode    fs.FileMode
+	Inode   uint64      `json:"inode"`
+	Size    int64       `json:"size"`
+	Changed time.Time   `json:"changed"`
+	Mode    fs.FileMode `json:"mode"`
+}
+
+// stampOf looks at a regular file, or at the one that a link leads to.
+func stampOf(path string) (stamp, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return stamp{}, err
+	}
+	if !info.Mode().IsRegular() {
+		return stamp{}, fmt.Errorf("%s is not a file", path)
+	}
+	s := stamp{Size: info.Size(), Changed: info.ModTime().UTC(), Mode: info.Mode()}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		s.Inode = st.Ino
+	}
+	return s, nil
+}
+
+func (s stamp) equal(other stamp) bool {
+	same := s.Changed.Equal(other.Changed)
+	s.Changed, other.Changed = time.Time{}, time.Time{}
+	return same && s == other
 }
 
 func guestBinary(dir, manager string) string { return filepath.Join(dir, manager+guestSuffix) }
@@ -53,6 +77,14 @@ func (b *binaries) check(manager string) error {
 			manager, manager, guestSuffix, b.dir)
 	}
 	return nil
+}
+
+// stamp is that of a manager's binary as it was last scanned. False when that has not described itself.
+func (b *binaries) stamp(manager string) (stamp, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	known, ok := b.known[manager]
+	return known.stamp, ok && known.err == nil
 }
 
 // scan looks at the directory and tells whether anything is different from the last time. Only one goroutine may scan.
@@ -71,13 +103,12 @@ func (b *binaries) scan(ctx context.Context) (changed bool, err error) {
 			continue
 		}
 		path := filepath.Join(b.dir, e.Name())
-		info, err := os.Stat(path)
-		if err != nil || !info.Mode().IsRegular() {
+		now, err := stampOf(path)
+		if err != nil {
 			continue // gone meanwhile, or a link to nowhere
 		}
-		now := stamp{info.Size(), info.ModTime(), info.Mode()}
 		was, ok := old[manager]
-		if ok && was.stamp == now && (was.err == nil || time.Since(was.asked) < describeAgain) {
+		if ok && was.stamp.equal(now) && (was.err == nil || time.Since(was.asked) < describeAgain) {
 			found[manager] = was
 			continue
 		}

@@ -3,6 +3,7 @@ package host
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/deployments"
@@ -25,10 +26,10 @@ type rule struct {
 	ports       datastores.PortRange // the zero PortRange: all
 }
 
-// rulesOf are the rules for an instance's address. A server may always reach itself. CIDRs of IPv6 are left out, since
-// addresses are IPv4; if only such are given nobody else is let in.
+// rulesOf are the rules for an instance's address. A server may always reach itself, and peers its ports. CIDRs of IPv6 are
+// left out, since addresses are IPv4; if only such are given nobody but the peers is let in.
 func rulesOf(address netip.Addr, fw deployments.Firewall) ([]rule, error) {
-	from, err := sources(fw.CIDRs)
+	from, err := sources(fw)
 	if err != nil {
 		return nil, err
 	}
@@ -56,12 +57,15 @@ func rulesOf(address netip.Addr, fw deployments.Firewall) ([]rule, error) {
 	return rules, nil
 }
 
-func sources(cidrs []string) ([]netip.Prefix, error) {
-	if len(cidrs) == 0 {
-		return []netip.Prefix{{}}, nil
+func sources(fw deployments.Firewall) ([]netip.Prefix, error) {
+	from, err := peers(fw.Peers)
+	if err != nil {
+		return nil, err
 	}
-	var from []netip.Prefix
-	for _, text := range cidrs {
+	if len(fw.CIDRs) == 0 {
+		return []netip.Prefix{{}}, nil // everybody, peers too
+	}
+	for _, text := range fw.CIDRs {
 		p, err := netip.ParsePrefix(text)
 		if err != nil {
 			return nil, fmt.Errorf("allowed CIDR %q: want a network such as 10.0.0.0/8", text)
@@ -71,4 +75,20 @@ func sources(cidrs []string) ([]netip.Prefix, error) {
 		}
 	}
 	return from, nil
+}
+
+// peers are the addresses of other instances, in order, each once: the rules are then the same however they are told.
+func peers(addresses []string) ([]netip.Prefix, error) {
+	var from []netip.Prefix
+	for _, text := range addresses {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, fmt.Errorf("peer %q: want the address of an instance", text)
+		}
+		if a = a.Unmap(); a.Is4() {
+			from = append(from, netip.PrefixFrom(a, a.BitLen()))
+		}
+	}
+	slices.SortFunc(from, netip.Prefix.Compare)
+	return slices.Compact(from), nil
 }

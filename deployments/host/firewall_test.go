@@ -27,11 +27,20 @@ func TestRulesOf(t *testing.T) {
 		fw   deployments.Firewall
 		want []rule
 	}{
-		"nothing is open":   {deployments.Firewall{}, nil},
-		"no CIDRs is all":   {deployments.Firewall{TCPPorts: []string{"3306"}}, []rule{{protocol: tcp, ports: port(3306, 3306)}}},
-		"ping":              {deployments.Firewall{ICMP: true}, []rule{{protocol: icmp}}},
-		"bits are masked":   {deployments.Firewall{ICMP: true, CIDRs: []string{"10.1.2.3/8"}}, []rule{{from: ten, protocol: icmp}}},
-		"only IPv6 is none": {deployments.Firewall{ICMP: true, CIDRs: []string{"fd00::/8"}}, nil},
+		"nothing is open":                      {deployments.Firewall{}, nil},
+		"no CIDRs is all":                      {deployments.Firewall{TCPPorts: []string{"3306"}}, []rule{{protocol: tcp, ports: port(3306, 3306)}}},
+		"ping":                                 {deployments.Firewall{ICMP: true}, []rule{{protocol: icmp}}},
+		"bits are masked":                      {deployments.Firewall{ICMP: true, CIDRs: []string{"10.1.2.3/8"}}, []rule{{from: ten, protocol: icmp}}},
+		"only IPv6 is none":                    {deployments.Firewall{ICMP: true, CIDRs: []string{"fd00::/8"}}, nil},
+		"peers without CIDRs are as everybody": {deployments.Firewall{ICMP: true, Peers: []string{"127.99.0.9"}}, []rule{{protocol: icmp}}},
+		"peers beside CIDRs": {
+			deployments.Firewall{TCPPorts: []string{"1"}, CIDRs: []string{"10.0.0.0/8"}, Peers: []string{"127.99.0.9", "fd00::1", "127.99.0.4", "127.99.0.9"}},
+			[]rule{
+				{from: netip.MustParsePrefix("127.99.0.4/32"), protocol: tcp, ports: port(1, 1)},
+				{from: netip.MustParsePrefix("127.99.0.9/32"), protocol: tcp, ports: port(1, 1)},
+				{from: ten, protocol: tcp, ports: port(1, 1)},
+			},
+		},
 		"each with each": {
 			deployments.Firewall{TCPPorts: []string{"1", "5-9"}, UDPPorts: []string{"7"}, CIDRs: []string{"10.0.0.0/8", "192.0.2.1/32"}},
 			[]rule{
@@ -51,6 +60,7 @@ func TestRulesOf(t *testing.T) {
 	}
 	for _, fw := range []deployments.Firewall{
 		{TCPPorts: []string{"0"}}, {UDPPorts: []string{"9-1"}}, {TCPPorts: []string{"http"}}, {CIDRs: []string{"10.0.0.1"}},
+		{Peers: []string{"10.0.0.1/32"}},
 	} {
 		if rules, err := rulesOf(address, fw); err == nil {
 			t.Errorf("rulesOf(%v) = %v, want an error", fw, rules)
@@ -89,6 +99,10 @@ func TestFirewall(t *testing.T) {
 	set(deployments.Firewall{TCPPorts: []string{port}, CIDRs: []string{"127.98.1.0/24"}})
 	check("127.98.1.1", true)
 	check("127.98.2.1", false)
+	set(deployments.Firewall{TCPPorts: []string{port}, CIDRs: []string{"127.98.1.0/24"}, Peers: []string{"127.98.2.1"}})
+	check("127.98.1.1", true)
+	check("127.98.2.1", true)
+	check("127.98.2.2", false)
 	set(deployments.Firewall{TCPPorts: []string{port}})
 	check("127.98.2.1", true)
 	set(deployments.Firewall{UDPPorts: []string{port}})

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,6 +51,21 @@ func (i *instance) configure(cfg datastores.GuestConfig, token string) (changed 
 		return false, nil
 	}
 	return true, service.WriteFile(i.dir, configFile, b, -1, -1)
+}
+
+// startGuest starts the guest, unless it runs, and remembers from which file before it does.
+func (i *instance) startGuest(ctx context.Context) error {
+	now, err := stampOf(i.guest.Argv[0])
+	if err != nil {
+		return err
+	}
+	if !i.running() && !now.equal(i.rec.Binary) {
+		i.rec.Binary = now
+		if err := i.save(); err != nil {
+			return err
+		}
+	}
+	return i.guest.Start(ctx)
 }
 
 func (i *instance) running() bool {

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/agentpoll/agent"
@@ -94,7 +93,8 @@ func (h *Host) Run(ctx context.Context) error {
 // handler is the methods of a host.
 type handler struct{ h *Host }
 
-// methods is the one table of them. A remove may wait for processes to end, so it runs beside the queue.
+// methods is the one table of them. A remove may wait for processes to end and a resize for a large volume to be checked, so
+// they run beside the queue, one at a time.
 var methods = map[string]struct {
 	traits agent.Traits
 	run    func(*Host, context.Context, json.RawMessage) (any, error)
@@ -105,6 +105,13 @@ var methods = map[string]struct {
 			return nil, err
 		}
 		return h.Launch(ctx, args)
+	}},
+	deployments.MethodResize: {agent.Traits{Long: true}, func(h *Host, ctx context.Context, raw json.RawMessage) (any, error) {
+		var args deployments.ResizeArgs
+		if err := decode(raw, &args); err != nil {
+			return nil, err
+		}
+		return h.Resize(ctx, args)
 	}},
 	deployments.MethodRemove: {agent.Traits{Long: true}, func(h *Host, ctx context.Context, raw json.RawMessage) (any, error) {
 		var args deployments.RemoveArgs
@@ -133,82 +140,6 @@ func decode(raw json.RawMessage, args any) error {
 		return agentpoll.Errorf(agentpoll.Invalid, "cannot read the arguments: %v", err)
 	}
 	return nil
-}
-
-// supervise brings every instance back at the start, and starts ended guests again until ctx ends.
-func (h *Host) supervise(ctx context.Context) {
-	h.each(ctx, h.recover)
-	tick := time.NewTicker(h.cfg.Every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			h.each(ctx, h.look)
-		}
-	}
-}
-
-// each calls f for every instance that nobody else works on just now, with its lock held.
-func (h *Host) each(ctx context.Context, f func(context.Context, *instance) error) {
-	for _, inst := range h.list() {
-		if ctx.Err() != nil {
-			return
-		}
-		if !inst.mu.TryLock() {
-			continue // a launch or remove sees to it
-		}
-		if err := f(ctx, inst); err != nil {
-			h.log.Error("cannot keep the guest running; trying again later", "instance_id", inst.id, "err", err)
-		}
-		inst.mu.Unlock()
-	}
-}
-
-// look starts a guest that has ended, when it is time to.
-func (h *Host) look(ctx context.Context, inst *instance) error {
-	if inst.rec.Removing {
-		return nil
-	}
-	if inst.running() {
-		return boundLog(inst.path(logFile))
-	}
-	if !inst.restarts.due(time.Now()) {
-		return nil
-	}
-	h.log.Warn("the guest has ended and is started again", "instance_id", inst.id)
-	return h.recover(ctx, inst)
-}
-
-// recover makes everything of an instance again that is not there: after a reboot that is all but its files.
-func (h *Host) recover(ctx context.Context, inst *instance) error {
-	if _, err := os.Stat(inst.path(configFile)); inst.rec.Removing || err != nil {
-		return nil // half removed, or half launched: the gateway asks again
-	}
-	inst.restarts.started(time.Now()) // also counts when it fails
-	_, err := h.ensure(ctx, inst, "")
-	return err
-}
-
-// watchBinaries scans the guest directory until ctx ends and calls changed when something is different.
-func (h *Host) watchBinaries(ctx context.Context, changed func()) {
-	tick := time.NewTicker(h.cfg.Every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		different, err := h.binaries.scan(ctx)
-		if err != nil {
-			h.log.Error("the guests offered stay as they were", "err", err)
-		}
-		if different {
-			changed()
-		}
-	}
 }
 
 func (h *Host) list() []*instance {

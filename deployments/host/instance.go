@@ -21,6 +21,10 @@ type record struct {
 	Volume string                 `json:"volume"` // "" until there is one, then it never changes
 	// VolumeNote says why there is no volume of the size asked for.
 	VolumeNote string `json:"volume_note,omitempty"`
+	// Growing is the size in GB that the unmounted volume is being given; 0: none.
+	Growing int `json:"growing,omitempty"`
+	// Binary is the file that the guest was last started from, see [instance.outdated].
+	Binary stamp `json:"binary,omitzero"`
 	// Removing is set before the first thing is taken away: from then on nothing is started or made again.
 	Removing bool `json:"removing,omitempty"`
 }
@@ -37,6 +41,7 @@ type instance struct {
 	rec      record
 	guest    *service.Service
 	restarts restarts
+	unmet    bool // a limit could not be had: it is tried again
 }
 
 const (

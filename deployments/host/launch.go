@@ -16,7 +16,7 @@ import (
 )
 
 // Launch makes an instance and starts its guest, or changes what differs of one that is there. Doing it again ends in
-// the same state. The manager, address, mount point and volume of an instance cannot be changed.
+// the same state. The manager, address, mount point and volume size of an instance cannot be changed so; see [Host.Resize].
 func (h *Host) Launch(ctx context.Context, args deployments.LaunchArgs) (deployments.LaunchReply, error) {
 	var none deployments.LaunchReply
 	if problems := h.problems(args); len(problems) > 0 {
@@ -51,7 +51,7 @@ func (i *instance) accept(args deployments.LaunchArgs) error {
 		return agentpoll.Errorf(agentpoll.Conflict, "instance %s is there with manager %s, address %s, mount point %s: these cannot be changed",
 			i.id, was.Manager, was.Address, was.MountPoint)
 	case i.rec.Volume != "" && was.VolumeGB != args.VolumeGB:
-		return agentpoll.Errorf(agentpoll.Conflict, "instance %s has a volume of %d GB: its size cannot be changed", i.id, was.VolumeGB)
+		return agentpoll.Errorf(agentpoll.Conflict, "instance %s has a volume of %d GB: only a resize changes that", i.id, was.VolumeGB)
 	}
 	// The guest's directory is root's; the database's user may pass through it to what the guest gives to it.
 	mode := os.FileMode(0o711)
@@ -84,7 +84,7 @@ func (h *Host) ensure(ctx context.Context, inst *instance, token string) (notes 
 	if err := h.addAddress(ctx, inst.address); err != nil {
 		return nil, err
 	}
-	groups, limits := h.cgroups.create(inst.id, launch.MemoryMB, launch.VCPUs)
+	groups, limits := h.limit(inst)
 	notes = append(notes, limits...)
 	rules, err := rulesOf(inst.address, launch.Firewall)
 	if err != nil {
@@ -114,7 +114,7 @@ func (h *Host) ensure(ctx context.Context, inst *instance, token string) (notes 
 			return nil, err
 		}
 	}
-	return notes, inst.guest.Start(ctx)
+	return notes, inst.startGuest(ctx)
 }
 
 var (

@@ -96,10 +96,22 @@ func (cs cgroups) create(id string, memoryMB, vcpus int) (dirs, notes []string) 
 			dirs = append(dirs, dir)
 		}
 		file, value := c.limit(memoryMB, vcpus)
-		if err := writeControl(filepath.Join(dir, file), value); err != nil {
+		err := c.fits(dir, memoryMB)
+		if err == nil {
+			err = writeControl(filepath.Join(dir, file), value)
+		}
+		if err != nil {
 			notes = append(notes, fmt.Sprintf("the limit of %s is not what was asked for: %v", c.name, err))
 		}
 	}
+	return dirs, notes
+}
+
+// limit gives the instance's groups their limits. What could not be had is tried again when the host looks: a database that
+// uses more memory than it may has first to be restarted.
+func (h *Host) limit(inst *instance) (dirs, notes []string) {
+	dirs, notes = h.cgroups.create(inst.id, inst.rec.Launch.MemoryMB, inst.rec.Launch.VCPUs)
+	inst.unmet = len(notes) > len(h.cgroups.notes())
 	return dirs, notes
 }
 
@@ -140,6 +152,24 @@ func (c controller) limit(memoryMB, vcpus int) (file, value string) {
 	default:
 		return "cpu.cfs_quota_us", quota
 	}
+}
+
+// fits tells why a limit of memory must not be set yet: version 2 kills processes to get below it, where version 1 refuses.
+func (c controller) fits(dir string, memoryMB int) error {
+	if !c.v2 || c.name != "memory" || memoryMB == 0 {
+		return nil
+	}
+	b, _ := os.ReadFile(filepath.Join(dir, "memory.stat")) // none of a group that was just made elsewhere
+	var anonymous int64
+	for line := range strings.Lines(string(b)) {
+		if _, err := fmt.Sscanf(line, "anon %d", &anonymous); err == nil {
+			break
+		}
+	}
+	if anonymous > memoryLimit(memoryMB) {
+		return fmt.Errorf("its processes use %d MB: restart the database server", anonymous>>20)
+	}
+	return nil
 }
 
 // memoryLimit is the flavor's memory and an eighth, in bytes: servers are configured to use what the flavor says, and

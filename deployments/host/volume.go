@@ -37,7 +37,7 @@ func (i *instance) ensureVolume(ctx context.Context) error {
 		}
 	}
 	if i.rec.Volume == volumeLoop {
-		if err := mountImage(i.path(volumeImage), i.mountPoint()); err != nil {
+		if err := i.mountVolume(ctx); err != nil {
 			return fmt.Errorf("cannot mount the volume %s: %w", i.path(volumeImage), err)
 		}
 	}
@@ -45,6 +45,20 @@ func (i *instance) ensureVolume(ctx context.Context) error {
 		return nil
 	}
 	return errors.Join(os.Lchown(i.mountPoint(), i.uid, i.uid), os.Chmod(i.mountPoint(), 0o700))
+}
+
+// mountVolume mounts the volume, once a grow that was cut is finished.
+func (i *instance) mountVolume(ctx context.Context) error {
+	mounted, err := isMounted(i.mountPoint())
+	if err != nil || mounted {
+		return err
+	}
+	if i.rec.Growing > 0 {
+		if err := i.finishGrow(ctx); i.rec.Growing > 0 {
+			return fmt.Errorf("cannot finish growing it: %w", err)
+		}
+	}
+	return mountImage(i.path(volumeImage), i.mountPoint())
 }
 
 // makeVolume makes and mounts a new volume, or leaves nothing.
@@ -99,6 +113,11 @@ func mountImage(image, target string) error {
 	if err != nil || mounted {
 		return err
 	}
+	lock, err := lockImage(image)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Close() }()
 	device, err := attachLoop(image)
 	if err != nil {
 		return err
