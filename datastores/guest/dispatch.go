@@ -43,6 +43,25 @@ func (g *Guest) methods() map[string]method {
 
 		datastores.MethodEnableRoot:  tenant(g, enableRoot),
 		datastores.MethodDisableRoot: tenant(g, disableRoot),
+
+		datastores.MethodGetConfiguration: prepared(g, getConfiguration),
+		datastores.MethodUpdateOverrides:  prepared(g, updateOverrides),
+
+		datastores.MethodCreateBackup: plain(g.createBackup),
+
+		datastores.MethodReplicationSnapshot: plain(g.snapshot),
+		datastores.MethodAttachReplica:       plain(g.attach),
+		datastores.MethodDetachReplica:       plain(g.detach),
+		datastores.MethodCleanupSource:       plain(g.cleanupSource),
+		datastores.MethodMakeReadOnly:        plain(g.makeReadOnly),
+		datastores.MethodLatestTxn:           plain(g.latestTxn),
+		datastores.MethodWaitForTxn:          plain(g.waitForTxn),
+		datastores.MethodEnableAsMaster:      plain(g.promote),
+
+		datastores.MethodLogList:   prepared(g, g.logList),
+		datastores.MethodLogAction: plain(g.logAction),
+
+		datastores.MethodUpgrade: plain(g.upgrade),
 	}
 }
 
@@ -73,25 +92,45 @@ func plain[A, R any](run func(context.Context, agent.Command, A) (R, error)) met
 
 // tenant makes a method of a call of capability C on a prepared, running server, one at a time.
 func tenant[C, A, R any](g *Guest, run func(context.Context, call, C, A) (R, error)) method {
+	return capable(g, g.usable, run)
+}
+
+// prepared makes a method of a call of capability C on a prepared server, whether it runs or not, one at a time.
+func prepared[C, A, R any](g *Guest, run func(context.Context, call, C, A) (R, error)) method {
+	return capable(g, g.prepared, run)
+}
+
+func capable[C, A, R any](g *Guest, ready func() error, run func(context.Context, call, C, A) (R, error)) method {
 	return func(ctx context.Context, cmd agent.Command) (json.RawMessage, error) {
 		args, err := decode[A](cmd)
 		if err != nil {
 			return nil, err
 		}
-		able, ok := g.manager.(C)
-		if !ok {
-			return nil, datastores.Errorf(datastores.Unsupported, "this datastore cannot do %s", cmd.Method)
-		}
-		if err := g.usable(); err != nil {
-			return nil, err
-		}
-		release, err := g.take(ctx)
-		if err != nil {
-			return nil, err
-		}
-		defer release()
-		return encode(run(ctx, call{g.reserved, cmd.Repeated}, able, args))
+		return encode(inTurn(ctx, g, ready, func(s *served) (reply R, err error) {
+			able, ok := s.manager.(C)
+			if !ok {
+				return reply, datastores.Errorf(datastores.Unsupported, "this datastore cannot do %s", cmd.Method)
+			}
+			return run(ctx, call{s.reserved, cmd.Repeated}, able, args)
+		}))
 	}
+}
+
+// inTurn calls do with the server when it is the caller's turn, if the server is ready then. One that is not is told of
+// before anybody waits: what makes it so may go on for long.
+func inTurn[R any](ctx context.Context, g *Guest, ready func() error, do func(*served) (R, error)) (reply R, err error) {
+	if err := ready(); err != nil {
+		return reply, err
+	}
+	release, err := g.take(ctx)
+	if err != nil {
+		return reply, err
+	}
+	defer release()
+	if err := ready(); err != nil {
+		return reply, err
+	}
+	return do(g.served.Load())
 }
 
 func decode[A any](cmd agent.Command) (A, error) {

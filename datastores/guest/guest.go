@@ -25,25 +25,45 @@ type Config struct {
 }
 
 // Guest manages one database server for the gateways that it polls.
+//
+//	agent ──► handler.Run ──► table ──► tenant, prepared ─┐
+//	          (queue, long)        └──► plain ────────────┼─► take: one at a time ──► manager ──► server
+//	                                     │                │        ▲
+//	                                     │  operate: takes it, and ends a backup   ▲
+//	                                     │                         │               │
+//	supervise ── every 5 s: observe ─────┼─► revive: the same ─────┘               │
+//	                                     └─► backup: takes it to begin ──► aside ──┘
+//
+// Whoever calls the manager has the turn, but for Status, and for one backup, which runs aside. What must outlive the guest
+// is in the stateFile, written before it is done.
 type Guest struct {
 	plugin datastores.Plugin
 	config datastores.GuestConfig
 	log    *slog.Logger
 	agent  *agent.Agent
+	blobs  blobs // the agent; tests bring another
 	table  map[string]method
 
-	// Set by open, before the first command, status or check; never changed after.
-	opened   chan struct{}
-	manager  datastores.Manager
+	// Set by open, before the first command, status or check.
+	opened  chan struct{}
+	served  atomic.Pointer[served] // changed by upgrade
+	state   *stateFile
+	logbook *logbook
+	volume  *volume
+
+	turn       chan struct{}          // full while somebody calls the manager, other than for its status
+	aside      aside                  // the backup that runs without the turn
+	operations atomic.Int64           // begun and ended by commands that start or stop the server: odd during one
+	trouble    atomic.Pointer[string] // why the server could not be started again
+}
+
+// served is the server as one version's options describe it. It does not change.
+type served struct {
+	raw      json.RawMessage // the options as they came
 	options  datastores.GuestOptions
 	env      datastores.Env
 	reserved reserved
-	state    *stateFile
-	volume   *volume
-
-	turn       chan struct{}          // full while somebody calls the manager, other than for its status
-	operations atomic.Int64           // begun and ended by commands that start or stop the server: odd during one
-	trouble    atomic.Pointer[string] // why the server could not be started again
+	manager  datastores.Manager
 }
 
 // New makes a guest; it touches neither disk nor network. The error lists everything that is wrong with c.
@@ -83,6 +103,7 @@ func New(c Config) (*Guest, error) {
 	if err != nil {
 		return nil, err
 	}
+	g.blobs = g.agent
 	return g, nil
 }
 
@@ -103,35 +124,55 @@ func (g *Guest) Run(ctx context.Context) error {
 	return err
 }
 
-// open makes the manager, with the options that the gateway gave at enrolment.
+// open makes the manager, with the options that the gateway gave at enrolment or with the last upgrade.
 func (g *Guest) open(reply agentpoll.EnrollReply) (err error) {
 	if reply.AgentID != g.config.InstanceID {
 		return fmt.Errorf("the token is of instance %s, the configuration of %s", reply.AgentID, g.config.InstanceID)
 	}
-	if g.options, err = g.plugin.Common(reply.Options); err != nil {
-		return err
-	}
-	g.reserved = reserved{users: g.options.IgnoreUsers, databases: g.options.IgnoreDBs}
-	g.env = datastores.Env{
-		InstanceID: g.config.InstanceID,
-		Dir:        g.config.Dir,
-		DataDir:    filepath.Join(g.config.Root, g.options.MountPoint),
-		Address:    g.config.Address,
-		UID:        g.config.UID,
-		GID:        g.config.GID,
-		MemoryMB:   g.config.MemoryMB,
-		CgroupDirs: g.config.CgroupDirs,
-		Log:        g.log,
-	}
-	g.volume = &volume{path: g.env.DataDir}
 	if g.state, err = openState(g.config.Dir); err != nil {
 		return err
 	}
-	if g.manager, err = g.plugin.Open(g.env, reply.Options); err != nil {
+	options := reply.Options
+	if upgraded := g.state.get().Options; upgraded != nil {
+		options = upgraded
+	}
+	s, err := g.serve(options)
+	if err != nil {
 		return err
 	}
+	if g.logbook, err = openLogbook(g.config.Dir); err != nil {
+		return err
+	}
+	g.volume = &volume{path: s.env.DataDir}
+	g.served.Store(s)
 	close(g.opened)
 	return nil
+}
+
+// serve makes the manager with a definition's guest half. It touches nothing.
+func (g *Guest) serve(options json.RawMessage) (*served, error) {
+	common, err := g.plugin.Common(options)
+	if err != nil {
+		return nil, err
+	}
+	s := &served{
+		raw:      options,
+		options:  common,
+		reserved: reserved{users: common.IgnoreUsers, databases: common.IgnoreDBs},
+		env: datastores.Env{
+			InstanceID: g.config.InstanceID,
+			Dir:        g.config.Dir,
+			DataDir:    filepath.Join(g.config.Root, common.MountPoint),
+			Address:    g.config.Address,
+			UID:        g.config.UID,
+			GID:        g.config.GID,
+			MemoryMB:   g.config.MemoryMB,
+			CgroupDirs: g.config.CgroupDirs,
+			Log:        g.log,
+		},
+	}
+	s.manager, err = g.plugin.Open(s.env, options)
+	return s, err
 }
 
 // take waits for the caller's turn to call the manager. release ends it.
@@ -142,6 +183,20 @@ func (g *Guest) take(ctx context.Context) (release func(), err error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("another operation on the server has not ended: %w", ctx.Err())
 	}
+}
+
+// takeAlone waits for the caller's turn to start or stop the server, or to replace what it holds: a backup that runs is
+// ended first, for that reason.
+func (g *Guest) takeAlone(ctx context.Context, reason string) (release func(), err error) {
+	release, err = g.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.aside.end(ctx, reason); err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
 }
 
 // handler is what the agent sees of a guest.

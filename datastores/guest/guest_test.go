@@ -23,21 +23,35 @@ const (
 // bench is a guest of a server in memory, opened, and without a gateway.
 type bench struct {
 	*Guest
-	memory *datastoretest.Memory
+	memory  *datastoretest.Memory
+	store   *store
+	address string
+	options string
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{memory: &datastoretest.Memory{}}
-	b.Guest = b.open(t, t.TempDir(), `{}`)
+	return (&bench{memory: &datastoretest.Memory{}, store: newStore(), address: address, options: `{}`}).in(t, t.TempDir())
+}
+
+// in is b in a directory, as the binary is after it was started.
+func (b *bench) in(t *testing.T, dir string) *bench {
+	t.Helper()
+	b.Guest = b.open(t, dir, b.options)
 	return b
 }
 
-// open makes a guest in dir, as the binary does after it was started.
+// beside is another guest of the same gateway, with options of its own.
+func (b *bench) beside(t *testing.T, address, options string) *bench {
+	t.Helper()
+	return (&bench{memory: b.memory, store: b.store, address: address, options: options}).in(t, t.TempDir())
+}
+
+// open makes a guest in dir.
 func (b *bench) open(t *testing.T, dir, options string) *Guest {
 	t.Helper()
 	g, err := New(Config{Plugin: b.memory.Plugin(), Guest: datastores.GuestConfig{
-		InstanceID: instance, Gateways: []string{"http://127.0.0.1:1"}, Dir: dir, Root: dir, Address: address, UID: -1, GID: -1,
+		InstanceID: instance, Gateways: []string{"http://127.0.0.1:1"}, Dir: dir, Root: dir, Address: b.address, UID: -1, GID: -1,
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -45,13 +59,15 @@ func (b *bench) open(t *testing.T, dir, options string) *Guest {
 	if err := g.open(agentpoll.EnrollReply{AgentID: instance, Options: json.RawMessage(options)}); err != nil {
 		t.Fatal(err)
 	}
+	g.blobs = b.store
 	return g
 }
 
 // again is the guest of the same directory after a crash of b's.
 func (b *bench) again(t *testing.T) *bench {
 	t.Helper()
-	return &bench{Guest: b.open(t, b.config.Dir, `{}`), memory: b.memory}
+	next := *b
+	return next.in(t, b.config.Dir)
 }
 
 func (b *bench) prepared(t *testing.T) *bench {

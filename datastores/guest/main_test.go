@@ -22,8 +22,8 @@ func runProgram(t *testing.T, env map[string]string, args ...string) (stdout, st
 func TestDescribe(t *testing.T) {
 	out, _, code := runProgram(t, nil, "describe")
 	var m datastores.Manifest
-	if err := json.Unmarshal([]byte(out), &m); err != nil || code != 0 || m.Manager != "memory" || len(m.Offers) != 1 {
-		t.Errorf("describe = %+v, %v, exit %d", m, err, code)
+	if err := json.Unmarshal([]byte(out), &m); err != nil || code != 0 || m.Manager != "memory" || len(m.Offers) != 2 {
+		t.Errorf("describe: %v, exit %d, %s", err, code, out)
 	}
 }
 

@@ -10,46 +10,69 @@ import (
 func (g *Guest) ping(context.Context, agent.Command, none) (none, error) { return none{}, nil }
 
 func (g *Guest) start(ctx context.Context, _ agent.Command, _ none) (none, error) {
-	return none{}, g.operate(ctx, true, g.manager.Start)
+	return none{}, g.operate(ctx, "start", toRun, func(s *served) error {
+		return g.startServer(ctx, s)
+	})
 }
 
 func (g *Guest) stop(ctx context.Context, _ agent.Command, _ none) (none, error) {
-	return none{}, g.operate(ctx, false, g.manager.Stop)
+	return none{}, g.operate(ctx, "stop", toStop, func(s *served) error { return s.manager.Stop(ctx) })
 }
 
 // restart is done already when the command is repeated and the server was started since it was accepted: a guest that
 // was killed in between must not interrupt the tenants twice.
-func (g *Guest) restart(ctx context.Context, cmd agent.Command, _ none) (none, error) {
-	return none{}, g.operate(ctx, true, func(ctx context.Context) error {
-		if cmd.Repeated && g.manager.Status(ctx).Since.After(cmd.Accepted) {
-			return g.manager.Start(ctx) // returns when it answers
+func (g *Guest) restart(ctx context.Context, cmd agent.Command, args datastores.RestartArgs) (none, error) {
+	return none{}, g.operate(ctx, "restart", toRun, func(s *served) error {
+		if args.Overrides != nil {
+			if err := storeOverrides(ctx, s.manager, *args.Overrides); err != nil {
+				return err
+			}
 		}
-		if r, ok := g.manager.(datastores.Restarter); ok {
+		if cmd.Repeated && s.manager.Status(ctx).Since.After(cmd.Accepted) {
+			return g.startServer(ctx, s) // returns when it answers
+		}
+		if r, ok := s.manager.(datastores.Restarter); ok {
 			return r.Restart(ctx)
 		}
-		if err := g.manager.Stop(ctx); err != nil {
+		if err := s.manager.Stop(ctx); err != nil {
 			return err
 		}
-		return g.manager.Start(ctx)
+		return g.startServer(ctx, s)
 	})
 }
 
-// operate starts or stops a prepared server. What it should be is stored first: whoever finds the server otherwise
-// after a crash knows what to do.
-func (g *Guest) operate(ctx context.Context, running bool, do func(context.Context) error) error {
-	if g.state.get().Phase != phasePrepared {
-		return datastores.Errorf(datastores.Conflict, "the database server is not prepared yet")
+// startServer starts the server on its volume.
+func (g *Guest) startServer(ctx context.Context, s *served) error {
+	if err := g.mount(ctx, s, false); err != nil {
+		return err
 	}
-	release, err := g.take(ctx)
+	return s.manager.Start(ctx)
+}
+
+// A tenant who starts the server by hand gives up on a replica that was cut and whose command has not come again.
+func toRun(s *state)  { s.Running, s.Attaching = true, false }
+func toStop(s *state) { s.Running = false }
+func asIs(*state)     {}
+
+// operate does what may start or stop a prepared server. What it should be is stored first: whoever finds the server
+// otherwise after a crash knows what to do.
+func (g *Guest) operate(ctx context.Context, name string, to func(*state), do func(*served) error) error {
+	if err := g.prepared(); err != nil {
+		return err
+	}
+	release, err := g.takeAlone(ctx, name+" needs the server for itself")
 	if err != nil {
 		return err
 	}
 	defer release()
+	if err := g.prepared(); err != nil {
+		return err
+	}
 	defer g.agent.StatusChanged()
 	g.operations.Add(1)
 	defer g.operations.Add(1)
-	if err := g.state.set(state{phasePrepared, running}); err != nil {
+	if err := g.state.change(to); err != nil {
 		return err
 	}
-	return do(ctx)
+	return do(g.served.Load())
 }

@@ -84,7 +84,7 @@ func TestDataDirStaysBelowRoot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := b.makeDataDir(); err == nil {
+	if err := b.makeDataDir(t.Context(), b.served.Load()); err == nil {
 		t.Error("a link has led the data directory out of Root")
 	}
 	g, err := New(Config{Plugin: b.memory.Plugin(), Guest: b.config})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	"github.com/cofferdb/coffer/agentpoll"
@@ -16,47 +17,58 @@ import (
 
 // prepare makes the server and everything that the tenant has asked for at create. It may be run again at any time.
 func (g *Guest) prepare(ctx context.Context, cmd agent.Command, args datastores.PrepareArgs) (none, error) {
-	release, err := g.take(ctx)
+	release, err := g.takeAlone(ctx, "the server is prepared anew")
 	if err != nil {
 		return none{}, err
 	}
 	defer release()
 	defer g.agent.StatusChanged()
-	if err := g.state.set(state{phaseBuilding, true}); err != nil {
+	become := func(p phase, running bool) error {
+		return g.state.change(func(s *state) { s.Phase, s.Running, s.Attaching = p, running, false })
+	}
+	if err := become(phaseBuilding, true); err != nil {
 		return none{}, err
 	}
 	g.agent.StatusChanged()
 	err = g.build(ctx, cmd.Progress, args)
 	switch {
 	case err == nil:
-		return none{}, g.state.set(state{phasePrepared, true})
+		return none{}, become(phasePrepared, true)
 	case errors.Is(ctx.Err(), context.Canceled):
 		return none{}, err // the guest is ending, and the command comes again; or nobody wants the server any more
 	}
-	return none{}, errors.Join(err, g.state.set(state{phaseFailed, false}))
+	return none{}, errors.Join(err, become(phaseFailed, false))
 }
 
 // build runs the steps of prepare in their order.
 func (g *Guest) build(ctx context.Context, progress func(agentpoll.Progress), args datastores.PrepareArgs) error {
+	s := g.served.Load()
+	origin, err := g.originOf(s, args)
+	if err != nil {
+		return fmt.Errorf("prepare: %w", err)
+	}
+	if args.Restore != nil {
+		defer debug.FreeOSMemory() // see backup
+	}
 	// As if repeated, always: whatever is there was made by an earlier try.
-	c := call{g.reserved, true}
+	c := call{s.reserved, true}
 	steps := []struct {
 		name string
 		do   func(say func(message string)) error
 	}{
-		{"packages", func(func(string)) error { return service.Packages(ctx, g.log, g.options.Packages) }},
-		{"data directory", func(func(string)) error { return g.makeDataDir() }},
+		{"packages", func(func(string)) error { return service.Packages(ctx, g.log, s.options.Packages) }},
+		{"data directory", func(func(string)) error { return g.makeDataDir(ctx, s) }},
 		{"server", func(say func(string)) error {
-			return g.manager.Prepare(ctx, datastores.PrepareRequest{Progress: say})
+			return s.manager.Prepare(ctx, origin.request(say))
 		}},
 		{"databases", func(func(string)) error {
-			return optional(ctx, c, g.manager, len(args.Databases) > 0, createDatabases, datastores.CreateDatabaseArgs{Databases: args.Databases})
+			return optional(ctx, c, s.manager, len(args.Databases) > 0, createDatabases, datastores.CreateDatabaseArgs{Databases: args.Databases})
 		}},
 		{"users", func(func(string)) error {
-			return optional(ctx, c, g.manager, len(args.Users) > 0, createUsers, datastores.CreateUserArgs{Users: args.Users})
+			return optional(ctx, c, s.manager, len(args.Users) > 0, createUsers, datastores.CreateUserArgs{Users: args.Users})
 		}},
 		{"root", func(func(string)) error {
-			return optional(ctx, c, g.manager, !args.RootPassword.IsZero(), enableRoot, datastores.RootArgs{Password: args.RootPassword})
+			return optional(ctx, c, s.manager, !args.RootPassword.IsZero(), enableRoot, datastores.RootArgs{Password: args.RootPassword})
 		}},
 	}
 	for i, step := range steps {
@@ -86,29 +98,29 @@ func optional[C, A, R any](ctx context.Context, c call, m datastores.Manager, wa
 	return err
 }
 
-// makeDataDir makes the data directory below Root and gives it to the server's user. No link may lead out of Root.
-func (g *Guest) makeDataDir() error {
-	if g.options.DevicePath != "" {
-		return datastores.Errorf(datastores.Unsupported,
-			"device_path is %s, and guests do not mount yet: mount it at %s and leave the option empty", g.options.DevicePath, g.env.DataDir)
-	}
+// makeDataDir makes the data directory below Root, with the volume mounted on it, and gives it to the server's user. No link
+// may lead out of Root.
+func (g *Guest) makeDataDir(ctx context.Context, s *served) error {
 	root, err := os.OpenRoot(g.config.Root)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = root.Close() }()
-	name := strings.TrimPrefix(filepath.Clean(g.options.MountPoint), "/")
+	name := strings.TrimPrefix(filepath.Clean(s.options.MountPoint), "/")
 	if name == "" {
 		return datastores.Errorf(datastores.Invalid, "mount_point is /, which cannot be the data directory")
 	}
 	if err := root.MkdirAll(name, 0o755); err != nil {
 		return err
 	}
+	if err := g.mount(ctx, s, true); err != nil {
+		return err
+	}
 	if err := root.Chmod(name, 0o700); err != nil {
 		return err
 	}
-	if g.env.UID < 0 {
+	if s.env.UID < 0 {
 		return nil
 	}
-	return root.Lchown(name, g.env.UID, g.env.GID)
+	return root.Lchown(name, s.env.UID, s.env.GID)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"sync"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -27,7 +28,19 @@ type state struct {
 	Phase phase `json:"phase"`
 	// Running is whether the server should run, not whether it does.
 	Running bool `json:"running"`
+	// Attaching: the server is being made a replica of another one. What it holds may be half there.
+	Attaching bool `json:"attaching,omitempty"`
+	// Options are those of the last upgrade; nil: those of the enrolment.
+	Options json.RawMessage `json:"options,omitempty"`
+	// Upgrading are the options of the version that the data may have come half way to; nil: they are of Options' version.
+	Upgrading json.RawMessage `json:"upgrading,omitempty"`
+	// Formatting is the block device that was found blank, while a filesystem is being made on it.
+	Formatting string `json:"formatting,omitempty"`
 }
+
+// between tells whether the data is on the way from one state to another, so that only the command that has begun it, run
+// again, may start the server.
+func (s state) between() bool { return s.Attaching || s.Upgrading != nil }
 
 const stateName = "server.json"
 
@@ -60,11 +73,13 @@ func (s *stateFile) get() state {
 	return s.now
 }
 
-// set stores a state durably before it is in force.
-func (s *stateFile) set(next state) error {
+// change stores durably what f makes of the state before it is in force.
+func (s *stateFile) change(f func(*state)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if next == s.now {
+	next := s.now
+	f(&next)
+	if reflect.DeepEqual(next, s.now) {
 		return nil
 	}
 	b, err := json.Marshal(next)
@@ -78,11 +93,25 @@ func (s *stateFile) set(next state) error {
 	return nil
 }
 
-// usable returns an error unless there is a server that should run.
-func (g *Guest) usable() error {
+// prepared returns an error unless there is a server.
+func (g *Guest) prepared() error {
 	switch s := g.state.get(); {
 	case s.Phase != phasePrepared:
 		return datastores.Errorf(datastores.Conflict, "the database server is not prepared yet")
+	case s.Upgrading != nil:
+		return datastores.Errorf(datastores.Conflict, "an upgrade of the database server has begun and not succeeded yet: upgrade again")
+	}
+	return nil
+}
+
+// usable returns an error unless there is a server that should run.
+func (g *Guest) usable() error {
+	if err := g.prepared(); err != nil {
+		return err
+	}
+	switch s := g.state.get(); {
+	case s.Attaching:
+		return datastores.Errorf(datastores.Conflict, "the database server is being made a replica")
 	case !s.Running:
 		return datastores.Errorf(datastores.Conflict, "the database server is stopped; start it first")
 	}

@@ -54,7 +54,11 @@ func (g *Guest) revive(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	err = g.manager.Start(ctx)
+	if err := g.aside.end(ctx, "the database server is gone"); err != nil {
+		g.log.Warn("the database server cannot be started yet", "err", err)
+		return
+	}
+	err = g.startServer(ctx, g.served.Load())
 	if ctx.Err() != nil && err != nil {
 		g.log.Warn("the database server has not answered yet", "err", err)
 		return
@@ -83,10 +87,10 @@ func (g *Guest) observe(ctx context.Context) datastores.Status {
 	case phaseFailed:
 		st.Service = datastores.StatusFailed
 	case phasePrepared:
-		st = g.manager.Status(ctx)
+		st = g.served.Load().manager.Status(ctx)
 		// A server that is gone while a command starts or stops it, or that one touched while it was asked, has not
-		// crashed as far as anybody can tell.
-		quiet := operation%2 == 0 && operation == g.operations.Load()
+		// crashed as far as anybody can tell. One whose data is half way to something is started by that command alone.
+		quiet := operation%2 == 0 && operation == g.operations.Load() && !s.between()
 		switch gone := st.Service == datastores.StatusShutdown || st.Service == datastores.StatusCrashed; {
 		case gone && s.Running && quiet:
 			st.Service = datastores.StatusCrashed

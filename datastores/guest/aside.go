@@ -1,0 +1,59 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// aside is where one backup runs beside the calls that hold the turn. The zero one is ready.
+type aside struct {
+	mu     sync.Mutex
+	cancel context.CancelCauseFunc // nil: nothing runs
+	ended  chan struct{}
+}
+
+// begin takes the place. The context ends with ctx, or when somebody else has to have the server for himself; done gives the
+// place back, and puts that reason in place of the error to which it led.
+func (a *aside) begin(ctx context.Context) (_ context.Context, done func(error) error, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.cancel != nil {
+		return ctx, nil, datastores.Errorf(datastores.Conflict, "another backup is being made")
+	}
+	outer := ctx
+	ctx, cancel := context.WithCancelCause(ctx)
+	ended := make(chan struct{})
+	a.cancel, a.ended = cancel, ended
+	return ctx, func(err error) error {
+		if cause := context.Cause(ctx); err != nil && cause != nil && outer.Err() == nil {
+			err = cause
+		}
+		a.mu.Lock()
+		a.cancel = nil
+		a.mu.Unlock()
+		cancel(nil)
+		close(ended)
+		return err
+	}, nil
+}
+
+// end ends what runs and returns when it has ended. Its callers hold the turn, so that nothing else begins meanwhile.
+func (a *aside) end(ctx context.Context, reason string) error {
+	a.mu.Lock()
+	cancel, ended := a.cancel, a.ended
+	a.mu.Unlock()
+	if cancel == nil {
+		return nil
+	}
+	cancel(fmt.Errorf("it was ended: %w", datastores.Errorf(datastores.Conflict, "%s", reason)))
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return errors.Join(errors.New("a backup that was told to end has not ended"), ctx.Err())
+	}
+}

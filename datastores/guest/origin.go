@@ -1,0 +1,128 @@
+package guest
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/guest/stream"
+)
+
+// origin is what a new server begins with beside nothing: overrides, a backup, a source. It is found before anything is done.
+type origin struct {
+	overrides datastores.Values
+	restore   *restoration
+	replicate *datastores.Replicate
+}
+
+// originOf finds what args ask for; what does not fit together is Invalid.
+func (g *Guest) originOf(s *served, args datastores.PrepareArgs) (o origin, err error) {
+	if args.Replicate != nil && (len(args.Databases) > 0 || len(args.Users) > 0 || !args.RootPassword.IsZero()) {
+		return o, datastores.Errorf(datastores.Invalid, "a replica has its source's databases, users and root: none can be made with it")
+	}
+	if len(args.Overrides) > 0 {
+		c, err := configurable(s.manager)
+		if err != nil {
+			return o, err
+		}
+		if err := checkOverrides(c, args.Overrides); err != nil {
+			return o, err
+		}
+		o.overrides = args.Overrides
+	}
+	if args.Replicate != nil {
+		if o.replicate, err = replicate(s, *args.Replicate); err != nil {
+			return o, err
+		}
+	}
+	if args.Restore != nil {
+		o.restore, err = g.restorationOf(s, *args.Restore)
+	}
+	return o, err
+}
+
+// request is what the manager is asked.
+func (o origin) request(say func(string)) datastores.PrepareRequest {
+	req := datastores.PrepareRequest{Progress: say, Overrides: o.overrides}
+	if o.restore != nil {
+		req.Restore = o.restore.job(say)
+	}
+	if o.replicate != nil {
+		req.Replicate = o.replicate
+		req.Replicate.Request.Progress = say
+	}
+	return req
+}
+
+// restoration is a chain of backups with what it takes to read them.
+type restoration struct {
+	blobs    blobs
+	strategy datastores.BackupStrategy
+	key      []byte
+	chain    []datastores.BackupRef
+}
+
+func (g *Guest) restorationOf(s *served, args datastores.RestoreArgs) (*restoration, error) {
+	if len(args.Chain) == 0 {
+		return nil, datastores.Errorf(datastores.Invalid, "no backup is named to restore")
+	}
+	key, err := streamKey(args.Key)
+	if err != nil {
+		return nil, err
+	}
+	made := args.Chain[0].Strategy
+	for _, ref := range args.Chain {
+		if ref.Strategy != made {
+			return nil, datastores.Errorf(datastores.Invalid, "backup %s was made with %s, the one it builds on with %s", ref.BackupID, ref.Strategy, made)
+		}
+	}
+	made.Namespace = cmp.Or(s.options.RestoreNamespace, made.Namespace)
+	strategy, err := strategyOf(s, made)
+	if err != nil {
+		return nil, err
+	}
+	if len(args.Chain) > 1 && !strategy.Incremental {
+		return nil, datastores.Errorf(datastores.Invalid, "%d backups are to be restored one on another, and strategy %s cannot do that", len(args.Chain), made)
+	}
+	return &restoration{blobs: g.blobs, strategy: strategy, key: key, chain: args.Chain}, nil
+}
+
+// job is what Prepare is given. It tells how much has been read beside what the strategy itself says.
+func (r *restoration) job(say func(string)) *datastores.Restore {
+	var read atomic.Int64
+	var total int64
+	links := make([]datastores.BackupLink, len(r.chain))
+	for i, ref := range r.chain {
+		total += ref.Size
+		links[i] = datastores.BackupLink{ID: ref.BackupID, Meta: ref.Meta, Open: func(ctx context.Context) (io.ReadCloser, error) {
+			body, err := stream.Open(ctx, segments{r.blobs, ref.BackupID}, ref, r.key)
+			if err != nil {
+				return nil, err
+			}
+			return counted{body, &read, func(done int64) {
+				say(fmt.Sprintf("restoring with %s: %d of %d MiB", r.strategy.Name, done>>20, total>>20))
+			}}, nil
+		}}
+	}
+	return &datastores.Restore{Strategy: r.strategy, Request: datastores.RestoreRequest{Chain: links, Progress: say}}
+}
+
+// counted is a stream that tells of every 8 MiB read.
+type counted struct {
+	io.ReadCloser
+	read *atomic.Int64
+	tell func(done int64)
+}
+
+const tellEvery = 8 << 20
+
+func (c counted) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	if after := c.read.Add(int64(n)); after/tellEvery != (after-int64(n))/tellEvery {
+		c.tell(after)
+	}
+	return n, err
+}

@@ -1,0 +1,99 @@
+package guest
+
+import (
+	"context"
+	"errors"
+
+	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/agentpoll/agent"
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
+)
+
+// upgrade gives the data to the manager of another version. Whose it is stands in the state at every moment: Options' until
+// Upgrading is set, nobody's to start while it is, the new version's afterwards.
+func (g *Guest) upgrade(ctx context.Context, cmd agent.Command, args datastores.UpgradeArgs) (none, error) {
+	say := func(message string) { cmd.Progress(agentpoll.Progress{Message: message}) }
+	if g.state.get().Phase != phasePrepared {
+		return none{}, g.prepared()
+	}
+	next, err := g.successor(args)
+	if err != nil {
+		return none{}, err
+	}
+	say("packages")
+	if err := service.Packages(ctx, g.log, next.options.Packages); err != nil {
+		return none{}, err
+	}
+	release, err := g.takeAlone(ctx, "the upgrade needs the server for itself")
+	if err != nil {
+		return none{}, err
+	}
+	defer release()
+	defer g.agent.StatusChanged()
+	g.operations.Add(1)
+	defer g.operations.Add(1)
+	return none{}, g.handOver(ctx, g.served.Load(), next, say)
+}
+
+// successor makes the manager of the new version, which must take over where the old one is.
+func (g *Guest) successor(args datastores.UpgradeArgs) (*served, error) {
+	if len(args.Options) == 0 {
+		return nil, datastores.Errorf(datastores.Invalid, "the options of the version to upgrade to are missing")
+	}
+	next, err := g.serve(args.Options)
+	if err != nil {
+		return nil, datastores.Errorf(datastores.Invalid, "the version to upgrade to: %v", err)
+	}
+	if _, ok := next.manager.(datastores.Upgrader); !ok {
+		return nil, datastores.Errorf(datastores.Unsupported, "this datastore cannot be upgraded")
+	}
+	now := g.served.Load().options
+	if next.options.MountPoint != now.MountPoint || next.options.DevicePath != now.DevicePath {
+		return nil, datastores.Errorf(datastores.Invalid,
+			"an upgrade cannot move the volume: it is %s at %s, and would be %s at %s",
+			now.DevicePath, now.MountPoint, next.options.DevicePath, next.options.MountPoint)
+	}
+	return next, nil
+}
+
+// handOver stops the server with the old manager and has the new one upgrade and start it.
+func (g *Guest) handOver(ctx context.Context, old, next *served, say func(string)) error {
+	say("stopping the server")
+	if err := stopAll(ctx, old, next, g.state.get().Upgrading != nil); err != nil {
+		return err
+	}
+	if err := g.state.change(func(s *state) { s.Upgrading = next.raw }); err != nil {
+		return err
+	}
+	err := next.manager.(datastores.Upgrader).Upgrade(ctx, datastores.UpgradeRequest{From: old.raw, Progress: say})
+	switch {
+	case isKind(err, datastores.Invalid):
+		return errors.Join(err, g.backToOld(ctx, old))
+	case err != nil:
+		return err
+	}
+	if err := g.state.change(func(s *state) { s.Options, s.Upgrading, s.Running = next.raw, nil, true }); err != nil {
+		return err
+	}
+	g.served.Store(next)
+	g.trouble.Store(nil)
+	return nil
+}
+
+// stopAll stops the server; after an upgrade that was cut, whichever of both it is.
+func stopAll(ctx context.Context, old, next *served, cut bool) error {
+	err := old.manager.Stop(ctx)
+	if cut && err == nil {
+		err = next.manager.Stop(ctx)
+	}
+	return err
+}
+
+// backToOld starts what could not be upgraded, if it ran before.
+func (g *Guest) backToOld(ctx context.Context, old *served) error {
+	if err := g.state.change(func(s *state) { s.Upgrading = nil }); err != nil || !g.state.get().Running {
+		return err
+	}
+	return old.manager.Start(ctx)
+}
