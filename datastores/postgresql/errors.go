@@ -1,0 +1,62 @@
+package postgresql
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// The server's SQLSTATEs that say something of the request. See its manual, appendix A.
+const (
+	stateSyntax          = "42601"
+	stateNoDatabase      = "3D000"
+	stateNotAuthorised   = "28000"
+	stateWrongPassword   = "28P01"
+	stateManyConnections = "53300"
+	stateNoFile          = "58P01" // also of a WAL segment that is gone
+	stateNotInState      = "55000"
+	stateUndefined       = "42704" // of a role, a slot
+	stateDuplicate       = "42710"
+	stateDuplicateDB     = "42P04"
+)
+
+// failed tells a tenant what the server said. doing is what was tried, such as `cannot create database "x"`.
+func failed(err error, doing string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	doing = fmt.Sprintf(doing, args...)
+	var said *pgconn.PgError
+	if !errors.As(err, &said) {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	message := said.Message
+	if said.Detail != "" {
+		message += " (" + said.Detail + ")"
+	}
+	return datastores.Errorf(kindOf(said.Code), "%s: %s (%s)", doing, message, said.Code)
+}
+
+func kindOf(state string) datastores.ErrorKind {
+	switch state {
+	case stateDuplicateDB, stateDuplicate:
+		return datastores.Exists
+	case stateNoDatabase, stateUndefined:
+		return datastores.NotFound
+	case "22023", "22021", "42602", "42622", "42939", "42P22": // of values, encodings, names, reserved names, collations
+		return datastores.Invalid
+	case "25006", "55006", "2BP01", stateManyConnections, stateNotInState: // read-only, in use, depended upon
+		return datastores.Conflict
+	}
+	return datastores.Internal
+}
+
+// is tells whether the server's answer was one of the states.
+func is(err error, states ...string) bool {
+	var said *pgconn.PgError
+	return errors.As(err, &said) && slices.Contains(states, said.Code)
+}

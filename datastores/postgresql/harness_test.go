@@ -1,0 +1,152 @@
+package postgresql
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"pgregory.net/rapid"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/datastoretest"
+)
+
+// newEnv is an instance of its own: a data directory with a longer path than a socket may have, a loopback address, and
+// as root a uid that no passwd entry knows.
+func newEnv(t testing.TB) datastores.Env {
+	t.Helper()
+	requireServer(t)
+	dir, err := os.MkdirTemp("/tmp", "coffer-pg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	env := datastores.Env{
+		InstanceID: "0198c0de-0000-7000-8000-000000000001",
+		Dir:        filepath.Join(dir, "guest"),
+		DataDir:    filepath.Join(dir, strings.Repeat("x", 110)),
+		Address:    fmt.Sprintf("127.84.%d.%d", 1+rand.IntN(250), 1+rand.IntN(250)),
+		UID:        -1, GID: -1,
+		MemoryMB: 320,
+		Log:      slog.New(slog.NewTextHandler(t.Output(), nil)),
+	}
+	if os.Geteuid() == 0 {
+		env.UID, env.GID = 20001, 20001
+	}
+	for _, d := range []string{env.Dir, env.DataDir} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if env.UID >= 0 {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(env.DataDir, env.UID, env.GID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return env
+}
+
+func requireServer(t testing.TB) {
+	t.Helper()
+	datastoretest.Require(t, filepath.Join(DefaultOptions().BinDir, "postgres"), "postgresql-15")
+}
+
+// newer are the options of PostgreSQL 17 from a tree of Debian 13 whose programs run here.
+func newer(t testing.TB) Options {
+	t.Helper()
+	tree := os.Getenv("COFFER_TRIXIE")
+	if tree == "" {
+		tree = "/opt/trixie"
+	}
+	o := DefaultOptions()
+	o.Version, o.BinDir = 17, filepath.Join(tree, "usr/lib/postgresql/17/bin")
+	datastoretest.Require(t, filepath.Join(o.BinDir, "postgres"), "postgresql-17 of Debian 13, in a tree that COFFER_TRIXIE names")
+	return o
+}
+
+// newManager makes a manager of env, as a guest does that has just been started, and stops its server in the end.
+func newManager(t testing.TB, env datastores.Env, options Options) *Manager {
+	m := New(env, options)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := m.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+// prepared is a manager with a running server.
+func prepared(t testing.TB) *Manager {
+	t.Helper()
+	return preparedWith(t, DefaultOptions(), quietly())
+}
+
+func preparedWith(t testing.TB, options Options, req datastores.PrepareRequest) *Manager {
+	t.Helper()
+	m := newManager(t, newEnv(t), options)
+	if err := m.Prepare(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func quietly() datastores.PrepareRequest {
+	return datastores.PrepareRequest{Progress: func(string) {}}
+}
+
+// dial is what a tenant does: by TCP, with a password.
+func dial(ctx context.Context, address, user, password, database string) (*session, error) {
+	config, err := networkConfig(address, user, password, database)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	return &session{conn}, err
+}
+
+// login dials; the session lasts as long as the test.
+func login(t testing.TB, m *Manager, user, password, database string) (*session, error) {
+	t.Helper()
+	s, err := dial(t.Context(), m.env.Address, user, password, database)
+	if err == nil {
+		t.Cleanup(s.close)
+	}
+	return s, err
+}
+
+// admin is the guest's own session, for looking behind the manager.
+func admin(t testing.TB, m *Manager) *session {
+	t.Helper()
+	s, err := m.connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.close)
+	return s
+}
+
+func wantKind(t rapid.TB, err error, kind datastores.ErrorKind) {
+	t.Helper()
+	if got, ok := err.(*datastores.Error); !ok || got.Kind != kind {
+		t.Errorf("got error %T %v, want one of kind %s", err, err, kind)
+	}
+}
+
+func must(t rapid.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

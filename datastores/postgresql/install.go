@@ -1,0 +1,121 @@
+package postgresql
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/cofferdb/coffer/datastores/service"
+)
+
+// unfinished begins the name of a data directory in the making. Each has a name of its own: the program that was making
+// one when its guest was killed may still be writing there.
+const unfinished = "unfinished-"
+
+// install makes the data directory, with the administration account in it and no other.
+func (m *Manager) install(ctx context.Context) error {
+	return m.making(func(name string) error {
+		_, err := m.run(ctx, command{argv: []string{
+			m.program("initdb"), "-D", m.path(name), "-U", adminUser, "-E", "UTF8", "--locale=C.UTF-8",
+			"--auth=reject", "--data-checksums", // of pages, which pg_rewind needs, too
+			"--no-instructions",
+			"--no-sync", // making does, once
+		}})
+		if err != nil {
+			return fmt.Errorf("cannot initialise the data directory: %w", err)
+		}
+		return nil
+	})
+}
+
+// making makes the data directory: build fills an empty one, which gets its name when it is complete and durable.
+func (m *Manager) making(build func(name string) error) error {
+	volume, err := os.OpenRoot(m.env.DataDir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = volume.Close() }()
+	name := unfinished + rand.Text()[:8]
+	if err := service.MakeDir(m.env.DataDir, name, m.env.UID, m.env.GID); err != nil {
+		return err
+	}
+	if err := build(name); err != nil {
+		return err
+	}
+	if err := syncTree(volume, name); err != nil {
+		return err
+	}
+	if err := volume.Rename(name, dataDir); err != nil {
+		return err
+	}
+	return syncFile(volume, ".")
+}
+
+// furnish makes the roles that the guest needs, where they are missing, and closes the databases that initdb leaves open
+// to everybody. A server that follows another has them from there.
+func (m *Manager) furnish(ctx context.Context, s *session) error {
+	ready, err := s.one(ctx, `SELECT pg_is_in_recovery() OR count(*) = 2 FROM pg_roles WHERE rolname IN ($1, $2)`, replicasRole, orphansRole)
+	if err != nil || ready.bool() {
+		return failed(err, "cannot look for the guest's roles")
+	}
+	for _, role := range []string{replicasRole, orphansRole} {
+		found, err := roleExists(ctx, s, role)
+		if err == nil && !found {
+			err = s.exec(ctx, "CREATE ROLE "+role+" NOLOGIN")
+		}
+		if err != nil {
+			return failed(err, "cannot make the role %s", role)
+		}
+	}
+	return failed(s.exec(ctx, closing), "cannot close the server's own databases")
+}
+
+// closing also lets the accounts of replicas do what pg_rewind does on their source: see its manual.
+const closing = `REVOKE ALL ON DATABASE template1, postgres FROM PUBLIC;
+	GRANT CONNECT ON DATABASE postgres TO ` + replicasRole + `;
+	GRANT EXECUTE ON FUNCTION pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean),
+		pg_read_binary_file(text), pg_read_binary_file(text, bigint, bigint, boolean) TO ` + replicasRole
+
+// removeUnfinished clears away what a Prepare that was cut off has left.
+func (m *Manager) removeUnfinished() error {
+	left, err := filepath.Glob(m.path(unfinished + "*"))
+	if err != nil || len(left) == 0 {
+		return err
+	}
+	volume, err := os.OpenRoot(m.env.DataDir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = volume.Close() }()
+	for _, path := range left {
+		if err := volume.RemoveAll(filepath.Base(path)); err != nil {
+			m.env.Log.Warn("cannot remove an unfinished data directory", "path", path, "err", err)
+		}
+	}
+	return nil
+}
+
+// syncTree makes every file and directory below name durable.
+func syncTree(volume *os.Root, name string) error {
+	return fs.WalkDir(volume.FS(), name, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if !d.IsDir() && !d.Type().IsRegular() {
+			return nil
+		}
+		return syncFile(volume, path)
+	})
+}
+
+func syncFile(volume *os.Root, name string) error {
+	f, err := volume.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

@@ -1,0 +1,135 @@
+package postgresql
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
+)
+
+// The logs. The general one is the server's csvlog, which is written while it is on; then every statement is logged. The
+// server writes each message to every log that is on, so those are in the error log, too.
+const (
+	errorLog   = "error"
+	generalLog = "general"
+
+	logName     = "postgresql.log" // with its ending replaced for the other kinds
+	generalName = "postgresql.csv"
+	logsName    = "logs.json" // in the guest's directory
+)
+
+// maxLog is how large a log may be at a start; a larger one is put aside.
+const maxLog = 64 << 20
+
+// Logs implements [datastores.Logs].
+func (m *Manager) Logs() []datastores.Log {
+	return []datastores.Log{
+		{Name: errorLog, Type: datastores.SystemLog},
+		{Name: generalLog, Type: datastores.UserLog},
+	}
+}
+
+// LogFile implements [datastores.Logs].
+func (m *Manager) LogFile(name string) string {
+	if name == generalLog {
+		return m.path(logDir + "/" + generalName)
+	}
+	return m.path(logDir + "/" + logName)
+}
+
+// SetLog implements [datastores.Logs].
+func (m *Manager) SetLog(ctx context.Context, name string, on bool) (restart bool, err error) {
+	if name != generalLog {
+		return false, datastores.Errorf(datastores.Invalid, "log %q cannot be turned on or off", name)
+	}
+	b, err := json.Marshal(map[string]bool{generalLog: on})
+	if err != nil {
+		return false, err
+	}
+	if err := service.WriteFile(m.env.Dir, logsName, b, -1, -1); err != nil {
+		return false, err
+	}
+	return false, m.reload(ctx)
+}
+
+// addLogs adds what the logs need that are on.
+func (m *Manager) addLogs(needs map[string]string) error {
+	b, err := os.ReadFile(filepath.Join(m.env.Dir, logsName))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	on := map[string]bool{}
+	if err == nil {
+		err = json.Unmarshal(b, &on)
+	}
+	if on[generalLog] {
+		needs["log_destination"] = "stderr,csvlog"
+		needs["log_statement"] = "all"
+	}
+	return err
+}
+
+// trimLogs puts logs aside that have grown large.
+func (m *Manager) trimLogs() error {
+	volume, err := os.OpenRoot(m.env.DataDir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = volume.Close() }()
+	for _, name := range []string{logName, generalName} {
+		name = logDir + "/" + name
+		if info, err := volume.Lstat(name); err == nil && info.Size() > maxLog {
+			if err := volume.Rename(name, name+".1"); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// lastWords is the end of what the server said: before its log was open, and after.
+func (m *Manager) lastWords() string {
+	words := m.service.LastWords()
+	volume, err := os.OpenRoot(m.env.DataDir)
+	if err != nil {
+		return words
+	}
+	defer func() { _ = volume.Close() }()
+	f, err := volume.Open(logDir + "/" + logName)
+	if err != nil {
+		return words
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return words
+	}
+	b := make([]byte, min(info.Size(), 2<<10))
+	n, _ := f.ReadAt(b, info.Size()-int64(len(b)))
+	return strings.TrimSpace(words + "\n" + string(b[:n]))
+}
+
+// withLog adds to an error of a start what the server has said in its own log.
+func (m *Manager) withLog(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, _, running := m.service.Running(); running {
+		return err
+	}
+	return &startError{err, m.lastWords()}
+}
+
+// startError is that of a server which did not start, with its last words.
+type startError struct {
+	err   error
+	words string
+}
+
+func (e *startError) Error() string { return e.err.Error() + "\n" + e.words }
+func (e *startError) Unwrap() error { return e.err }

@@ -1,0 +1,220 @@
+package postgresql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
+)
+
+// What lies below [datastores.Env.DataDir].
+const (
+	dataDir    = "data"
+	logDir     = "log"
+	configName = "postgresql.conf"
+	hbaName    = "pg_hba.conf"
+	identName  = "pg_ident.conf"
+	socketName = ".s.PGSQL.5432"
+)
+
+const (
+	port        = 5432
+	serviceName = "postgres"
+	// stopTimeout is generous: a stop writes all dirty pages, and being killed costs a crash recovery.
+	stopTimeout = 10 * time.Minute
+	// pingTimeout is how long a server that answers needs at the very most.
+	pingTimeout = 5 * time.Second
+)
+
+// Manager runs one PostgreSQL server. It implements [datastores.Manager] and all capabilities.
+type Manager struct {
+	env     datastores.Env
+	options Options
+	service *service.Service
+	extra   []func(*Manager) datastores.BackupStrategy
+}
+
+// New makes the manager of the server in env; it touches nothing. extra are backup strategies beside its own.
+func New(env datastores.Env, options Options, extra ...func(*Manager) datastores.BackupStrategy) *Manager {
+	m := &Manager{env: env, options: options, extra: extra}
+	m.service = &service.Service{
+		Name:        serviceName,
+		Dir:         env.Dir,
+		Argv:        m.argv(),
+		Credential:  service.Credential(env.UID, env.GID),
+		CgroupDirs:  env.CgroupDirs,
+		LogFile:     filepath.Join(env.Dir, serviceName+".log"),
+		StopSignal:  syscall.SIGINT, // ends the sessions instead of waiting for them
+		StopTimeout: stopTimeout,
+	}
+	return m
+}
+
+// path is that of a name on the volume.
+func (m *Manager) path(name string) string { return filepath.Join(m.env.DataDir, name) }
+
+// program is the path of one of the server's programs.
+func (m *Manager) program(name string) string { return filepath.Join(m.options.BinDir, name) }
+
+// argv is the server's command line. What is set here no ALTER SYSTEM changes.
+func (m *Manager) argv() []string {
+	argv := []string{m.program("postgres"), "-D", m.path(dataDir)}
+	for _, set := range [][2]string{
+		{"config_file", m.path(configName)},
+		{"hba_file", m.path(hbaName)},
+		{"ident_file", m.path(identName)},
+		{"external_pid_file", ""},
+		{"listen_addresses", m.env.Address},
+		{"port", strconv.Itoa(port)},
+		{"unix_socket_directories", ".."}, // from data/, where the server works: see service.DialUnix
+		{"log_directory", m.path(logDir)},
+		{"log_filename", logName},
+		{"cluster_name", ""},
+	} {
+		argv = append(argv, "-c", set[0]+"="+set[1])
+	}
+	return argv
+}
+
+// Prepare implements [datastores.Manager].
+func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) error {
+	if req.Overrides != nil {
+		if err := m.storeOverrides(req.Overrides); err != nil {
+			return err
+		}
+	}
+	if err := m.makeData(ctx, req); err != nil {
+		return err
+	}
+	if req.Replicate != nil {
+		return req.Replicate.Run(ctx)
+	}
+	req.Progress("starting the server")
+	if err := m.Start(ctx); err != nil {
+		return err
+	}
+	if req.Restore == nil {
+		return nil
+	}
+	if req.Restore.Strategy.Logical {
+		if err := req.Restore.Run(ctx); err != nil {
+			return err
+		}
+	}
+	return m.keepReplicas(ctx, nil) // those of the server that the backup is of
+}
+
+// makeData makes the data directory, unless there is a complete one or Replicate makes it.
+func (m *Manager) makeData(ctx context.Context, req datastores.PrepareRequest) error {
+	installed, err := m.installed()
+	if err != nil || installed {
+		return err
+	}
+	if err := m.removeUnfinished(); err != nil {
+		return err
+	}
+	switch {
+	case req.Restore != nil && !req.Restore.Strategy.Logical:
+		return req.Restore.Run(ctx)
+	case req.Replicate != nil:
+		return nil
+	}
+	req.Progress("initialising the data directory")
+	return m.install(ctx)
+}
+
+// installed tells whether there is a complete data directory.
+func (m *Manager) installed() (bool, error) { return exists(m.path(dataDir)) }
+
+// Start implements [datastores.Manager]. It waits until the server has recovered what it has to.
+func (m *Manager) Start(ctx context.Context) error {
+	_, _, running := m.service.Running()
+	if !running {
+		if err := m.configure(ctx); err != nil {
+			return err
+		}
+	}
+	if err := m.launch(ctx); err != nil {
+		return err
+	}
+	return m.with(ctx, func(s *session) error { return m.furnish(ctx, s) })
+}
+
+// launch starts the server, unless it runs, and returns when it answers. When root has changed the administration account
+// so that the guest is not let in any more, root's own is used to take it back.
+func (m *Manager) launch(ctx context.Context) error {
+	if err := m.service.Start(ctx); err != nil {
+		return m.withLog(err)
+	}
+	var denied error
+	err := m.service.Await(ctx, func(ctx context.Context) error {
+		err := m.ping(ctx)
+		if is(err, stateNotAuthorised, stateWrongPassword) {
+			denied = err
+			return nil
+		}
+		return err
+	})
+	if err == nil && denied != nil {
+		err = m.takeBack(ctx, denied)
+	}
+	return m.withLog(err)
+}
+
+// takeBack makes the administration account what it was.
+func (m *Manager) takeBack(ctx context.Context, denied error) error {
+	m.env.Log.Warn("taking the administration account back", "err", denied)
+	s, err := m.connectAs(ctx, rootUser, homeDatabase)
+	if err != nil {
+		return fmt.Errorf("%w: root may have changed the role %s; make it a superuser that may log in again", denied, adminUser)
+	}
+	defer s.close()
+	name, err := s.one(ctx, "SELECT rolname FROM pg_roles WHERE oid = 10")
+	if err == nil && name.String() != adminUser {
+		err = s.exec(ctx, "ALTER ROLE "+identifier(name.String())+" RENAME TO "+adminUser)
+	}
+	if err == nil {
+		err = s.exec(ctx, "ALTER ROLE "+adminUser+" SUPERUSER LOGIN CONNECTION LIMIT -1; ALTER ROLE "+adminUser+" RESET ALL")
+	}
+	return failed(err, "cannot take the role %s back", adminUser)
+}
+
+// Stop implements [datastores.Manager].
+func (m *Manager) Stop(ctx context.Context) error { return m.service.Stop(ctx) }
+
+// Status implements [datastores.Manager]. A server in crash recovery is blocked. One that is gone is shut down, with its
+// last words when Stop has not seen its end; whether anybody wanted that the runtime knows.
+func (m *Manager) Status(ctx context.Context) datastores.Status {
+	if installed, err := m.installed(); err == nil && !installed {
+		return datastores.Status{Service: datastores.StatusNew}
+	}
+	_, since, running := m.service.Running()
+	if !running {
+		gone := datastores.Status{Service: datastores.StatusShutdown}
+		if left, _ := exists(filepath.Join(m.env.Dir, serviceName+".pid")); left {
+			gone.Message = m.lastWords()
+		}
+		return gone
+	}
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	if err := m.ping(ctx); err != nil {
+		return datastores.Status{Service: datastores.StatusBlocked, Since: since, Message: err.Error()}
+	}
+	return datastores.Status{Service: datastores.StatusHealthy, Since: since}
+}
+
+func exists(path string) (bool, error) {
+	_, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
