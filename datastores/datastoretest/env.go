@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -24,7 +25,7 @@ func NewEnv(t *testing.T, osUser string) datastores.Env {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(root) })
 	env := datastores.Env{
-		InstanceID: instanceID(),
+		InstanceID: newID(),
 		Dir:        filepath.Join(root, "guest"),
 		DataDir:    filepath.Join(root, "data"),
 		Address:    loopback().String(),
@@ -49,8 +50,8 @@ func NewEnv(t *testing.T, osUser string) datastores.Env {
 	return env
 }
 
-// instanceID returns a UUID of version 4, another each time: servers that replicate must be told apart.
-func instanceID() string {
+// newID returns a UUID of version 4, another each time: servers that replicate must be told apart.
+func newID() string {
 	b := make([]byte, 16)
 	_, _ = rand.Read(b)
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
@@ -79,16 +80,23 @@ func ids(t *testing.T, osUser string) (uid, gid int) {
 	return uid, gid
 }
 
-// Require ends a test that needs a server's program and does not find it: skipped on somebody's own machine, failed
-// when CI or COFFER_REQUIRE_ENGINES is set, where a test that is never run would be taken for one that passes.
-func Require(t testing.TB, program, debianPackage string) {
+// Require ends a test that needs a server's programs and does not find them all: skipped on somebody's own machine, failed
+// when CI or COFFER_REQUIRE_ENGINES is set, where a test that is never run would be taken for one that passes. more are
+// further programs of the same package.
+func Require(t testing.TB, program, debianPackage string, more ...string) {
 	t.Helper()
-	if _, err := os.Stat(program); err == nil {
+	var missing []string
+	for _, p := range append([]string{program}, more...) {
+		if _, err := os.Stat(p); err != nil {
+			missing = append(missing, p)
+		}
+	}
+	if len(missing) == 0 {
 		return
 	}
-	const text = "%s is missing: apt-get install %s"
+	text := fmt.Sprintf("%s: not found; apt-get install %s", strings.Join(missing, ", "), debianPackage)
 	if os.Getenv("CI") != "" || os.Getenv("COFFER_REQUIRE_ENGINES") != "" {
-		t.Fatalf(text, program, debianPackage)
+		t.Fatal(text)
 	}
-	t.Skipf(text, program, debianPackage)
+	t.Skip(text)
 }

@@ -14,7 +14,7 @@ func testPrepareCutShort(t *testing.T, h Harness) {
 	for cut := 1; ; cut++ {
 		s := &server{Harness: h, env: h.NewEnv(t)}
 		s.manager = s.open(t)
-		ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*h.patience())
 		steps := 0
 		_ = s.manager.Prepare(ctx, datastores.PrepareRequest{Progress: func(string) {
 			if steps++; steps == cut {

@@ -35,7 +35,7 @@ type memoryServer struct {
 	dir       string // of its logs
 	general   bool   // its log general is on
 	overrides datastores.Values
-	inForce   datastores.Values // of the running process
+	inForce   datastores.Values // all values of the running process
 
 	readOnly bool
 	accounts map[string]string // of replicas, name to password
@@ -208,7 +208,7 @@ func (m *Memory) Show(ctx context.Context, manager datastores.Manager, parameter
 		return "", fmt.Errorf("%T is no manager of this datastore", manager)
 	}
 	err = mine.ask(ctx, func(s *memoryServer) error {
-		value = fmt.Sprint(mine.configuration(s.inForce)[parameter])
+		value = fmt.Sprint(s.inForce[parameter])
 		return nil
 	})
 	return value, err

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -161,7 +162,7 @@ func restoreOne(ctx context.Context, into *memoryData, link datastores.BackupLin
 			end = text
 		default:
 			if err := into.record(text); err != nil {
-				return err
+				return errors.Join(lines.Err(), err) // a stream that fails ends in the middle of a line
 			}
 			seen++
 		}

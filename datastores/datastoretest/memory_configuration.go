@@ -55,7 +55,7 @@ func (m *memoryManager) UpdateOverrides(ctx context.Context, values datastores.V
 
 // apply has the running server use its overrides as far as it can, and tells whether there are others.
 func (m *memoryManager) apply(s *memoryServer) (restart bool) {
-	want, has := m.configuration(s.overrides), m.configuration(s.inForce)
+	want, has := m.configuration(s.overrides), s.inForce
 	for _, p := range m.Parameters() {
 		if p.RestartRequired {
 			restart = restart || want[p.Name] != has[p.Name]

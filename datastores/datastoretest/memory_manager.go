@@ -105,7 +105,7 @@ func (m *memoryManager) Start(ctx context.Context) (err error) {
 			s.log(memoryErrorLog, "cannot start: %v", err)
 			return
 		}
-		s.running, s.since, s.inForce = true, time.Now(), maps.Clone(s.overrides)
+		s.running, s.since, s.inForce = true, time.Now(), m.configuration(s.overrides)
 		s.log(memoryErrorLog, "started")
 	})
 	return err

@@ -1,17 +1,40 @@
 package datastoretest_test
 
 import (
+	"context"
+	"encoding/json"
 	"testing"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
 
-func TestMemory(t *testing.T) {
-	memory := &datastoretest.Memory{}
-	datastoretest.Run(t, datastoretest.Harness{
-		Plugin:  memory.Plugin(),
+// harness is that of the datastore in memory.
+func harness(memory *datastoretest.Memory, plugin datastores.Plugin) datastoretest.Harness {
+	return datastoretest.Harness{
+		Plugin:  plugin,
 		NewEnv:  func(t *testing.T) datastores.Env { return datastoretest.NewEnv(t, "nobody") },
 		Connect: memory.Connect,
-	})
+		Write:   memory.Write,
+		Digest:  memory.Digest,
+		Dynamic: datastores.Values{"max_connections": json.Number("7"), "strict": false, "greeting": "good morning"},
+		Static:  datastores.Values{"boot": "slow", "cache_mb": json.Number("64")},
+		Show:    memory.Show,
+		Refused: datastores.Values{"boot": "never"},
+		Options: []byte(`{"release":2}`),
+		Older:   []byte(`{"release":1}`),
+		Kill: func(_ context.Context, env datastores.Env) error {
+			memory.Crash(env.Address)
+			return nil
+		},
+	}
+}
+
+func TestMemory(t *testing.T) {
+	for name, memory := range map[string]*datastoretest.Memory{
+		"replicas copy":            {},
+		"replicas start of backup": {ReplicaBackup: true, BackupBytes: 1 << 20},
+	} {
+		t.Run(name, func(t *testing.T) { datastoretest.Run(t, harness(memory, memory.Plugin())) })
+	}
 }

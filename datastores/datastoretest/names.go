@@ -18,7 +18,11 @@ func hostile() []string {
 		"x'; DROP DATABASE canary; -- ", "x`; DROP DATABASE canary; -- ", `x"; DROP DATABASE canary; -- `,
 		"x' OR '1'='1", "%", "_", "canar_", "canar%", "*", "?", "[a]", "~", "#", ">x", "+@all", "-option", "--help",
 		"../../canary", "/etc/passwd", ".", "..", "a.b", "a/b", "a@b", "a@%", "a:b", "a,b", "a=b", "$(id)", "${HOME}", "`id`",
-		"null", "select", "ünïcode", "日本", "😀", "\u202egnp", "e\u0301", "\xff\xfe", strings.Repeat("n", 64), strings.Repeat("n", 300),
+		"null", "select", "PUBLIC", "information_schema", "DROP", "x' UNION SELECT 1 --", "x'||'y", "$1", "?1", ":name", "@@version", "$$body$$", "E'\\x41'",
+		"%s%n", "%00", "%2e%2e%2f", "&amp;", "<script>", "\\u0000", "\u007f", "\x1b[31m", "\r", "\r\nSET x y\r\n", "*3\r\n$3\r\nDEL",
+		"-", "--", "-u root", "-e", "@file", "|id", "a&&b", "a>b", "a\u00a0b", "a\u200bb", "\ufeffx", "\u2028", "ﬀ", "İ", "ß", "K",
+		"ünïcode", "日本", "😀", "\u202egnp", "e\u0301", "\xff\xfe", "a\xc3", "\xed\xa0\x80", strings.Repeat("é", 32), strings.Repeat("😀", 40),
+		strings.Repeat("n", 63), strings.Repeat("n", 64), strings.Repeat("n", 65), strings.Repeat("'", 64), strings.Repeat("n", 300),
 	}
 }
 
@@ -89,6 +93,13 @@ func testPasswords(t *testing.T, s *server) {
 		s.letsIn(t, "ann", password, databases[0].Name)
 		s.keepsOut(t, "ann", password+"x", databases[0].Name)
 		s.must(t, "delete", m.DeleteUser(ctx, "ann", "%"))
+	}
+}
+
+func wantNames(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: %q, want %q", what, got, want)
 	}
 }
 

@@ -2,7 +2,6 @@ package datastoretest
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -21,20 +20,37 @@ type Harness struct {
 	// server something and disconnects. The error says why it was not let in.
 	Connect func(ctx context.Context, address, user, password, database string) error
 
-	// Write stores the items of numbers from to to-1, each of some 100 bytes that follow from its number, one after the
-	// other, making what they need when it is missing. It returns how many the server has acknowledged, also with an error.
-	// Needed for backups and replication.
+	// Write stores the items of numbers from to to-1, each of some 100 bytes that follow from its number (see [Item]), one
+	// after the other, making what they need when it is missing; an item that is there is no error. It returns how many the
+	// server has acknowledged, also with an error. Needed for backups, replication and upgrade.
 	Write func(ctx context.Context, login Login, from, to int) (acknowledged int, err error)
-	// Digest tells how many items there are, and a digest of everything that is in login's database.
+	// Digest tells how many items there are, and a digest of everything that is in login's database. Without any item it is
+	// no error either.
 	Digest func(ctx context.Context, login Login) (items int, digest string, err error)
 
-	// Dynamic and Static are values of parameters that can be changed at run time, and only by a restart. Show tells what
-	// the running server has for a parameter, in the words of the values. Needed for configuration.
+	// Dynamic and Static are values of parameters that can be changed at run time, and only by a restart; not the defaults.
+	// Show tells what the running server has for a parameter, in the words of the values (fmt.Sprint of them). Needed for
+	// configuration.
 	Dynamic, Static datastores.Values
 	Show            func(ctx context.Context, m datastores.Manager, parameter string) (string, error)
+	// Refused are values that Parameters allow and with which the server does not start. nil: that is not tested.
+	Refused datastores.Values
+
+	// Stir makes a running server write something to a log that is on. nil: a login, and an item where there are any.
+	Stir func(ctx context.Context, login Login, log string) error
 
 	// Older are the guest options of an older version, whose data Options can take over. nil: upgrade is not tested.
 	Older []byte
+
+	// Diverges says why a former source that has what the new one has not cannot be attached: then Attach must fail.
+	// "": it must take back what it has too much.
+	Diverges string
+
+	// Kill ends the server's processes as SIGKILL does and returns when they are gone. nil: that is not tested.
+	Kill func(ctx context.Context, env datastores.Env) error
+
+	// Timeout is how long one call may take; 0: a minute. Prepare may take twice as long.
+	Timeout time.Duration
 
 	// Exceptions are what this datastore cannot do as the suite has it. Each is printed; one that excuses nothing is an
 	// error.
@@ -44,136 +60,181 @@ type Harness struct {
 // Login is how a tenant's program comes to its data.
 type Login struct{ Address, User, Password, Database string }
 
-// Exception names a test of the suite that is not run, and why.
+// Exception names a test of the suite that is not run, and why. Of a test that is run with every strategy it may name one:
+// "restore cut short/mysql_impl/mysqldump".
 type Exception struct{ Test, Reason string }
+
+// suiteTest is one row of the suite.
+type suiteTest struct {
+	name  string
+	needs datastores.Capability // "": none
+	// each: it is run for each of these strategies. nil: once.
+	each func(*stage) []datastores.StrategyName
+	run  func(*testing.T, *stage)
+}
+
+// suite is the table. A row leaves what stands on the stage as it found it, if it does not say otherwise.
+func suite() []suiteTest {
+	return []suiteTest{
+		{"prepare cut short", "", nil, alone(testPrepareCutShort)},
+		{"prepare again", "", nil, shared(testPrepareAgain)},
+		{"closed to strangers", "", nil, shared(testClosed)},
+		{"start and stop", "", nil, shared(testStartAndStop)},
+		{"outlives its manager", "", nil, shared(testOutlivesManager)},
+		{"status beside anything", "", nil, shared(testStatusBesideAnything)},
+		{"cancelled", "", nil, shared(testCancelled)},
+		{"killed", "", nil, shared(testKilled)},
+
+		{"databases", datastores.CanDatabases, nil, shared(testDatabases)},
+		{"database names", datastores.CanDatabases, nil, shared(testDatabaseNames)},
+		{"databases cut short", datastores.CanDatabases, nil, shared(testDatabasesCutShort)},
+		{"users", datastores.CanUsers, nil, shared(testUsers)},
+		{"change users", datastores.CanUsers, nil, shared(testChangeUsers)},
+		{"user names", datastores.CanUsers, nil, shared(testUserNames)},
+		{"passwords", datastores.CanUsers, nil, shared(testPasswords)},
+		{"users cut short", datastores.CanUsers, nil, shared(testUsersCutShort)},
+		{"access", datastores.CanAccess, nil, shared(testAccess)},
+		{"root", datastores.CanRoot, nil, shared(testRoot)},
+
+		{"parameters", datastores.CanConfiguration, nil, shared(testParameters)},
+		{"dynamic parameters", datastores.CanConfiguration, nil, shared(testDynamic)},
+		{"static parameters", datastores.CanConfiguration, nil, shared(testStatic)},
+		{"overrides cut short", datastores.CanConfiguration, nil, shared(testOverridesCutShort)},
+		{"overrides of a stopped server", datastores.CanConfiguration, nil, shared(testOverridesStopped)},
+		{"overrides that the server refuses", datastores.CanConfiguration, nil, shared(testOverridesRefused)},
+		{"overrides at prepare", datastores.CanConfiguration, nil, alone(testOverridesAtPrepare)},
+		{"memory", datastores.CanConfiguration, nil, shared(testMemory)},
+
+		{"logs", datastores.CanLogs, nil, shared(testLogs)},
+		{"user logs", datastores.CanLogs, nil, shared(testUserLogs)},
+
+		{"restore", datastores.CanBackup, backupStrategies, testRestore},
+		{"backup beside writes", datastores.CanBackup, backupStrategies, testBackupBesideWrites},
+		{"backup that fails", datastores.CanBackup, backupStrategies, testBackupFails},
+		{"backup cancelled", datastores.CanBackup, backupStrategies, testBackupCancelled},
+		{"incremental backups", datastores.CanIncrementalBackup, incrementalStrategies, testIncremental},
+		{"restore cut short", datastores.CanBackup, backupStrategies, testRestoreCutShort},
+		{"restore of a damaged backup", datastores.CanBackup, backupStrategies, testRestoreDamaged},
+
+		{"replica", datastores.CanReplication, replicationStrategies, testReplica},
+		{"replica refuses tenants", datastores.CanReplication, replicationStrategies, testReplicaRefusesTenants},
+		{"replica refuses root", datastores.CanReplication, replicationStrategies, testReplicaRefusesRoot},
+		{"replica survives restarts", datastores.CanReplication, replicationStrategies, testReplicaRestarts},
+		{"second replica", datastores.CanReplication, replicationStrategies, testSecondReplica},
+		{"read-only source", datastores.CanReplication, replicationStrategies, testReadOnlySource},
+		{"replication methods twice", datastores.CanReplication, replicationStrategies, testReplicationTwice},
+		{"promotion", datastores.CanReplication, replicationStrategies, testPromotion},
+		{"promotion cut short", datastores.CanReplication, replicationStrategies, testPromotionCutShort},
+		{"former source that was not fenced", datastores.CanReplication, replicationStrategies, testNotFenced},
+		{"detach", datastores.CanReplication, replicationStrategies, testDetach},
+
+		{"upgrade", datastores.CanUpgrade, nil, alone(testUpgrade)},
+	}
+}
 
 // Run runs the suite: what every datastore must do, and what this one says that it can do.
 func Run(t *testing.T, h Harness) {
-	t.Run("prepare cut short", func(t *testing.T) { testPrepareCutShort(t, h) })
-	s := prepared(t, h)
-	for _, c := range []struct {
-		name  string
-		needs datastores.Capability
-		test  func(*testing.T, *server)
-	}{
-		{"prepare again", "", testPrepareAgain},
-		{"closed to strangers", "", testClosed},
-		{"start and stop", "", testStartAndStop},
-		{"outlives its manager", "", testOutlivesManager},
-		{"status beside anything", "", testStatusBesideAnything},
-		{"cancelled", "", testCancelled},
-		{"databases", datastores.CanDatabases, testDatabases},
-		{"database names", datastores.CanDatabases, testDatabaseNames},
-		{"users", datastores.CanUsers, testUsers},
-		{"change users", datastores.CanUsers, testChangeUsers},
-		{"user names", datastores.CanUsers, testUserNames},
-		{"passwords", datastores.CanUsers, testPasswords},
-		{"access", datastores.CanAccess, testAccess},
-		{"root", datastores.CanRoot, testRoot},
-	} {
-		if c.needs == "" || slices.Contains(h.Plugin.Manifest().Capabilities, c.needs) {
-			t.Run(c.name, func(t *testing.T) { c.test(t, s) })
+	g := &stage{Harness: h, t: t, fleets: map[datastores.StrategyName]*fleet{}}
+	g.shared = prepared(t, t, h)
+	excused := map[Exception]bool{}
+	for _, c := range suite() {
+		if !g.can(c.needs) {
+			continue
+		}
+		if c.each == nil {
+			if !g.excuse(c.name, excused) {
+				t.Run(c.name, func(t *testing.T) { g.play(t, c) })
+			}
+			continue
+		}
+		for _, g.strategy = range c.each(g) {
+			if name := c.name + "/" + g.strategy.String(); !g.excuse(c.name, excused) && !g.excuse(name, excused) {
+				t.Run(name, func(t *testing.T) { g.play(t, c) })
+			}
+		}
+	}
+	for _, e := range h.Exceptions {
+		if !excused[e] || e.Reason == "" {
+			t.Errorf("exception %q excuses nothing: it names no test that would be run, or has no reason", e.Test)
 		}
 	}
 }
 
-// server is one prepared, running server; each test leaves it so.
-type server struct {
+// excuse tells whether there is an exception for a test, and prints it.
+func (g *stage) excuse(test string, excused map[Exception]bool) bool {
+	i := slices.IndexFunc(g.Exceptions, func(e Exception) bool { return e.Test == test })
+	if i < 0 {
+		return false
+	}
+	e := g.Exceptions[i]
+	if !excused[e] {
+		g.t.Logf("EXCEPTION: %q is not run: %s", e.Test, e.Reason)
+	}
+	excused[e] = true
+	return true
+}
+
+// play runs one row, when the harness has what it needs.
+func (g *stage) play(t *testing.T, c suiteTest) {
+	missing := ""
+	switch c.needs {
+	case datastores.CanConfiguration:
+		if g.Show == nil {
+			missing = "Show"
+		}
+	case datastores.CanBackup, datastores.CanIncrementalBackup, datastores.CanReplication:
+		if g.Write == nil || g.Digest == nil {
+			missing = "Write and Digest"
+		}
+	}
+	if missing != "" {
+		t.Fatalf("the harness lacks %s, which a datastore of capability %s must have", missing, c.needs)
+	}
+	c.run(t, g)
+}
+
+// stage is what stands ready for the tests of one datastore. Servers are made when first needed, and stopped when the suite
+// ends.
+type stage struct {
 	Harness
-	env     datastores.Env
-	manager datastores.Manager
+	t        *testing.T // of the whole suite
+	strategy datastores.StrategyName
+	shared   *server
+	source   *server // of backups
+	fleets   map[datastores.StrategyName]*fleet
 }
 
-const patience = time.Minute // for one call, on a slow machine
-
-// prepared returns a new server that is stopped when the test ends.
-func prepared(t *testing.T, h Harness) *server {
-	t.Helper()
-	s := &server{Harness: h, env: h.NewEnv(t)}
-	s.manager = s.open(t)
-	t.Cleanup(func() { s.stop(t) })
-	s.must(t, "prepare", s.prepare(t, func(string) {}))
-	return s
+func (g *stage) can(c datastores.Capability) bool {
+	return c == "" || slices.Contains(g.Plugin.Manifest().Capabilities, c)
 }
 
-// open makes another manager of the same server, as a new guest does.
-func (s *server) open(t *testing.T) datastores.Manager {
-	t.Helper()
-	m, err := s.Plugin.Open(s.env, s.Options)
-	if err != nil {
-		t.Fatalf("open: %v", err)
+func shared(test func(*testing.T, *server)) func(*testing.T, *stage) {
+	return func(t *testing.T, g *stage) { test(t, g.shared) }
+}
+
+func alone(test func(*testing.T, Harness)) func(*testing.T, *stage) {
+	return func(t *testing.T, g *stage) { test(t, g.Harness) }
+}
+
+func backupStrategies(g *stage) (names []datastores.StrategyName) {
+	for _, s := range g.shared.manager.(datastores.Backups).BackupStrategies() {
+		names = append(names, s.StrategyName)
 	}
-	return m
+	return names
 }
 
-func (s *server) prepare(t *testing.T, progress func(string)) error {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
-	defer cancel()
-	return s.manager.Prepare(ctx, datastores.PrepareRequest{Progress: progress})
-}
-
-func (s *server) start(t *testing.T) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	s.must(t, "start", s.manager.Start(ctx))
-}
-
-func (s *server) stop(t *testing.T) {
-	t.Helper()
-	// Not the test's context, which has ended when a cleanup runs.
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	s.must(t, "stop", s.manager.Stop(ctx))
-}
-
-func (s *server) status(t *testing.T) datastores.Status {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	return s.manager.Status(ctx)
-}
-
-func (s *server) wantStatus(t *testing.T, want datastores.ServiceStatus) datastores.Status {
-	t.Helper()
-	st := s.status(t)
-	if st.Service != want {
-		t.Errorf("status = %+v, want %s", st, want)
+func incrementalStrategies(g *stage) (names []datastores.StrategyName) {
+	for _, s := range g.shared.manager.(datastores.Backups).BackupStrategies() {
+		if s.Incremental {
+			names = append(names, s.StrategyName)
+		}
 	}
-	return st
+	return names
 }
 
-func (s *server) connect(t *testing.T, user, password, database string) error {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	return s.Connect(ctx, s.env.Address, user, password, database)
-}
-
-func (s *server) letsIn(t *testing.T, user, password, database string) {
-	t.Helper()
-	if err := s.connect(t, user, password, database); err != nil {
-		t.Errorf("user %q is not let in to database %q: %v", user, database, err)
+func replicationStrategies(g *stage) (names []datastores.StrategyName) {
+	for _, s := range g.shared.manager.(datastores.Replication).ReplicationStrategies() {
+		names = append(names, s.Strategy())
 	}
-}
-
-func (s *server) keepsOut(t *testing.T, user, password, database string) {
-	t.Helper()
-	if err := s.connect(t, user, password, database); err == nil {
-		t.Errorf("user %q is let in to database %q", user, database)
-	}
-}
-
-func (*server) must(t *testing.T, what string, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatalf("%s: %v", what, err)
-	}
-}
-
-// wantKind checks that err is a [datastores.Error] of that kind.
-func wantKind(t *testing.T, what string, err error, kind datastores.ErrorKind) {
-	t.Helper()
-	var e *datastores.Error
-	if !errors.As(err, &e) || e.Kind != kind {
-		t.Errorf("%s = %v, want an error of kind %s", what, err, kind)
-	}
+	return names
 }
