@@ -32,7 +32,8 @@ func (a *app) command() *cobra.Command {
 Log in as openstack clients do, with OS_AUTH_URL, OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME (domains are "Default"), or
 give --endpoint http://HOST:8779/v1.0/PROJECT and --token.
 
-Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 out of reach or out of time.`,
+Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 out of reach or out of time,
+6 something would be lost.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          needCommand,

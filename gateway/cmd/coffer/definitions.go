@@ -121,6 +121,7 @@ func (a *app) definitionsCommands() *cobra.Command {
 			}
 			return nil
 		})),
+		a.importDefinitions(),
 		a.api("problems", "List what the gateway finds wrong with the definitions in etcd (admin)", func(ctx context.Context, c *gophercloud.ServiceClient, _ []string) error {
 			problems, err := dbext.ListProblems(ctx, c)
 			if err != nil {

@@ -22,6 +22,7 @@ const (
 	exitNotFound    = 3
 	exitNotAllowed  = 4
 	exitUnavailable = 5
+	exitIncomplete  = 6
 )
 
 // exits is the one table from HTTP to exit codes. What is not here is exitFailed. Trove answers 401, not 403, to those

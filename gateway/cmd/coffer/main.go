@@ -2,7 +2,7 @@
 //
 // It logs in as openstack clients do, by the OS_… variables, or takes an endpoint and a token. What it prints with
 // --output json is what the API says, under the API's names. Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 not
-// allowed, 5 out of reach or out of time.
+// allowed, 5 out of reach or out of time, 6 something would be lost.
 package main
 
 import (

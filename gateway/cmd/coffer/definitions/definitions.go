@@ -156,7 +156,7 @@ func (r *reading) judgeVersions() {
 	for v, halves := range r.halves {
 		have[v.datastore] = append(have[v.datastore], v.name)
 		server, guest, err := etcdschema.JudgeVersion(halves[0].value, halves[1].value)
-		if own := r.guests[server.Manager]; len(own) > 0 {
+		if own := r.guests[server.Manager].Options; len(own) > 0 {
 			server, guest, err = etcdschema.JudgeVersion(halves[0].value, halves[1].value, own...)
 		}
 		if err != nil {

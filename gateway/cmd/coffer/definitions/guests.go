@@ -11,8 +11,8 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 )
 
-// Guests knows by manager which options guests have.
-type Guests map[string][]datastores.OptionDoc
+// Guests knows by manager what guests say of themselves.
+type Guests map[string]datastores.Manifest
 
 const describeTimeout = 10 * time.Second
 
@@ -31,7 +31,7 @@ func AskGuests(ctx context.Context, dir string) (Guests, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s does not describe itself: %w", program, err)
 		}
-		guests[manifest.Manager] = manifest.Options
+		guests[manifest.Manager] = manifest
 	}
 	return guests, nil
 }
