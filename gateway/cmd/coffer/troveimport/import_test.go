@@ -94,6 +94,27 @@ func value(t testing.TB, r *Result, path string) string {
 // everything checks what holds of each import: every option is mapped or told, and the definitions are good.
 func everything(t testing.TB, conf *troveconf.Conf, r *Result) {
 	t.Helper()
+	nothingDropped(t, conf, r)
+	if len(r.Definitions) == 0 {
+		return
+	}
+	dir := t.TempDir()
+	for range 2 { // the second time it is there
+		if err := WriteFiles(dir, r.Definitions); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set, err := definitions.Read(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range set.Problems {
+		t.Error(p)
+	}
+}
+
+func nothingDropped(t testing.TB, conf *troveconf.Conf, r *Result) {
+	t.Helper()
 	told := map[troveconf.Place]int{}
 	for _, n := range r.Notes {
 		told[n.Place]++
@@ -113,22 +134,6 @@ func everything(t testing.TB, conf *troveconf.Conf, r *Result) {
 		if told[p.Place] == 0 {
 			t.Errorf("%v was dropped silently", p)
 		}
-	}
-	if len(r.Definitions) == 0 {
-		return
-	}
-	dir := t.TempDir()
-	for range 2 { // the second time it is there
-		if err := WriteFiles(dir, r.Definitions); err != nil {
-			t.Fatal(err)
-		}
-	}
-	set, err := definitions.Read(dir, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range set.Problems {
-		t.Error(p)
 	}
 }
 

@@ -149,7 +149,7 @@ func TestBuiltInDefinitions(t *testing.T) {
 	}
 }
 
-// FuzzImport: whatever a file says, each option is mapped or told, and the definitions are good.
+// FuzzImport: whatever a file says, each option is mapped or told, and the definitions are good: Import judges them.
 func FuzzImport(f *testing.F) {
 	text, err := os.ReadFile("testdata/trove.conf")
 	if err != nil {
@@ -167,6 +167,6 @@ func FuzzImport(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		everything(t, conf, r)
+		nothingDropped(t, conf, r)
 	})
 }
