@@ -24,9 +24,9 @@ type ServerOptions struct {
 	ReplicationStrategy string       `json:"replication_strategy,omitempty" doc:"empty: no replicas"`
 	VolumeSupport       bool         `json:"volume_support,omitempty" doc:"a create must, or must not, name a volume size"`
 	MaxVolumeSize       int          `json:"max_volume_size,omitempty" doc:"GB; default 10"`
-	ClusterSupport      bool         `json:"cluster_support,omitempty"`
-	Image               string       `json:"image,omitempty"`
-	ImageTags           []string     `json:"image_tags,omitempty"`
+	ClusterSupport      bool         `json:"cluster_support,omitempty" doc:"whether clusters of it may be asked for; there are none yet"`
+	Image               string       `json:"image,omitempty" doc:"image of a machine that brings its guest; shown to operators, hosts need none"`
+	ImageTags           []string     `json:"image_tags,omitempty" doc:"as image, by tags"`
 	Capabilities        []Capability `json:"capabilities" doc:"what the manager can do, from its manifest"`
 	Names               NameRules    `json:"names,omitzero" doc:"which names tenants may choose, from the manifest"`
 
