@@ -24,18 +24,17 @@ type Config struct {
 	Log       *slog.Logger // nil: nothing is logged
 }
 
-// Guest manages one database server for the gateways that it polls.
+// Guest manages one database server for the gateways that it polls. A command finds its method in the table, and the method
+// finds the manager in one of these ways:
 //
-//	agent ──► handler.Run ──► table ──► tenant, prepared ─┐
-//	          (queue, long)        └──► plain ────────────┼─► take: one at a time ──► manager ──► server
-//	                                     │                │        ▲
-//	                                     │  operate: takes it, and ends a backup   ▲
-//	                                     │                         │               │
-//	supervise ── every 5 s: observe ─────┼─► revive: the same ─────┘               │
-//	                                     └─► backup: takes it to begin ──► aside ──┘
+//	agent ─► handler.Run ─► table ─┬─► tenant, prepared ─► in turn: one call at a time ──────────────┬─► manager ─► server
+//	                               ├─► operate, upgrade ─► in turn, alone: what runs aside is ended ─┤
+//	                               └─► backup ─► begins in turn ─► aside: beside tenants' calls ─────┤
+//	supervise ─► observe: Status, at any time ───────────────────────────────────────────────────────┤
+//	          └► revive a server that has crashed: in turn, alone ───────────────────────────────────┘
 //
-// Whoever calls the manager has the turn, but for Status, and for one backup, which runs aside. What must outlive the guest
-// is in the stateFile, written before it is done.
+// What must outlive the guest is stored before it is done: what the server should be in the stateFile, what was published of
+// its logs in the logbook.
 type Guest struct {
 	plugin datastores.Plugin
 	config datastores.GuestConfig

@@ -86,7 +86,7 @@ func (g *Guest) filesystem(ctx context.Context, device string, format bool) (str
 		return "", err
 	}
 	g.log.Info("formatting the blank volume", "device", device)
-	if _, err := service.Run(ctx, []string{"mkfs.ext4", "-q", "-m", "0", device}, service.RunOptions{}); err != nil {
+	if _, err := service.Run(ctx, []string{"/sbin/mkfs.ext4", "-q", "-m", "0", device}, service.RunOptions{}); err != nil {
 		return "", fmt.Errorf("cannot format %s: %w", device, err)
 	}
 	return "ext4", g.state.change(func(s *state) { s.Formatting = "" })
@@ -99,7 +99,7 @@ func notBlank(device, found string) error {
 
 // signature tells what blkid finds on a device: the filesystem, or the words for what else it is; "" when it finds nothing.
 func signature(ctx context.Context, device string) (string, error) {
-	out, err := service.Run(ctx, []string{"blkid", "-p", "-o", "export", "--", device}, service.RunOptions{})
+	out, err := service.Run(ctx, []string{"/sbin/blkid", "-p", "-o", "export", "--", device}, service.RunOptions{})
 	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &exit) && exit.ExitCode() == 2:
