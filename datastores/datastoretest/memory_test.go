@@ -19,7 +19,12 @@ func harness(memory *datastoretest.Memory, plugin datastores.Plugin) datastorete
 		Digest:  memory.Digest,
 		Dynamic: datastores.Values{"max_connections": json.Number("7"), "strict": false, "greeting": "good morning"},
 		Static:  datastores.Values{"boot": "slow", "cache_mb": json.Number("64")},
-		Show:    memory.Show,
+		Show: func(ctx context.Context, m datastores.Manager, parameter string) (string, error) {
+			if p, ok := m.(interface{ inside() datastores.Manager }); ok {
+				m = p.inside()
+			}
+			return memory.Show(ctx, m, parameter)
+		},
 		Refused: datastores.Values{"boot": "never"},
 		Options: []byte(`{"release":2}`),
 		Older:   []byte(`{"release":1}`),

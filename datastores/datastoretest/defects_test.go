@@ -1,0 +1,111 @@
+package datastoretest_test
+
+import (
+	"context"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// planted is a manager with a defect, of which the harness wants to see what is inside.
+type planted struct{ everything }
+
+func (p planted) inside() datastores.Manager { return p.everything }
+
+// backups changes every backup strategy.
+type backups struct {
+	planted
+	change func(*datastores.BackupStrategy)
+}
+
+func (b backups) BackupStrategies() []datastores.BackupStrategy {
+	all := b.planted.BackupStrategies()
+	for i := range all {
+		b.change(&all[i])
+	}
+	return all
+}
+
+type liar struct{ planted }
+
+func (l liar) UpdateOverrides(ctx context.Context, values datastores.Values) (bool, error) {
+	_, err := l.planted.UpdateOverrides(ctx, values)
+	return false, err
+}
+
+type forgetful struct{ planted }
+
+func (f forgetful) Stop(ctx context.Context) error {
+	if err := f.planted.Stop(ctx); err != nil {
+		return err
+	}
+	_, err := f.planted.UpdateOverrides(ctx, nil)
+	return err
+}
+
+type generous struct{ planted }
+
+func (g generous) GrantAccess(ctx context.Context, name, host string, databases []string) error {
+	return g.planted.GrantAccess(ctx, name, host, append(databases, "blog"))
+}
+
+type quiet struct{ planted }
+
+func (quiet) SetLog(context.Context, string, bool) (bool, error) { return false, nil }
+
+type younger struct{ planted }
+
+func (y younger) Upgrade(ctx context.Context, req datastores.UpgradeRequest) error {
+	req.From = []byte(`{"release":1}`)
+	return y.planted.Upgrade(ctx, req)
+}
+
+// following changes the replication strategy.
+type following struct {
+	planted
+	change func(*strategy)
+}
+
+func replicas(change func(*strategy)) func(everything) datastores.Manager {
+	return func(m everything) datastores.Manager { return following{planted{m}, change} }
+}
+
+func (f following) ReplicationStrategies() []datastores.ReplicationStrategy {
+	all := f.planted.ReplicationStrategies()
+	for i := range all {
+		s := &strategy{ReplicationStrategy: all[i]}
+		f.change(s)
+		all[i] = s
+	}
+	return all
+}
+
+// strategy does what it should, but for what is true.
+type strategy struct {
+	datastores.ReplicationStrategy
+	detached, open, hasty, stubborn bool
+}
+
+func (s *strategy) Attach(ctx context.Context, req datastores.AttachRequest) error {
+	if s.stubborn && req.Former {
+		return nil
+	}
+	err := s.ReplicationStrategy.Attach(ctx, req)
+	if err == nil && s.detached {
+		err = s.Detach(ctx)
+	}
+	return err
+}
+
+func (s *strategy) SetReadOnly(ctx context.Context, on bool) error {
+	if s.open {
+		return nil
+	}
+	return s.ReplicationStrategy.SetReadOnly(ctx, on)
+}
+
+func (s *strategy) WaitFor(ctx context.Context, p datastores.Position) error {
+	if s.hasty {
+		return nil
+	}
+	return s.ReplicationStrategy.WaitFor(ctx, p)
+}

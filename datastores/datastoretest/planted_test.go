@@ -1,0 +1,176 @@
+package datastoretest_test
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/datastoretest"
+)
+
+// everything is a manager with every capability.
+type everything interface {
+	datastores.Manager
+	datastores.Databases
+	datastores.Users
+	datastores.Access
+	datastores.Root
+	datastores.Configuration
+	datastores.Backups
+	datastores.Replication
+	datastores.Logs
+	datastores.Upgrader
+}
+
+// defect is a fault that somebody may well build, and the test that must find it.
+type defect struct {
+	found string
+	plant func(everything) datastores.Manager
+}
+
+func defects() map[string]defect {
+	return map[string]defect{
+		"a restore that loses everything": {"restore/memory_impl/copy", func(m everything) datastores.Manager {
+			return backups{planted{m}, func(b *datastores.BackupStrategy) {
+				b.Restore = func(context.Context, datastores.RestoreRequest) error { return nil }
+			}}
+		}},
+		"a restore that forgets the increments": {"incremental backups/memory_impl/copy", func(m everything) datastores.Manager {
+			return backups{planted{m}, func(b *datastores.BackupStrategy) {
+				restore := b.Restore
+				b.Restore = func(ctx context.Context, req datastores.RestoreRequest) error {
+					req.Chain = req.Chain[:1]
+					return restore(ctx, req)
+				}
+			}}
+		}},
+		"a backup that hides that it failed": {"backup that fails/memory_impl/copy", func(m everything) datastores.Manager {
+			return backups{planted{m}, func(b *datastores.BackupStrategy) {
+				backup := b.Backup
+				b.Backup = func(ctx context.Context, req datastores.BackupRequest) (datastores.BackupReply, error) {
+					reply, _ := backup(ctx, req)
+					return reply, nil
+				}
+			}}
+		}},
+		"a restore that says that it succeeded": {"restore of a damaged backup/memory_impl/copy", func(m everything) datastores.Manager {
+			return backups{planted{m}, func(b *datastores.BackupStrategy) {
+				restore := b.Restore
+				b.Restore = func(ctx context.Context, req datastores.RestoreRequest) error {
+					_ = restore(ctx, req)
+					return nil
+				}
+			}}
+		}},
+		"a password in what is kept of a backup": {"restore/memory_impl/copy", func(m everything) datastores.Manager {
+			return backups{planted{m}, func(b *datastores.BackupStrategy) {
+				backup := b.Backup
+				b.Backup = func(ctx context.Context, req datastores.BackupRequest) (datastores.BackupReply, error) {
+					_, err := backup(ctx, req)
+					return datastores.BackupReply{Meta: json.RawMessage(`"root of all"`)}, err
+				}
+			}}
+		}},
+		"it lies about the restart":              {"static parameters", func(m everything) datastores.Manager { return liar{planted{m}} }},
+		"overrides go with the manager":          {"static parameters", func(m everything) datastores.Manager { return forgetful{planted{m}} }},
+		"a user that may go anywhere":            {"access", func(m everything) datastores.Manager { return generous{planted{m}} }},
+		"a system log that can be off":           {"logs", func(m everything) datastores.Manager { return quiet{planted{m}} }},
+		"an upgrade that goes back":              {"upgrade", func(m everything) datastores.Manager { return younger{planted{m}} }},
+		"a replica that takes writes":            {"replica refuses tenants/memory_impl/follow", replicas(func(s *strategy) { s.detached = true })},
+		"a source that is never read-only":       {"read-only source/memory_impl/follow", replicas(func(s *strategy) { s.open = true })},
+		"a promotion that waits for nobody":      {"replica/memory_impl/follow", replicas(func(s *strategy) { s.hasty = true })},
+		"a former source that keeps what it has": {"former source that was not fenced/memory_impl/follow", replicas(func(s *strategy) { s.stubborn = true })},
+	}
+}
+
+const plantedEnv = "COFFER_TEST_PLANTED"
+
+// TestPlantedDefects runs, in a process of its own for each defect, the test that is there to find it: it must fail.
+func TestPlantedDefects(t *testing.T) {
+	if name := os.Getenv(plantedEnv); name != "" {
+		memory := new(datastoretest.Memory)
+		h := harness(memory, plant(t, memory, defects()[name]))
+		h.Timeout = 3 * time.Second
+		datastoretest.Run(t, h)
+		return
+	}
+	for name, d := range defects() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test := t.Name()[:strings.Index(t.Name(), "/")] + "/" + strings.ReplaceAll(d.found, " ", "_")
+			pattern := "^" + strings.ReplaceAll(test, "/", "$/^") + "$"
+			says, err := again(t, name, pattern)
+			if err == nil || !strings.Contains(says, "--- FAIL: "+test+" ") {
+				t.Errorf("%s did not find it: %v\n%s", test, err, says)
+			}
+		})
+	}
+}
+
+// again runs this program's tests for one case, in a process of its own.
+func again(t *testing.T, name, pattern string) (says string, err error) {
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", pattern, "-test.v")
+	cmd.Env = append(os.Environ(), plantedEnv+"="+name)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// TestExceptions: an exception takes a test away and is printed; one that takes none away is an error.
+func TestExceptions(t *testing.T) {
+	const reason = "it cannot be done here"
+	cases := map[string]struct {
+		exception datastoretest.Exception
+		fails     bool
+		says, not string
+	}{
+		"a test":           {datastoretest.Exception{Test: "root", Reason: reason}, false, `EXCEPTION: "root" is not run: ` + reason, "/root "},
+		"a test of all":    {datastoretest.Exception{Test: "restore", Reason: reason}, false, reason, "/restore/"},
+		"a strategy":       {datastoretest.Exception{Test: "restore/memory_impl/slow", Reason: reason}, false, reason, "/restore/memory_impl/slow"},
+		"no such test":     {datastoretest.Exception{Test: "flying", Reason: reason}, true, `exception "flying" excuses nothing`, ""},
+		"no such strategy": {datastoretest.Exception{Test: "restore/memory_impl/x", Reason: reason}, true, "excuses nothing", ""},
+		"no reason":        {datastoretest.Exception{Test: "root"}, true, "excuses nothing", ""},
+	}
+	if name := os.Getenv(plantedEnv); name != "" {
+		memory := new(datastoretest.Memory)
+		h := harness(memory, memory.Plugin())
+		h.Exceptions = []datastoretest.Exception{cases[name].exception}
+		datastoretest.Run(t, h)
+		return
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			says, err := again(t, name, "^TestExceptions$/^(root|restore)$")
+			if (err != nil) != c.fails || !strings.Contains(says, c.says) || c.not != "" && strings.Contains(says, c.not) {
+				t.Errorf("want fail %v, %q and not %q; got %v\n%s", c.fails, c.says, c.not, err, says)
+			}
+		})
+	}
+}
+
+// plant is the datastore in memory with a defect.
+func plant(t *testing.T, memory *datastoretest.Memory, d defect) datastores.Plugin {
+	t.Helper()
+	whole := memory.Plugin()
+	var defaults datastoretest.MemoryOptions
+	if err := json.Unmarshal(whole.Manifest().Offers[0].Guest, &defaults); err != nil {
+		t.Fatal(err)
+	}
+	open := func(env datastores.Env, o datastoretest.MemoryOptions) datastores.Manager {
+		options, err := json.Marshal(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := whole.Open(env, options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.plant(m.(everything))
+	}
+	return datastores.NewPlugin("memory", defaults, open)
+}
