@@ -39,7 +39,7 @@ func (g backend) Pending(ctx context.Context, agentID string) ([]agentpoll.Comma
 // Report takes a guest's status or a host's announcement.
 func (g backend) Report(ctx context.Context, agentID string, raw json.RawMessage) error {
 	agentKey := etcdschema.AgentKey(agentID)
-	var after etcdschema.Instance
+	var m moves
 	_, err := g.store.Update(ctx, []etcdschema.Ref{agentKey}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		agent, err := etcdschema.Read(s, agentKey)
 		if err != nil || !agent.Found {
@@ -59,12 +59,11 @@ func (g backend) Report(ctx context.Context, agentID string, raw json.RawMessage
 		if sameStatus(rec.Value.Service, status) {
 			return nil, nil
 		}
-		var ops []etcdschema.Op
-		ops, after, err = g.decide(s, rec.Value, lifecycle.Event{Type: lifecycle.Reported, Status: status})
-		return ops, err
+		m, err = g.decide(s, rec.Value, lifecycle.Event{Type: lifecycle.Reported, Status: status})
+		return m.ops, err
 	})
-	if err == nil && after.ID != "" {
-		g.deadlines.set(after)
+	if err == nil {
+		g.committed(m)
 	}
 	return err
 }
@@ -74,7 +73,10 @@ func sameStatus(a, b datastores.Status) bool {
 	return a.Service == b.Service && a.Message == b.Message && a.Since.Equal(b.Since) && sameVolume
 }
 
-// Progress keeps the last words of a step's command in the instance.
+// progressEvery is how often the instance's record is written for progress that says nothing new in words.
+const progressEvery = 5 * time.Second
+
+// Progress keeps the last words of a step's command in the instance, and gives a step that moves data more time.
 func (g backend) Progress(ctx context.Context, agentID, commandID string, p agentpoll.Progress) error {
 	key := etcdschema.CommandKey(agentID, commandID)
 	_, err := g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
@@ -87,14 +89,25 @@ func (g backend) Progress(ctx context.Context, agentID, commandID string, p agen
 		if err != nil || !rec.Found || rec.Value.Operation == nil || rec.Value.Operation.Command != commandID {
 			return nil, err
 		}
-		in := rec.Value
-		in.Operation.Progress = &p
-		in.LastEvent++
-		event := etcdschema.Event{At: g.now().UTC(), Kind: "progress", Message: p.Message}
-		return []etcdschema.Op{
-			etcdschema.Put(instanceKey, in),
-			etcdschema.Put(etcdschema.EventKey(in.ID, in.LastEvent), event).For(keepEvents),
-		}, nil
+		in, now := rec.Value, g.now().UTC()
+		op := *in.Operation
+		said := op.Progress != nil && op.Progress.Message == p.Message
+		if limit := lifecycle.Stall(op, now); limit.After(op.Deadline.Add(progressEvery)) {
+			op.Deadline = limit
+		} else if said {
+			return nil, nil
+		}
+		op.Progress, in.Operation = &p, &op
+		ops, err := backupBegins(s, in)
+		if err != nil {
+			return nil, err
+		}
+		if !said {
+			in.LastEvent++
+			event := etcdschema.Event{At: now, Kind: "progress", Message: p.Message}
+			ops = append(ops, etcdschema.Put(etcdschema.EventKey(in.ID, in.LastEvent), event).For(keepEvents))
+		}
+		return append(ops, etcdschema.Put(instanceKey, in)), nil
 	})
 	return err
 }
@@ -102,7 +115,7 @@ func (g backend) Progress(ctx context.Context, agentID, commandID string, p agen
 // Result commits how a command ended: it is deleted, its result stored, and the instance moved on, in one transaction.
 func (g backend) Result(ctx context.Context, agentID, commandID string, result agentpoll.Result) error {
 	key, resultKey := etcdschema.CommandKey(agentID, commandID), etcdschema.ResultKey(commandID)
-	var after etcdschema.Instance
+	var m moves
 	_, err := g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		cmd, err := etcdschema.Read(s, key)
 		if err != nil {
@@ -119,32 +132,31 @@ func (g backend) Result(ctx context.Context, agentID, commandID string, result a
 			etcdschema.Delete(key),
 			etcdschema.Put(resultKey, etcdschema.CommandResult{Result: result, Agent: agentID, At: g.now().UTC()}).For(keepResults),
 		}
-		more, in, err := g.resultMoves(s, cmd.Value, result)
-		after = in
-		return append(ops, more...), err
+		m, err = g.resultMoves(s, cmd.Value, result)
+		return append(ops, m.ops...), err
 	})
-	if err == nil && after.ID != "" {
-		g.deadlines.set(after)
+	if err == nil {
+		g.committed(m)
 	}
 	return err
 }
 
 // resultMoves is what a command's result changes of its instance.
-func (g backend) resultMoves(s etcdschema.Snapshot, cmd etcdschema.Command, result agentpoll.Result) ([]etcdschema.Op, etcdschema.Instance, error) {
+func (g backend) resultMoves(s etcdschema.Snapshot, cmd etcdschema.Command, result agentpoll.Result) (moves, error) {
 	remembered := rootAfter[cmd.Method]
 	if !cmd.Step && (remembered == nil || result.Error != nil) {
-		return nil, etcdschema.Instance{}, nil
+		return moves{}, nil
 	}
 	key := etcdschema.InstanceKey(cmd.Project, cmd.Instance)
 	rec, err := etcdschema.Read(s, key)
 	if err != nil || !rec.Found {
-		return nil, etcdschema.Instance{}, err
+		return moves{}, err
 	}
 	if !cmd.Step {
 		remembered(&rec.Value, cmd.User, g.now().UTC())
-		return []etcdschema.Op{etcdschema.Put(key, rec.Value)}, rec.Value, nil
+		return moves{ops: []etcdschema.Op{etcdschema.Put(key, rec.Value)}, after: rec.Value}, nil
 	}
-	event := lifecycle.Event{Type: lifecycle.Done, Command: cmd.ID}
+	event := lifecycle.Event{Type: lifecycle.Done, Command: cmd.ID, Value: result.Value}
 	if result.Error != nil {
 		event.Type, event.Error = lifecycle.Failed, result.Error
 	} else if cmd.Method == deployments.MethodLaunch {

@@ -2,14 +2,12 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/cofferdb/coffer/agentpoll"
-	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/deployments"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/lifecycle"
 )
@@ -24,146 +22,207 @@ const (
 // newID makes an id that sorts by time.
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
+// moves are the changes that a decision comes to.
+type moves struct {
+	ops     []etcdschema.Op
+	after   etcdschema.Instance
+	peers   []etcdschema.Instance
+	removed string // a backup whose segments nobody needs any more
+}
+
 // transition lets an event happen to an instance, in one transaction.
 func (g *Gateway) transition(ctx context.Context, project, id string, event lifecycle.Event) (etcdschema.Instance, error) {
+	return g.transitionWith(ctx, project, id, event, nil)
+}
+
+// transitionWith is transition with more to check and to write in the same transaction. more may change the event, and
+// returns the snapshot with what it adds.
+func (g *Gateway) transitionWith(ctx context.Context, project, id string, event lifecycle.Event,
+	more func(s etcdschema.Snapshot, in etcdschema.Instance, event *lifecycle.Event) (etcdschema.Snapshot, []etcdschema.Op, error),
+) (etcdschema.Instance, error) {
 	key := etcdschema.InstanceKey(project, id)
-	var after etcdschema.Instance
+	var m moves
 	_, err := g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		rec, err := etcdschema.Read(s, key)
+		in, err := mustFind(rec, err, "Instance", id)
 		if err != nil {
 			return nil, err
 		}
-		if !rec.Found {
-			return nil, notFound("Instance", id)
-		}
 		var ops []etcdschema.Op
-		ops, after, err = g.decide(s, rec.Value, event)
-		return ops, err
+		event := event
+		if more != nil {
+			if s, ops, err = more(s, in, &event); err != nil {
+				return nil, err
+			}
+		}
+		m, err = g.decide(s, in, event)
+		return append(ops, m.ops...), err
 	})
 	if err == nil {
-		g.deadlines.set(after)
+		g.committed(m)
 	}
-	return after, err
+	return m.after, err
+}
+
+// committed does what follows from moves that were written.
+func (g *Gateway) committed(m moves) {
+	for _, in := range append(m.peers, m.after) {
+		if in.ID != "" {
+			g.deadlines.set(in)
+		}
+	}
+	if m.removed != "" {
+		g.removeLater(m.after.Project, m.removed)
+	}
 }
 
 // decide turns the life cycle's decision into the changes of one transaction.
-func (g *Gateway) decide(s etcdschema.Snapshot, in etcdschema.Instance, event lifecycle.Event) ([]etcdschema.Op, etcdschema.Instance, error) {
+func (g *Gateway) decide(s etcdschema.Snapshot, in etcdschema.Instance, event lifecycle.Event) (moves, error) {
+	m := moves{after: in}
+	var err error
+	if event.Type != lifecycle.Reported {
+		if event.Peers, err = peersOf(s, in); err != nil {
+			return m, err
+		}
+	}
 	d, err := lifecycle.Decide(in, event, g.now().UTC(), newID)
 	if err != nil || !d.Changed {
-		return nil, in, err
+		return m, err
 	}
-	var ops []etcdschema.Op
-	if d.Command != nil {
-		if ops, err = g.stepOps(s, &d.Instance, *d.Command); err != nil {
-			return nil, in, err
+	c := &carrier{Gateway: g, s: s, before: in, d: &d, peers: event.Peers}
+	for _, step := range []func() error{c.admit, c.commands, c.backup, c.refund, c.membership, c.options} {
+		if err := step(); err != nil {
+			return m, err
 		}
 	}
 	if d.Drop != nil {
-		ops = append(ops, etcdschema.Delete(etcdschema.CommandKey(d.Drop.Agent, d.Drop.ID)))
+		c.put(etcdschema.Delete(etcdschema.CommandKey(d.Drop.Agent, d.Drop.ID)))
 	}
 	for _, e := range d.Events {
 		d.Instance.LastEvent++
-		ops = append(ops, etcdschema.Put(etcdschema.EventKey(in.ID, d.Instance.LastEvent), e).For(keepEvents))
+		c.put(etcdschema.Put(etcdschema.EventKey(in.ID, d.Instance.LastEvent), e).For(keepEvents))
+	}
+	for _, p := range d.Peers {
+		c.put(etcdschema.Put(etcdschema.InstanceKey(p.Project, p.ID), p))
+	}
+	m.after, m.peers = d.Instance, d.Peers
+	if d.Backup != nil && d.Backup.Remove {
+		m.removed = d.Backup.ID
 	}
 	if d.Gone {
 		removal, err := removalOps(s, d.Instance)
-		return append(ops, removal...), d.Instance, err
+		m.ops = append(c.ops, removal...)
+		return m, err
 	}
-	return append(ops, etcdschema.Put(etcdschema.InstanceKey(in.Project, in.ID), d.Instance)), d.Instance, nil
+	m.ops = append(c.ops, etcdschema.Put(etcdschema.InstanceKey(in.Project, in.ID), d.Instance))
+	return m, nil
 }
 
-// stepOps enqueues a step's command with its arguments, and what goes with it.
-func (g *Gateway) stepOps(s etcdschema.Snapshot, in *etcdschema.Instance, c lifecycle.Command) ([]etcdschema.Op, error) {
-	cmd := etcdschema.Command{
-		Command: agentpoll.Command{ID: c.ID, Method: c.Method, Deadline: c.Deadline},
-		Project: in.Project, Instance: in.ID, Enqueued: g.now().UTC(), Step: true,
+// peersOf reads the other members of an instance's replication set.
+func peersOf(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdschema.Instance, error) {
+	read := func(id string) (etcdschema.Record[etcdschema.Instance], error) {
+		return etcdschema.Read(s, etcdschema.InstanceKey(in.Project, id))
 	}
-	var args any
-	var ops []etcdschema.Op
-	secret := false
-	switch c.Method {
-	case deployments.MethodLaunch:
-		token := agentpoll.NewSecret()
-		wait := time.Until(in.Created.Add(lifecycle.UsageTimeout(*in)))
-		ops = append(ops, enrolmentOp(token, etcdschema.Enrolment{Kind: agentpoll.Guest, AgentID: in.ID, Project: in.Project, Created: g.now().UTC()}, wait))
-		launch, err := launchArgs(s, *in, token)
+	var source etcdschema.Instance
+	if in.ReplicaOf != "" {
+		rec, err := read(in.ReplicaOf)
 		if err != nil {
 			return nil, err
 		}
-		args, secret = launch, true
-	case deployments.MethodRemove:
-		args = deployments.RemoveArgs{InstanceID: in.ID}
-	case datastores.MethodPrepare:
-		prepare, err := g.unsealPrepare(*in)
+		source = rec.Value
+	}
+	var peers []etcdschema.Instance
+	for _, id := range lifecycle.Members(in, source) {
+		rec, err := read(id)
 		if err != nil {
 			return nil, err
 		}
-		in.Sealed = nil
-		args, secret = prepare, true
+		if rec.Found {
+			peers = append(peers, rec.Value)
+		}
 	}
-	if err := fillArgs(s, &cmd, c.Agent, args, secret); err != nil {
-		return nil, err
-	}
-	return append(ops, etcdschema.Put(etcdschema.CommandKey(c.Agent, c.ID), cmd)), nil
+	return peers, nil
 }
 
-// fillArgs puts arguments into a command, sealed to the agent when they hold a secret.
-func fillArgs(s etcdschema.Snapshot, cmd *etcdschema.Command, agentID string, args any, secret bool) error {
-	if args == nil {
+// carrier carries out one decision.
+type carrier struct {
+	*Gateway
+	s      etcdschema.Snapshot
+	before etcdschema.Instance
+	d      *lifecycle.Decision
+	peers  []etcdschema.Instance // as they were
+	ops    []etcdschema.Op
+}
+
+func (c *carrier) put(ops ...etcdschema.Op) { c.ops = append(c.ops, ops...) }
+
+// record is the record of a member as the decision leaves it, to be changed further; nil when there is none.
+func (c *carrier) record(id string) *etcdschema.Instance {
+	is := func(in etcdschema.Instance) bool { return in.ID == id }
+	if is(c.d.Instance) {
+		return &c.d.Instance
+	}
+	if i := slices.IndexFunc(c.d.Peers, is); i >= 0 {
+		return &c.d.Peers[i]
+	}
+	if i := slices.IndexFunc(c.peers, is); i >= 0 {
+		return &c.peers[i]
+	}
+	return nil
+}
+
+// refund gives back what a failed resize would have taken.
+func (c *carrier) refund() error {
+	if c.d.Refund == nil {
 		return nil
 	}
-	raw, err := json.Marshal(args)
-	if err != nil {
-		return err
-	}
-	if !secret {
-		cmd.Args = raw
-		return nil
-	}
-	agent, err := etcdschema.Read(s, etcdschema.AgentKey(agentID))
-	if err != nil {
-		return err
-	}
-	if !agent.Found {
-		return faultf(unavailable, "The agent %s has not enrolled.", agentID)
-	}
-	cmd.Sealed, err = agentpoll.Seal(agent.Value.PublicKey, cmd.ID, raw)
+	ops, err := c.exchange(c.s, lifecycle.Become(c.d.Instance, *c.d.Refund), c.d.Instance)
+	c.put(ops...)
 	return err
 }
 
-func launchArgs(s etcdschema.Snapshot, in etcdschema.Instance, token string) (deployments.LaunchArgs, error) {
-	options, err := etcdschema.Read(s, etcdschema.InstanceGuestKey(in.ID))
-	if err != nil {
-		return deployments.LaunchArgs{}, err
+// membership keeps the list of instances in the configuration groups that one has left or joined.
+func (c *carrier) membership() error {
+	was, is := c.before.Configuration, c.d.Instance.Configuration
+	if c.d.Gone {
+		is = ""
 	}
-	common, err := datastores.CommonOptions(options.Value)
-	return deployments.LaunchArgs{
-		InstanceID: in.ID, Manager: in.Manager, Token: token, Address: in.Address, MountPoint: common.MountPoint,
-		VolumeGB: in.VolumeGB, MemoryMB: in.Flavor.RAM, VCPUs: in.Flavor.VCPUs, Firewall: in.Firewall,
-	}, err
+	if was == is {
+		return nil
+	}
+	for _, change := range []struct {
+		id   string
+		join bool
+	}{{was, false}, {is, true}} {
+		if change.id == "" {
+			continue
+		}
+		key := etcdschema.ConfigurationKey(c.before.Project, change.id)
+		rec, err := etcdschema.Read(c.s, key)
+		if err != nil {
+			return err
+		}
+		if !rec.Found {
+			continue
+		}
+		group := rec.Value
+		group.Instances = slices.DeleteFunc(slices.Clone(group.Instances), func(id string) bool { return id == c.before.ID })
+		if change.join {
+			group.Instances = append(group.Instances, c.before.ID)
+		}
+		c.put(etcdschema.Put(key, group))
+	}
+	return nil
 }
 
-// unsealPrepare takes out what has waited for the guest.
-func (g *Gateway) unsealPrepare(in etcdschema.Instance) (datastores.PrepareArgs, error) {
-	var args datastores.PrepareArgs
-	if len(in.Sealed) == 0 {
-		return args, nil
+// options replaces the guest options of an instance that has got another version.
+func (c *carrier) options() error {
+	op := c.before.Operation
+	if op == nil || op.Target == nil || op.Target.Version == nil || c.d.Instance.Version == c.before.Version {
+		return nil
 	}
-	raw, err := g.keys.open(etcdschema.InstanceKey(in.Project, in.ID).String(), in.Sealed)
-	if err != nil {
-		return args, err
-	}
-	err = json.Unmarshal(raw, &args)
-	return sealable(args), err
-}
-
-// sealable marks an instance's secrets for being marshalled: only for what is sealed at once.
-func sealable(args datastores.PrepareArgs) datastores.PrepareArgs {
-	args.RootPassword = args.RootPassword.ForSealing()
-	for i := range args.Users {
-		args.Users[i].Password = args.Users[i].Password.ForSealing()
-	}
-	return args
+	c.put(etcdschema.Put(etcdschema.InstanceGuestKey(c.before.ID), op.Target.Version.Guest))
+	return nil
 }
 
 func enrolmentOp(token string, e etcdschema.Enrolment, ttl time.Duration) etcdschema.Op {

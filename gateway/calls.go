@@ -65,6 +65,9 @@ func (g *Gateway) enqueue(ctx context.Context, r *request, m datastores.Method, 
 		if err := lifecycle.Serves(in); err != nil {
 			return nil, err
 		}
+		if in.ReplicaOf != "" && writes(m) {
+			return nil, faultf(unprocessable, "Instance %s is a replica: what it holds is changed at its source %s.", in.ID, in.ReplicaOf)
+		}
 		presence, err := etcdschema.Read(s, presenceKey)
 		if err != nil {
 			return nil, err
@@ -83,6 +86,15 @@ func (g *Gateway) enqueue(ctx context.Context, r *request, m datastores.Method, 
 		return []etcdschema.Op{etcdschema.Put(etcdschema.CommandKey(instanceID, id), cmd)}, nil
 	})
 	return err
+}
+
+// writes tells whether a method changes what tenants have in the database.
+func writes(m datastores.Method) bool {
+	switch m.Needs {
+	case datastores.CanDatabases, datastores.CanUsers, datastores.CanAccess, datastores.CanRoot:
+		return !m.Reads
+	}
+	return false
 }
 
 // supports refuses what the instance's manager does not do.
@@ -116,6 +128,24 @@ func (g *Gateway) reachable(agentID string, presence etcdschema.Record[etcdschem
 		return nil
 	}
 	return &fault{unavailable, fmt.Sprintf("The guest is not connected, for at least %s. Nothing was sent to it.", g.Expiry), 30 * time.Second}
+}
+
+// awaitStep waits for the result of the command that an instance's operation waits for. The command stays when nobody waits
+// any more: the operation has its own deadline.
+func (g *Gateway) awaitStep(ctx context.Context, in etcdschema.Instance) (agentpoll.Result, error) {
+	id := in.Operation.Command
+	answer := g.waiters.add(id)
+	defer g.waiters.remove(id)
+	// It may have come before anybody listened.
+	if rec, err := etcdschema.Get(ctx, g.store, etcdschema.ResultKey(id)); err == nil {
+		return rec.Value.Result, nil
+	}
+	select {
+	case result := <-answer:
+		return result, nil
+	case <-ctx.Done():
+		return agentpoll.Result{}, faultf(timedOut, "The guest did not answer in time.")
+	}
 }
 
 // await waits for a command's result. When the time is up the command is withdrawn, so that it cannot take effect when

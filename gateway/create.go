@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"net/netip"
@@ -32,12 +33,15 @@ type createRequest struct {
 	// UserData asks for an instance without a host: the answer carries the cloud-init user-data of a machine to boot.
 	UserData bool `json:"user_data"`
 
-	Configuration any    `json:"configuration"`
+	Configuration string `json:"configuration"` // id or href
 	ReplicaOf     string `json:"replica_of"`
 	SlaveOf       string `json:"slave_of"`
 	ReplicaCount  *int   `json:"replica_count"`
-	RestorePoint  any    `json:"restorePoint"`
-	Modules       []any  `json:"modules"`
+	RestorePoint  *struct {
+		BackupRef string `json:"backupRef"`
+	} `json:"restorePoint"`
+	Modules  []any  `json:"modules"`
+	Locality string `json:"locality"`
 }
 
 // stringOrID is a JSON string or number, as clients send flavors and sizes.
@@ -75,6 +79,10 @@ func (g *Gateway) createInstance(r *request) (reply, error) {
 		return reply{}, faultf(badRequest, "Validation error: 'instance' is a required property.")
 	}
 	req := *body.Instance
+	req.ReplicaOf = lastPart(cmp.Or(req.ReplicaOf, req.SlaveOf))
+	if req.ReplicaOf != "" {
+		return g.createReplicas(r, req)
+	}
 	o, err := g.order(r, req)
 	if err != nil {
 		return reply{}, err
@@ -99,7 +107,11 @@ func (g *Gateway) order(r *request, req createRequest) (order, error) {
 	if !nonEmpty(req.Name) {
 		return o, faultf(badRequest, "Validation error: instance['name'] must be a string of 1 to 255 characters with a letter or digit.")
 	}
-	if err := notYet(req); err != nil {
+	if err := checkExtras(req); err != nil {
+		return o, err
+	}
+	restore, err := g.restorePoint(r, &req)
+	if err != nil {
 		return o, err
 	}
 	catalogue, err := g.catalogue(r.ctx)
@@ -125,6 +137,13 @@ func (g *Gateway) order(r *request, req createRequest) (order, error) {
 	if err != nil {
 		return o, err
 	}
+	if err := restore.fits(version, volumeGB); err != nil {
+		return o, err
+	}
+	configuration, err := g.configurationFor(r, req.Configuration, version)
+	if err != nil {
+		return o, err
+	}
 	if err := checkAccess(req.Access); err != nil {
 		return o, err
 	}
@@ -134,8 +153,8 @@ func (g *Gateway) order(r *request, req createRequest) (order, error) {
 		VersionNumber: version.Server.VersionNumber, Manager: version.Server.Manager,
 		Capabilities: version.Server.Capabilities, Names: version.Server.Names,
 		FlavorID: flavorID, Flavor: flavor.Value, VolumeGB: volumeGB, Created: now, Updated: now,
-		UsageTimeout: version.Server.UsageTimeout,
-		Service:      datastores.Status{Service: datastores.StatusNew},
+		UsageTimeout: version.Server.UsageTimeout, Configuration: configuration, Restore: restore.chain,
+		Service: datastores.Status{Service: datastores.StatusNew},
 	}
 	if req.Volume != nil {
 		o.instance.VolumeType = req.Volume.Type
@@ -145,7 +164,7 @@ func (g *Gateway) order(r *request, req createRequest) (order, error) {
 	}
 	o.instance.Firewall = firewall(version.Server, o.instance.AllowedCIDRs)
 	o.guest = version.Guest
-	o.need = deployments.Capacity{MemoryMB: flavor.Value.RAM, VCPUs: flavor.Value.VCPUs, DiskGB: volumeGB}
+	o.need = needOf(o.instance)
 	o.prepare, err = prepareArgs(o.instance, version.Guest, req)
 	if err != nil {
 		return o, err
@@ -156,23 +175,6 @@ func (g *Gateway) order(r *request, req createRequest) (order, error) {
 		o.instance.RootEnabled, o.instance.RootEnabledAt, o.instance.RootEnabledBy = true, now, r.who.UserName
 	}
 	return o, nil
-}
-
-// notYet refuses what belongs to capabilities that no manager has so far.
-func notYet(req createRequest) error {
-	switch {
-	case req.ReplicaOf != "", req.SlaveOf != "":
-		return faultf(badRequest, "The datastore does not support replication.")
-	case req.ReplicaCount != nil:
-		return faultf(badRequest, "replica_count goes with replica_of.")
-	case req.RestorePoint != nil:
-		return faultf(notImplemented, "Restoring from a backup is not available yet.")
-	case req.Configuration != nil:
-		return faultf(notImplemented, "Configuration groups are not available yet.")
-	case len(req.Modules) > 0:
-		return faultf(notImplemented, "Modules are not available.")
-	}
-	return nil
 }
 
 func volumeSize(req createRequest, server datastores.ServerOptions) (int, error) {

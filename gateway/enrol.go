@@ -52,7 +52,7 @@ func (g backend) Enroll(ctx context.Context, req agentpoll.EnrollRequest) (agent
 		return reply, agentpoll.Errorf(agentpoll.Invalid, "credential_hash must be 64 hexadecimal digits and public_key 32 bytes")
 	}
 	key := etcdschema.EnrolmentKey(agentpoll.HashSecret(req.Token))
-	var after etcdschema.Instance
+	var m moves
 	_, err := g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		rec, err := etcdschema.Read(s, key)
 		if err != nil {
@@ -85,25 +85,26 @@ func (g backend) Enroll(ctx context.Context, req agentpoll.EnrollRequest) (agent
 		ops := []etcdschema.Op{etcdschema.Put(key, e).For(keepEnrolments), etcdschema.Put(etcdschema.AgentKey(e.AgentID), agent)}
 		var more []etcdschema.Op
 		if req.Kind == agentpoll.Guest {
-			more, after, err = g.guestEnrolled(s, agent)
+			m, err = g.guestEnrolled(s, agent)
+			more = m.ops
 		} else {
 			more, err = g.hostAnnounced(s, e.AgentID, req.Manifest)
 		}
 		return append(ops, more...), err
 	})
 	if err == nil {
-		g.deadlines.set(after)
+		g.committed(m)
 	}
 	return reply, err
 }
 
-func (g backend) guestEnrolled(s etcdschema.Snapshot, agent etcdschema.Agent) ([]etcdschema.Op, etcdschema.Instance, error) {
+func (g backend) guestEnrolled(s etcdschema.Snapshot, agent etcdschema.Agent) (moves, error) {
 	rec, err := etcdschema.Read(s, etcdschema.InstanceKey(agent.Project, agent.ID))
 	if err != nil {
-		return nil, rec.Value, err
+		return moves{}, err
 	}
 	if !rec.Found {
-		return nil, rec.Value, server.ErrUnauthorized // deleted meanwhile
+		return moves{}, server.ErrUnauthorized // deleted meanwhile
 	}
 	return g.decide(etcdschema.With(s, etcdschema.AgentKey(agent.ID), agent), rec.Value, lifecycle.Event{Type: lifecycle.Enrolled})
 }

@@ -37,7 +37,12 @@ func TestCreateRefused(t *testing.T) {
 		{400, "not among", `{"name":"a","flavorRef":1,"volume":{"size":1},"users":[{"name":"u","password":"p","databases":[{"name":"d"}]}]}`},
 		{400, "password", `{"name":"a","flavorRef":1,"volume":{"size":1},"users":[{"name":"u","password":""}]}`},
 		{400, "allowed_cidrs", `{"name":"a","flavorRef":1,"volume":{"size":1},"access":{"allowed_cidrs":["10.0.0.0/33"]}}`},
-		{501, "", `{"name":"a","flavorRef":1,"volume":{"size":1},"configuration":"x"}`},
+		{400, "Configuration x", `{"name":"a","flavorRef":1,"volume":{"size":1},"configuration":"x"}`},
+		{404, "Backup", `{"name":"a","flavorRef":1,"volume":{"size":1},"restorePoint":{"backupRef":"0199d0a1-0000-7000-8000-00000000000b"}}`},
+		{404, "Instance", `{"name":"a","replica_of":"0199d0a1-0000-7000-8000-00000000000b"}`},
+		{400, "replica_count", `{"name":"a","flavorRef":1,"volume":{"size":1},"replica_count":2}`},
+		{400, "flavorRef of its source", `{"name":"a","flavorRef":1,"replica_of":"0199d0a1-0000-7000-8000-00000000000b"}`},
+		{400, "1 to 3", `{"name":"a","replica_of":"0199d0a1-0000-7000-8000-00000000000b","replica_count":4}`},
 		{400, "agent-urls", `{"name":"a","flavorRef":1,"volume":{"size":1},"user_data":true}`},
 	} {
 		a := c.Do(t, http.MethodPost, "/instances", `{"instance":`+r.instance+`}`)

@@ -70,8 +70,9 @@ type Gateway struct {
 	problems  problems
 	deadlines deadlines
 	draining  atomic.Bool
-	left      atomic.Int64   // when an agent's presence was last seen to vanish, in Unix nanoseconds
-	work      sync.WaitGroup // goroutines that end with cancel
+	left      atomic.Int64    // when an agent's presence was last seen to vanish, in Unix nanoseconds
+	work      sync.WaitGroup  // goroutines that end with cancel
+	running   context.Context // ends with cancel
 	cancel    context.CancelFunc
 }
 
@@ -104,7 +105,7 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 		return nil, err
 	}
 	running, cancel := context.WithCancel(context.Background())
-	g.cancel = cancel
+	g.running, g.cancel = running, cancel
 	g.work.Go(func() {
 		if err := g.watch(running); !errors.Is(err, context.Canceled) {
 			g.log.Error("the watch ended", "err", err)

@@ -56,52 +56,16 @@ func (g *Gateway) showInstance(r *request) (reply, error) {
 	return reply{http.StatusOK, map[string]any{"instance": g.detailView(r, in)}}, nil
 }
 
-// updateInstance renames. An empty object, or a configuration of null, asks to detach a configuration group: with none
-// attached there is nothing to do.
-func (g *Gateway) updateInstance(r *request) (reply, error) {
-	body, err := decode[struct {
-		Instance map[string]json.RawMessage `json:"instance"`
-	}](r)
-	if err != nil {
-		return reply{}, err
-	}
-	if body.Instance == nil {
-		return reply{}, faultf(badRequest, "Validation error: 'instance' is a required property.")
-	}
-	name := ""
-	for key, value := range body.Instance {
-		switch key {
-		case "name":
-			if err := json.Unmarshal(value, &name); err != nil || !nonEmpty(name) {
-				return reply{}, faultf(badRequest, "Validation error: instance['name'] must be a string of 1 to 255 characters with a letter or digit.")
-			}
-		case "configuration":
-			if string(value) != "null" {
-				return reply{}, faultf(notImplemented, "Configuration groups are not available yet.")
-			}
-		case "replica_of", "slave_of":
-			return reply{}, faultf(badRequest, "Instance %s is not a replica.", r.param("id"))
-		case "datastore_version", "access":
-			return reply{}, faultf(notImplemented, "Changing the %s of an instance is not available yet.", key)
-		default:
-			return reply{}, faultf(badRequest, "Validation error: instance[%q] is unknown; allowed: name, configuration, replica_of, datastore_version, access.", key)
-		}
-	}
-	key := etcdschema.InstanceKey(r.project, r.param("id"))
-	_, err = g.store.Update(r.ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		rec, err := etcdschema.Read(s, key)
-		in, err := mustFind(rec, err, "Instance", r.param("id"))
-		if err != nil || name == "" || in.Name == name {
-			return nil, err
-		}
-		in.Name, in.Updated = name, g.now().UTC()
-		return []etcdschema.Op{etcdschema.Put(key, in)}, nil
-	})
-	return reply{status: http.StatusAccepted}, err
-}
-
+// deleteInstance deletes an instance that nobody follows.
 func (g *Gateway) deleteInstance(r *request) (reply, error) {
-	return g.event(r, lifecycle.AskDelete)
+	event := lifecycle.Event{Type: lifecycle.AskDelete, Request: r.id()}
+	_, err := g.transitionWith(r.ctx, r.project, r.param("id"), event, func(s etcdschema.Snapshot, in etcdschema.Instance, _ *lifecycle.Event) (etcdschema.Snapshot, []etcdschema.Op, error) {
+		if len(in.Replicas) > 0 {
+			return s, nil, faultf(forbidden, "Instance %s has the replicas %s; delete or detach them first.", in.ID, strings.Join(in.Replicas, ", "))
+		}
+		return s, nil, nil
+	})
+	return reply{status: http.StatusAccepted}, instanceError(err, r.param("id"))
 }
 
 // event lets something happen to the instance of the path, and answers 202.
@@ -129,11 +93,12 @@ func (g *Gateway) actOnInstance(r *request) (reply, error) {
 			}
 		}
 		return g.event(r, lifecycle.ResetStatus)
-	case "resize", "promote_to_replica_source", "eject_replica_source":
-		if _, err := g.instance(r); err != nil {
-			return reply{}, err
-		}
-		return reply{}, faultf(notImplemented, "The action %s is not available yet.", action)
+	case "resize":
+		return g.resizeInstance(r, args)
+	case "promote_to_replica_source":
+		return g.promoteReplica(r)
+	case "eject_replica_source":
+		return g.ejectSource(r)
 	}
 	return reply{}, faultf(badRequest, "Action %q is unknown; allowed: restart, reset_status, resize, promote_to_replica_source, eject_replica_source.", action)
 }

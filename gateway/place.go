@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -41,7 +40,7 @@ var errHostFull = errors.New("the host cannot take the instance")
 
 // commitCreate stores the instance with its guest options, what it uses, and its first command, in one transaction.
 func (g *Gateway) commitCreate(r *request, o order, hostID, token string) (etcdschema.Instance, error) {
-	var after etcdschema.Instance
+	var m moves
 	refs := []etcdschema.Ref{etcdschema.UsageKey(r.project), etcdschema.QuotaKey(r.project)}
 	if hostID != "" {
 		refs = append(refs, etcdschema.HostKey(hostID), etcdschema.AgentKey(hostID), etcdschema.PresenceKey(hostID))
@@ -62,21 +61,25 @@ func (g *Gateway) commitCreate(r *request, o order, hostID, token string) (etcds
 			e := etcdschema.Enrolment{Kind: agentpoll.Guest, AgentID: in.ID, Project: in.Project, Created: in.Created}
 			ops = append(ops, enrolmentOp(token, e, lifecycle.UsageTimeout(in)))
 		}
-		raw, err := json.Marshal(sealable(o.prepare))
+		if err := g.sealPrepare(&in, o.prepare); err != nil {
+			return nil, err
+		}
+		joined, err := joinConfiguration(s, in)
 		if err != nil {
 			return nil, err
 		}
-		in.Sealed = g.keys.seal(etcdschema.InstanceKey(in.Project, in.ID).String(), raw)
 		guestKey := etcdschema.InstanceGuestKey(in.ID)
-		ops = append(ops, etcdschema.Put(guestKey, o.guest))
-		more, created, err := g.decide(etcdschema.With(s, guestKey, o.guest), in, lifecycle.Event{Type: lifecycle.Created, Request: r.id()})
-		after = created
-		return append(ops, more...), err
+		ops = append(append(ops, joined...), etcdschema.Put(guestKey, o.guest))
+		if err := mayFollow(s, in); err != nil {
+			return nil, err
+		}
+		m, err = g.decide(etcdschema.With(s, guestKey, o.guest), in, lifecycle.Event{Type: lifecycle.Created, Request: r.id()})
+		return append(ops, m.ops...), err
 	})
 	if err == nil {
-		g.deadlines.set(after)
+		g.committed(m)
 	}
-	return after, err
+	return m.after, err
 }
 
 // allocate gives the instance a part of the host and an address of it.

@@ -2,8 +2,10 @@ package gateway
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 
+	"github.com/cofferdb/coffer/deployments"
 	"github.com/cofferdb/coffer/etcdschema"
 )
 
@@ -43,22 +45,55 @@ func (g *Gateway) resources(q etcdschema.Quota, u etcdschema.Usage) []resource {
 
 // charge adds an instance to what its project uses, or refuses with 413 what would be too much.
 func (g *Gateway) charge(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdschema.Op, error) {
-	usageKey := etcdschema.UsageKey(in.Project)
+	return g.account(s, in.Project, func(u etcdschema.Usage) etcdschema.Usage { return addUsage(u, in, 1) })
+}
+
+// account changes what a project uses; what would be more of something than before, and too much, is refused with 413.
+func (g *Gateway) account(s etcdschema.Snapshot, project string, change func(etcdschema.Usage) etcdschema.Usage) ([]etcdschema.Op, error) {
+	usageKey := etcdschema.UsageKey(project)
 	usage, err := etcdschema.Read(s, usageKey)
 	if err != nil {
 		return nil, err
 	}
-	quota, err := etcdschema.Read(s, etcdschema.QuotaKey(in.Project))
+	quota, err := etcdschema.Read(s, etcdschema.QuotaKey(project))
 	if err != nil {
 		return nil, err
 	}
-	after := addUsage(usage.Value, in, 1)
-	for _, res := range g.resources(quota.Value, after) {
-		if res.limit >= 0 && res.inUse > res.limit {
+	after := change(usage.Value)
+	before := g.resources(quota.Value, usage.Value)
+	for i, res := range g.resources(quota.Value, after) {
+		if res.limit >= 0 && res.inUse > res.limit && res.inUse > before[i].inUse {
 			return nil, faultf(overLimit, "Quota exceeded for resources: %s (the project would use %d of %d).", res.name, res.inUse, res.limit)
 		}
 	}
 	return []etcdschema.Op{etcdschema.Put(usageKey, after)}, nil
+}
+
+// exchange accounts for an instance that becomes another size: in its project's usage, and in what its host has given.
+func (g *Gateway) exchange(s etcdschema.Snapshot, from, to etcdschema.Instance) ([]etcdschema.Op, error) {
+	ops, err := g.account(s, from.Project, func(u etcdschema.Usage) etcdschema.Usage { return addUsage(addUsage(u, from, -1), to, 1) })
+	if err != nil || from.Host == "" {
+		return ops, err
+	}
+	key := etcdschema.HostKey(from.Host)
+	rec, err := etcdschema.Read(s, key)
+	if err != nil || !rec.Found {
+		return ops, err
+	}
+	host, need := rec.Value, needOf(to)
+	had, left := host.Allocated[from.ID], free(rec.Value)
+	if need.MemoryMB-had.MemoryMB > max(0, left.MemoryMB) || need.VCPUs > max(had.VCPUs, left.VCPUs) || need.DiskGB-had.DiskGB > max(0, left.DiskGB) {
+		return nil, faultf(unprocessable, "The host of instance %s has %d MB of memory, %d processors and %d GB of disk left, too little for it.", from.ID, left.MemoryMB, left.VCPUs, left.DiskGB)
+	}
+	host.Allocated = maps.Clone(host.Allocated)
+	had.Capacity = need
+	host.Allocated[from.ID] = had
+	return append(ops, etcdschema.Put(key, host)), nil
+}
+
+// needOf is what an instance takes of a host.
+func needOf(in etcdschema.Instance) deployments.Capacity {
+	return deployments.Capacity{MemoryMB: in.Flavor.RAM, VCPUs: in.Flavor.VCPUs, DiskGB: in.VolumeGB}
 }
 
 // addUsage counts an instance in (sign 1) or out (sign -1).

@@ -30,6 +30,9 @@ type reply struct {
 	body   any
 }
 
+// written is the body of an answer that the handler has written itself.
+type written struct{}
+
 const tenant = "/v1.0/:project"
 
 // routes is everything that clients may ask for, but for the identity service and the agent protocol.
@@ -50,6 +53,12 @@ func routes() []route {
 		{http.MethodGet, tenant + "/instances/:id/events", reader, (*Gateway).listEvents},
 		{http.MethodGet, tenant + "/instances/:id/why", reader, (*Gateway).why},
 
+		{http.MethodGet, tenant + "/instances/:id/backups", reader, (*Gateway).listInstanceBackups},
+		{http.MethodGet, tenant + "/instances/:id/configuration", reader, (*Gateway).instanceConfiguration},
+		{http.MethodGet, tenant + "/instances/:id/log", reader, (*Gateway).listLogs},
+		{http.MethodPost, tenant + "/instances/:id/log", member, (*Gateway).actOnLog},
+		{http.MethodGet, tenant + "/instances/:id/log/:name", reader, (*Gateway).showLog},
+
 		{http.MethodPost, tenant + "/instances/:id/databases", member, (*Gateway).createDatabases},
 		{http.MethodGet, tenant + "/instances/:id/databases", reader, (*Gateway).listDatabases},
 		{http.MethodGet, tenant + "/instances/:id/databases/:name", reader, (*Gateway).showDatabase},
@@ -69,12 +78,33 @@ func routes() []route {
 		{http.MethodPost, tenant + "/instances/:id/root", member, (*Gateway).enableRoot},
 		{http.MethodDelete, tenant + "/instances/:id/root", member, (*Gateway).disableRoot},
 
+		{http.MethodGet, tenant + "/backups", reader, (*Gateway).listBackups},
+		{http.MethodPost, tenant + "/backups", member, (*Gateway).createBackup},
+		{http.MethodGet, tenant + "/backups/:id", reader, (*Gateway).showBackup},
+		{http.MethodDelete, tenant + "/backups/:id", member, (*Gateway).deleteBackup},
+		{http.MethodPost, tenant + "/backups/:id/action", member, (*Gateway).actOnBackup},
+		{http.MethodGet, tenant + "/backup_strategies", reader, (*Gateway).listBackupStrategies},
+		{http.MethodPost, tenant + "/backup_strategies", member, (*Gateway).createBackupStrategy},
+		{http.MethodDelete, tenant + "/backup_strategies", member, (*Gateway).deleteBackupStrategy},
+
+		{http.MethodGet, tenant + "/configurations", reader, (*Gateway).listConfigurations},
+		{http.MethodPost, tenant + "/configurations", member, (*Gateway).createConfiguration},
+		{http.MethodGet, tenant + "/configurations/:id", reader, (*Gateway).showConfiguration},
+		{http.MethodPatch, tenant + "/configurations/:id", member, (*Gateway).patchConfiguration},
+		{http.MethodPut, tenant + "/configurations/:id", member, (*Gateway).putConfiguration},
+		{http.MethodDelete, tenant + "/configurations/:id", member, (*Gateway).deleteConfiguration},
+		{http.MethodGet, tenant + "/configurations/:id/instances", reader, (*Gateway).listConfigurationInstances},
+
 		{http.MethodGet, tenant + "/datastores", reader, (*Gateway).listDatastores},
 		{http.MethodGet, tenant + "/datastores/:datastore", reader, (*Gateway).showDatastore},
 		{http.MethodGet, tenant + "/datastores/:datastore/versions", reader, (*Gateway).listVersions},
 		{http.MethodGet, tenant + "/datastores/:datastore/versions/:version", reader, (*Gateway).showVersion},
 		{http.MethodGet, tenant + "/datastores/versions/:version", reader, (*Gateway).showVersion},
 		{http.MethodGet, tenant + "/datastores/:datastore/versions/:version/flavors", reader, (*Gateway).listFlavors},
+		{http.MethodGet, tenant + "/datastores/:datastore/versions/:version/parameters", reader, (*Gateway).listParameters},
+		{http.MethodGet, tenant + "/datastores/:datastore/versions/:version/parameters/:name", reader, (*Gateway).showParameter},
+		{http.MethodGet, tenant + "/datastores/versions/:version/parameters", reader, (*Gateway).listParameters},
+		{http.MethodGet, tenant + "/datastores/versions/:version/parameters/:name", reader, (*Gateway).showParameter},
 
 		{http.MethodGet, tenant + "/flavors", reader, (*Gateway).listFlavors},
 		{http.MethodGet, tenant + "/flavors/:flavor", reader, (*Gateway).showFlavor},
@@ -88,6 +118,11 @@ func routes() []route {
 		{http.MethodGet, tenant + "/mgmt/instances/:id/rpc_ping", admin, (*Gateway).mgmtPing},
 		{http.MethodPost, tenant + "/mgmt/instances/:id/action", admin, (*Gateway).mgmtAct},
 		{http.MethodGet, tenant + "/mgmt/datastore-problems", admin, (*Gateway).datastoreProblems},
+		{http.MethodGet, tenant + "/mgmt/datastores/versions/:version/parameters", admin, (*Gateway).mgmtListParameters},
+		{http.MethodPost, tenant + "/mgmt/datastores/versions/:version/parameters", admin, (*Gateway).mgmtCreateParameter},
+		{http.MethodGet, tenant + "/mgmt/datastores/versions/:version/parameters/:name", admin, (*Gateway).showParameter},
+		{http.MethodPut, tenant + "/mgmt/datastores/versions/:version/parameters/:name", admin, (*Gateway).mgmtUpdateParameter},
+		{http.MethodDelete, tenant + "/mgmt/datastores/versions/:version/parameters/:name", admin, (*Gateway).mgmtDeleteParameter},
 		{http.MethodGet, tenant + "/mgmt/hosts", admin, (*Gateway).listHosts},
 		{http.MethodPatch, tenant + "/mgmt/hosts/:host", admin, (*Gateway).updateHost},
 		{http.MethodDelete, tenant + "/mgmt/hosts/:host", admin, (*Gateway).deleteHost},
@@ -110,6 +145,9 @@ func (g *Gateway) serve(rt route) echo.HandlerFunc {
 		rep, err := rt.handle(g, r)
 		if err != nil {
 			return err
+		}
+		if _, done := rep.body.(written); done {
+			return nil
 		}
 		if rep.body == nil {
 			return c.NoContent(rep.status)

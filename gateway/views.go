@@ -22,6 +22,8 @@ type instanceView struct {
 	Volume          *volumeView   `json:"volume,omitempty"`
 	IP              []string      `json:"ip,omitempty"`
 	Addresses       []addressView `json:"addresses"`
+	ReplicaOf       *memberRef    `json:"replica_of,omitempty"`
+	Replicas        []memberRef   `json:"replicas,omitempty"`
 
 	*instanceDetail
 }
@@ -31,6 +33,7 @@ type instanceDetail struct {
 	Created              string     `json:"created"`
 	Updated              string     `json:"updated"`
 	ServiceStatusUpdated string     `json:"service_status_updated,omitempty"`
+	Configuration        *memberRef `json:"configuration,omitempty"`
 	Fault                *faultView `json:"fault,omitempty"`
 	Password             string     `json:"password,omitempty"`  // in the answer to a create with root_on_create
 	UserData             string     `json:"user_data,omitempty"` // in the answer to a create without a host
@@ -38,6 +41,13 @@ type instanceDetail struct {
 
 type flavorRef struct {
 	ID    string `json:"id"`
+	Links []link `json:"links"`
+}
+
+// memberRef names something that belongs to the instance.
+type memberRef struct {
+	ID    string `json:"id"`
+	Name  string `json:"name,omitempty"`
 	Links []link `json:"links"`
 }
 
@@ -89,6 +99,12 @@ func (g *Gateway) shortView(r *request, in etcdschema.Instance) instanceView {
 	if in.VolumeGB > 0 {
 		v.Volume = &volumeView{Size: in.VolumeGB}
 	}
+	if in.ReplicaOf != "" {
+		v.ReplicaOf = &memberRef{ID: in.ReplicaOf, Links: g.links(r, "instances/"+in.ReplicaOf)}
+	}
+	for _, id := range in.Replicas {
+		v.Replicas = append(v.Replicas, memberRef{ID: id, Links: g.links(r, "instances/"+id)})
+	}
 	if in.Address != "" {
 		v.IP = []string{in.Address}
 		v.Addresses = append(v.Addresses, addressView{in.Address, "private", in.Host})
@@ -104,6 +120,9 @@ func (g *Gateway) detailView(r *request, in etcdschema.Instance) instanceView {
 	if !in.ServiceReported.IsZero() {
 		v.ServiceStatusUpdated = stamp(in.ServiceReported)
 	}
+	if in.Configuration != "" {
+		v.Configuration = &memberRef{ID: in.Configuration, Name: g.configurationName(r, in), Links: g.links(r, "configurations/"+in.Configuration)}
+	}
 	if v.Volume != nil && in.Service.Volume != nil {
 		used := math.Round(float64(in.Service.Volume.Used)/(1<<30)*100) / 100
 		v.Volume.Used = &used
@@ -115,4 +134,13 @@ func (g *Gateway) detailView(r *request, in etcdschema.Instance) instanceView {
 		}
 	}
 	return v
+}
+
+// configurationName reads the name of an instance's configuration group; "" when it cannot.
+func (g *Gateway) configurationName(r *request, in etcdschema.Instance) string {
+	rec, err := etcdschema.Get(r.ctx, g.store, etcdschema.ConfigurationKey(in.Project, in.Configuration))
+	if err != nil {
+		return ""
+	}
+	return rec.Value.Name
 }

@@ -7,8 +7,10 @@
 package lifecycle
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cofferdb/coffer/agentpoll"
@@ -19,62 +21,118 @@ import (
 
 // Kinds of operations, as they stand in etcdschema.Operation and in an instance's Failed.
 const (
-	Create  = "create"
-	Restart = "restart"
-	Delete  = "delete"
+	Create    = "create"
+	Restart   = "restart"
+	Configure = "configure" // attach, detach or re-apply a configuration group
+	Backup    = "backup"
+	Resize    = "resize"
+	Upgrade   = "upgrade"
+	Detach    = "detach"  // of a replica from its source
+	Promote   = "promote" // of a replica; and, of the other members, to follow it
+	Eject     = "eject"   // of a source that is gone
+	Delete    = "delete"
 )
 
 // Step is where an instance stands: in a step of its operation, or in none.
 type Step string
 
 const (
-	Idle       Step = ""
-	Launching  Step = "launch"  // a host makes a place and starts the guest
-	Enrolling  Step = "enrol"   // the guest has to enrol
-	Preparing  Step = "prepare" // the guest makes a database server
-	Restarting Step = "restart" // the guest restarts it
-	Removing   Step = "remove"  // the host removes everything
+	Idle         Step = ""
+	Launching    Step = "launch"    // a host makes a place and starts the guest
+	Enrolling    Step = "enrol"     // the guest has to enrol
+	Snapshotting Step = "snapshot"  // the source of a new replica makes an account, and a backup when one is needed
+	Preparing    Step = "prepare"   // the guest makes a database server
+	Restarting   Step = "restart"   // the guest restarts it
+	Configuring  Step = "configure" // the guest gives it parameters
+	BackingUp    Step = "backup"    // the guest makes a backup
+	Stopping     Step = "stop"      // the guest stops the server
+	Resizing     Step = "resize"    // the host gives the instance another size
+	Starting     Step = "start"     // the guest starts the server
+	Upgrading    Step = "upgrade"   // the guest brings the data to another version
+	Detaching    Step = "detach"    // the guest makes its server independent
+	Electing     Step = "elect"     // the replicas of a source that is gone tell how far they have come
+	Fencing      Step = "fence"     // the source stops taking writes and tells how far it has come
+	CatchingUp   Step = "catch up"  // the replica comes as far
+	Promoting    Step = "promote"   // the replica becomes the source
+	Unfencing    Step = "unfence"   // that failed; the source takes writes again
+	Following    Step = "follow"    // the guest makes its server follow the new source
+	Removing     Step = "remove"    // the host removes everything
 )
 
 // Steps returns every step.
-func Steps() []Step { return []Step{Idle, Launching, Enrolling, Preparing, Restarting, Removing} }
+func Steps() []Step {
+	return []Step{Idle, Launching, Enrolling, Snapshotting, Preparing, Restarting, Configuring, BackingUp, Stopping, Resizing, Starting,
+		Upgrading, Detaching, Electing, Fencing, CatchingUp, Promoting, Unfencing, Following, Removing}
+}
 
 // EventType is what happened.
 type EventType string
 
 const (
-	Created     EventType = "created"      // a tenant asked for the instance
-	Enrolled    EventType = "enrolled"     // its guest has enrolled
-	Done        EventType = "done"         // the step's command ended well
-	Failed      EventType = "failed"       // the step's command ended with an error
-	Overdue     EventType = "overdue"      // the step's deadline has passed
-	AskRestart  EventType = "ask_restart"  // a tenant asked for a restart
-	AskDelete   EventType = "ask_delete"   // a tenant asked for the end
-	ResetStatus EventType = "reset_status" // somebody gave up on the operation
-	Reported    EventType = "reported"     // the guest told the server's status
+	Created      EventType = "created"       // a tenant asked for the instance
+	Enrolled     EventType = "enrolled"      // its guest has enrolled
+	Done         EventType = "done"          // the step's command ended well
+	Failed       EventType = "failed"        // the step's command ended with an error
+	Overdue      EventType = "overdue"       // the step's deadline has passed
+	AskRestart   EventType = "ask_restart"   // a tenant asked for a restart
+	AskConfigure EventType = "ask_configure" // a tenant asked for a configuration group, or for none; or changed the one attached
+	AskBackup    EventType = "ask_backup"
+	AskResize    EventType = "ask_resize"
+	AskUpgrade   EventType = "ask_upgrade"
+	AskDetach    EventType = "ask_detach"
+	AskPromote   EventType = "ask_promote"
+	AskEject     EventType = "ask_eject"
+	AskDelete    EventType = "ask_delete"   // a tenant asked for the end
+	ResetStatus  EventType = "reset_status" // somebody gave up on the operation
+	Reported     EventType = "reported"     // the guest told the server's status
 )
+
+// asks are the events by which tenants ask for something: while an operation is under way they are refused, unless the table
+// says otherwise.
+func asks() []EventType {
+	return []EventType{AskRestart, AskConfigure, AskBackup, AskResize, AskUpgrade, AskDetach, AskPromote, AskEject, AskDelete}
+}
 
 // EventTypes returns every type of event.
 func EventTypes() []EventType {
-	return []EventType{Created, Enrolled, Done, Failed, Overdue, AskRestart, AskDelete, ResetStatus, Reported}
+	return append([]EventType{Created, Enrolled, Done, Failed, Overdue, ResetStatus, Reported}, asks()...)
 }
 
 // Event is something that happened to an instance.
 type Event struct {
 	Type    EventType
-	Command string            // of Done and Failed: which command; one that is not waited for changes nothing
-	Error   *agentpoll.Error  // of Failed
-	Notes   []string          // of Done: what the agent could not do as asked
-	Status  datastores.Status // of Reported
-	Request string            // id of the request, for the timeline
+	Command string             // of Done and Failed: which command; one that is not waited for changes nothing
+	Error   *agentpoll.Error   // of Failed
+	Notes   []string           // of Done: what the agent could not do as asked
+	Status  datastores.Status  // of Reported
+	Request string             // id of the request, for the timeline
+	Value   json.RawMessage    // of Done: the command's result
+	Backup  string             // of AskBackup: its id
+	Target  *etcdschema.Target // of AskConfigure, AskResize and AskUpgrade
+	// Peers are the other members of the instance's replication set: those that [Members] names.
+	Peers []etcdschema.Instance
 }
 
-// Command is a command to enqueue as a step of an operation. Its arguments are the caller's business.
+// Members are the other instances that an event of this one may concern: its source and that one's other replicas, its own
+// replicas, and those that its operation names. source is its source's record; without one it is zero.
+func Members(in, source etcdschema.Instance) []string {
+	all := slices.Concat([]string{in.ReplicaOf}, in.Replicas, source.Replicas)
+	if in.Operation != nil {
+		all = append(all, in.Operation.Members...)
+	}
+	slices.Sort(all)
+	return slices.DeleteFunc(slices.Compact(all), func(id string) bool { return id == "" || id == in.ID })
+}
+
+// Command is a command to enqueue. Its arguments are the caller's business.
 type Command struct {
 	ID       string
+	Instance string // whose operation's step it is; "": nobody waits for it
+	Of       string // for which instance it is: the replica, of a command to its source
 	Agent    string
 	Method   string
 	Deadline time.Time
+	ReadOnly bool // of make_read_only
 }
 
 // Decision is what has to be written, all in one transaction.
@@ -83,10 +141,23 @@ type Decision struct {
 	// Changed is false when nothing has to be written.
 	Changed bool
 	// Gone: the instance has ended; remove its record and all that belongs to it, give back what it had.
-	Gone    bool
-	Command *Command           // to enqueue
-	Drop    *Command           // to withdraw, when it is still pending: ID and Agent only
-	Events  []etcdschema.Event // for the timeline
+	Gone     bool
+	Commands []Command             // to enqueue
+	Drop     *Command              // to withdraw, when it is still pending: ID and Agent only
+	Events   []etcdschema.Event    // for the timeline
+	Peers    []etcdschema.Instance // other members that have changed
+	Backup   *BackupEnd            // the end of a backup
+	// Refund: a resize has failed; give back what it would have taken.
+	Refund *etcdschema.Target
+}
+
+// BackupEnd is how the making of a backup has ended.
+type BackupEnd struct {
+	ID     string
+	Result *datastores.BackupResult // nil: it has failed, for
+	Reason string
+	// Remove: nobody needs it any more.
+	Remove bool
 }
 
 // NotAllowed is returned for what cannot be asked for in the instance's present state. HTTP 422.
@@ -97,6 +168,7 @@ func (e *NotAllowed) Error() string { return e.Message }
 // Decide works out what event means for an instance at the time now. newID makes command ids.
 func Decide(in etcdschema.Instance, event Event, now time.Time, newID func() string) (Decision, error) {
 	d := &decision{Decision: Decision{Instance: in}, event: event, now: now, newID: newID}
+	d.Peers = make([]etcdschema.Instance, 0, len(event.Peers)) // never grown: what peer returns stays valid
 	step := StepOf(in)
 	switch event.Type {
 	case Done, Failed:
@@ -144,21 +216,41 @@ func (d *decision) begin(kind string) {
 	d.Instance.Operation = &etcdschema.Operation{Kind: kind, Started: d.now, Request: d.event.Request}
 }
 
-// enter puts the operation into a step and, when method is not "", sends agent a command that the step waits for.
-func (d *decision) enter(step Step, deadline time.Time, agent, method, message string) {
+// operation returns a copy of the operation to change, for the record that was read must stay as it is.
+func (d *decision) operation() *etcdschema.Operation {
 	op := *d.Instance.Operation
+	d.Changed = true
+	d.Instance.Operation = &op
+	return &op
+}
+
+// enter puts the operation into a step and, when method is not "", sends agent a command that the step waits for.
+func (d *decision) enter(step Step, limit time.Duration, agent, method, message string) {
+	d.enterUntil(step, d.now.Add(limit), agent, method, message)
+}
+
+func (d *decision) enterUntil(step Step, deadline time.Time, agent, method, message string) {
+	op := d.operation()
 	op.Step, op.Since, op.Deadline, op.Agent, op.Command, op.Progress = string(step), d.now, deadline, agent, "", nil
 	if method != "" {
 		op.Command = d.newID()
-		d.Command = &Command{ID: op.Command, Agent: agent, Method: method, Deadline: deadline}
+		d.send(Command{ID: op.Command, Instance: d.Instance.ID, Of: d.Instance.ID, Agent: agent, Method: method, Deadline: deadline, ReadOnly: step == Fencing})
 	}
-	d.Changed = true
-	d.Instance.Operation = &op
 	d.tell("step", message)
+}
+
+// send enqueues a command. One that moves data lives as long as the guest needs: its step has a deadline that progress
+// moves on.
+func (d *decision) send(c Command) {
+	if m, ok := datastores.LookupMethod(c.Method); ok && m.Timeout > stall {
+		c.Deadline = d.now.Add(m.Timeout)
+	}
+	d.Commands = append(d.Commands, c)
 }
 
 // finish ends the operation well.
 func (d *decision) finish(message string) {
+	d.release()
 	d.Changed = true
 	d.Instance.Operation, d.Instance.Failed = nil, ""
 	d.tell("done", message)
@@ -167,10 +259,23 @@ func (d *decision) finish(message string) {
 // fail ends the operation with a fault and withdraws its command.
 func (d *decision) fail(reason string) {
 	op := d.Instance.Operation
-	d.withdraw()
-	d.Changed = true
+	d.giveUp(reason)
 	d.Instance.Failed = op.Kind
 	d.fault(fmt.Sprintf("%s failed at step %q: %s", op.Kind, op.Step, reason))
+}
+
+// giveUp ends the operation, whatever it was, and everything that hangs on it.
+func (d *decision) giveUp(reason string) {
+	op := d.Instance.Operation
+	d.withdraw()
+	d.release()
+	d.Changed = true
+	if op.Backup != "" {
+		d.Backup = &BackupEnd{ID: op.Backup, Reason: reason, Remove: op.Kind == Create}
+	}
+	if op.Kind == Resize && op.Target != nil {
+		d.Refund = op.Target
+	}
 	d.Instance.Operation = nil
 }
 
@@ -194,9 +299,11 @@ func (d *decision) tell(kind, message string) {
 func (d *decision) overdueReason() string {
 	op := d.Instance.Operation
 	who := map[Step]string{
-		Launching: "the host did not start the guest", Enrolling: "the guest did not enrol",
-		Preparing: "the guest did not finish", Restarting: "the guest did not finish", Removing: "the host did not remove it",
+		Launching: "the host did not start the guest", Enrolling: "the guest did not enrol", Removing: "the host did not remove it",
+		Resizing: "the host did not resize it", Snapshotting: "the guest of the source did not finish",
+		Fencing: "the guest of the source did not finish", Unfencing: "the guest of the source did not finish",
 	}[Step(op.Step)]
+	who = cmp.Or(who, "the guest did not finish")
 	if op.Progress != nil && op.Progress.Message != "" {
 		return fmt.Sprintf("%s within %s; its last words: %s", who, op.Deadline.Sub(op.Since).Round(time.Second), op.Progress.Message)
 	}
@@ -205,11 +312,30 @@ func (d *decision) overdueReason() string {
 
 // timeouts of the steps that are not the datastore's own (usage_timeout, which ends the whole of create).
 const (
-	restartTimeout = 180 * time.Second
-	launchTimeout  = deployments.LaunchTimeout
-	removeTimeout  = deployments.RemoveTimeout
-	removePause    = 30 * time.Second
+	guestTimeout  = 180 * time.Second // Trove's agent_call_high_timeout
+	launchTimeout = deployments.LaunchTimeout
+	resizeTimeout = deployments.ResizeTimeout
+	removeTimeout = deployments.RemoveTimeout
+	removePause   = 30 * time.Second
+	voteTimeout   = 15 * time.Second
+	// catchUpTimeout is how long the source of a promotion may be without writes; patience, how long a command waits for an
+	// agent when nobody waits for it.
+	catchUpTimeout = 10 * time.Minute
+	patience       = 7 * 24 * time.Hour
+	// stall is how long a step that moves data may go without progress.
+	stall = 30 * time.Minute
 )
+
+// Stall is by when a step that moves data must be heard of again, after progress at the time now.
+func Stall(op etcdschema.Operation, now time.Time) time.Time {
+	switch Step(op.Step) {
+	case Snapshotting, Preparing, BackingUp, Upgrading, Following, CatchingUp:
+		if limit := now.Add(stall); limit.After(op.Deadline) {
+			return limit
+		}
+	}
+	return op.Deadline
+}
 
 // LaunchNotes reads what a host's answer to launch says of things that it could not do.
 func LaunchNotes(value json.RawMessage) []string {

@@ -3,6 +3,7 @@ package lifecycle_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,29 +24,74 @@ func ids() func() string {
 	return func() string { n++; return fmt.Sprintf("c%d", n) }
 }
 
-// at builds an instance on a host that stands at a step; one that is Idle has been ready.
+// at builds a replica on a host that stands at a step; one that is Idle has been ready. Steps of an ejection are its source's.
 func at(step lifecycle.Step) etcdschema.Instance {
 	in := etcdschema.Instance{ID: "guest", Project: "p", Host: "host", Created: start, Updated: start, UsageTimeout: 600}
 	kind := map[lifecycle.Step]string{
-		lifecycle.Launching: lifecycle.Create, lifecycle.Enrolling: lifecycle.Create, lifecycle.Preparing: lifecycle.Create,
-		lifecycle.Restarting: lifecycle.Restart, lifecycle.Removing: lifecycle.Delete,
+		lifecycle.Launching: lifecycle.Create, lifecycle.Enrolling: lifecycle.Create, lifecycle.Snapshotting: lifecycle.Create,
+		lifecycle.Preparing: lifecycle.Create, lifecycle.Restarting: lifecycle.Restart, lifecycle.Configuring: lifecycle.Configure,
+		lifecycle.BackingUp: lifecycle.Backup, lifecycle.Stopping: lifecycle.Resize, lifecycle.Resizing: lifecycle.Resize,
+		lifecycle.Starting: lifecycle.Resize, lifecycle.Upgrading: lifecycle.Upgrade, lifecycle.Detaching: lifecycle.Detach,
+		lifecycle.Electing: lifecycle.Eject, lifecycle.Fencing: lifecycle.Promote, lifecycle.CatchingUp: lifecycle.Promote,
+		lifecycle.Promoting: lifecycle.Promote, lifecycle.Unfencing: lifecycle.Promote, lifecycle.Following: lifecycle.Promote,
+		lifecycle.Removing: lifecycle.Delete,
 	}[step]
 	if kind != lifecycle.Create {
 		in.Prepared = true
 		in.Service.Service = datastores.StatusHealthy
 	}
 	if step == lifecycle.Idle {
+		in.ReplicaOf = "source"
 		return in
 	}
+	none := ""
 	op := &etcdschema.Operation{Kind: kind, Step: string(step), Since: start, Started: start, Deadline: start.Add(time.Minute), Agent: "guest", Command: "c0"}
 	switch step {
 	case lifecycle.Launching, lifecycle.Removing:
 		op.Agent = "host"
 	case lifecycle.Enrolling:
 		op.Command = ""
+	case lifecycle.Configuring:
+		op.Target = &etcdschema.Target{Configuration: &none}
+	case lifecycle.BackingUp:
+		op.Backup = "b1"
+	case lifecycle.Upgrading:
+		op.Target = &etcdschema.Target{Version: &etcdschema.Upgrade{Version: "2"}}
+	case lifecycle.Stopping:
+		op.Target = &etcdschema.Target{Flavor: &etcdschema.Flavor{RAM: 1024}}
+	case lifecycle.Resizing:
+		op.Agent, op.Target = "host", &etcdschema.Target{Flavor: &etcdschema.Flavor{RAM: 1024}}
+		in.Service.Service = datastores.StatusShutdown
+	case lifecycle.Electing:
+		in.Replicas, op.Members, op.Agent = []string{"replica"}, []string{"replica"}, "replica"
+	case lifecycle.Snapshotting, lifecycle.Fencing, lifecycle.CatchingUp, lifecycle.Promoting, lifecycle.Unfencing:
+		in.ReplicaOf, op.Members = "source", []string{"source"}
+		if step != lifecycle.CatchingUp && step != lifecycle.Promoting {
+			op.Agent = "source"
+		}
+	case lifecycle.Following, lifecycle.Detaching:
+		in.ReplicaOf = "source"
 	}
 	in.Operation = op
 	return in
+}
+
+// peers are the other members of the set of the instance that at builds.
+func peers(in etcdschema.Instance) []etcdschema.Instance {
+	var all []etcdschema.Instance
+	for _, id := range lifecycle.Members(in, etcdschema.Instance{}) {
+		p := etcdschema.Instance{ID: id, Project: "p", Prepared: true, Service: datastores.Status{Service: datastores.StatusHealthy}}
+		if id == in.ReplicaOf {
+			p.Replicas = []string{in.ID}
+		} else {
+			p.ReplicaOf = in.ID
+		}
+		if in.Operation != nil {
+			p.Holds = []etcdschema.Hold{{Kind: in.Operation.Kind, By: in.ID}}
+		}
+		all = append(all, p)
+	}
+	return all
 }
 
 // outcome is what one cell of the table leads to, in short.
@@ -66,8 +112,10 @@ func decide(t *testing.T, in etcdschema.Instance, e lifecycle.Event, now time.Ti
 		Step: lifecycle.StepOf(d.Instance), Status: lifecycle.Status(d.Instance), Gone: d.Gone, Refused: err != nil,
 		Fault: d.Instance.Fault != nil,
 	}
-	if d.Command != nil {
-		o.Command = d.Command.Method + "@" + d.Command.Agent
+	for _, c := range d.Commands {
+		if c.Instance == d.Instance.ID {
+			o.Command = c.Method + "@" + c.Agent
+		}
 	}
 	if d.Drop != nil {
 		o.Drop = d.Drop.ID + "@" + d.Drop.Agent
@@ -79,7 +127,12 @@ func decide(t *testing.T, in etcdschema.Instance, e lifecycle.Event, now time.Ti
 }
 
 func event(kind lifecycle.EventType, in etcdschema.Instance) lifecycle.Event {
-	e := lifecycle.Event{Type: kind, Status: datastores.Status{Service: datastores.StatusHealthy}}
+	none := ""
+	e := lifecycle.Event{
+		Type: kind, Status: datastores.Status{Service: datastores.StatusHealthy}, Value: []byte(`{"backup_id":"b1","id":"gtid-7","count":7}`),
+		Backup: "b1", Target: &etcdschema.Target{Configuration: &none, Flavor: &etcdschema.Flavor{RAM: 512}, Version: &etcdschema.Upgrade{Version: "2"}},
+		Peers: peers(in),
+	}
 	if in.Operation != nil {
 		e.Command = in.Operation.Command
 	}
@@ -94,52 +147,133 @@ func TestTable(t *testing.T) {
 	const host, guest = "@host", "@guest"
 	want := map[lifecycle.Step]map[lifecycle.EventType]outcome{
 		lifecycle.Idle: {
-			lifecycle.Created:     {Step: lifecycle.Launching, Status: "BUILD", Command: deployments.MethodLaunch + host},
-			lifecycle.AskRestart:  {Step: lifecycle.Restarting, Status: "REBOOT", Command: datastores.MethodRestart + guest},
-			lifecycle.AskDelete:   {Step: lifecycle.Removing, Status: "SHUTDOWN", Command: deployments.MethodRemove + host},
-			lifecycle.ResetStatus: {Status: "ACTIVE"},
-			lifecycle.Reported:    {Status: "ACTIVE"},
+			lifecycle.Created:      {Step: lifecycle.Launching, Status: "BUILD", Command: deployments.MethodLaunch + host},
+			lifecycle.AskRestart:   {Step: lifecycle.Restarting, Status: "REBOOT", Command: datastores.MethodRestart + guest},
+			lifecycle.AskConfigure: {Step: lifecycle.Configuring, Status: "ACTIVE", Command: datastores.MethodUpdateOverrides + guest},
+			lifecycle.AskBackup:    {Step: lifecycle.BackingUp, Status: "BACKUP", Command: datastores.MethodCreateBackup + guest},
+			lifecycle.AskResize:    {Step: lifecycle.Stopping, Status: "RESIZE", Command: datastores.MethodStop + guest},
+			lifecycle.AskUpgrade:   {Step: lifecycle.Upgrading, Status: "UPGRADE", Command: datastores.MethodUpgrade + guest},
+			lifecycle.AskDetach:    {Step: lifecycle.Detaching, Status: "DETACH", Command: datastores.MethodDetachReplica + guest},
+			lifecycle.AskPromote:   {Step: lifecycle.Fencing, Status: "PROMOTE", Command: datastores.MethodMakeReadOnly + "@source"},
+			lifecycle.AskEject:     {Status: "ACTIVE", Refused: true},
+			lifecycle.AskDelete:    {Step: lifecycle.Removing, Status: "SHUTDOWN", Command: deployments.MethodRemove + host},
+			lifecycle.ResetStatus:  {Status: "ACTIVE"},
+			lifecycle.Reported:     {Status: "ACTIVE"},
 		},
 		lifecycle.Launching: {
 			lifecycle.Done:        {Step: lifecycle.Enrolling, Status: "BUILD"},
 			lifecycle.Enrolled:    {Step: lifecycle.Preparing, Status: "BUILD", Command: datastores.MethodPrepare + guest},
 			lifecycle.Failed:      {Status: "ERROR", Drop: "c0" + host, Fault: true},
 			lifecycle.Overdue:     {Status: "ERROR", Drop: "c0" + host, Fault: true},
-			lifecycle.AskRestart:  {Step: lifecycle.Launching, Status: "BUILD", Refused: true},
-			lifecycle.AskDelete:   {Step: lifecycle.Launching, Status: "BUILD", Refused: true},
 			lifecycle.ResetStatus: {Status: "ERROR", Drop: "c0" + host},
 		},
 		lifecycle.Enrolling: {
 			lifecycle.Enrolled:    {Step: lifecycle.Preparing, Status: "BUILD", Command: datastores.MethodPrepare + guest},
 			lifecycle.Overdue:     {Status: "ERROR", Fault: true},
-			lifecycle.AskRestart:  {Step: lifecycle.Enrolling, Status: "BUILD", Refused: true},
-			lifecycle.AskDelete:   {Step: lifecycle.Enrolling, Status: "BUILD", Refused: true},
 			lifecycle.ResetStatus: {Status: "ERROR"},
+		},
+		lifecycle.Snapshotting: {
+			lifecycle.Done:        {Step: lifecycle.Preparing, Status: "BUILD", Command: datastores.MethodPrepare + guest},
+			lifecycle.Failed:      {Status: "ERROR", Drop: "c0@source", Fault: true},
+			lifecycle.Overdue:     {Status: "ERROR", Drop: "c0@source", Fault: true},
+			lifecycle.ResetStatus: {Status: "ERROR", Drop: "c0@source"},
 		},
 		lifecycle.Preparing: {
 			lifecycle.Done:        {Status: "ACTIVE"},
 			lifecycle.Failed:      {Status: "ERROR", Drop: "c0" + guest, Fault: true},
 			lifecycle.Overdue:     {Status: "ERROR", Drop: "c0" + guest, Fault: true},
-			lifecycle.AskRestart:  {Step: lifecycle.Preparing, Status: "BUILD", Refused: true},
-			lifecycle.AskDelete:   {Step: lifecycle.Preparing, Status: "BUILD", Refused: true},
 			lifecycle.ResetStatus: {Status: "ERROR", Drop: "c0" + guest},
 			lifecycle.Reported:    {Step: lifecycle.Preparing, Status: "BUILD"},
 		},
 		lifecycle.Restarting: {
-			lifecycle.Done:        {Status: "ACTIVE"},
-			lifecycle.Failed:      {Status: "ERROR", Drop: "c0" + guest, Fault: true},
-			lifecycle.Overdue:     {Status: "ERROR", Drop: "c0" + guest, Fault: true},
-			lifecycle.AskRestart:  {Step: lifecycle.Restarting, Status: "REBOOT", Refused: true},
-			lifecycle.AskDelete:   {Step: lifecycle.Removing, Status: "SHUTDOWN", Command: deployments.MethodRemove + host, Drop: "c0" + guest},
-			lifecycle.ResetStatus: {Status: "ACTIVE", Drop: "c0" + guest},
-			lifecycle.Reported:    {Step: lifecycle.Restarting, Status: "REBOOT"},
+			lifecycle.Done:      {Status: "ACTIVE"},
+			lifecycle.Failed:    {Status: "ERROR", Drop: "c0" + guest, Fault: true},
+			lifecycle.Overdue:   {Status: "ERROR", Drop: "c0" + guest, Fault: true},
+			lifecycle.AskDelete: {Step: lifecycle.Removing, Status: "SHUTDOWN", Command: deployments.MethodRemove + host, Drop: "c0" + guest},
+		},
+		lifecycle.Configuring: {
+			lifecycle.Done:      {Status: "ACTIVE"},
+			lifecycle.Failed:    {Status: "RESTART_REQUIRED", Drop: "c0" + guest, Fault: true},
+			lifecycle.Overdue:   {Status: "RESTART_REQUIRED", Drop: "c0" + guest, Fault: true},
+			lifecycle.AskDelete: {Step: lifecycle.Removing, Status: "SHUTDOWN", Command: deployments.MethodRemove + host, Drop: "c0" + guest},
+		},
+		lifecycle.BackingUp: {
+			lifecycle.Done:      {Status: "ACTIVE"},
+			lifecycle.Failed:    {Status: "ACTIVE", Drop: "c0" + guest},
+			lifecycle.Overdue:   {Status: "ACTIVE", Drop: "c0" + guest},
+			lifecycle.AskDelete: {Step: lifecycle.Removing, Status: "SHUTDOWN", Command: deployments.MethodRemove + host, Drop: "c0" + guest},
+		},
+		lifecycle.Stopping: {
+			lifecycle.Done:    {Step: lifecycle.Resizing, Status: "RESIZE", Command: deployments.MethodResize + host},
+			lifecycle.Failed:  {Step: lifecycle.Starting, Status: "RESIZE", Command: datastores.MethodStart + guest, Drop: "c0" + guest},
+			lifecycle.Overdue: {Step: lifecycle.Starting, Status: "RESIZE", Command: datastores.MethodStart + guest, Drop: "c0" + guest},
+		},
+		lifecycle.Resizing: {
+			lifecycle.Done:        {Step: lifecycle.Starting, Status: "RESIZE", Command: datastores.MethodStart + guest},
+			lifecycle.Failed:      {Step: lifecycle.Starting, Status: "RESIZE", Command: datastores.MethodStart + guest, Drop: "c0" + host},
+			lifecycle.Overdue:     {Step: lifecycle.Resizing, Status: "RESIZE", Fault: true},
+			lifecycle.ResetStatus: {Status: "ACTIVE", Drop: "c0" + host},
+		},
+		lifecycle.Starting: {
+			lifecycle.Done:      {Status: "ACTIVE"},
+			lifecycle.Failed:    {Status: "ERROR", Drop: "c0" + guest, Fault: true},
+			lifecycle.Overdue:   {Status: "ERROR", Drop: "c0" + guest, Fault: true},
+			lifecycle.AskDelete: {Step: lifecycle.Removing, Status: "SHUTDOWN", Command: deployments.MethodRemove + host, Drop: "c0" + guest},
+		},
+		lifecycle.Upgrading: {
+			lifecycle.Done:      {Status: "ACTIVE"},
+			lifecycle.Failed:    {Status: "ERROR", Drop: "c0" + guest, Fault: true},
+			lifecycle.Overdue:   {Step: lifecycle.Upgrading, Status: "UPGRADE", Fault: true},
+			lifecycle.AskDelete: {Step: lifecycle.Removing, Status: "SHUTDOWN", Command: deployments.MethodRemove + host, Drop: "c0" + guest},
+		},
+		lifecycle.Detaching: {
+			lifecycle.Done:      {Status: "ACTIVE"},
+			lifecycle.Failed:    {Status: "ERROR", Drop: "c0" + guest, Fault: true},
+			lifecycle.Overdue:   {Step: lifecycle.Detaching, Status: "DETACH", Fault: true},
+			lifecycle.AskDelete: {Step: lifecycle.Removing, Status: "SHUTDOWN", Command: deployments.MethodRemove + host, Drop: "c0" + guest},
+		},
+		lifecycle.Electing: {
+			lifecycle.Done:        {Status: "ERROR", Fault: true, Drop: "c0@replica"},
+			lifecycle.Failed:      {Status: "ERROR", Fault: true, Drop: "c0@replica"},
+			lifecycle.Overdue:     {Status: "ERROR", Fault: true, Drop: "c0@replica"},
+			lifecycle.ResetStatus: {Status: "ACTIVE", Drop: "c0@replica"},
+		},
+		lifecycle.Fencing: {
+			lifecycle.Done:        {Step: lifecycle.CatchingUp, Status: "PROMOTE", Command: datastores.MethodWaitForTxn + guest},
+			lifecycle.Failed:      {Step: lifecycle.Unfencing, Status: "PROMOTE", Command: datastores.MethodMakeReadOnly + "@source", Drop: "c0@source"},
+			lifecycle.Overdue:     {Step: lifecycle.Unfencing, Status: "PROMOTE", Command: datastores.MethodMakeReadOnly + "@source", Drop: "c0@source"},
+			lifecycle.ResetStatus: {Status: "ACTIVE", Drop: "c0@source"},
+		},
+		lifecycle.CatchingUp: {
+			lifecycle.Done:    {Step: lifecycle.Promoting, Status: "PROMOTE", Command: datastores.MethodEnableAsMaster + guest},
+			lifecycle.Failed:  {Step: lifecycle.Unfencing, Status: "PROMOTE", Command: datastores.MethodMakeReadOnly + "@source", Drop: "c0" + guest},
+			lifecycle.Overdue: {Step: lifecycle.Unfencing, Status: "PROMOTE", Command: datastores.MethodMakeReadOnly + "@source", Drop: "c0" + guest},
+		},
+		lifecycle.Promoting: {
+			lifecycle.Done:    {Status: "ACTIVE"},
+			lifecycle.Failed:  {Step: lifecycle.Unfencing, Status: "PROMOTE", Command: datastores.MethodMakeReadOnly + "@source", Drop: "c0" + guest},
+			lifecycle.Overdue: {Step: lifecycle.Promoting, Status: "PROMOTE", Fault: true},
+		},
+		lifecycle.Unfencing: {
+			lifecycle.Done:        {Status: "ERROR", Fault: true, Drop: "c0@source"},
+			lifecycle.Failed:      {Status: "ERROR", Fault: true, Drop: "c0@source"},
+			lifecycle.Overdue:     {Step: lifecycle.Unfencing, Status: "PROMOTE", Fault: true},
+			lifecycle.ResetStatus: {Status: "ACTIVE", Drop: "c0@source"},
+		},
+		lifecycle.Following: {
+			lifecycle.Done:      {Status: "ACTIVE"},
+			lifecycle.Failed:    {Status: "ERROR", Drop: "c0" + guest, Fault: true},
+			lifecycle.Overdue:   {Step: lifecycle.Following, Status: "PROMOTE", Fault: true},
+			lifecycle.AskDelete: {Step: lifecycle.Removing, Status: "SHUTDOWN", Command: deployments.MethodRemove + host, Drop: "c0" + guest},
 		},
 		lifecycle.Removing: {
-			lifecycle.Done:       {Step: lifecycle.Removing, Status: "SHUTDOWN", Gone: true},
-			lifecycle.Failed:     {Step: lifecycle.Removing, Status: "ERROR", Fault: true},
-			lifecycle.Overdue:    {Step: lifecycle.Removing, Status: "ERROR", Fault: true},
-			lifecycle.AskRestart: {Step: lifecycle.Removing, Status: "SHUTDOWN", Refused: true},
+			lifecycle.Done:    {Step: lifecycle.Removing, Status: "SHUTDOWN", Gone: true},
+			lifecycle.Failed:  {Step: lifecycle.Removing, Status: "ERROR", Fault: true},
+			lifecycle.Overdue: {Step: lifecycle.Removing, Status: "ERROR", Fault: true},
 		},
+	}
+	for step, cells := range want {
+		fillIn(step, cells)
 	}
 	rows := map[string]bool{}
 	for _, row := range lifecycle.Table() {
@@ -167,6 +301,28 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// fillIn adds what holds for every step of an operation: nothing else can be asked for, it can be given up, and a guest's
+// report is taken.
+func fillIn(step lifecycle.Step, cells map[lifecycle.EventType]outcome) {
+	if step == lifecycle.Idle {
+		return
+	}
+	in := at(step)
+	for _, e := range lifecycle.EventTypes() {
+		if _, said := cells[e]; said {
+			continue
+		}
+		switch {
+		case strings.HasPrefix(string(e), "ask_") && !(step == lifecycle.Removing && e == lifecycle.AskDelete):
+			cells[e] = outcome{Step: step, Status: lifecycle.Status(in), Refused: true}
+		case e == lifecycle.ResetStatus && step != lifecycle.Removing:
+			cells[e] = outcome{Status: "ACTIVE", Drop: in.Operation.Command + "@" + in.Operation.Agent}
+		case e == lifecycle.Reported && in.Prepared && step != lifecycle.Removing:
+			cells[e] = outcome{Step: step, Status: lifecycle.Status(in)}
+		}
+	}
+}
+
 // checkInvariants holds for every decision.
 func checkInvariants(t fataler, before etcdschema.Instance, d lifecycle.Decision) {
 	t.Helper()
@@ -175,11 +331,11 @@ func checkInvariants(t fataler, before etcdschema.Instance, d lifecycle.Decision
 		if op.Deadline.IsZero() || op.Since.IsZero() || op.Kind == "" || op.Step == "" {
 			t.Fatalf("an operation without a deadline, a begin or a name: %+v", *op)
 		}
-		if d.Command != nil && op.Command != d.Command.ID {
-			t.Fatalf("a command was sent that the operation does not wait for: %+v, %+v", *d.Command, *op)
+		if c := own(d); c != nil && op.Command != c.ID {
+			t.Fatalf("a command was sent that the operation does not wait for: %+v, %+v", *c, *op)
 		}
-	} else if d.Command != nil {
-		t.Fatalf("a command was sent for no operation: %+v", *d.Command)
+	} else if c := own(d); c != nil {
+		t.Fatalf("a command was sent for no operation: %+v", *c)
 	}
 	// A command that was waited for is not forgotten: it is still waited for, or withdrawn, or it ended the operation.
 	if old := before.Operation; old != nil && old.Command != "" && d.Drop == nil && !d.Gone {
@@ -188,13 +344,23 @@ func checkInvariants(t fataler, before etcdschema.Instance, d lifecycle.Decision
 			t.Fatalf("command %s was neither withdrawn nor answered", old.Command)
 		}
 	}
-	known := []string{"BUILD", "ACTIVE", "ERROR", "REBOOT", "SHUTDOWN", "RESTART_REQUIRED"}
+	known := []string{"BUILD", "ACTIVE", "ERROR", "REBOOT", "SHUTDOWN", "RESTART_REQUIRED", "BACKUP", "RESIZE", "UPGRADE", "DETACH", "PROMOTE", "EJECT"}
 	if s := lifecycle.Status(in); !slices.Contains(known, s) {
 		t.Fatalf("status %q is unknown to clients", s)
 	}
 	if lifecycle.Status(in) == "ACTIVE" && !in.Prepared {
 		t.Fatalf("an instance is ACTIVE that never was prepared")
 	}
+}
+
+// own is the command that the decision's own instance waits for from now on.
+func own(d lifecycle.Decision) *lifecycle.Command {
+	for _, c := range d.Commands {
+		if c.Instance == d.Instance.ID {
+			return &c
+		}
+	}
+	return nil
 }
 
 type fataler interface {
@@ -234,7 +400,7 @@ func TestOverdueFaultHasTheLastWords(t *testing.T) {
 func TestRemoveIsAskedAgainAfterAFailure(t *testing.T) {
 	in := at(lifecycle.Removing)
 	d, _ := decide(t, in, event(lifecycle.Failed, in), start)
-	if d.Command != nil || d.Instance.Operation.Command != "" {
+	if own(d) != nil || d.Instance.Operation.Command != "" {
 		t.Fatal("the host was asked again without a pause")
 	}
 	d, got := decide(t, d.Instance, lifecycle.Event{Type: lifecycle.Overdue}, d.Instance.Operation.Deadline)
@@ -256,7 +422,7 @@ func TestWithoutAHost(t *testing.T) {
 		t.Errorf("deadline %s, want %s", d.Instance.Operation.Deadline, want)
 	}
 	in.Prepared = true
-	if d, got := decide(t, in, lifecycle.Event{Type: lifecycle.AskDelete}, start); !got.Gone || d.Command != nil {
+	if d, got := decide(t, in, lifecycle.Event{Type: lifecycle.AskDelete}, start); !got.Gone || own(d) != nil {
 		t.Errorf("delete without a host: %+v", got)
 	}
 }

@@ -37,9 +37,9 @@ func TestAnyOrder(t *testing.T) {
 			if d.Drop != nil {
 				delete(pending, d.Drop.ID)
 			}
-			if d.Command != nil {
-				pending[d.Command.ID] = true
-				sent = append(sent, d.Command.ID)
+			if c := own(d); c != nil {
+				pending[c.ID] = true
+				sent = append(sent, c.ID)
 			}
 			in = d.Instance
 			if op := in.Operation; op != nil && op.Command != "" && !pending[op.Command] && !d.Gone {
@@ -70,6 +70,16 @@ func TestAnyOrder(t *testing.T) {
 	})
 }
 
+// target is what an instance may be asked to become.
+func target(flavor bool) *etcdschema.Target {
+	none := ""
+	t := &etcdschema.Target{Configuration: &none, VolumeGB: 2, Version: &etcdschema.Upgrade{Version: "2"}}
+	if flavor {
+		t.Flavor = &etcdschema.Flavor{RAM: 512}
+	}
+	return t
+}
+
 // launchOvertaken: a guest may enrol before its host has said that it was started; that answer is still to come.
 func launchOvertaken(in etcdschema.Instance, id string) bool { return id == "c1" && in.Host != "" }
 
@@ -79,6 +89,9 @@ func anyEvent(t *rapid.T, in etcdschema.Instance, sent []string, pending map[str
 		Type:   rapid.SampledFrom(lifecycle.EventTypes()[1:]).Draw(t, "event"),
 		Status: datastores.Status{Service: rapid.SampledFrom([]datastores.ServiceStatus{"healthy", "crashed", "shutdown"}).Draw(t, "service")},
 		Error:  agentpoll.Errorf(agentpoll.Internal, "broken"),
+		Value:  []byte(`{"backup_id":"b1"}`),
+		Backup: "b1",
+		Target: target(rapid.Bool().Draw(t, "flavor")),
 	}
 	if len(sent) == 0 {
 		return e

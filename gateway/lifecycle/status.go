@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -15,20 +16,34 @@ const (
 	StatusReboot          = "REBOOT"
 	StatusShutdown        = "SHUTDOWN"
 	StatusRestartRequired = "RESTART_REQUIRED"
+	StatusBackup          = "BACKUP"
+	StatusResize          = "RESIZE"
+	StatusUpgrade         = "UPGRADE"
+	StatusDetach          = "DETACH"
+	StatusPromote         = "PROMOTE"
+	StatusEject           = "EJECT"
 )
+
+// statusOf is what an operation looks like from outside; a configure is over before anybody looks.
+var statusOf = map[string]string{
+	Create: StatusBuild, Restart: StatusReboot, Delete: StatusShutdown, Backup: StatusBackup, Resize: StatusResize,
+	Upgrade: StatusUpgrade, Detach: StatusDetach, Promote: StatusPromote, Eject: StatusEject,
+}
 
 // Status works out the API's status.
 func Status(in etcdschema.Instance) string {
-	switch {
-	case in.Failed != "":
+	if in.Failed != "" {
 		return StatusError
-	case in.Operation != nil && in.Operation.Kind == Create:
-		return StatusBuild
-	case in.Operation != nil && in.Operation.Kind == Restart:
-		return StatusReboot
-	case in.Operation != nil && in.Operation.Kind == Delete:
-		return StatusShutdown
-	case in.RestartRequired:
+	}
+	if in.Operation != nil && statusOf[in.Operation.Kind] != "" {
+		return statusOf[in.Operation.Kind]
+	}
+	for _, h := range in.Holds {
+		if statusOf[h.Kind] != "" {
+			return statusOf[h.Kind]
+		}
+	}
+	if in.RestartRequired {
 		return StatusRestartRequired
 	}
 	return StatusActive
@@ -36,15 +51,20 @@ func Status(in etcdschema.Instance) string {
 
 // OperatingStatus works out the API's operating_status: the database server's own, told only when nothing is being done.
 func OperatingStatus(in etcdschema.Instance) string {
-	if in.Operation != nil || in.Failed != "" {
+	if in.Operation != nil || in.Failed != "" || len(in.Holds) > 0 {
 		return ""
 	}
 	return strings.ToUpper(string(in.Service.Service))
 }
 
+// harmless are the operations beside which the guest can be asked for something that needs the database server.
+var harmless = []string{Restart, Backup, Configure}
+
 // Serves tells whether the guest can be asked for something that needs the database server; when not, why.
 func Serves(in etcdschema.Instance) error {
-	if !in.Prepared || (in.Operation != nil && in.Operation.Kind != Restart) {
+	busy := in.Operation != nil && !slices.Contains(harmless, in.Operation.Kind)
+	held := slices.ContainsFunc(in.Holds, func(h etcdschema.Hold) bool { return !slices.Contains(harmless, h.Kind) })
+	if !in.Prepared || busy || held {
 		return notAllowed(in.ID, Status(in))
 	}
 	switch in.Service.Service {

@@ -2,11 +2,7 @@ package lifecycle
 
 import (
 	"fmt"
-	"time"
-
-	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/deployments"
-	"github.com/cofferdb/coffer/etcdschema"
+	"slices"
 )
 
 // Row says what an event means in a step.
@@ -19,144 +15,135 @@ type Row struct {
 
 // Table returns the life cycle.
 func Table() []Row {
-	return []Row{
+	rows := []Row{
 		{Idle, Created, []Step{Launching, Enrolling}, (*decision).create},
 		{Idle, AskRestart, []Step{Restarting}, (*decision).restart},
+		{Idle, AskConfigure, []Step{Configuring}, (*decision).configure},
+		{Idle, AskBackup, []Step{BackingUp}, (*decision).backup},
+		{Idle, AskResize, []Step{Stopping, Resizing}, (*decision).resize},
+		{Idle, AskUpgrade, []Step{Upgrading}, (*decision).upgrade},
+		{Idle, AskDetach, []Step{Detaching}, (*decision).detach},
+		{Idle, AskPromote, []Step{Fencing}, (*decision).promote},
+		{Idle, AskEject, []Step{Electing}, (*decision).eject},
 		{Idle, AskDelete, []Step{Removing}, (*decision).remove},
 		{Idle, ResetStatus, []Step{Idle}, (*decision).reset},
 		{Idle, Reported, []Step{Idle}, (*decision).report},
 
 		{Launching, Done, []Step{Enrolling}, (*decision).launched},
-		{Launching, Enrolled, []Step{Preparing}, (*decision).prepare},
+		{Launching, Enrolled, []Step{Snapshotting, Preparing}, (*decision).enrolled},
 		{Launching, Failed, []Step{Idle}, (*decision).failed},
 		{Launching, Overdue, []Step{Idle}, (*decision).overdue},
-		{Launching, AskRestart, []Step{Launching}, (*decision).busy},
-		{Launching, AskDelete, []Step{Launching}, (*decision).busy},
-		{Launching, ResetStatus, []Step{Idle}, (*decision).reset},
 
-		{Enrolling, Enrolled, []Step{Preparing}, (*decision).prepare},
+		{Enrolling, Enrolled, []Step{Snapshotting, Preparing}, (*decision).enrolled},
 		{Enrolling, Overdue, []Step{Idle}, (*decision).overdue},
-		{Enrolling, AskRestart, []Step{Enrolling}, (*decision).busy},
-		{Enrolling, AskDelete, []Step{Enrolling}, (*decision).busy},
-		{Enrolling, ResetStatus, []Step{Idle}, (*decision).reset},
+
+		{Snapshotting, Done, []Step{Preparing}, (*decision).snapshotMade},
+		{Snapshotting, Failed, []Step{Idle}, (*decision).failed},
+		{Snapshotting, Overdue, []Step{Idle}, (*decision).overdue},
 
 		{Preparing, Done, []Step{Idle}, (*decision).prepared},
 		{Preparing, Failed, []Step{Idle}, (*decision).failed},
 		{Preparing, Overdue, []Step{Idle}, (*decision).overdue},
-		{Preparing, AskRestart, []Step{Preparing}, (*decision).busy},
-		{Preparing, AskDelete, []Step{Preparing}, (*decision).busy},
-		{Preparing, ResetStatus, []Step{Idle}, (*decision).reset},
 		{Preparing, Reported, []Step{Preparing}, (*decision).report},
 
 		{Restarting, Done, []Step{Idle}, (*decision).restarted},
 		{Restarting, Failed, []Step{Idle}, (*decision).failed},
 		{Restarting, Overdue, []Step{Idle}, (*decision).overdue},
-		{Restarting, AskRestart, []Step{Restarting}, (*decision).busy},
 		{Restarting, AskDelete, []Step{Removing}, (*decision).remove},
-		{Restarting, ResetStatus, []Step{Idle}, (*decision).reset},
-		{Restarting, Reported, []Step{Restarting}, (*decision).report},
+
+		{Configuring, Done, []Step{Idle}, (*decision).configured},
+		{Configuring, Failed, []Step{Idle}, (*decision).notConfigured},
+		{Configuring, Overdue, []Step{Idle}, (*decision).notConfigured},
+		{Configuring, AskDelete, []Step{Removing}, (*decision).remove},
+
+		{BackingUp, Done, []Step{Idle}, (*decision).backedUp},
+		{BackingUp, Failed, []Step{Idle}, (*decision).notBackedUp},
+		{BackingUp, Overdue, []Step{Idle}, (*decision).notBackedUp},
+		{BackingUp, AskDelete, []Step{Removing}, (*decision).remove},
+
+		{Stopping, Done, []Step{Resizing}, (*decision).stopped},
+		{Stopping, Failed, []Step{Starting}, (*decision).startAgain},
+		{Stopping, Overdue, []Step{Starting}, (*decision).startAgain},
+
+		{Resizing, Done, []Step{Stopping, Starting, Idle}, (*decision).resized},
+		{Resizing, Failed, []Step{Starting, Idle}, (*decision).notResized},
+		{Resizing, Overdue, []Step{Resizing}, (*decision).keepWaiting},
+
+		{Starting, Done, []Step{Idle}, (*decision).started},
+		{Starting, Failed, []Step{Idle}, (*decision).failed},
+		{Starting, Overdue, []Step{Idle}, (*decision).overdue},
+		{Starting, AskDelete, []Step{Removing}, (*decision).remove},
+
+		{Upgrading, Done, []Step{Idle}, (*decision).upgraded},
+		{Upgrading, Failed, []Step{Idle}, (*decision).failed},
+		{Upgrading, Overdue, []Step{Upgrading}, (*decision).keepWaiting},
+		{Upgrading, AskDelete, []Step{Removing}, (*decision).remove},
+
+		{Detaching, Done, []Step{Idle}, (*decision).detached},
+		{Detaching, Failed, []Step{Idle}, (*decision).failed},
+		{Detaching, Overdue, []Step{Detaching}, (*decision).keepWaiting},
+		{Detaching, AskDelete, []Step{Removing}, (*decision).remove},
+
+		{Electing, Done, []Step{Electing, Idle}, (*decision).voted},
+		{Electing, Failed, []Step{Electing, Idle}, (*decision).abstained},
+		{Electing, Overdue, []Step{Electing, Idle}, (*decision).abstained},
+
+		{Fencing, Done, []Step{CatchingUp}, (*decision).fenced},
+		{Fencing, Failed, []Step{Unfencing}, (*decision).unfence},
+		{Fencing, Overdue, []Step{Unfencing}, (*decision).unfence},
+
+		{CatchingUp, Done, []Step{Promoting}, (*decision).caughtUp},
+		{CatchingUp, Failed, []Step{Unfencing}, (*decision).unfence},
+		{CatchingUp, Overdue, []Step{Unfencing}, (*decision).unfence},
+
+		// Whether a replica that does not answer has become a source nobody knows, so nothing else may be done than to wait.
+		{Promoting, Done, []Step{Idle}, (*decision).promoted},
+		{Promoting, Failed, []Step{Unfencing, Idle}, (*decision).notPromoted},
+		{Promoting, Overdue, []Step{Promoting}, (*decision).keepWaiting},
+
+		{Unfencing, Done, []Step{Idle}, (*decision).unfenced},
+		{Unfencing, Failed, []Step{Idle}, (*decision).notUnfenced},
+		{Unfencing, Overdue, []Step{Unfencing}, (*decision).keepWaiting},
+
+		{Following, Done, []Step{Idle}, (*decision).follows},
+		{Following, Failed, []Step{Idle}, (*decision).failed},
+		{Following, Overdue, []Step{Following}, (*decision).keepWaiting},
+		{Following, AskDelete, []Step{Removing}, (*decision).remove},
 
 		{Removing, Done, nil, (*decision).gone},
 		{Removing, Failed, []Step{Removing}, (*decision).removeFailed},
 		{Removing, Overdue, []Step{Removing}, (*decision).removeOverdue},
-		{Removing, AskRestart, []Step{Removing}, (*decision).busy},
 		{Removing, AskDelete, []Step{Removing}, (*decision).nothing},
 		{Removing, ResetStatus, []Step{Removing}, (*decision).nothing},
 	}
+	for _, step := range Steps() {
+		rows = append(rows, rest(rows, step)...)
+	}
+	return rows
 }
 
-// create begins the life of an instance that has been placed on a host, or waits for a machine of its own. Its whole
-// time is the datastore's usage_timeout, which the caller has put into Operation.Deadline.
-func (d *decision) create() error {
-	limit := d.createBy()
-	d.begin(Create)
-	if d.Instance.Host == "" {
-		d.enter(Enrolling, limit, d.Instance.ID, "", "waiting for a machine to boot with the instance's user-data and enrol")
+// rest are a step's rows for what the table does not say: while something is being done nothing else can be asked for, it can
+// be given up, and a guest that is there tells how its server is.
+func rest(rows []Row, step Step) []Row {
+	if step == Idle {
 		return nil
 	}
-	d.enter(Launching, earlier(limit, d.now.Add(launchTimeout)), d.Instance.Host, deployments.MethodLaunch, "asked the host to start a guest")
-	return nil
-}
-
-func (d *decision) launched() error {
-	for _, note := range d.event.Notes {
-		d.tell("note", note)
+	said := func(e EventType) bool {
+		return slices.ContainsFunc(rows, func(r Row) bool { return r.Step == step && r.Event == e })
 	}
-	d.enter(Enrolling, d.createBy(), d.Instance.ID, "", "the guest was started; waiting for it to enrol")
-	return nil
-}
-
-func (d *decision) prepare() error {
-	d.Instance.Service = datastores.Status{Service: datastores.StatusBuilding}
-	d.enter(Preparing, d.createBy(), d.Instance.ID, datastores.MethodPrepare, "the guest has enrolled; asked it to prepare the database server")
-	return nil
-}
-
-func (d *decision) prepared() error {
-	d.Instance.Prepared = true
-	d.Instance.Service = datastores.Status{Service: datastores.StatusHealthy, Since: d.now}
-	d.Instance.ServiceReported = d.now
-	d.finish(fmt.Sprintf("the database server is ready, %.1f s after it was asked for", d.now.Sub(d.Instance.Created).Seconds()))
-	return nil
-}
-
-func (d *decision) restart() error {
-	if !d.Instance.Prepared {
-		return notAllowed(d.Instance.ID, Status(d.Instance))
+	var more []Row
+	for _, e := range asks() {
+		if !said(e) {
+			more = append(more, Row{step, e, []Step{step}, (*decision).busy})
+		}
 	}
-	d.begin(Restart)
-	d.enter(Restarting, d.now.Add(restartTimeout), d.Instance.ID, datastores.MethodRestart, "asked the guest to restart the database server")
-	return nil
-}
-
-func (d *decision) restarted() error {
-	d.Instance.RestartRequired = false
-	d.Instance.Service = datastores.Status{Service: datastores.StatusHealthy, Since: d.now}
-	d.finish("the database server was restarted")
-	return nil
-}
-
-func (d *decision) remove() error {
-	if d.Instance.Operation != nil {
-		d.withdraw()
+	if !said(ResetStatus) {
+		more = append(more, Row{step, ResetStatus, []Step{Idle}, (*decision).reset})
 	}
-	if d.Instance.Host == "" {
-		return d.gone()
+	if !said(Reported) && !slices.Contains([]Step{Launching, Enrolling, Snapshotting, Removing}, step) {
+		more = append(more, Row{step, Reported, []Step{step}, (*decision).report})
 	}
-	d.Instance.Failed = ""
-	d.begin(Delete)
-	d.enter(Removing, d.now.Add(removeTimeout), d.Instance.Host, deployments.MethodRemove, "asked the host to remove the instance")
-	return nil
-}
-
-func (d *decision) gone() error {
-	d.Changed, d.Gone = true, true
-	d.tell("done", "the instance has been deleted")
-	return nil
-}
-
-// removeFailed keeps at it: what a tenant deleted must not stay because a host had a bad moment. The host is asked again
-// after a pause; the fault says why it takes so long.
-func (d *decision) removeFailed() error {
-	d.Instance.Failed = Delete
-	d.fault("the host could not remove the instance and will be asked again: " + d.event.Error.Message)
-	d.enter(Removing, d.now.Add(removePause), d.Instance.Host, "", "waiting before the host is asked again")
-	return nil
-}
-
-// removeOverdue asks again after a pause; a command that was sent stays pending, for the host to find when it is back.
-func (d *decision) removeOverdue() error {
-	if d.Instance.Operation.Command == "" {
-		d.enter(Removing, d.now.Add(removeTimeout), d.Instance.Host, deployments.MethodRemove, "asked the host again to remove the instance")
-		return nil
-	}
-	d.Changed = true
-	d.Instance.Failed = Delete
-	d.fault("delete is still waiting: " + d.overdueReason() + "; it will when it is back")
-	op := *d.Instance.Operation
-	op.Since, op.Deadline = d.now, d.now.Add(removeTimeout)
-	d.Instance.Operation = &op
-	return nil
+	return more
 }
 
 func (d *decision) failed() error  { d.fail(d.event.Error.Message); return nil }
@@ -165,52 +152,21 @@ func (d *decision) nothing() error { return nil }
 
 func (d *decision) busy() error { return notAllowed(d.Instance.ID, Status(d.Instance)) }
 
-// reset gives the operation up. An instance that never was ready stays in ERROR: there is nothing that could work.
-func (d *decision) reset() error {
-	if d.Instance.Operation != nil {
-		d.withdraw()
-		d.Instance.Operation = nil
-	}
-	d.Changed = true
-	if d.Instance.Prepared {
-		d.Instance.Failed = ""
-	} else {
-		d.Instance.Failed = Create
-	}
-	d.tell("note", "the status was reset")
+// keepWaiting lets a command stay pending that must not be given up, for its agent to find when it is back.
+func (d *decision) keepWaiting() error {
+	d.fault(d.Instance.Operation.Kind + " is still waiting: " + d.overdueReason() + "; it will when it is back")
+	op := d.operation()
+	op.Deadline = d.now.Add(d.now.Sub(op.Since))
 	return nil
 }
 
-// report takes the guest's word for the server. A healthy server disproves a failed restart.
-func (d *decision) report() error {
-	d.Instance.ServiceReported = d.now
-	if d.Instance.Service.Service != d.event.Status.Service {
-		d.tell("status", fmt.Sprintf("the database server is %s", d.event.Status.Service))
+// ready refuses what only an instance can be asked for that is up and to which nothing is being done.
+func (d *decision) ready() error {
+	in := d.Instance
+	if !in.Prepared || in.Failed != "" || len(in.Holds) > 0 {
+		return notAllowed(in.ID, Status(in))
 	}
-	if d.Instance.Failed == Restart && d.event.Status.Service == datastores.StatusHealthy {
-		d.Instance.Failed = ""
-	}
-	d.Instance.Service = d.event.Status
-	d.Changed = true
 	return nil
-}
-
-// createBy is when an instance's create must have ended: its datastore's usage_timeout after it was asked for.
-func (d *decision) createBy() time.Time { return d.Instance.Created.Add(UsageTimeout(d.Instance)) }
-
-// UsageTimeout is how long an instance's create may take.
-func UsageTimeout(in etcdschema.Instance) time.Duration {
-	if in.UsageTimeout <= 0 {
-		return datastores.DefaultUsageTimeout * time.Second
-	}
-	return time.Duration(in.UsageTimeout) * time.Second
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }
 
 func notAllowed(id, status string) error {

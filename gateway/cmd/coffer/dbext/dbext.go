@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 
@@ -22,6 +23,9 @@ func endpoint(c *gophercloud.ServiceClient, parts ...string) string {
 	return c.ServiceURL(escaped...)
 }
 
+// maxAnswer is how much of an answer is read.
+const maxAnswer = 32 << 20
+
 // send makes one request and returns the members of the answer; none when it has no body.
 func send(ctx context.Context, c *gophercloud.ServiceClient, method, url string, body any, ok ...int) (map[string]json.RawMessage, error) {
 	resp, err := c.Request(ctx, method, url, &gophercloud.RequestOpts{JSONBody: body, OkCodes: ok, KeepResponseBody: true})
@@ -29,11 +33,12 @@ func send(ctx context.Context, c *gophercloud.ServiceClient, method, url string,
 		return nil, err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, nil
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil || len(answer) == 0 {
+		return nil, err
 	}
 	var members map[string]json.RawMessage
-	if err := json.NewDecoder(resp.Body).Decode(&members); err != nil {
+	if err := json.Unmarshal(answer, &members); err != nil {
 		return nil, fmt.Errorf("%s %s answered what is no JSON object: %w", method, url, err)
 	}
 	return members, nil

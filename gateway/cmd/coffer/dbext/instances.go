@@ -1,6 +1,7 @@
 package dbext
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -24,8 +25,11 @@ type Instance struct {
 	Region          string    `json:"region"`
 	Project         string    `json:"tenant_id,omitempty"` // told to admins only
 	Access          Access    `json:"access"`
+	ReplicaOf       *Ref      `json:"replica_of,omitempty"` // of a replica
+	Replicas        []Ref     `json:"replicas,omitempty"`   // of a source
 	Created         Time      `json:"created,omitzero"` // this and what follows: not in lists
 	Updated         Time      `json:"updated,omitzero"`
+	Configuration   *Ref      `json:"configuration,omitempty"` // attached
 	Fault           *Fault    `json:"fault,omitempty"`
 	Password        string    `json:"password,omitempty"`  // of root, in the answer to a create of some datastores
 	UserData        string    `json:"user_data,omitempty"` // in the answer to a create without a host
@@ -36,6 +40,12 @@ type Datastore struct {
 	Type          string `json:"type"`
 	Version       string `json:"version"`
 	VersionNumber string `json:"version_number,omitempty"`
+}
+
+// Ref names another instance, or a configuration group.
+type Ref struct {
+	ID   string `json:"id"`
+	Name string `json:"name,omitempty"`
 }
 
 // FlavorRef is the id of an instance's flavor.
@@ -82,17 +92,22 @@ func GetInstance(ctx context.Context, c *gophercloud.ServiceClient, id string) (
 	return get[Instance](ctx, c, "instance", "instances", id)
 }
 
-// CreateOpts are gophercloud's with what it lacks. A Size of 0 asks for no volume.
+// CreateOpts are gophercloud's with what it lacks. A Size of 0 asks for no volume, or for its source's; a replica has its
+// source's flavor, too.
 type CreateOpts struct {
 	instances.CreateOpts
-	Access   *Access // nil: everybody who can route there
-	UserData bool    // no host: the answer holds the user-data of a machine to boot
+	Access       *Access // nil: everybody who can route there
+	UserData     bool    // no host: the answer holds the user-data of a machine to boot
+	Backup       string  // id of the backup that it is made of
+	ReplicaOf    string  // id of its source
+	ReplicaCount int     // of that source; 0: one
 }
 
 // ToInstanceCreateMap implements instances.CreateOptsBuilder.
 func (opts CreateOpts) ToInstanceCreateMap() (map[string]any, error) {
 	base := opts.CreateOpts
-	base.Size = max(1, base.Size) // gophercloud insists on a volume
+	base.Size = max(1, base.Size) // gophercloud insists on a volume, and on a flavor
+	base.FlavorRef = cmp.Or(base.FlavorRef, "none")
 	body, err := base.ToInstanceCreateMap()
 	if err != nil {
 		return nil, err
@@ -100,6 +115,18 @@ func (opts CreateOpts) ToInstanceCreateMap() (map[string]any, error) {
 	instance := body["instance"].(map[string]any)
 	if opts.Size == 0 {
 		delete(instance, "volume")
+	}
+	if opts.FlavorRef == "" {
+		delete(instance, "flavorRef")
+	}
+	if opts.Backup != "" {
+		instance["restorePoint"] = map[string]string{"backupRef": opts.Backup}
+	}
+	if opts.ReplicaOf != "" {
+		instance["replica_of"] = opts.ReplicaOf
+	}
+	if opts.ReplicaCount > 0 {
+		instance["replica_count"] = opts.ReplicaCount
 	}
 	if opts.Access != nil {
 		instance["access"] = opts.Access
@@ -129,6 +156,32 @@ func RenameInstance(ctx context.Context, c *gophercloud.ServiceClient, id, name 
 func ResetStatus(ctx context.Context, c *gophercloud.ServiceClient, id string) error {
 	body := map[string]any{"reset_status": map[string]bool{"force_delete": true}}
 	return change(ctx, c, http.MethodPost, body, "instances", id, "action")
+}
+
+// DetachReplica makes a replica an instance of its own.
+func DetachReplica(ctx context.Context, c *gophercloud.ServiceClient, id string) error {
+	body := map[string]any{"instance": map[string]any{"replica_of": nil}}
+	return change(ctx, c, http.MethodPut, body, "instances", id)
+}
+
+// Promote makes a replica the source of the others and of its source.
+func Promote(ctx context.Context, c *gophercloud.ServiceClient, id string) error {
+	return act(ctx, c, id, "promote_to_replica_source")
+}
+
+// Eject puts one of its replicas into the place of a source that is out of reach.
+func Eject(ctx context.Context, c *gophercloud.ServiceClient, id string) error {
+	return act(ctx, c, id, "eject_replica_source")
+}
+
+func act(ctx context.Context, c *gophercloud.ServiceClient, id, action string) error {
+	return change(ctx, c, http.MethodPost, map[string]any{action: map[string]any{}}, "instances", id, "action")
+}
+
+// Upgrade moves an instance to another version of its datastore, by the version's name or id.
+func Upgrade(ctx context.Context, c *gophercloud.ServiceClient, id, version string) error {
+	body := map[string]any{"instance": map[string]string{"datastore_version": version}}
+	return change(ctx, c, http.MethodPatch, body, "instances", id)
 }
 
 // Why answers what is being done to an instance: which step, since when, waiting for whom, until when.

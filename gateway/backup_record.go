@@ -1,0 +1,116 @@
+package gateway
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
+)
+
+// defaultContainer is Trove's backup_swift_container.
+const defaultContainer = "database_backups"
+
+// backupPrefix is where a backup's segments are.
+func backupPrefix(b etcdschema.Backup) string {
+	return b.Container + "/" + b.Project + "/" + b.BackupID
+}
+
+// backupArgs ask a guest for the backup of that id, whose record is there.
+func (c *carrier) backupArgs(id string) (datastores.BackupArgs, error) {
+	rec, err := etcdschema.Read(c.s, etcdschema.BackupKey(c.before.Project, id))
+	b, err := mustFind(rec, err, "Backup", id)
+	if err != nil {
+		return datastores.BackupArgs{}, err
+	}
+	args := datastores.BackupArgs{BackupID: id, Strategy: b.Strategy.Name}
+	if b.Parent != "" {
+		parent, err := etcdschema.Read(c.s, etcdschema.BackupKey(c.before.Project, b.Parent))
+		if err != nil {
+			return args, err
+		}
+		args.Parent = &parent.Value.BackupRef
+	}
+	args.Key, err = c.streamKey()
+	return args, err
+}
+
+// restoreArgs name the backups of a chain, the full one first.
+func (c *carrier) restoreArgs(chain []string) (*datastores.RestoreArgs, error) {
+	args := &datastores.RestoreArgs{}
+	for _, id := range chain {
+		rec, err := etcdschema.Read(c.s, etcdschema.BackupKey(c.before.Project, id))
+		b, err := mustFind(rec, err, "Backup", id)
+		if err != nil {
+			return nil, err
+		}
+		if c.d.Backup != nil && c.d.Backup.ID == id && c.d.Backup.Result != nil { // committed by this very decision
+			b.BackupRef = c.d.Backup.Result.BackupRef
+		}
+		args.Chain = append(args.Chain, b.BackupRef)
+	}
+	var err error
+	args.Key, err = c.streamKey()
+	return args, err
+}
+
+// streamKey is the key of the project's backups. It is made with the first one.
+func (c *carrier) streamKey() (datastores.Secret, error) {
+	key := etcdschema.StreamKeyKey(c.before.Project)
+	rec, err := etcdschema.Read(c.s, key)
+	if err != nil {
+		return datastores.Secret{}, err
+	}
+	var raw []byte
+	if rec.Found {
+		if raw, err = c.keys.open(key.String(), rec.Value.Sealed); err != nil {
+			return datastores.Secret{}, fmt.Errorf("the key of the project's backups: %w", err)
+		}
+	} else {
+		raw = make([]byte, 32)
+		_, _ = rand.Read(raw)
+		c.put(etcdschema.Put(key, etcdschema.StreamKey{Sealed: c.keys.seal(key.String(), raw)}))
+	}
+	return datastores.NewSecret(base64.StdEncoding.EncodeToString(raw)).ForSealing(), nil
+}
+
+// backupBegins marks the backup that an instance's step makes as begun.
+func backupBegins(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdschema.Op, error) {
+	if in.Operation.Backup == "" {
+		return nil, nil
+	}
+	key := etcdschema.BackupKey(in.Project, in.Operation.Backup)
+	rec, err := etcdschema.Read(s, key)
+	if err != nil || !rec.Found || rec.Value.Status != etcdschema.BackupNew {
+		return nil, err
+	}
+	rec.Value.Status = etcdschema.BackupBuilding
+	return []etcdschema.Op{etcdschema.Put(key, rec.Value)}, nil
+}
+
+// backup writes how a backup has ended.
+func (c *carrier) backup() error {
+	end := c.d.Backup
+	if end == nil {
+		return nil
+	}
+	key := etcdschema.BackupKey(c.before.Project, end.ID)
+	rec, err := etcdschema.Read(c.s, key)
+	if err != nil || !rec.Found {
+		return err
+	}
+	b, now := rec.Value, c.now().UTC()
+	b.Updated = now
+	switch {
+	case end.Result != nil:
+		b.BackupRef, b.Used, b.Status = end.Result.BackupRef, end.Result.Used, etcdschema.BackupCompleted
+	case b.Running():
+		b.Status, b.Fault = etcdschema.BackupFailed, end.Reason
+	}
+	if end.Remove {
+		b.Deleting = now
+	}
+	c.put(etcdschema.Put(key, b))
+	return nil
+}

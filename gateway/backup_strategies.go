@@ -1,0 +1,104 @@
+package gateway
+
+import (
+	"net/http"
+	"regexp"
+
+	"github.com/cofferdb/coffer/etcdschema"
+)
+
+// strategyView is where backups go: a container, as Trove calls it; here the first part of their place in the store.
+type strategyView struct {
+	ProjectID  string `json:"project_id"`
+	InstanceID string `json:"instance_id"`
+	Backend    string `json:"backend"`
+	Container  string `json:"swift_container"`
+}
+
+var containerName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,62}$`)
+
+func checkContainer(name string) error {
+	if !containerName.MatchString(name) {
+		return faultf(badRequest, "Validation error: swift_container %q must be 1 to 63 of A-Z a-z 0-9 . _ - and not begin with a dot.", name)
+	}
+	return nil
+}
+
+// containerFor is where a backup goes: what the request says, else its instance's strategy, else the project's.
+func (g *Gateway) containerFor(r *request, asked, instance string) (string, error) {
+	if asked != "" {
+		return asked, checkContainer(asked)
+	}
+	for _, of := range []string{instance, ""} {
+		rec, err := etcdschema.Get(r.ctx, g.store, etcdschema.BackupStrategyKey(r.project, of))
+		if err == nil {
+			return rec.Value.Container, nil
+		}
+		if !isNotFound(err) {
+			return "", err
+		}
+	}
+	return defaultContainer, nil
+}
+
+func (g *Gateway) createBackupStrategy(r *request) (reply, error) {
+	body, err := decode[struct {
+		Strategy *struct {
+			Container string `json:"swift_container"`
+			Instance  string `json:"instance_id"`
+		} `json:"backup_strategy"`
+	}](r)
+	if err != nil {
+		return reply{}, err
+	}
+	if body.Strategy == nil {
+		return reply{}, faultf(badRequest, "Validation error: 'backup_strategy' is a required property.")
+	}
+	want := *body.Strategy
+	if err := checkContainer(want.Container); err != nil {
+		return reply{}, err
+	}
+	if want.Instance != "" {
+		if _, err := etcdschema.Get(r.ctx, g.store, etcdschema.InstanceKey(r.project, want.Instance)); err != nil {
+			return reply{}, instanceError(err, want.Instance)
+		}
+	}
+	key := etcdschema.BackupStrategyKey(r.project, want.Instance)
+	_, err = g.store.Update(r.ctx, []etcdschema.Ref{key}, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		return []etcdschema.Op{etcdschema.Put(key, etcdschema.BackupStrategy{Container: want.Container})}, nil
+	})
+	view := strategyView{r.project, want.Instance, storeName, want.Container}
+	return reply{http.StatusAccepted, map[string]any{"backup_strategy": view}}, err
+}
+
+const storeName = "coffer"
+
+func (g *Gateway) listBackupStrategies(r *request) (reply, error) {
+	from := etcdschema.BackupStrategies(r.project)
+	list, err := etcdschema.List(r.ctx, g.store, from, etcdschema.Page{})
+	if err != nil {
+		return reply{}, err
+	}
+	views := []strategyView{}
+	for _, rec := range list.Records {
+		v := strategyView{r.project, from.Name(rec.Key), storeName, rec.Value.Container}
+		if v.InstanceID == etcdschema.WholeProject {
+			v.InstanceID = ""
+		}
+		if asked := r.query("instance_id"); asked == "" || asked == v.InstanceID {
+			views = append(views, v)
+		}
+	}
+	return reply{http.StatusOK, map[string]any{"backup_strategies": views}}, nil
+}
+
+func (g *Gateway) deleteBackupStrategy(r *request) (reply, error) {
+	if p := r.query("project_id"); p != "" && p != r.project {
+		return reply{}, faultf(forbidden, "The backup strategies of another project cannot be deleted.")
+	}
+	key := etcdschema.BackupStrategyKey(r.project, r.query("instance_id"))
+	_, err := g.store.Update(r.ctx, []etcdschema.Ref{key}, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		return []etcdschema.Op{etcdschema.Delete(key)}, nil
+	})
+	return reply{status: http.StatusAccepted}, err
+}

@@ -1,0 +1,149 @@
+package lifecycle
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/deployments"
+	"github.com/cofferdb/coffer/etcdschema"
+)
+
+// create begins the life of an instance that has been placed on a host, or waits for a machine of its own. Its whole
+// time is the datastore's usage_timeout, which the caller has put into Operation.Deadline.
+func (d *decision) create() error {
+	limit := d.createBy()
+	d.begin(Create)
+	if source := d.peer(d.Instance.ReplicaOf); source != nil {
+		source.Replicas = append(slices.Clone(source.Replicas), d.Instance.ID)
+	}
+	if d.Instance.Host == "" {
+		d.enterUntil(Enrolling, limit, d.Instance.ID, "", "waiting for a machine to boot with the instance's user-data and enrol")
+		return nil
+	}
+	d.enterUntil(Launching, earlier(limit, d.now.Add(launchTimeout)), d.Instance.Host, deployments.MethodLaunch, "asked the host to start a guest")
+	return nil
+}
+
+func (d *decision) launched() error {
+	for _, note := range d.event.Notes {
+		d.tell("note", note)
+	}
+	d.enterUntil(Enrolling, d.createBy(), d.Instance.ID, "", "the guest was started; waiting for it to enrol")
+	return nil
+}
+
+// enrolled goes on to make the server. Of a replica the source gets ready first: it is kept from other operations until then.
+func (d *decision) enrolled() error {
+	source := d.peer(d.Instance.ReplicaOf)
+	if d.Instance.ReplicaOf == "" {
+		return d.prepare("the guest has enrolled; asked it to prepare the database server")
+	}
+	if source == nil {
+		d.fail("the source " + d.Instance.ReplicaOf + " is gone")
+		return nil
+	}
+	op := d.operation()
+	op.Backup = d.newID()
+	source.Holds = append(slices.Clone(source.Holds), etcdschema.Hold{Kind: Backup, By: d.Instance.ID})
+	d.enter(Snapshotting, stall, source.ID, datastores.MethodReplicationSnapshot, "the guest has enrolled; asked the source's guest for an account and a copy of the data")
+	return nil
+}
+
+// snapshotMade has what a replica begins with: a backup of its source, or nothing when it copies the data by itself.
+func (d *decision) snapshotMade() error {
+	var made datastores.SnapshotResult
+	if err := json.Unmarshal(d.event.Value, &made); err != nil {
+		d.fail("the answer of the source's guest cannot be read")
+		return nil
+	}
+	d.release()
+	op := d.operation()
+	d.Backup = &BackupEnd{ID: op.Backup, Result: made.Backup, Remove: made.Backup == nil}
+	if made.Backup == nil {
+		op.Backup = ""
+	} else {
+		d.Instance.Restore = []string{op.Backup}
+	}
+	return d.prepare("the source is ready; asked the guest to prepare the database server")
+}
+
+func (d *decision) prepare(message string) error {
+	d.Instance.Service = datastores.Status{Service: datastores.StatusBuilding}
+	limit := d.createBy()
+	if len(d.Instance.Restore) > 0 || d.Instance.ReplicaOf != "" {
+		limit = later(limit, d.now.Add(stall))
+	}
+	d.enterUntil(Preparing, limit, d.Instance.ID, datastores.MethodPrepare, message)
+	return nil
+}
+
+func (d *decision) prepared() error {
+	if backup := d.Instance.Operation.Backup; backup != "" {
+		d.Backup = &BackupEnd{ID: backup, Remove: true}
+	}
+	d.Instance.Prepared, d.Instance.Restore = true, nil
+	d.Instance.Service = datastores.Status{Service: datastores.StatusHealthy, Since: d.now}
+	d.Instance.ServiceReported = d.now
+	d.finish(fmt.Sprintf("the database server is ready, %.1f s after it was asked for", d.now.Sub(d.Instance.Created).Seconds()))
+	return nil
+}
+
+// reset gives the operation up. An instance that never was ready stays in ERROR: there is nothing that could work.
+func (d *decision) reset() error {
+	if op := d.Instance.Operation; op != nil {
+		if slices.Contains([]Step{Fencing, CatchingUp, Unfencing}, Step(op.Step)) {
+			d.tellSource(datastores.MethodMakeReadOnly) // it may be fenced
+		}
+		d.giveUp("the status was reset")
+	}
+	d.Changed = true
+	if d.Instance.Prepared {
+		d.Instance.Failed = ""
+	} else {
+		d.Instance.Failed = Create
+	}
+	d.tell("note", "the status was reset")
+	return nil
+}
+
+// report takes the guest's word for the server. A healthy server disproves a failed restart.
+func (d *decision) report() error {
+	d.Instance.ServiceReported = d.now
+	if d.Instance.Service.Service != d.event.Status.Service {
+		d.tell("status", fmt.Sprintf("the database server is %s", d.event.Status.Service))
+	}
+	if d.Instance.Failed == Restart && d.event.Status.Service == datastores.StatusHealthy {
+		d.Instance.Failed = ""
+	}
+	d.Instance.Service = d.event.Status
+	d.Changed = true
+	return nil
+}
+
+// createBy is when an instance's create must have ended: its datastore's usage_timeout after it was asked for.
+func (d *decision) createBy() time.Time { return d.Instance.Created.Add(UsageTimeout(d.Instance)) }
+
+// UsageTimeout is how long an instance's create may take.
+func UsageTimeout(in etcdschema.Instance) time.Duration {
+	if in.UsageTimeout <= 0 {
+		return datastores.DefaultUsageTimeout * time.Second
+	}
+	return time.Duration(in.UsageTimeout) * time.Second
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}

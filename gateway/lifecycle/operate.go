@@ -1,0 +1,138 @@
+package lifecycle
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
+)
+
+func (d *decision) restart() error {
+	if !d.Instance.Prepared || len(d.Instance.Holds) > 0 {
+		return notAllowed(d.Instance.ID, Status(d.Instance))
+	}
+	d.begin(Restart)
+	d.enter(Restarting, guestTimeout, d.Instance.ID, datastores.MethodRestart, "asked the guest to restart the database server")
+	return nil
+}
+
+func (d *decision) restarted() error {
+	d.Instance.RestartRequired = false
+	d.runs()
+	d.finish("the database server was restarted")
+	return nil
+}
+
+// runs takes it that the server has just been started.
+func (d *decision) runs() {
+	d.Instance.Service = datastores.Status{Service: datastores.StatusHealthy, Since: d.now, Volume: d.Instance.Service.Volume}
+}
+
+// configure gives the server the parameters of the target's configuration group, or none.
+func (d *decision) configure() error {
+	if err := d.ready(); err != nil {
+		return err
+	}
+	d.begin(Configure)
+	d.operation().Target = d.event.Target
+	d.enter(Configuring, guestTimeout, d.Instance.ID, datastores.MethodUpdateOverrides, "asked the guest to change parameters")
+	return nil
+}
+
+func (d *decision) configured() error {
+	var reply datastores.OverridesReply
+	if err := json.Unmarshal(d.event.Value, &reply); err != nil {
+		return d.notConfigured()
+	}
+	d.Instance.Configuration = *d.Instance.Operation.Target.Configuration
+	d.Instance.RestartRequired = reply.RestartRequired
+	message := "the parameters are in force"
+	if reply.RestartRequired {
+		message = "the parameters are stored; some of them take a restart"
+	}
+	d.finish(message)
+	return nil
+}
+
+// notConfigured leaves the instance as it was. Of a group that stays attached a restart brings what this could not: a restart
+// carries the group's values.
+func (d *decision) notConfigured() error {
+	reason := d.overdueReason()
+	if d.event.Error != nil {
+		reason = d.event.Error.Message
+	}
+	if *d.Instance.Operation.Target.Configuration == d.Instance.Configuration {
+		d.Instance.RestartRequired = true
+	}
+	d.giveUp(reason)
+	d.fault("the parameters could not be changed: " + reason)
+	return nil
+}
+
+func (d *decision) backup() error {
+	if err := d.ready(); err != nil {
+		return err
+	}
+	d.begin(Backup)
+	d.operation().Backup = d.event.Backup
+	d.enter(BackingUp, stall, d.Instance.ID, datastores.MethodCreateBackup, "asked the guest for backup "+d.event.Backup)
+	return nil
+}
+
+func (d *decision) backedUp() error {
+	id := d.Instance.Operation.Backup
+	var made datastores.BackupResult
+	if err := json.Unmarshal(d.event.Value, &made); err != nil || made.BackupID != id {
+		d.giveUp("the guest's answer cannot be read")
+		return nil
+	}
+	d.Backup = &BackupEnd{ID: id, Result: &made}
+	d.finish(fmt.Sprintf("backup %s is complete: %d bytes in %d segments", id, made.Stored, made.Segments))
+	return nil
+}
+
+// notBackedUp fails the backup, not the instance.
+func (d *decision) notBackedUp() error {
+	reason := d.overdueReason()
+	if d.event.Error != nil {
+		reason = d.event.Error.Message
+	}
+	id := d.Instance.Operation.Backup
+	d.giveUp(reason)
+	d.tell("fault", "backup "+id+" failed: "+reason)
+	return nil
+}
+
+func (d *decision) upgrade() error {
+	if err := d.ready(); err != nil {
+		return err
+	}
+	d.begin(Upgrade)
+	d.operation().Target = d.event.Target
+	d.enter(Upgrading, stall, d.Instance.ID, datastores.MethodUpgrade, "asked the guest to upgrade to version "+d.event.Target.Version.Version)
+	return nil
+}
+
+func (d *decision) upgraded() error {
+	d.become(d.Instance.Operation.Target)
+	d.runs()
+	d.finish("the database server runs version " + d.Instance.Version)
+	return nil
+}
+
+func (d *decision) become(t *etcdschema.Target) { d.Instance = Become(d.Instance, *t) }
+
+// Become is the instance as it is when it has reached a target of size or version.
+func Become(in etcdschema.Instance, t etcdschema.Target) etcdschema.Instance {
+	if t.Flavor != nil {
+		in.FlavorID, in.Flavor = t.FlavorID, *t.Flavor
+	}
+	if t.VolumeGB > 0 {
+		in.VolumeGB = t.VolumeGB
+	}
+	if v := t.Version; v != nil {
+		in.Version, in.VersionNumber, in.Capabilities, in.Names = v.Version, v.VersionNumber, v.Capabilities, v.Names
+	}
+	return in
+}

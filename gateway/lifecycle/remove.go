@@ -1,0 +1,64 @@
+package lifecycle
+
+import (
+	"slices"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/deployments"
+)
+
+func (d *decision) remove() error {
+	if len(d.Instance.Holds) > 0 {
+		return notAllowed(d.Instance.ID, Status(d.Instance))
+	}
+	if d.Instance.Operation != nil {
+		d.giveUp("the instance was deleted")
+	}
+	if d.Instance.Host == "" {
+		return d.gone()
+	}
+	d.Instance.Failed = ""
+	d.begin(Delete)
+	d.enter(Removing, removeTimeout, d.Instance.Host, deployments.MethodRemove, "asked the host to remove the instance")
+	return nil
+}
+
+func (d *decision) gone() error {
+	d.leave()
+	d.Changed, d.Gone = true, true
+	d.tell("done", "the instance has been deleted")
+	return nil
+}
+
+// leave takes a replica out of its source's record; what the source has for it is cleaned up when its guest can.
+func (d *decision) leave() {
+	source := d.peer(d.Instance.ReplicaOf)
+	if source == nil {
+		return
+	}
+	source.Replicas = slices.DeleteFunc(slices.Clone(source.Replicas), func(id string) bool { return id == d.Instance.ID })
+	d.tellSource(datastores.MethodCleanupSource)
+	d.Instance.ReplicaOf = ""
+}
+
+// removeFailed keeps at it: what a tenant deleted must not stay because a host had a bad moment. The host is asked again
+// after a pause; the fault says why it takes so long.
+func (d *decision) removeFailed() error {
+	d.Instance.Failed = Delete
+	d.fault("the host could not remove the instance and will be asked again: " + d.event.Error.Message)
+	d.enter(Removing, removePause, d.Instance.Host, "", "waiting before the host is asked again")
+	return nil
+}
+
+// removeOverdue asks again after a pause; a command that was sent stays pending, for the host to find when it is back.
+func (d *decision) removeOverdue() error {
+	if d.Instance.Operation.Command == "" {
+		d.enter(Removing, removeTimeout, d.Instance.Host, deployments.MethodRemove, "asked the host again to remove the instance")
+		return nil
+	}
+	d.Instance.Failed = Delete
+	d.fault("delete is still waiting: " + d.overdueReason() + "; it will when it is back")
+	op := d.operation()
+	op.Since, op.Deadline = d.now, d.now.Add(removeTimeout)
+	return nil
+}

@@ -1,0 +1,274 @@
+package lifecycle
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
+)
+
+// peer returns another member to change; nil when it is not there. Holding it for the first time makes it one of the changed.
+func (d *decision) peer(id string) *etcdschema.Instance {
+	same := func(in etcdschema.Instance) bool { return in.ID == id }
+	if i := slices.IndexFunc(d.Peers, same); i >= 0 {
+		return &d.Peers[i]
+	}
+	if i := slices.IndexFunc(d.event.Peers, same); i >= 0 && id != "" {
+		d.Peers = append(d.Peers, d.event.Peers[i])
+		return &d.Peers[len(d.Peers)-1]
+	}
+	return nil
+}
+
+// hold keeps the others from operations of their own, for as long as this one goes on.
+func (d *decision) hold(kind string, ids []string) {
+	for _, id := range ids {
+		if m := d.peer(id); m != nil {
+			m.Holds = append(slices.Clone(m.Holds), etcdschema.Hold{Kind: kind, By: d.Instance.ID})
+		}
+	}
+}
+
+// release ends every hold of this instance on others.
+func (d *decision) release() {
+	mine := func(h etcdschema.Hold) bool { return h.By == d.Instance.ID }
+	for _, p := range d.event.Peers {
+		if m := d.held(p.ID, mine); m != nil {
+			m.Holds = slices.DeleteFunc(slices.Clone(m.Holds), mine)
+		}
+	}
+}
+
+// held returns a member that a hold is on; others are left alone.
+func (d *decision) held(id string, is func(etcdschema.Hold) bool) *etcdschema.Instance {
+	for _, list := range [][]etcdschema.Instance{d.Peers, d.event.Peers} {
+		if i := slices.IndexFunc(list, func(in etcdschema.Instance) bool { return in.ID == id }); i >= 0 {
+			if slices.ContainsFunc(list[i].Holds, is) {
+				return d.peer(id)
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
+// tellSource enqueues a command to the source's guest that nobody waits for.
+func (d *decision) tellSource(method string) {
+	if d.Instance.ReplicaOf != "" {
+		d.tellAgent(d.Instance.ReplicaOf, method)
+	}
+}
+
+func (d *decision) tellAgent(agent, method string) {
+	d.send(Command{
+		ID: d.newID(), Of: d.Instance.ID, Agent: agent, Method: method, Deadline: d.now.Add(patience),
+		ReadOnly: agent == d.Instance.ID, // a source that was ejected; any other may take writes again
+	})
+}
+
+// replica refuses what only a replica can be asked for.
+func (d *decision) replica() error {
+	if d.Instance.ReplicaOf == "" {
+		return &NotAllowed{fmt.Sprintf("Instance %s is not a replica.", d.Instance.ID)}
+	}
+	return d.ready()
+}
+
+func (d *decision) detach() error {
+	if err := d.replica(); err != nil {
+		return err
+	}
+	d.begin(Detach)
+	d.enter(Detaching, guestTimeout, d.Instance.ID, datastores.MethodDetachReplica, "asked the guest to detach its server from the source")
+	return nil
+}
+
+func (d *decision) detached() error {
+	d.leave()
+	d.finish("the instance is independent")
+	return nil
+}
+
+// promote makes a replica the source, without losing a write that the old one has acknowledged: that one is made to refuse
+// writes first, and the replica to have everything that it took.
+func (d *decision) promote() error {
+	if err := d.replica(); err != nil {
+		return err
+	}
+	var others []string
+	for _, p := range d.event.Peers {
+		if !p.Prepared || p.Failed != "" || p.Operation != nil || len(p.Holds) > 0 {
+			return notAllowed(p.ID, Status(p))
+		}
+		others = append(others, p.ID)
+	}
+	d.begin(Promote)
+	d.operation().Members = others
+	d.hold(Promote, others)
+	d.enter(Fencing, guestTimeout, d.Instance.ReplicaOf, datastores.MethodMakeReadOnly, "asked the guest of the source to stop taking writes")
+	return nil
+}
+
+func (d *decision) fenced() error {
+	var p datastores.Position
+	if err := json.Unmarshal(d.event.Value, &p); err != nil {
+		return d.unfence()
+	}
+	d.operation().Position = &p
+	d.enter(CatchingUp, catchUpTimeout, d.Instance.ID, datastores.MethodWaitForTxn, "the source takes no writes; waiting for the replica to have all of "+p.ID)
+	return nil
+}
+
+func (d *decision) caughtUp() error {
+	d.enter(Promoting, guestTimeout, d.Instance.ID, datastores.MethodEnableAsMaster, "the replica has everything; asked its guest to make it the source")
+	return nil
+}
+
+// promoted swaps the roles. From here on each other member has an operation of its own: to follow the new source.
+func (d *decision) promoted() error {
+	op := *d.Instance.Operation
+	old := d.Instance.ReplicaOf
+	d.release()
+	d.Instance.ReplicaOf, d.Instance.Replicas = "", nil
+	for _, id := range op.Members {
+		m := d.peer(id)
+		if m == nil {
+			continue
+		}
+		d.Instance.Replicas = append(d.Instance.Replicas, id)
+		m.ReplicaOf, m.Replicas, m.Updated = d.Instance.ID, nil, d.now
+		m.ReplicationStrategy = d.Instance.ReplicationStrategy
+		command := Command{ID: d.newID(), Instance: id, Of: id, Agent: id, Method: datastores.MethodAttachReplica, Deadline: d.now.Add(stall)}
+		m.Operation = &etcdschema.Operation{
+			Kind: op.Kind, Step: string(Following), Since: d.now, Started: d.now, Deadline: command.Deadline,
+			Agent: id, Command: command.ID, Request: op.Request,
+		}
+		d.send(command)
+	}
+	d.finish(fmt.Sprintf("the instance is the source now, in place of %s", old))
+	return nil
+}
+
+func (d *decision) notPromoted() error {
+	if d.Instance.Operation.Kind == Eject { // the old source is gone: there is nobody to take writes again
+		d.fail(d.reason())
+		return nil
+	}
+	return d.unfence()
+}
+
+// unfence lets the old source take writes again.
+func (d *decision) unfence() error {
+	reason := d.reason()
+	d.withdraw()
+	op := d.operation()
+	op.Reason, op.Position = reason, nil
+	d.enter(Unfencing, guestTimeout, d.Instance.ReplicaOf, datastores.MethodMakeReadOnly, "that failed; asked the guest of the source to take writes again")
+	return nil
+}
+
+func (d *decision) unfenced() error {
+	d.fail(d.Instance.Operation.Reason)
+	return nil
+}
+
+func (d *decision) notUnfenced() error {
+	d.fail(d.Instance.Operation.Reason + "; and the source may still refuse writes: " + d.reason())
+	return nil
+}
+
+func (d *decision) follows() error {
+	d.runs()
+	d.finish("the instance follows " + d.Instance.ReplicaOf)
+	return nil
+}
+
+// eject puts the most advanced replica in the place of a source that is gone. Every replica is asked how far it has come.
+func (d *decision) eject() error {
+	if len(d.Instance.Replicas) == 0 {
+		return &NotAllowed{fmt.Sprintf("Instance %s is not a replica source.", d.Instance.ID)}
+	}
+	if len(d.Instance.Holds) > 0 {
+		return notAllowed(d.Instance.ID, Status(d.Instance))
+	}
+	d.begin(Eject)
+	op := d.operation()
+	op.Members, op.Waiting = d.Instance.Replicas, d.Instance.Replicas
+	d.hold(Eject, op.Members)
+	d.askNext()
+	return nil
+}
+
+func (d *decision) askNext() {
+	op := d.operation()
+	next := op.Waiting[0]
+	op.Waiting = op.Waiting[1:]
+	d.enter(Electing, voteTimeout, next, datastores.MethodLatestTxn, "asked replica "+next+" how far it has come")
+}
+
+func (d *decision) voted() error {
+	var p datastores.Position
+	if err := json.Unmarshal(d.event.Value, &p); err != nil {
+		return d.abstained()
+	}
+	op := d.operation()
+	op.Votes = maps.Clone(op.Votes)
+	if op.Votes == nil {
+		op.Votes = map[string]datastores.Position{}
+	}
+	op.Votes[op.Agent] = p
+	return d.count()
+}
+
+// abstained goes on without a replica that cannot be asked.
+func (d *decision) abstained() error {
+	d.withdraw()
+	d.tell("note", "replica "+d.Instance.Operation.Agent+" has no vote: "+d.reason())
+	return d.count()
+}
+
+// count asks the next replica, or when all have been asked makes the one that has come furthest the source: with an operation
+// of its own, since this source is out of the set. Should it come back it is told to refuse writes.
+func (d *decision) count() error {
+	op := *d.Instance.Operation
+	if len(op.Waiting) > 0 {
+		d.askNext()
+		return nil
+	}
+	var best string
+	for _, id := range op.Members {
+		if p, ok := op.Votes[id]; ok && (best == "" || p.Count > op.Votes[best].Count) {
+			best = id
+		}
+	}
+	winner := d.peer(best)
+	if winner == nil {
+		d.fail("no replica could be asked how far it has come")
+		return nil
+	}
+	d.fail("the source was ejected; " + best + " takes its place. What this one has taken since may be missing there")
+	d.Instance.Replicas = nil
+	d.tellAgent(d.Instance.ID, datastores.MethodMakeReadOnly)
+	d.crown(winner, op)
+	return nil
+}
+
+// crown begins the promotion of the replica that was elected.
+func (d *decision) crown(winner *etcdschema.Instance, op etcdschema.Operation) {
+	command := Command{ID: d.newID(), Instance: winner.ID, Of: winner.ID, Agent: winner.ID, Method: datastores.MethodEnableAsMaster, Deadline: d.now.Add(guestTimeout)}
+	others := slices.DeleteFunc(slices.Clone(op.Members), func(id string) bool { return id == winner.ID })
+	winner.Operation = &etcdschema.Operation{
+		Kind: Eject, Step: string(Promoting), Since: d.now, Started: d.now, Deadline: command.Deadline,
+		Agent: winner.ID, Command: command.ID, Request: op.Request, Members: others,
+	}
+	winner.Updated = d.now
+	for _, id := range others {
+		if m := d.peer(id); m != nil {
+			m.Holds = append(slices.Clone(m.Holds), etcdschema.Hold{Kind: Eject, By: winner.ID})
+		}
+	}
+	d.send(command)
+}

@@ -1,0 +1,109 @@
+package lifecycle
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/deployments"
+)
+
+// resize gives the instance another flavor, or a larger volume. A volume may grow under a running server when its host can do
+// that; for another flavor the server is stopped, so that its memory settings follow.
+func (d *decision) resize() error {
+	if err := d.ready(); err != nil {
+		return err
+	}
+	if d.Instance.Host == "" {
+		return &NotAllowed{fmt.Sprintf("Instance %s runs on a machine of its own, which no host can resize.", d.Instance.ID)}
+	}
+	d.begin(Resize)
+	d.operation().Target = d.event.Target
+	if d.event.Target.Flavor == nil {
+		d.enter(Resizing, resizeTimeout, d.Instance.Host, deployments.MethodResize, "asked the host for a larger volume")
+		return nil
+	}
+	d.stop("asked the guest to stop the database server, for another flavor")
+	return nil
+}
+
+func (d *decision) stop(message string) {
+	d.enter(Stopping, guestTimeout, d.Instance.ID, datastores.MethodStop, message)
+}
+
+func (d *decision) start(message string) {
+	d.enter(Starting, guestTimeout, d.Instance.ID, datastores.MethodStart, message)
+}
+
+func (d *decision) stopped() error {
+	d.Instance.Service = datastores.Status{Service: datastores.StatusShutdown, Volume: d.Instance.Service.Volume}
+	d.enter(Resizing, resizeTimeout, d.Instance.Host, deployments.MethodResize, "the database server is stopped; asked the host to resize")
+	return nil
+}
+
+// isStopped tells whether the server was stopped for the resize.
+func (d *decision) isStopped() bool { return d.Instance.Service.Service == datastores.StatusShutdown }
+
+func (d *decision) resized() error {
+	var reply deployments.ResizeReply
+	if len(d.event.Value) > 0 && json.Unmarshal(d.event.Value, &reply) != nil {
+		return d.notResized()
+	}
+	for _, note := range reply.Notes {
+		d.tell("note", note)
+	}
+	if reply.StopFirst {
+		if d.isStopped() {
+			return d.notResized()
+		}
+		d.stop("the volume grows only while the database server is stopped; asked the guest to stop it")
+		return nil
+	}
+	op := d.operation()
+	d.become(op.Target)
+	op.Target = nil
+	if !d.isStopped() {
+		d.finish("the volume is larger")
+		return nil
+	}
+	d.start("resized; asked the guest to start the database server")
+	return nil
+}
+
+// notResized starts the server again, as it was.
+func (d *decision) notResized() error {
+	if d.isStopped() {
+		return d.startAgain()
+	}
+	d.fail(d.reason())
+	return nil
+}
+
+func (d *decision) startAgain() error {
+	reason := d.reason()
+	d.withdraw()
+	d.operation().Reason = reason
+	d.start("that failed; asked the guest to start the database server as it was")
+	return nil
+}
+
+func (d *decision) reason() string {
+	if d.event.Error != nil {
+		return d.event.Error.Message
+	}
+	if d.event.Type == Done {
+		return "the answer makes no sense: " + string(d.event.Value)
+	}
+	return d.overdueReason()
+}
+
+func (d *decision) started() error {
+	d.runs()
+	if reason := d.Instance.Operation.Reason; reason != "" {
+		d.fail(reason)
+		return nil
+	}
+	d.Instance.RestartRequired = false
+	d.finish("the database server runs in its new size")
+	return nil
+}

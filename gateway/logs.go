@@ -1,0 +1,140 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/blobstore"
+)
+
+// logContainer is Trove's guest_log_container_name, here the first part of a log's place in the store.
+const logContainer = "database_logs"
+
+// logView is a log as clients see it. Container and prefix are there once something was published.
+type logView struct {
+	Name      string  `json:"name"`
+	Type      string  `json:"type"`
+	Status    string  `json:"status"`
+	Published int64   `json:"published"` // bytes
+	Pending   int64   `json:"pending"`   // bytes
+	Container *string `json:"container"`
+	Prefix    *string `json:"prefix"`
+	Metafile  *string `json:"metafile"`
+}
+
+func viewLog(in etcdschema.Instance, l datastores.LogStatus) logView {
+	v := logView{Name: l.Name, Type: string(l.Type), Status: l.Status, Published: l.Published, Pending: l.Pending}
+	if l.Published > 0 {
+		v.Container, v.Prefix = optional(logContainer), optional(in.Project+"/"+in.ID+"/"+l.Name+"/")
+	}
+	return v
+}
+
+// logPrefix is where the chunks of an instance's log are.
+func logPrefix(project, instance, log string) string {
+	return logContainer + "/" + project + "/" + instance + "/" + log
+}
+
+func (g *Gateway) listLogs(r *request) (reply, error) {
+	in, err := g.instance(r)
+	if err != nil {
+		return reply{}, err
+	}
+	var list datastores.LogList
+	if err := g.callGuest(r, datastores.MethodLogList, nil, &list); err != nil {
+		return reply{}, err
+	}
+	views := []logView{}
+	for _, l := range list.Logs {
+		views = append(views, viewLog(in, l))
+	}
+	return reply{http.StatusOK, map[string]any{"logs": views}}, nil
+}
+
+// actOnLog turns a log on or off, publishes what is pending, or discards what was published.
+func (g *Gateway) actOnLog(r *request) (reply, error) {
+	req, err := decode[struct {
+		Name    string `json:"name"`
+		Enable  bit    `json:"enable"`
+		Disable bit    `json:"disable"`
+		Publish bit    `json:"publish"`
+		Discard bit    `json:"discard"`
+	}](r)
+	if err != nil {
+		return reply{}, err
+	}
+	chosen := 0
+	for _, f := range []bit{req.Enable, req.Disable, req.Discard} {
+		if f {
+			chosen++
+		}
+	}
+	if req.Name == "" || chosen > 1 || chosen == 0 && !bool(req.Publish) {
+		return reply{}, faultf(badRequest, "Validation error: name a log and one of enable, disable, discard, publish; publish may go with another.")
+	}
+	if bool(req.Publish) && g.Blobs == nil {
+		return reply{}, faultf(notImplemented, "This gateway has no store for logs; its operator sets -backup-dir or -s3-endpoint.")
+	}
+	in, err := g.instance(r)
+	if err != nil {
+		return reply{}, err
+	}
+	var status datastores.LogStatus
+	args := datastores.LogArgs{Name: req.Name, Enable: bool(req.Enable), Disable: bool(req.Disable), Publish: bool(req.Publish), Discard: bool(req.Discard)}
+	if err := g.callGuest(r, datastores.MethodLogAction, args, &status); err != nil {
+		return reply{}, err
+	}
+	return reply{http.StatusOK, map[string]any{"log": viewLog(in, status)}}, nil
+}
+
+// showLog writes everything that was published of a log: text, since this system has no Swift for clients to read.
+func (g *Gateway) showLog(r *request) (reply, error) {
+	in, err := g.instance(r)
+	if err != nil {
+		return reply{}, err
+	}
+	if g.Blobs == nil {
+		return reply{}, faultf(itemNotFound, "Nothing of log %s was published.", r.param("name"))
+	}
+	prefix := logPrefix(in.Project, in.ID, r.param("name"))
+	if err := blobstore.CheckName(prefix); err != nil {
+		return reply{}, faultf(itemNotFound, "There is no log %q.", r.param("name"))
+	}
+	first, _, err := g.Blobs.Get(r.ctx, chunkName(prefix, 1))
+	if errors.Is(err, blobstore.ErrNotFound) {
+		return reply{}, faultf(itemNotFound, "Nothing of log %s was published.", r.param("name"))
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	w := r.echo.Response()
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(http.StatusOK)
+	return reply{http.StatusOK, written{}}, g.copyChunks(r.ctx, w, first, prefix)
+}
+
+// copyChunks writes one chunk after the other.
+func (g *Gateway) copyChunks(ctx context.Context, w io.Writer, chunk io.ReadCloser, prefix string) error {
+	for n := 2; ; n++ {
+		_, err := io.Copy(w, chunk)
+		_ = chunk.Close()
+		if err != nil {
+			return err
+		}
+		chunk, _, err = g.Blobs.Get(ctx, chunkName(prefix, n))
+		if errors.Is(err, blobstore.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func chunkName(prefix string, n int) string { return fmt.Sprintf("%s/%08d", prefix, n) }

@@ -1,0 +1,173 @@
+package gateway
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
+)
+
+// parameterView is a parameter's rule as clients see it. Limits of zero are left out, as in Trove.
+type parameterView struct {
+	Name            string      `json:"name"`
+	VersionID       string      `json:"datastore_version_id"`
+	RestartRequired bool        `json:"restart_required"`
+	Type            string      `json:"type"`
+	Max             json.Number `json:"max,omitempty"`
+	Min             json.Number `json:"min,omitempty"`
+	Values          []string    `json:"values,omitempty"`  // beyond Trove: the only ones
+	Pattern         string      `json:"pattern,omitempty"` // beyond Trove: what the whole must match
+
+	*deletedView
+}
+
+// deletedView is what only admins see; here nothing is kept that was deleted.
+type deletedView struct {
+	Deleted   bool    `json:"deleted"`
+	DeletedAt *string `json:"deleted_at"`
+}
+
+func viewParameter(v etcdschema.Version, p datastores.Parameter) parameterView {
+	return parameterView{
+		Name: p.Name, VersionID: etcdschema.VersionID(v.Datastore, v.Name), RestartRequired: p.RestartRequired, Type: string(p.Type),
+		Max: p.Max, Min: p.Min, Values: p.Values, Pattern: p.Pattern,
+	}
+}
+
+func (g *Gateway) listParameters(r *request) (reply, error) {
+	return g.parameterList(r, nil)
+}
+
+func (g *Gateway) mgmtListParameters(r *request) (reply, error) {
+	return g.parameterList(r, &deletedView{})
+}
+
+func (g *Gateway) parameterList(r *request, deleted *deletedView) (reply, error) {
+	v, err := g.datastoreVersion(r)
+	if err != nil {
+		return reply{}, err
+	}
+	views := []parameterView{}
+	for _, p := range v.Server.Parameters {
+		view := viewParameter(v, p)
+		view.deletedView = deleted
+		views = append(views, view)
+	}
+	return reply{http.StatusOK, map[string]any{"configuration-parameters": views}}, nil
+}
+
+func (g *Gateway) showParameter(r *request) (reply, error) {
+	v, err := g.datastoreVersion(r)
+	if err != nil {
+		return reply{}, err
+	}
+	for _, p := range v.Server.Parameters {
+		if p.Name == r.param("name") {
+			return reply{http.StatusOK, viewParameter(v, p)}, nil
+		}
+	}
+	return reply{}, noParameter(v, r.param("name"))
+}
+
+func noParameter(v etcdschema.Version, name string) error {
+	return faultf(itemNotFound, "%s %s has no parameter %s.", v.Datastore, v.Name, name)
+}
+
+type parameterRequest struct {
+	Name            string      `json:"name"`
+	RestartRequired bit         `json:"restart_required"`
+	DataType        string      `json:"data_type"`
+	Max             json.Number `json:"max"`
+	Min             json.Number `json:"min"`
+	MaxSize         json.Number `json:"max_size"`
+	MinSize         json.Number `json:"min_size"`
+}
+
+// mgmtCreateParameter adds a rule to the definition of a version, mgmtUpdateParameter replaces one. They are the operator's own
+// edits of what the manifest says, and it is the server that refuses what it does not have.
+func (g *Gateway) mgmtCreateParameter(r *request) (reply, error) { return g.putParameter(r, "") }
+func (g *Gateway) mgmtUpdateParameter(r *request) (reply, error) {
+	return g.putParameter(r, r.param("name"))
+}
+
+func (g *Gateway) putParameter(r *request, name string) (reply, error) {
+	body, err := decode[struct {
+		Parameter *parameterRequest `json:"configuration-parameter"`
+	}](r)
+	if err != nil {
+		return reply{}, err
+	}
+	if body.Parameter == nil {
+		return reply{}, faultf(badRequest, "Validation error: 'configuration-parameter' is a required property.")
+	}
+	req := *body.Parameter
+	p := datastores.Parameter{
+		Name: req.Name, Type: datastores.ParameterType(req.DataType), RestartRequired: bool(req.RestartRequired),
+		Min: firstOf(req.MinSize, req.Min), Max: firstOf(req.MaxSize, req.Max),
+	}
+	if name != "" {
+		p.Name = name
+	}
+	v, err := g.datastoreVersion(r)
+	if err != nil {
+		return reply{}, err
+	}
+	err = g.editParameters(r, v, func(all []datastores.Parameter) ([]datastores.Parameter, error) {
+		i := slices.IndexFunc(all, func(q datastores.Parameter) bool { return q.Name == p.Name })
+		switch {
+		case i >= 0 && name == "":
+			return nil, faultf(badRequest, "%s %s has the parameter %s already.", v.Datastore, v.Name, p.Name)
+		case i < 0 && name != "":
+			return nil, noParameter(v, name)
+		case i >= 0:
+			all[i] = p
+			return all, nil
+		}
+		return append(all, p), nil
+	})
+	return reply{http.StatusOK, viewParameter(v, p)}, err
+}
+
+func (g *Gateway) mgmtDeleteParameter(r *request) (reply, error) {
+	v, err := g.datastoreVersion(r)
+	if err != nil {
+		return reply{}, err
+	}
+	err = g.editParameters(r, v, func(all []datastores.Parameter) ([]datastores.Parameter, error) {
+		rest := slices.DeleteFunc(all, func(p datastores.Parameter) bool { return p.Name == r.param("name") })
+		if len(rest) == len(v.Server.Parameters) {
+			return nil, faultf(badRequest, "%s %s has no parameter %s.", v.Datastore, v.Name, r.param("name"))
+		}
+		return rest, nil
+	})
+	return reply{status: http.StatusNoContent}, err
+}
+
+// editParameters changes the rules in a version's definition, which must be good before and after.
+func (g *Gateway) editParameters(r *request, v etcdschema.Version, edit func([]datastores.Parameter) ([]datastores.Parameter, error)) error {
+	key := etcdschema.VersionKey(v.Datastore, v.Name)
+	_, err := g.store.Update(r.ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, key)
+		if err != nil {
+			return nil, err
+		}
+		server := rec.Value
+		if server.Parameters, err = edit(slices.Clone(server.Parameters)); err != nil {
+			return nil, err
+		}
+		if problems := server.Problems(); len(problems) > 0 {
+			return nil, faultf(badRequest, "Validation error: %v.", problems[0])
+		}
+		return []etcdschema.Op{etcdschema.Put(key, server)}, nil
+	})
+	return err
+}
+
+func firstOf(a, b json.Number) json.Number {
+	if a != "" {
+		return a
+	}
+	return b
+}

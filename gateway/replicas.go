@@ -1,0 +1,163 @@
+package gateway
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+)
+
+const maxReplicaCount = 3 // of one request, Trove's
+
+// checkExtras refuses what does not go with a create of an instance of its own.
+func checkExtras(req createRequest) error {
+	switch {
+	case req.ReplicaCount != nil:
+		return faultf(badRequest, "replica_count goes with replica_of.")
+	case len(req.Modules) > 0:
+		return faultf(notImplemented, "Modules are not available.")
+	case req.Locality != "" && req.Locality != "affinity" && req.Locality != "anti-affinity":
+		return faultf(badRequest, "Validation error: instance['locality'] %q is not affinity or anti-affinity.", req.Locality)
+	}
+	return nil
+}
+
+// createReplicas makes one to three replicas of an instance; the answer shows the first.
+func (g *Gateway) createReplicas(r *request, req createRequest) (reply, error) {
+	count := 1
+	if req.ReplicaCount != nil {
+		count = *req.ReplicaCount
+	}
+	if count < 1 || count > maxReplicaCount {
+		return reply{}, faultf(badRequest, "Validation error: replica_count %d is not 1 to %d.", count, maxReplicaCount)
+	}
+	o, err := g.orderReplica(r, req)
+	if err != nil {
+		return reply{}, err
+	}
+	var first etcdschema.Instance
+	for n := range count {
+		one := o
+		one.instance.ID = newID()
+		if count > 1 {
+			one.instance.Name = fmt.Sprintf("%s-%d", req.Name, n+1)
+		}
+		in, _, err := g.place(r, one, false)
+		if err != nil && n > 0 {
+			return reply{}, fmt.Errorf("%d of %d replicas were asked for, then: %w", n, count, err)
+		}
+		if err != nil {
+			return reply{}, err
+		}
+		if n == 0 {
+			first = in
+		}
+	}
+	return reply{http.StatusOK, map[string]any{"instance": g.detailView(r, first)}}, nil
+}
+
+// orderReplica checks the create of a replica. What it is made of it has from its source.
+func (g *Gateway) orderReplica(r *request, req createRequest) (order, error) {
+	var o order
+	if !nonEmpty(req.Name) {
+		return o, faultf(badRequest, "Validation error: instance['name'] must be a string of 1 to 255 characters with a letter or digit.")
+	}
+	for _, given := range []struct {
+		name string
+		is   bool
+	}{
+		{"flavorRef", req.FlavorRef != ""}, {"volume", req.Volume != nil}, {"datastore", req.Datastore.Type+req.Datastore.Version != ""},
+		{"databases", len(req.Databases) > 0}, {"users", len(req.Users) > 0}, {"locality", req.Locality != ""}, {"restorePoint", req.RestorePoint != nil},
+		{"modules", len(req.Modules) > 0}, {"user_data", req.UserData},
+	} {
+		if given.is {
+			return o, faultf(badRequest, "A replica has the %s of its source; leave it out.", given.name)
+		}
+	}
+	rec, err := etcdschema.Get(r.ctx, g.store, etcdschema.InstanceKey(r.project, req.ReplicaOf))
+	if err != nil {
+		return o, instanceError(err, req.ReplicaOf)
+	}
+	source := rec.Value
+	if err := supports(source, method(datastores.MethodAttachReplica)); err != nil {
+		return o, faultf(badRequest, "The datastore %s %s does not support replication.", source.Datastore, source.Version)
+	}
+	catalogue, err := g.catalogue(r.ctx)
+	if err != nil {
+		return o, err
+	}
+	version, _ := catalogue.FindVersion(source.Datastore, source.Version)
+	if version.Server.ReplicationStrategy == "" {
+		return o, faultf(badRequest, "Replication of %s %s is turned off: its definition has no replication_strategy.", source.Datastore, source.Version)
+	}
+	guest, err := etcdschema.Get(r.ctx, g.store, etcdschema.InstanceGuestKey(source.ID))
+	if err != nil {
+		return o, err
+	}
+	if err := checkAccess(req.Access); err != nil {
+		return o, err
+	}
+	now := g.now().UTC()
+	o.guest = guest.Value
+	o.instance = etcdschema.Instance{
+		Project: r.project, Name: req.Name, Datastore: source.Datastore, Version: source.Version, VersionNumber: source.VersionNumber,
+		Manager: source.Manager, Capabilities: source.Capabilities, Names: source.Names, FlavorID: source.FlavorID, Flavor: source.Flavor,
+		VolumeGB: source.VolumeGB, VolumeType: source.VolumeType, Created: now, Updated: now, UsageTimeout: source.UsageTimeout,
+		Service: datastores.Status{Service: datastores.StatusNew}, Public: source.Public, AllowedCIDRs: source.AllowedCIDRs, Firewall: source.Firewall,
+		ReplicaOf: source.ID, ReplicationStrategy: version.Server.ReplicationStrategy,
+		RootEnabled: source.RootEnabled, RootEnabledAt: source.RootEnabledAt, RootEnabledBy: source.RootEnabledBy,
+	}
+	o.instance.Firewall.Peers = nil
+	if req.Access != nil {
+		o.instance.Public, o.instance.AllowedCIDRs = req.Access.IsPublic, req.Access.AllowedCIDRs
+		o.instance.Firewall.CIDRs = req.Access.AllowedCIDRs
+	}
+	o.instance.Configuration, err = g.configurationFor(r, req.Configuration, version)
+	o.need = needOf(o.instance)
+	return o, err
+}
+
+// detachReplica makes a replica independent.
+func (g *Gateway) detachReplica(r *request) (reply, error) {
+	in, err := g.instance(r)
+	if err != nil {
+		return reply{}, err
+	}
+	if in.ReplicaOf == "" {
+		return reply{}, faultf(badRequest, "Instance %s is not a replica.", in.ID)
+	}
+	return g.event(r, lifecycle.AskDetach)
+}
+
+func (g *Gateway) promoteReplica(r *request) (reply, error) {
+	in, err := g.instance(r)
+	if err != nil {
+		return reply{}, err
+	}
+	if in.ReplicaOf == "" {
+		return reply{}, faultf(badRequest, "Instance %s is not a replica, so it cannot be promoted.", in.ID)
+	}
+	return g.event(r, lifecycle.AskPromote)
+}
+
+// ejectSource puts a replica in the place of a source whose guest has not been heard of for so long that it counts as gone.
+func (g *Gateway) ejectSource(r *request) (reply, error) {
+	in, err := g.instance(r)
+	if err != nil {
+		return reply{}, err
+	}
+	if len(in.Replicas) == 0 {
+		return reply{}, faultf(badRequest, "Instance %s is not a replica source.", in.ID)
+	}
+	_, err = g.transitionWith(r.ctx, r.project, in.ID, lifecycle.Event{Type: lifecycle.AskEject, Request: r.id()},
+		func(s etcdschema.Snapshot, in etcdschema.Instance, _ *lifecycle.Event) (etcdschema.Snapshot, []etcdschema.Op, error) {
+			presence, err := etcdschema.Read(s, etcdschema.PresenceKey(in.ID))
+			if err == nil && g.reachable(in.ID, presence) == nil {
+				err = faultf(badRequest, "The guest of instance %s is there, so it cannot be ejected; promote one of its replicas instead.", in.ID)
+			}
+			return s, nil, err
+		})
+	return reply{status: http.StatusAccepted}, instanceError(err, in.ID)
+}

@@ -1,0 +1,205 @@
+package gateway
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/deployments"
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+)
+
+// commands enqueues what the decision sends.
+func (c *carrier) commands() error {
+	for _, command := range c.d.Commands {
+		args, secret, err := c.args(command)
+		if err != nil {
+			return err
+		}
+		cmd := etcdschema.Command{
+			Command: agentpoll.Command{ID: command.ID, Method: command.Method, Deadline: command.Deadline},
+			Project: c.before.Project, Instance: command.Of, Enqueued: c.now().UTC(), Step: command.Instance != "",
+		}
+		if command.Instance != "" {
+			cmd.Instance = command.Instance
+		}
+		if err := fillArgs(c.s, &cmd, command.Agent, args, secret); err != nil {
+			return err
+		}
+		c.put(etcdschema.Put(etcdschema.CommandKey(command.Agent, command.ID), cmd))
+	}
+	return nil
+}
+
+// args makes a command's arguments. nil: it has none.
+func (c *carrier) args(command lifecycle.Command) (args any, secret bool, err error) {
+	in := &c.d.Instance
+	switch command.Method {
+	case deployments.MethodLaunch:
+		args, err = c.launchArgs()
+	case deployments.MethodRemove:
+		return deployments.RemoveArgs{InstanceID: in.ID}, false, nil
+	case deployments.MethodResize:
+		return c.resizeArgs(), false, nil
+	case datastores.MethodPrepare:
+		args, err = c.prepareArgs()
+	case datastores.MethodRestart:
+		args, err = c.restartArgs()
+		return args, false, err
+	case datastores.MethodUpdateOverrides:
+		values, err := c.overrides(*in.Operation.Target.Configuration)
+		return datastores.OverridesArgs{Values: values}, false, err
+	case datastores.MethodUpgrade:
+		return datastores.UpgradeArgs{Options: in.Operation.Target.Version.Guest}, false, nil
+	case datastores.MethodCreateBackup:
+		args, err = c.backupArgs(in.Operation.Backup)
+	default:
+		return c.replicationArgs(command)
+	}
+	return args, true, err
+}
+
+// fillArgs puts arguments into a command, sealed to the agent when they hold a secret.
+func fillArgs(s etcdschema.Snapshot, cmd *etcdschema.Command, agentID string, args any, secret bool) error {
+	if args == nil {
+		return nil
+	}
+	raw, err := json.Marshal(args)
+	if err != nil {
+		return err
+	}
+	if !secret {
+		cmd.Args = raw
+		return nil
+	}
+	agent, err := etcdschema.Read(s, etcdschema.AgentKey(agentID))
+	if err != nil {
+		return err
+	}
+	if !agent.Found {
+		return faultf(unavailable, "The agent %s has not enrolled.", agentID)
+	}
+	cmd.Sealed, err = agentpoll.Seal(agent.Value.PublicKey, cmd.ID, raw)
+	return err
+}
+
+// launchArgs asks for a new guest, with a token to enrol.
+func (c *carrier) launchArgs() (deployments.LaunchArgs, error) {
+	in := c.d.Instance
+	token := agentpoll.NewSecret()
+	wait := time.Until(in.Created.Add(lifecycle.UsageTimeout(in)))
+	c.put(enrolmentOp(token, etcdschema.Enrolment{Kind: agentpoll.Guest, AgentID: in.ID, Project: in.Project, Created: c.now().UTC()}, wait))
+	return launchArgs(c.s, in, token)
+}
+
+// launchArgs describe an instance to its host. Without a token the guest that is there keeps its own.
+func launchArgs(s etcdschema.Snapshot, in etcdschema.Instance, token string) (deployments.LaunchArgs, error) {
+	options, err := etcdschema.Read(s, etcdschema.InstanceGuestKey(in.ID))
+	if err != nil {
+		return deployments.LaunchArgs{}, err
+	}
+	common, err := datastores.CommonOptions(options.Value)
+	return deployments.LaunchArgs{
+		InstanceID: in.ID, Manager: in.Manager, Token: token, Address: in.Address, MountPoint: common.MountPoint,
+		VolumeGB: in.VolumeGB, MemoryMB: in.Flavor.RAM, VCPUs: in.Flavor.VCPUs, Firewall: in.Firewall,
+	}, err
+}
+
+func (c *carrier) resizeArgs() deployments.ResizeArgs {
+	in := c.d.Instance
+	args := deployments.ResizeArgs{
+		InstanceID: in.ID, VolumeGB: in.Operation.Target.VolumeGB, Stopped: in.Service.Service == datastores.StatusShutdown,
+	}
+	if f := in.Operation.Target.Flavor; f != nil {
+		args.MemoryMB, args.VCPUs = f.RAM, f.VCPUs
+	}
+	return args
+}
+
+// prepareArgs takes out what has waited for the guest, and adds what the server begins with.
+func (c *carrier) prepareArgs() (datastores.PrepareArgs, error) {
+	in := &c.d.Instance
+	args, err := c.unsealPrepare(*in)
+	if err != nil {
+		return args, err
+	}
+	in.Sealed = nil
+	if args.Overrides, err = c.overrides(in.Configuration); err != nil {
+		return args, err
+	}
+	if len(in.Restore) > 0 {
+		if args.Restore, err = c.restoreArgs(in.Restore); err != nil {
+			return args, err
+		}
+	}
+	if args.Replicate != nil && args.Restore != nil {
+		args.Replicate.Backup = args.Restore.Chain[len(args.Restore.Chain)-1].Meta
+	}
+	return sealable(args), nil
+}
+
+// restartArgs carry the parameters that the instance should have: an attempt to change them may have failed.
+func (c *carrier) restartArgs() (any, error) {
+	if c.d.Instance.Configuration == "" {
+		return nil, nil
+	}
+	values, err := c.overrides(c.d.Instance.Configuration)
+	return datastores.RestartArgs{Overrides: &values}, err
+}
+
+// overrides are the values of a configuration group; none for "".
+func (c *carrier) overrides(configuration string) (datastores.Values, error) {
+	if configuration == "" {
+		return datastores.Values{}, nil
+	}
+	rec, err := etcdschema.Read(c.s, etcdschema.ConfigurationKey(c.before.Project, configuration))
+	group, err := mustFind(rec, err, "Configuration", configuration)
+	if group.Values == nil {
+		group.Values = datastores.Values{}
+	}
+	return group.Values, err
+}
+
+// unsealPrepare reads what has waited for the guest.
+func (g *Gateway) unsealPrepare(in etcdschema.Instance) (datastores.PrepareArgs, error) {
+	var args datastores.PrepareArgs
+	if len(in.Sealed) == 0 {
+		return args, nil
+	}
+	raw, err := g.keys.open(etcdschema.InstanceKey(in.Project, in.ID).String(), in.Sealed)
+	if err != nil {
+		return args, err
+	}
+	if err := json.Unmarshal(raw, &args); err != nil {
+		return args, fmt.Errorf("what waits for the guest of %s cannot be read", in.ID)
+	}
+	return args, nil
+}
+
+// sealPrepare keeps what has to wait for the guest.
+func (g *Gateway) sealPrepare(in *etcdschema.Instance, args datastores.PrepareArgs) error {
+	raw, err := json.Marshal(sealable(args))
+	if err != nil {
+		return err
+	}
+	in.Sealed = g.keys.seal(etcdschema.InstanceKey(in.Project, in.ID).String(), raw)
+	return nil
+}
+
+// sealable marks an instance's secrets for being marshalled: only for what is sealed at once.
+func sealable(args datastores.PrepareArgs) datastores.PrepareArgs {
+	args.RootPassword = args.RootPassword.ForSealing()
+	for i := range args.Users {
+		args.Users[i].Password = args.Users[i].Password.ForSealing()
+	}
+	if args.Restore != nil {
+		args.Restore.Key = args.Restore.Key.ForSealing()
+	}
+	if args.Replicate != nil {
+		args.Replicate.Account.Password = args.Replicate.Account.Password.ForSealing()
+	}
+	return args
+}

@@ -1,0 +1,150 @@
+package gateway
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+)
+
+// updateInstance renames, and changes one thing beside: the configuration group, the source, the datastore version or who may
+// reach it. An empty object asks to detach the configuration group.
+func (g *Gateway) updateInstance(r *request) (reply, error) {
+	body, err := decode[struct {
+		Instance map[string]json.RawMessage `json:"instance"`
+	}](r)
+	if err != nil {
+		return reply{}, err
+	}
+	if body.Instance == nil {
+		return reply{}, faultf(badRequest, "Validation error: 'instance' is a required property.")
+	}
+	changes := body.Instance
+	if name, ok := changes["name"]; ok {
+		if err := g.rename(r, name); err != nil {
+			return reply{}, err
+		}
+		delete(changes, "name")
+		if len(changes) == 0 {
+			return reply{status: http.StatusAccepted}, nil
+		}
+	}
+	if len(changes) == 0 {
+		return g.attach(r, "")
+	}
+	if len(changes) > 1 {
+		return reply{}, faultf(badRequest, "Validation error: beside the name only one of configuration, replica_of, datastore_version and access can be changed at a time.")
+	}
+	for key, value := range changes {
+		switch key {
+		case "configuration":
+			return g.attachRaw(r, value)
+		case "replica_of", "slave_of":
+			return g.detachReplica(r)
+		case "datastore_version":
+			return g.upgradeInstance(r, value)
+		case "access":
+			return g.changeAccess(r, value)
+		}
+		return reply{}, faultf(badRequest, "Validation error: instance[%q] is unknown; allowed: name, configuration, replica_of, datastore_version, access.", key)
+	}
+	panic("unreachable: there is one change")
+}
+
+func (g *Gateway) rename(r *request, raw json.RawMessage) error {
+	var name string
+	if err := json.Unmarshal(raw, &name); err != nil || !nonEmpty(name) {
+		return faultf(badRequest, "Validation error: instance['name'] must be a string of 1 to 255 characters with a letter or digit.")
+	}
+	return g.change(r, func(_ etcdschema.Snapshot, in *etcdschema.Instance) ([]etcdschema.Op, error) {
+		in.Name = name
+		return nil, nil
+	})
+}
+
+// change writes the instance of the path with something about it changed that is no operation.
+func (g *Gateway) change(r *request, f func(etcdschema.Snapshot, *etcdschema.Instance) ([]etcdschema.Op, error)) error {
+	key := etcdschema.InstanceKey(r.project, r.param("id"))
+	_, err := g.store.Update(r.ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, key)
+		in, err := mustFind(rec, err, "Instance", r.param("id"))
+		if err != nil {
+			return nil, err
+		}
+		ops, err := f(s, &in)
+		in.Updated = g.now().UTC()
+		return append(ops, etcdschema.Put(key, in)), err
+	})
+	return instanceError(err, r.param("id"))
+}
+
+// changeAccess says anew who may reach the instance; its host is told.
+func (g *Gateway) changeAccess(r *request, raw json.RawMessage) (reply, error) {
+	var access accessView
+	if err := json.Unmarshal(raw, &access); err != nil {
+		return reply{}, faultf(badRequest, `Validation error: access must be like {"is_public": true, "allowed_cidrs": ["10.0.0.0/8"]}.`)
+	}
+	if err := checkAccess(&access); err != nil {
+		return reply{}, err
+	}
+	err := g.change(r, func(s etcdschema.Snapshot, in *etcdschema.Instance) ([]etcdschema.Op, error) {
+		if in.Operation != nil && !in.Prepared {
+			return nil, &lifecycle.NotAllowed{Message: "Instance " + in.ID + " is still being made."}
+		}
+		peers, err := peersOf(s, *in)
+		if err != nil {
+			return nil, err
+		}
+		in.Public, in.AllowedCIDRs, in.Firewall.CIDRs = access.IsPublic, access.AllowedCIDRs, access.AllowedCIDRs
+		in.Firewall.Peers = nil
+		for _, p := range peers {
+			in.Firewall.Peers = append(in.Firewall.Peers, p.Address)
+		}
+		slices.Sort(in.Firewall.Peers)
+		if in.Host == "" {
+			return nil, nil
+		}
+		op, err := g.tellHost(s, *in)
+		return []etcdschema.Op{op}, err
+	})
+	return reply{status: http.StatusAccepted}, err
+}
+
+// upgradeInstance brings an instance to another version of its datastore, by name or id.
+func (g *Gateway) upgradeInstance(r *request, raw json.RawMessage) (reply, error) {
+	var ref string
+	if err := json.Unmarshal(raw, &ref); err != nil || ref == "" {
+		return reply{}, faultf(badRequest, "Validation error: instance['datastore_version'] must be the name or id of a version.")
+	}
+	in, err := g.instance(r)
+	if err != nil {
+		return reply{}, err
+	}
+	catalogue, err := g.catalogue(r.ctx)
+	if err != nil {
+		return reply{}, err
+	}
+	d, _ := findDatastore(catalogue, in.Datastore)
+	v, ok := findVersion(d.Versions, ref)
+	switch {
+	case ok && v.Name == in.Version:
+		return reply{status: http.StatusAccepted}, nil
+	case !ok || !v.Offered():
+		return reply{}, faultf(badRequest, "Datastore version '%s' of %s cannot be found or is not active.", ref, in.Datastore)
+	case v.Server.Manager != in.Manager:
+		return reply{}, faultf(badRequest, "Version %s of %s has the manager %s; this instance has %s and cannot be upgraded to it.", v.Name, v.Datastore, v.Server.Manager, in.Manager)
+	case len(in.Replicas) > 0 || in.ReplicaOf != "":
+		return reply{}, faultf(unprocessable, "Instance %s is in a replication set; detach its replicas before an upgrade.", in.ID)
+	}
+	if err := supports(in, method(datastores.MethodUpgrade)); err != nil {
+		return reply{}, err
+	}
+	target := &etcdschema.Target{Version: &etcdschema.Upgrade{
+		Version: v.Name, VersionNumber: v.Server.VersionNumber, Capabilities: v.Server.Capabilities, Names: v.Server.Names, Guest: v.Guest,
+	}}
+	_, err = g.transition(r.ctx, r.project, in.ID, lifecycle.Event{Type: lifecycle.AskUpgrade, Target: target, Request: r.id()})
+	return reply{status: http.StatusAccepted}, instanceError(err, in.ID)
+}
