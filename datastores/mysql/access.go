@@ -16,28 +16,24 @@ func (m *Manager) ListAccess(ctx context.Context, name, host string) ([]datastor
 // GrantAccess implements [datastores.Access].
 func (m *Manager) GrantAccess(ctx context.Context, name, host string, databases []string) error {
 	a := newAccount(name, host)
-	db, err := m.connect()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = db.Close() }()
-	if err := a.require(ctx, db); err != nil {
-		return err
-	}
-	if err := requireDatabases(ctx, db, databases); err != nil {
-		return err
-	}
-	return a.grant(ctx, db, databases)
+	return m.change(ctx, func(db *sql.DB) error {
+		if err := m.require(ctx, db, a); err != nil {
+			return err
+		}
+		if err := requireDatabases(ctx, db, databases); err != nil {
+			return err
+		}
+		return a.grant(ctx, db, databases)
+	})
 }
 
 // RevokeAccess implements [datastores.Access]. It also revokes what a tenant has granted without escaping the name.
 func (m *Manager) RevokeAccess(ctx context.Context, name, host, database string) error {
 	a := newAccount(name, host)
-	db, err := m.connect()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = db.Close() }()
+	return m.change(ctx, func(db *sql.DB) error { return a.revokeAccess(ctx, db, database) })
+}
+
+func (a account) revokeAccess(ctx context.Context, db *sql.DB, database string) error {
 	found, err := grants(ctx, db, database)
 	if err != nil {
 		return failed(err, "cannot revoke the access of user %s to database %q", a, database)

@@ -1,7 +1,8 @@
 package mysql
 
 import (
-	"fmt"
+	"crypto/sha256"
+	"encoding/binary"
 	"path/filepath"
 	"strconv"
 
@@ -10,9 +11,50 @@ import (
 
 const port = 3306
 
-// config renders my.cnf.
+// config renders my.cnf: what tenants may change, as they have it, and then what the guest needs, for the last one counts.
 func (m *Manager) config() ([]byte, error) {
-	return configfile.INI(configfile.Section{Name: "mariadbd", Settings: []configfile.Setting{
+	stored, err := m.loadOverrides()
+	if err != nil {
+		return nil, err
+	}
+	r, err := m.loadRole()
+	if err != nil {
+		return nil, err
+	}
+	logs, err := m.loadLogs()
+	if err != nil {
+		return nil, err
+	}
+	settings := m.rendered(stored.Values)
+	settings = append(settings, m.needs()...)
+	settings = append(settings, m.variant.dialect.readOnly(r.ReadOnly, m.serverID())...)
+	settings = append(settings, m.logSettings(logs)...)
+	return configfile.INI(configfile.Section{Name: m.variant.section, Settings: settings})
+}
+
+// defaults are the parameters for which a server of this guest has other values than the server's own defaults.
+func (m *Manager) defaults() []configfile.Setting {
+	all := []configfile.Setting{
+		{Name: "local_infile", Value: "0"},
+		{Name: "character_set_server", Value: "utf8mb4"},
+		{Name: "collation_server", Value: "utf8mb4_general_ci"},
+		{Name: "max_connections", Value: strconv.Itoa(m.maxConnections())},
+		{Name: "innodb_buffer_pool_size", Value: megabytes(bufferPool(m.env.MemoryMB))},
+		{Name: "key_buffer_size", Value: megabytes(8)}, // of MyISAM, which nobody uses; 128 MB by default
+		// What was acknowledged survives a crash, and what was replicated is there after it.
+		{Name: "innodb_flush_log_at_trx_commit", Value: "1"},
+		{Name: "sync_binlog", Value: "1"},
+		{Name: "long_query_time", Value: strconv.FormatFloat(float64(m.options.LongQueryMillis)/1000, 'f', -1, 64)},
+	}
+	if m.variant.family == "mariadb" {
+		return append(all, configfile.Setting{Name: "expire_logs_days", Value: strconv.Itoa(binlogDays)})
+	}
+	return append(all, configfile.Setting{Name: "binlog_expire_logs_seconds", Value: strconv.Itoa(binlogDays * 24 * 60 * 60)})
+}
+
+// needs are the settings that nobody may change.
+func (m *Manager) needs() []configfile.Setting {
+	settings := []configfile.Setting{
 		{Name: "datadir", Value: m.path(dataDir)},
 		{Name: "tmpdir", Value: m.path(tmpDir)},
 		{Name: "secure_file_priv", Value: m.path(filesDir)},
@@ -23,17 +65,30 @@ func (m *Manager) config() ([]byte, error) {
 		{Name: "bind_address", Value: m.env.Address},
 		{Name: "port", Value: strconv.Itoa(port)},
 		{Name: "skip_name_resolve", Value: "ON"},
-		{Name: "local_infile", Value: "OFF"},
-		{Name: "character_set_server", Value: "utf8mb4"},
-		{Name: "collation_server", Value: "utf8mb4_general_ci"},
-		{Name: "max_connections", Value: strconv.Itoa(m.maxConnections())},
-		{Name: "innodb_buffer_pool_size", Value: megabytes(bufferPool(m.env.MemoryMB))},
-		{Name: "key_buffer_size", Value: megabytes(8)}, // of MyISAM, which nobody uses; 128 MB by default
-		{Name: "aria_pagecache_buffer_size", Value: megabytes(16)},
-	}})
+		{Name: "server_id", Value: strconv.FormatUint(uint64(m.serverID()), 10)},
+		{Name: "log_bin", Value: "binlog"},
+		{Name: "relay_log", Value: "relay"},
+		// Rows mean the same on every server. Statements do not, and those on temporary tables would be logged by a replica
+		// on which a tenant makes some.
+		{Name: "binlog_format", Value: "ROW"},
+		{Name: "max_binlog_size", Value: megabytes(100)},
+		// With rows, what a function does need not be foreseen; without it tenants could make none.
+		{Name: "log_bin_trust_function_creators", Value: "ON"},
+	}
+	if m.variant.family == "mariadb" {
+		settings = append(settings, configfile.Setting{Name: "aria_pagecache_buffer_size", Value: megabytes(16)})
+	}
+	return append(settings, m.variant.settings(m.serverID(), m.options.Version)...)
 }
 
-func megabytes(n int) string { return fmt.Sprintf("%dM", n) }
+// serverID is the instance's number among servers that replicate: the same after every start, another one for a server that
+// was restored from its backup.
+func (m *Manager) serverID() uint32 {
+	sum := sha256.Sum256([]byte(m.env.InstanceID))
+	return max(1, binary.BigEndian.Uint32(sum[:4]))
+}
+
+func megabytes(n int) string { return strconv.Itoa(n << 20) }
 
 // serverMB is what the server needs beside the buffer pool, with a few connections.
 const serverMB = 256

@@ -19,41 +19,34 @@ func (m *Manager) CreateDatabase(ctx context.Context, database datastores.Databa
 	if database.Collate != "" {
 		statement += " COLLATE " + text(database.Collate)
 	}
-	db, err := m.connect()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = db.Close() }()
-	_, err = db.ExecContext(ctx, statement)
-	return failed(err, "cannot create database %q", database.Name)
+	return m.change(ctx, func(db *sql.DB) error {
+		_, err := db.ExecContext(ctx, statement)
+		return failed(err, "cannot create database %q", database.Name)
+	})
 }
 
 // ListDatabases implements [datastores.Databases].
-func (m *Manager) ListDatabases(ctx context.Context) ([]datastores.Database, error) {
-	db, err := m.connect()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = db.Close() }()
-	return databases(ctx, db)
+func (m *Manager) ListDatabases(ctx context.Context) (all []datastores.Database, err error) {
+	err = m.session(func(db *sql.DB) error {
+		all, err = databases(ctx, db)
+		return err
+	})
+	return all, err
 }
 
 // DeleteDatabase implements [datastores.Databases]. The rights on it go with it: MariaDB would keep them, for the next
 // database of that name.
 func (m *Manager) DeleteDatabase(ctx context.Context, name string) error {
-	db, err := m.connect()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = db.Close() }()
-	if err := requireDatabases(ctx, db, []string{name}); err != nil {
-		return err
-	}
-	if err := revokeFromAll(ctx, db, name); err != nil {
+	return m.change(ctx, func(db *sql.DB) error {
+		if err := requireDatabases(ctx, db, []string{name}); err != nil {
+			return err
+		}
+		if err := revokeFromAll(ctx, db, name); err != nil {
+			return failed(err, "cannot delete database %q", name)
+		}
+		_, err := db.ExecContext(ctx, "DROP DATABASE "+identifier(name))
 		return failed(err, "cannot delete database %q", name)
-	}
-	_, err = db.ExecContext(ctx, "DROP DATABASE "+identifier(name))
-	return failed(err, "cannot delete database %q", name)
+	})
 }
 
 func databases(ctx context.Context, db *sql.DB) ([]datastores.Database, error) {

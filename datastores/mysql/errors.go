@@ -19,10 +19,12 @@ const (
 	errNoDatabase         = 1049
 	errNameTooLong        = 1059
 	errSyntax             = 1064
+	errNoSuchThread       = 1094
 	errDatabaseName       = 1102
 	errCharacterSet       = 1115
 	errNoMatchingUser     = 1133
 	errNoSuchGrant        = 1141
+	errLockWaitTimeout    = 1205
 	errCollationMismatch  = 1253
 	errCollation          = 1273
 	errReadOnly           = 1290

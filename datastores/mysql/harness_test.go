@@ -32,7 +32,7 @@ func newEnv(t testing.TB) datastores.Env {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	env := datastores.Env{
-		InstanceID: "0198c0de-0000-7000-8000-000000000001",
+		InstanceID: instanceID(),
 		Dir:        filepath.Join(dir, "guest"),
 		DataDir:    filepath.Join(dir, strings.Repeat("x", 110)),
 		Address:    fmt.Sprintf("127.83.%d.%d", 1+rand.IntN(250), 1+rand.IntN(250)),
@@ -57,6 +57,15 @@ func newEnv(t testing.TB) datastores.Env {
 		}
 	}
 	return env
+}
+
+// instanceID is like one of the gateway's.
+func instanceID() string {
+	b := make([]byte, 16)
+	for i := range b {
+		b[i] = byte(rand.IntN(256))
+	}
+	return fmt.Sprintf("%x-%x-7%x-8%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])[:36]
 }
 
 func requireServer(t testing.TB) {
@@ -116,7 +125,7 @@ func login(t testing.TB, m *Manager, user, password, database string) (*sql.DB, 
 // admin is the guest's own session, for looking behind the manager.
 func admin(t testing.TB, m *Manager) *sql.DB {
 	t.Helper()
-	db, err := m.connect()
+	db, err := m.connect(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

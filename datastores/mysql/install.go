@@ -16,23 +16,52 @@ import (
 )
 
 // systemTables are the files of a server's package that, in this order, make the system databases.
-var systemTables = []string{
-	"mysql_system_tables.sql",
-	"mysql_performance_tables.sql",
-	"mysql_system_tables_data.sql",
-	"fill_help_tables.sql",
-	"maria_add_gis_sp_bootstrap.sql",
-	"mysql_sys_schema.sql",
+func systemTables(version string) []string {
+	by := "mysql"
+	if atLeast(version, "11.0") {
+		by = "mariadb"
+	}
+	return []string{
+		by + "_system_tables.sql",
+		by + "_performance_tables.sql",
+		by + "_system_tables_data.sql",
+		"fill_help_tables.sql",
+		"maria_add_gis_sp_bootstrap.sql",
+		by + "_sys_schema.sql",
+	}
 }
 
 // unfinished begins the name of a data directory in the making. Each has a name of its own: the server that was making
 // one when its guest was killed may still be writing there.
 const unfinished = "unfinished-"
 
-// install makes the data directory, with the administration account and the server's own locked one in it and no other.
-// It does what mariadb-install-db does, without a shell and in one run with the accounts. The administration password is
-// written before the directory gets its name, so a directory that has its name is one that this guest can log in to.
+// install makes the data directory, with the administration account and the server's own locked one in it and no other. It
+// does what mariadb-install-db does, without a shell and in one run with the accounts.
 func (m *Manager) install(ctx context.Context) error {
+	return m.makeDir(ctx, func(making string, password datastores.Secret) error {
+		// The server would sync a thousand times, which on a slow disk is most of what a create takes. Until the directory
+		// has its name nobody needs what a crash leaves of it, so it is synced once, afterwards.
+		more := []string{"--datadir=" + m.path(making), "--debug-no-sync"}
+		if m.variant.family == "mysql" {
+			return m.initialise(ctx, oracleAccounts(password), "--initialize-insecure", more[0])
+		}
+		tables, closeTables, err := m.openSystemTables()
+		if err != nil {
+			return err
+		}
+		defer closeTables()
+		return m.bootstrap(ctx, io.MultiReader(
+			strings.NewReader("CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n"),
+			tables,
+			strings.NewReader("DELETE FROM global_priv WHERE User <> 'mariadb.sys';\nDELETE FROM proxies_priv;\n"),
+			strings.NewReader(adminAccount(password)),
+		), more...)
+	})
+}
+
+// makeDir makes the data directory under another name, has fill fill it, and gives it its name. The administration password
+// is written before that, so a directory that has its name is one that this guest can log in to.
+func (m *Manager) makeDir(ctx context.Context, fill func(making string, password datastores.Secret) error) error {
 	volume, err := os.OpenRoot(m.env.DataDir)
 	if err != nil {
 		return err
@@ -45,21 +74,11 @@ func (m *Manager) install(ctx context.Context) error {
 	if err := service.MakeDir(m.env.DataDir, making, m.env.UID, m.env.GID); err != nil {
 		return err
 	}
-	tables, closeTables, err := m.openSystemTables()
-	if err != nil {
+	password := datastores.NewSecret(rand.Text())
+	if err := fill(making, password); err != nil {
 		return err
 	}
-	defer closeTables()
-	password := datastores.NewSecret(rand.Text())
-	script := io.MultiReader(
-		strings.NewReader("CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n"),
-		tables,
-		strings.NewReader("DELETE FROM global_priv WHERE User <> 'mariadb.sys';\nDELETE FROM proxies_priv;\n"),
-		strings.NewReader(adminAccount(password)),
-	)
-	// The server would sync a thousand times, which on a slow disk is most of what a create takes. Until the directory
-	// has its name nobody needs what a crash leaves of it, so it is synced once, afterwards.
-	if err := m.bootstrap(ctx, script, "--datadir="+m.path(making), "--debug-no-sync"); err != nil {
+	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if err := syncTree(volume, making); err != nil {
@@ -84,15 +103,26 @@ func (m *Manager) adopt(ctx context.Context) error {
 		return err
 	}
 	password := datastores.NewSecret(rand.Text())
-	if err := m.bootstrap(ctx, strings.NewReader(adminAccount(password))); err != nil {
+	if err := m.giveAccount(ctx, password); err != nil {
 		return err
 	}
 	return m.writeAdminPassword(password)
 }
 
+// giveAccount gives a complete data directory, of a server that does not run, the administration account.
+func (m *Manager) giveAccount(ctx context.Context, password datastores.Secret, more ...string) error {
+	if m.variant.family == "mysql" {
+		return m.initialise(ctx, oracleAccounts(password)+"SHUTDOWN;\n", append([]string{"--skip-networking"}, more...)...)
+	}
+	return m.bootstrap(ctx, strings.NewReader(adminAccount(password)), more...)
+}
+
+// forgetReplicas takes away the accounts of replicas of the server that a backup is of.
+const forgetReplicas = "DELETE FROM mysql.global_priv WHERE JSON_VALUE(Priv, '$.access') = 524288;\n"
+
 // bootstrap has the server, without network and accounts, run a script of which each statement ends a line.
 func (m *Manager) bootstrap(ctx context.Context, script io.Reader, more ...string) error {
-	argv := m.argv(append([]string{"--bootstrap", "--log-warnings=0", "--max_allowed_packet=8M"}, more...)...)
+	argv := m.argv(append([]string{"--bootstrap", "--skip-log-bin", "--log-warnings=0", "--max_allowed_packet=8M"}, more...)...)
 	_, err := service.Run(ctx, argv, service.RunOptions{
 		Stdin:      script,
 		Credential: service.Credential(m.env.UID, m.env.GID),
@@ -111,6 +141,31 @@ func adminAccount(password datastores.Secret) string {
 		adminUser, nativeHash(password))
 }
 
+// initialise is bootstrap for Oracle's servers, which read the script from a file.
+func (m *Manager) initialise(ctx context.Context, script string, options ...string) error {
+	if err := service.WriteFile(m.env.DataDir, initName, []byte(script), m.env.UID, m.env.GID); err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(m.path(initName)) }()
+	argv := m.argv(append([]string{"--init-file=" + m.path(initName), "--skip-log-bin"}, options...)...)
+	_, err := service.Run(ctx, argv, service.RunOptions{Credential: service.Credential(m.env.UID, m.env.GID)})
+	if err != nil {
+		return fmt.Errorf("cannot initialise the data directory: %w", err)
+	}
+	return nil
+}
+
+const initName = "init.sql"
+
+// oracleAccounts are the statements that make the administration account of one of Oracle's servers the only one to log in to.
+func oracleAccounts(password datastores.Secret) string {
+	a := account{adminUser, "localhost"}
+	clause := variants()["mysql"].identified(password)
+	return "CREATE USER IF NOT EXISTS " + a.sql() + clause + ";\nALTER USER " + a.sql() + clause + ";\n" +
+		"GRANT ALL PRIVILEGES ON *.* TO " + a.sql() + " WITH GRANT OPTION;\n" +
+		"ALTER USER IF EXISTS 'root'@'localhost' ACCOUNT LOCK;\n"
+}
+
 func (m *Manager) openSystemTables() (r io.Reader, closeAll func(), err error) {
 	var files []*os.File
 	closeAll = func() {
@@ -119,7 +174,7 @@ func (m *Manager) openSystemTables() (r io.Reader, closeAll func(), err error) {
 		}
 	}
 	var readers []io.Reader
-	for _, name := range systemTables {
+	for _, name := range systemTables(m.options.Version) {
 		f, err := os.Open(filepath.Join(m.options.ShareDir, name))
 		if err != nil {
 			closeAll()

@@ -30,17 +30,18 @@ const (
 	pingTimeout = 5 * time.Second
 )
 
-// Manager runs one MariaDB server. It implements [datastores.Manager] and the capabilities databases, users, access and
-// root.
+// Manager runs one server of the family. It implements [datastores.Manager] and every capability.
 type Manager struct {
 	env     datastores.Env
 	options Options
+	variant variant
 	service *service.Service
+	extra   []func(*Manager) datastores.BackupStrategy
 }
 
 // New makes the manager of the server in env; it touches nothing.
 func New(env datastores.Env, options Options) *Manager {
-	m := &Manager{env: env, options: options}
+	m := &Manager{env: env, options: options, variant: variants()[options.Variant]}
 	m.service = &service.Service{
 		Name:        serviceName,
 		Dir:         env.Dir,
@@ -64,6 +65,40 @@ func (m *Manager) argv(more ...string) []string {
 // Prepare implements [datastores.Manager].
 func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) error {
 	m.removeUnfinished()
+	if err := m.save(overridesName, overrides{Values: req.Overrides}); err != nil {
+		return err
+	}
+	if req.Replicate != nil { // before its first start, so that it never takes a write that is not its source's
+		if err := m.becomeReadOnly(); err != nil {
+			return err
+		}
+	}
+	if err := m.makeData(ctx, req); err != nil {
+		return err
+	}
+	req.Progress("starting the server")
+	if err := m.Start(ctx); err != nil {
+		return err
+	}
+	if req.Restore != nil && req.Restore.Strategy.Logical {
+		if err := m.restore(ctx, req.Restore); err != nil {
+			return err
+		}
+	}
+	if req.Replicate != nil {
+		return req.Replicate.Run(ctx)
+	}
+	return nil
+}
+
+// makeData makes the data directory, empty or from a backup, unless it is there.
+func (m *Manager) makeData(ctx context.Context, req datastores.PrepareRequest) error {
+	physical := req.Restore != nil && !req.Restore.Strategy.Logical
+	if physical {
+		if err := m.restore(ctx, req.Restore); err != nil {
+			return err
+		}
+	}
 	installed, err := exists(m.path(dataDir))
 	if err != nil {
 		return err
@@ -73,18 +108,16 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 		return err
 	}
 	switch {
+	case !installed && physical:
+		return fmt.Errorf("the strategy %s has restored no data directory", req.Restore.Strategy.StrategyName)
 	case !installed:
 		req.Progress("initialising the data directory")
-		err = m.install(ctx)
+		return m.install(ctx)
 	case !known:
 		req.Progress("taking over the data directory")
-		err = m.adopt(ctx)
+		return m.adopt(ctx)
 	}
-	if err != nil {
-		return err
-	}
-	req.Progress("starting the server")
-	return m.Start(ctx)
+	return nil
 }
 
 // Start implements [datastores.Manager]. When root has changed the administration account, so that the guest is not let
@@ -97,6 +130,9 @@ func (m *Manager) Start(ctx context.Context) error {
 		}
 	}
 	err := m.launch(ctx)
+	if err == nil && !running {
+		return m.applyRuntime(ctx)
+	}
 	if !is(err, errAccessDenied) {
 		return err
 	}
@@ -107,7 +143,10 @@ func (m *Manager) Start(ctx context.Context) error {
 	if err := m.adopt(ctx); err != nil {
 		return err
 	}
-	return m.launch(ctx)
+	if err := m.launch(ctx); err != nil {
+		return err
+	}
+	return m.applyRuntime(ctx)
 }
 
 // launch starts the server, unless it runs, and returns when it answers, be it that it does not let the guest in.
@@ -157,7 +196,7 @@ func (m *Manager) Status(ctx context.Context) datastores.Status {
 
 // configure makes what every start needs.
 func (m *Manager) configure() error {
-	for _, dir := range []string{filesDir, tmpDir} {
+	for _, dir := range []string{filesDir, tmpDir, logsDir} {
 		if err := service.MakeDir(m.env.DataDir, dir, m.env.UID, m.env.GID); err != nil {
 			return err
 		}
@@ -166,7 +205,14 @@ func (m *Manager) configure() error {
 	if err != nil {
 		return err
 	}
-	return service.WriteFile(m.env.DataDir, configName, config, m.env.UID, m.env.GID)
+	if err := service.WriteFile(m.env.DataDir, configName, config, m.env.UID, m.env.GID); err != nil {
+		return err
+	}
+	stored, err := m.loadOverrides()
+	if err != nil || len(stored.Touched) == 0 {
+		return err
+	}
+	return m.save(overridesName, overrides{Values: stored.Values}) // a new process has nothing of what was touched
 }
 
 func exists(path string) (bool, error) {

@@ -4,29 +4,40 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
 )
 
-// Options are the guest options of MariaDB.
+// Options are the guest options of the family.
 type Options struct {
 	datastores.GuestOptions
-	Program        string `json:"program" doc:"the server's program"`
-	ShareDir       string `json:"share_dir" doc:"where the server's package keeps its messages and the SQL of its system tables"`
-	MaxConnections int    `json:"max_connections,omitempty" doc:"0: by the flavor's memory"`
+	Variant         string `json:"variant" doc:"whose server it is: mariadb, mysql or percona"`
+	Version         string `json:"version" doc:"of the server: for mariadb 10.11 or 11.8, for the others 8.0"`
+	Program         string `json:"program" doc:"the server's program"`
+	ToolsDir        string `json:"tools_dir" doc:"where the server's other programs are: backup, dump, upgrade"`
+	ShareDir        string `json:"share_dir" doc:"where the server's package keeps its messages and the SQL of its system tables"`
+	MaxConnections  int    `json:"max_connections,omitempty" doc:"0: by the flavor's memory"`
+	LongQueryMillis int    `json:"guest_log_long_query_time" doc:"milliseconds from which on a statement is in the log slow_query, unless the tenant sets long_query_time"`
 }
 
-// DefaultOptions are those of Debian's packages.
+// DefaultOptions are those of Debian 12's packages.
 func DefaultOptions() Options {
 	return Options{
 		GuestOptions: datastores.GuestOptions{
-			MountPoint:  "/var/lib/mysql",
-			Packages:    []string{"mariadb-server"},
-			IgnoreUsers: []string{adminUser, rootUser, "mariadb.sys", "mysql", "mysql.sys", "PUBLIC"},
-			IgnoreDBs:   []string{"mysql", "information_schema", "performance_schema", "sys"},
+			MountPoint:          "/var/lib/mysql",
+			Packages:            []string{"mariadb-server", "mariadb-backup"},
+			IgnoreUsers:         []string{adminUser, rootUser, "mariadb.sys", "mysql", "mysql.sys", "PUBLIC"},
+			IgnoreDBs:           []string{"mysql", "information_schema", "performance_schema", "sys"},
+			GuestLogExposedLogs: []string{generalLog, slowQueryLog},
 		},
-		Program:  "/usr/sbin/mariadbd",
-		ShareDir: "/usr/share/mysql",
+		Variant:         "mariadb",
+		Version:         "10.11",
+		Program:         "/usr/sbin/mariadbd",
+		ToolsDir:        "/usr/bin",
+		ShareDir:        "/usr/share/mysql",
+		LongQueryMillis: 1000,
 	}
 }
 
@@ -39,10 +50,18 @@ const maxConnections = 100000
 // Problems implements [datastores.Options].
 func (o Options) Problems() []error {
 	problems := o.GuestOptions.Problems()
-	for _, path := range []struct{ option, value string }{{"program", o.Program}, {"share_dir", o.ShareDir}} {
+	for _, path := range []struct{ option, value string }{{"program", o.Program}, {"tools_dir", o.ToolsDir}, {"share_dir", o.ShareDir}} {
 		if !filepath.IsAbs(path.value) {
 			problems = append(problems, fmt.Errorf("%s: %q is not an absolute path", path.option, path.value))
 		}
+	}
+	if v, ok := variants()[o.Variant]; !ok {
+		problems = append(problems, fmt.Errorf("variant: %q is not mariadb, mysql or percona", o.Variant))
+	} else if !slices.Contains(v.versions, o.Version) {
+		problems = append(problems, fmt.Errorf("version: %q is not one of %s: %s", o.Version, o.Variant, strings.Join(v.versions, ", ")))
+	}
+	if o.LongQueryMillis < 0 {
+		problems = append(problems, fmt.Errorf("guest_log_long_query_time: %d is negative; want milliseconds", o.LongQueryMillis))
 	}
 	if o.MaxConnections != 0 && (o.MaxConnections < 10 || o.MaxConnections > maxConnections) {
 		problems = append(problems, fmt.Errorf("max_connections: %d is not 0 or 10 to %d", o.MaxConnections, maxConnections))
@@ -50,33 +69,58 @@ func (o Options) Problems() []error {
 	return problems
 }
 
-// Plugin is MariaDB 10.11, as Debian 12 has it, under its own name and under that of mysql.
-func Plugin() datastores.Plugin {
-	server := datastores.ServerOptions{
-		VersionNumber: "10.11",
-		TCPPorts:      []datastores.PortRange{{First: port, Last: port}},
-		VolumeSupport: true,
-		Names: datastores.NameRules{
-			Database: databaseRule.String(),
-			User:     userRule.String(),
-			Host:     hostRule.String(),
-		},
+// Plugin is the family: MariaDB 10.11 as Debian 12 has it and 11.8 as Debian 13 does, 10.11 under the name of mysql, too.
+// What extra makes are further strategies of backups. Percona Server is offered, but not active: see its description.
+func Plugin(extra ...func(*Manager) datastores.BackupStrategy) datastores.Plugin {
+	inactive := false
+	server := func(version string, active *bool) datastores.ServerOptions {
+		return datastores.ServerOptions{
+			VersionNumber: version,
+			Active:        active,
+			TCPPorts:      []datastores.PortRange{{First: port, Last: port}},
+			VolumeSupport: true,
+			Names: datastores.NameRules{
+				Database: databaseRule.String(),
+				User:     userRule.String(),
+				Host:     hostRule.String(),
+			},
+		}
 	}
-	open := func(env datastores.Env, o Options) datastores.Manager { return New(env, o) }
+	open := func(env datastores.Env, o Options) datastores.Manager {
+		m := New(env, o)
+		m.extra = extra
+		return m
+	}
 	return datastores.NewPlugin("mysql", DefaultOptions(), open,
 		datastores.Offer{
 			Datastore:   "mariadb",
 			Version:     "10.11",
 			Description: "MariaDB 10.11",
-			Server:      server,
+			Server:      server("10.11", nil),
 			Guest:       json.RawMessage(`{}`),
+		},
+		datastores.Offer{
+			Datastore:   "mariadb",
+			Version:     "11.8",
+			Description: "MariaDB 11.8, on machines with Debian 13",
+			Server:      server("11.8", nil),
+			Guest:       json.RawMessage(`{"version": "11.8", "share_dir": "/usr/share/mariadb"}`),
 		},
 		datastores.Offer{
 			Datastore:   "mysql",
 			Version:     "mariadb-10.11",
 			Description: "MariaDB 10.11 under the name of mysql: the same protocol and SQL dialect, not Oracle's server",
-			Server:      server,
+			Server:      server("10.11", nil),
 			Guest:       json.RawMessage(`{}`),
+		},
+		datastores.Offer{
+			Datastore: "percona",
+			Version:   "8.0",
+			Description: "Percona Server 8.0 with XtraBackup. Written after the manuals and never run: its packages are in no " +
+				"registry that the tests may use. Try it before you make it active",
+			Server: server("8.0", &inactive),
+			Guest: json.RawMessage(`{"variant": "percona", "version": "8.0", "program": "/usr/sbin/mysqld",
+				"packages": ["percona-server-server", "percona-xtrabackup-80"]}`),
 		},
 	)
 }

@@ -83,8 +83,3 @@ func nativeHash(password datastores.Secret) string {
 	once := sha1.Sum([]byte(password.Reveal()))
 	return fmt.Sprintf("*%X", sha1.Sum(once[:]))
 }
-
-// identified is the clause that gives an account a password.
-func identified(password datastores.Secret) string {
-	return " IDENTIFIED VIA mysql_native_password USING " + text(nativeHash(password))
-}

@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 
 	"github.com/cofferdb/coffer/datastores"
 )
@@ -12,37 +13,34 @@ const rootUser = "root"
 // root is the tenants' root. No other root account is made: the guest's own is os_admin.
 var root = account{name: rootUser, host: "%"}
 
-// EnableRoot implements [datastores.Root].
+// EnableRoot implements [datastores.Root]. Root may do everything but write where others may not: on a replica, which
+// would not be one any more. So it cannot hand on ALL ON *.* either; ALL on a database, and every other right, it can.
 func (m *Manager) EnableRoot(ctx context.Context, password datastores.Secret) (string, error) {
 	if password.IsZero() {
 		return "", datastores.Errorf(datastores.Invalid, "root needs a password")
 	}
 	return rootUser, m.onRoot(ctx, "cannot enable root",
-		"CREATE USER IF NOT EXISTS "+root.sql()+identified(password)+" ACCOUNT LOCK",
+		"CREATE USER IF NOT EXISTS "+root.sql()+m.variant.identified(password)+" ACCOUNT LOCK",
 		"GRANT ALL PRIVILEGES ON *.* TO "+root.sql()+" WITH GRANT OPTION",
-		"ALTER USER "+root.sql()+identified(password)+" ACCOUNT UNLOCK",
+		m.variant.dialect.revokeReadOnlyAdmin(root),
+		"ALTER USER "+root.sql()+m.variant.identified(password)+" ACCOUNT UNLOCK",
 	)
 }
 
 // DisableRoot implements [datastores.Root]. As in Trove nothing is dropped, what root owns stays; the account is locked,
 // gets a password that nobody knows, and its sessions end.
 func (m *Manager) DisableRoot(ctx context.Context) error {
-	return m.onRoot(ctx, "cannot disable root",
-		"ALTER USER IF EXISTS "+root.sql()+identified(datastores.NewSecret(rand.Text()))+" ACCOUNT LOCK",
-		"KILL HARD CONNECTION USER "+root.sql(),
-	)
+	return m.change(ctx, func(db *sql.DB) error {
+		lock := "ALTER USER IF EXISTS " + root.sql() + m.variant.identified(datastores.NewSecret(rand.Text())) + " ACCOUNT LOCK"
+		if err := execute(ctx, db, lock); err != nil {
+			return failed(err, "cannot disable root")
+		}
+		return failed(endSessions(ctx, db, "USER = "+text(rootUser)), "cannot disable root")
+	})
 }
 
 func (m *Manager) onRoot(ctx context.Context, doing string, statements ...string) error {
-	db, err := m.connect()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = db.Close() }()
-	for _, s := range statements {
-		if _, err := db.ExecContext(ctx, s); err != nil {
-			return failed(err, "%s", doing)
-		}
-	}
-	return nil
+	return m.change(ctx, func(db *sql.DB) error {
+		return failed(execute(ctx, db, statements...), "%s", doing)
+	})
 }

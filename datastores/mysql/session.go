@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -28,28 +30,70 @@ func (m *Manager) writeAdminPassword(password datastores.Secret) error {
 	return service.WriteFile(m.env.Dir, adminPasswordName, []byte(password.Reveal()+"\n"), -1, -1)
 }
 
-// connect opens a session of the administration account; the caller closes it. Each call of the manager has its own, so
-// that nothing is held between calls, whatever becomes of the server. A failure to log in shows with the first
-// statement.
-func (m *Manager) connect() (*sql.DB, error) {
-	password, err := os.ReadFile(m.adminPasswordFile())
+// session runs do with a session of the administration account. Each call of the manager has its own, so that nothing is
+// held between calls, whatever becomes of the server. A failure to log in shows with the first statement.
+func (m *Manager) session(do func(*sql.DB) error) error { return m.sessionWith(nil, do) }
+
+// local is session for what concerns this server only: replicas do not hear of it.
+func (m *Manager) local(do func(*sql.DB) error) error {
+	return m.sessionWith(map[string]string{"sql_log_bin": "0"}, do)
+}
+
+// change is session for what a tenant changes, which a replica refuses, as it does what a tenant's own session tries.
+func (m *Manager) change(ctx context.Context, do func(*sql.DB) error) error {
+	return m.session(func(db *sql.DB) error {
+		var readOnly bool
+		if err := db.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only").Scan(&readOnly); err != nil {
+			return failed(err, "cannot ask the server whether it takes changes")
+		}
+		if readOnly {
+			return datastores.Errorf(datastores.Conflict, "the server is read-only: it is a replica, or about to become one; make the change on its source")
+		}
+		return do(db)
+	})
+}
+
+func (m *Manager) sessionWith(params map[string]string, do func(*sql.DB) error) error {
+	db, err := m.connect(params)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the administration password: %w", err)
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	return do(db)
+}
+
+// connect opens a session with those variables; the caller closes it. What tenants may set for every session is set to
+// what the guest needs.
+func (m *Manager) connect(params map[string]string) (*sql.DB, error) {
+	password, err := m.adminPassword()
+	if err != nil {
+		return nil, err
 	}
 	c := mysql.NewConfig()
-	c.User, c.Passwd = adminUser, strings.TrimSpace(string(password))
+	c.User, c.Passwd = adminUser, password.Reveal()
 	c.Net, c.Addr = "unix", m.path(socketName)
 	c.DialFunc = func(ctx context.Context, _, path string) (net.Conn, error) { return service.DialUnix(ctx, path) }
 	c.Logger = &mysql.NopLogger{} // every failure is returned too
 	c.Params = map[string]string{
 		"sql_mode":    text(sqlMode),
 		"sql_log_off": "1", // hashes of passwords stay out of the general log
+		"autocommit":  "1",
 	}
+	maps.Copy(c.Params, m.variant.session)
+	maps.Copy(c.Params, params)
 	connector, err := mysql.NewConnector(c)
 	if err != nil {
 		return nil, err
 	}
 	return sql.OpenDB(patient{connector}), nil
+}
+
+func (m *Manager) adminPassword() (datastores.Secret, error) {
+	password, err := os.ReadFile(m.adminPasswordFile())
+	if err != nil {
+		return datastores.Secret{}, fmt.Errorf("cannot read the administration password: %w", err)
+	}
+	return datastores.NewSecret(strings.TrimSpace(string(password))), nil
 }
 
 // patient waits for the one connection that the server keeps for administrators when tenants have all the others: another
@@ -78,16 +122,13 @@ func (p patient) Connect(ctx context.Context) (driver.Conn, error) {
 
 // ping returns when the server has answered a query.
 func (m *Manager) ping(ctx context.Context) error {
-	db, err := m.connect()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = db.Close() }()
-	var one int
-	if err := db.QueryRowContext(ctx, "SELECT 1").Scan(&one); err != nil {
-		return fmt.Errorf("the server does not answer: %w", err)
-	}
-	return nil
+	return m.session(func(db *sql.DB) error {
+		var one int
+		if err := db.QueryRowContext(ctx, "SELECT 1").Scan(&one); err != nil {
+			return fmt.Errorf("the server does not answer: %w", err)
+		}
+		return nil
+	})
 }
 
 // query calls row for each row of the result.
@@ -103,4 +144,31 @@ func query(ctx context.Context, db *sql.DB, row func(scan func(dest ...any) erro
 		}
 	}
 	return rows.Err()
+}
+
+// execute runs statements one after the other, until one fails.
+func execute(ctx context.Context, db *sql.DB, statements ...string) error {
+	for _, s := range statements {
+		if _, err := db.ExecContext(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endSessions kills the sessions of the server's list of processes for which the condition is true.
+func endSessions(ctx context.Context, db *sql.DB, where string) error {
+	var ids []string
+	err := query(ctx, db, func(scan func(...any) error) error {
+		var id string
+		err := scan(&id)
+		ids = append(ids, id)
+		return err
+	}, "SELECT ID FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() AND "+where)
+	for _, id := range ids {
+		if _, kill := db.ExecContext(ctx, "KILL "+id); kill != nil && !is(kill, errNoSuchThread) {
+			err = errors.Join(err, kill)
+		}
+	}
+	return err
 }

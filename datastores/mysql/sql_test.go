@@ -228,7 +228,7 @@ func testRoot(t *testing.T, m *Manager) {
 		session, err = login(t, m, name, password, "mysql")
 		must(t, err)
 	}
-	for _, s := range []string{"CREATE DATABASE by_root", "CREATE USER by_root", "GRANT ALL ON *.* TO by_root WITH GRANT OPTION"} {
+	for _, s := range []string{"CREATE DATABASE by_root", "CREATE USER by_root", "GRANT SELECT, INSERT, SUPER ON *.* TO by_root WITH GRANT OPTION", "GRANT ALL ON by_root.* TO by_root WITH GRANT OPTION"} {
 		if _, err := session.Exec(s); err != nil {
 			t.Errorf("root cannot %s: %v", s, err)
 		}

@@ -2,23 +2,164 @@ package mysql
 
 import (
 	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
 
-func TestSuite(t *testing.T) {
-	datastoretest.Run(t, datastoretest.Harness{
+func TestSuite(t *testing.T) { datastoretest.Run(t, harness()) }
+
+func harness() datastoretest.Harness {
+	return datastoretest.Harness{
 		Plugin: Plugin(),
 		NewEnv: func(t *testing.T) datastores.Env { return newEnv(t) },
 		Connect: func(ctx context.Context, address, user, password, database string) error {
-			db, err := dial(address, user, password, database)
+			return asTenant(datastoretest.Login{Address: address, User: user, Password: password, Database: database},
+				func(db *sql.DB) error { return db.PingContext(ctx) })
+		},
+		Write:  write,
+		Digest: digest,
+		Dynamic: datastores.Values{
+			"max_connections": json.Number("77"), "long_query_time": json.Number("2.5"), "innodb_print_all_deadlocks": true,
+			"collation_server": "utf8mb4_bin", "character_set_results": "latin2",
+		},
+		Static:   datastores.Values{"innodb_log_buffer_size": json.Number("33554432"), "performance_schema": true},
+		Refused:  datastores.Values{"collation_server": "klingon_ci"},
+		Show:     show,
+		Stir:     stir,
+		Diverges: "MariaDB keeps what is in its binary log: what was acknowledged by a former source is never undone silently",
+		Kill:     kill,
+	}
+}
+
+func asTenant(l datastoretest.Login, do func(*sql.DB) error) error {
+	db, err := dial(l.Address, l.User, l.Password, l.Database)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	return do(db)
+}
+
+func write(ctx context.Context, l datastoretest.Login, from, to int) (acknowledged int, err error) {
+	return acknowledged, asTenant(l, func(db *sql.DB) error {
+		if err := execute(ctx, db, "CREATE TABLE IF NOT EXISTS items (n INT PRIMARY KEY, item TEXT)"); err != nil {
+			return err
+		}
+		for n := from; n < to; n++ {
+			if err := execute(ctx, db, fmt.Sprintf("INSERT IGNORE INTO items VALUES (%d, %s)", n, text(string(datastoretest.Item(n))))); err != nil {
+				return err
+			}
+			acknowledged++
+		}
+		return nil
+	})
+}
+
+// digest reads every table of the database in the order of all its columns.
+func digest(ctx context.Context, l datastoretest.Login) (items int, digest string, err error) {
+	err = asTenant(l, func(db *sql.DB) error {
+		var tables []string
+		if err := query(ctx, db, func(scan func(...any) error) error {
+			var name string
+			err := scan(&name)
+			tables = append(tables, name)
+			return err
+		}, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() ORDER BY TABLE_NAME"); err != nil {
+			return err
+		}
+		sum := sha256.New()
+		for _, table := range tables {
+			var columns int
+			if err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?", table).Scan(&columns); err != nil {
+				return err
+			}
+			order := "1"
+			for i := 2; i <= columns; i++ {
+				order += ", " + strconv.Itoa(i)
+			}
+			fmt.Fprintf(sum, "table %q\n", table)
+			err := query(ctx, db, func(scan func(...any) error) error {
+				row, into := make([]sql.RawBytes, columns), make([]any, columns)
+				for i := range row {
+					into[i] = &row[i]
+				}
+				err := scan(into...)
+				fmt.Fprintf(sum, "%q\n", row)
+				if table == "items" {
+					items++
+				}
+				return err
+			}, "SELECT * FROM "+identifier(table)+" ORDER BY "+order)
 			if err != nil {
 				return err
 			}
-			defer func() { _ = db.Close() }()
-			return db.PingContext(ctx)
-		},
+		}
+		digest = fmt.Sprintf("%x", sum.Sum(nil))
+		return nil
 	})
+	return items, digest, err
+}
+
+// show reads a variable in the words of the parameter's values.
+func show(ctx context.Context, manager datastores.Manager, name string) (shown string, err error) {
+	m := manager.(*Manager)
+	err = m.session(func(db *sql.DB) error {
+		return db.QueryRowContext(ctx, "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_VARIABLES WHERE VARIABLE_NAME = ?", name).Scan(&shown)
+	})
+	for _, p := range m.Parameters() {
+		if f, bad := strconv.ParseFloat(shown, 64); p.Name == name && p.Type != datastores.StringParameter && bad == nil {
+			return strconv.FormatFloat(f, 'f', -1, 64), err
+		}
+		if p.Name == name && p.Type == datastores.BooleanParameter {
+			return strconv.FormatBool(shown == "ON"), err
+		}
+	}
+	return shown, err
+}
+
+func stir(ctx context.Context, l datastoretest.Login, log string) error {
+	if log == errorLog {
+		l.Password = "wrong"
+		_ = asTenant(l, func(db *sql.DB) error { return db.PingContext(ctx) })
+		return nil
+	}
+	return asTenant(l, func(db *sql.DB) error {
+		conn, err := db.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close() }()
+		if _, err = conn.ExecContext(ctx, "SET SESSION long_query_time = 0"); err == nil {
+			_, err = conn.ExecContext(ctx, "DO 1")
+		}
+		return err
+	})
+}
+
+func kill(ctx context.Context, env datastores.Env) error {
+	s := New(env, DefaultOptions()).service
+	pid, _, ok := s.Running()
+	if !ok {
+		return nil
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		return err
+	}
+	for {
+		if _, _, ok := s.Running(); !ok {
+			return nil
+		}
+		if !pause(ctx, time.Millisecond) {
+			return ctx.Err()
+		}
+	}
 }

@@ -21,25 +21,22 @@ func (m *Manager) CreateUser(ctx context.Context, user datastores.User) error {
 	for i, d := range user.Databases {
 		names[i] = d.Name
 	}
-	db, err := m.connect()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = db.Close() }()
-	if err := a.requireFree(ctx, db); err != nil {
-		return err
-	}
-	if err := requireDatabases(ctx, db, names); err != nil {
-		return err
-	}
-	if _, err := db.ExecContext(ctx, "CREATE USER "+a.sql()+identified(user.Password)); err != nil {
-		return failed(err, "cannot create user %s", a)
-	}
-	if err := a.grant(ctx, db, names); err != nil {
-		a.dropHalfMade(ctx, db)
-		return err
-	}
-	return nil
+	return m.change(ctx, func(db *sql.DB) error {
+		if err := m.requireFree(ctx, db, a); err != nil {
+			return err
+		}
+		if err := requireDatabases(ctx, db, names); err != nil {
+			return err
+		}
+		if _, err := db.ExecContext(ctx, "CREATE USER "+a.sql()+m.variant.identified(user.Password)); err != nil {
+			return failed(err, "cannot create user %s", a)
+		}
+		if err := a.grant(ctx, db, names); err != nil {
+			a.dropHalfMade(ctx, db)
+			return err
+		}
+		return nil
+	})
 }
 
 // dropHalfMade does what it can, also when the context has ended.
@@ -49,16 +46,16 @@ func (a account) dropHalfMade(ctx context.Context, db *sql.DB) {
 	_, _ = db.ExecContext(ctx, "DROP USER IF EXISTS "+a.sql())
 }
 
-// exists compares names as bytes: the server's comparison would not see a blank at the end.
-func (a account) exists(ctx context.Context, db *sql.DB) (found bool, err error) {
-	err = db.QueryRowContext(ctx, `SELECT COUNT(*) FROM mysql.user
-		WHERE BINARY User = ? AND BINARY Host = ? AND is_role = 'N'`, a.name, a.host).Scan(&found)
+// has compares names as bytes: the server's comparison would not see a blank at the end.
+func (m *Manager) has(ctx context.Context, db *sql.DB, a account) (found bool, err error) {
+	err = db.QueryRowContext(ctx, "SELECT COUNT(*) > 0 FROM mysql.user u WHERE BINARY u.User = ? AND BINARY u.Host = ? AND "+
+		m.variant.isUser, a.name, a.host).Scan(&found)
 	return found, failed(err, "cannot look for user %s", a)
 }
 
 // require returns NotFound when there is no such account.
-func (a account) require(ctx context.Context, db *sql.DB) error {
-	found, err := a.exists(ctx, db)
+func (m *Manager) require(ctx context.Context, db *sql.DB, a account) error {
+	found, err := m.has(ctx, db, a)
 	if err == nil && !found {
 		return datastores.Errorf(datastores.NotFound, "there is no user %s", a)
 	}
@@ -66,8 +63,8 @@ func (a account) require(ctx context.Context, db *sql.DB) error {
 }
 
 // requireFree returns Exists when there is one.
-func (a account) requireFree(ctx context.Context, db *sql.DB) error {
-	found, err := a.exists(ctx, db)
+func (m *Manager) requireFree(ctx context.Context, db *sql.DB, a account) error {
+	found, err := m.has(ctx, db, a)
 	if err == nil && found {
 		return datastores.Errorf(datastores.Exists, "there is a user %s already", a)
 	}
@@ -75,37 +72,34 @@ func (a account) requireFree(ctx context.Context, db *sql.DB) error {
 }
 
 // ListUsers implements [datastores.Users].
-func (m *Manager) ListUsers(ctx context.Context) ([]datastores.User, error) {
-	db, err := m.connect()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = db.Close() }()
-	all, err := users(ctx, db, "TRUE")
-	return all, failed(err, "cannot list users")
+func (m *Manager) ListUsers(ctx context.Context) (all []datastores.User, err error) {
+	err = m.session(func(db *sql.DB) error {
+		all, err = m.users(ctx, db, "TRUE")
+		return failed(err, "cannot list users")
+	})
+	return all, err
 }
 
 // GetUser implements [datastores.Users].
-func (m *Manager) GetUser(ctx context.Context, name, host string) (datastores.User, error) {
-	db, err := m.connect()
-	if err != nil {
-		return datastores.User{}, err
-	}
-	defer func() { _ = db.Close() }()
+func (m *Manager) GetUser(ctx context.Context, name, host string) (user datastores.User, err error) {
 	a := newAccount(name, host)
-	found, err := users(ctx, db, "BINARY u.User = ? AND BINARY u.Host = ?", a.name, a.host)
-	if err == nil && len(found) == 0 {
-		return datastores.User{}, datastores.Errorf(datastores.NotFound, "there is no user %s", a)
-	}
-	if err != nil {
-		return datastores.User{}, failed(err, "cannot get user %s", a)
-	}
-	return found[0], nil
+	err = m.session(func(db *sql.DB) error {
+		found, err := m.users(ctx, db, "BINARY u.User = ? AND BINARY u.Host = ?", a.name, a.host)
+		if err != nil {
+			return failed(err, "cannot get user %s", a)
+		}
+		if len(found) == 0 {
+			return datastores.Errorf(datastores.NotFound, "there is no user %s", a)
+		}
+		user = found[0]
+		return nil
+	})
+	return user, err
 }
 
-// users reads accounts that are no roles, with the databases on which they have a right of any kind. A right may be on a
-// pattern that names several.
-func users(ctx context.Context, db *sql.DB, where string, args ...any) ([]datastores.User, error) {
+// users reads accounts that are users, no roles and none of replicas, with the databases on which they have a right of any
+// kind. A right may be on a pattern that names several.
+func (m *Manager) users(ctx context.Context, db *sql.DB, where string, args ...any) ([]datastores.User, error) {
 	var all []datastores.User
 	err := query(ctx, db, func(scan func(...any) error) error {
 		var a account
@@ -127,7 +121,7 @@ func users(ctx context.Context, db *sql.DB, where string, args ...any) ([]datast
 		FROM mysql.user u
 		LEFT JOIN mysql.db d ON BINARY d.User = u.User AND d.Host = u.Host
 		LEFT JOIN information_schema.SCHEMATA s ON s.SCHEMA_NAME COLLATE utf8mb3_bin LIKE d.Db ESCAPE '\'
-		WHERE u.is_role = 'N' AND `+where+`
+		WHERE `+m.variant.isUser+" AND "+where+`
 		ORDER BY BINARY u.User, BINARY u.Host, BINARY s.SCHEMA_NAME`, args...)
 	return all, err
 }
@@ -142,24 +136,25 @@ func (m *Manager) UpdateUser(ctx context.Context, name, host string, change data
 	if change.Host != "" {
 		after.host = change.Host
 	}
-	db, err := m.connect()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = db.Close() }()
-	if err := before.require(ctx, db); err != nil {
-		return err
-	}
-	if after != before {
-		if err := checkAccount(after); err != nil {
+	return m.change(ctx, func(db *sql.DB) error {
+		if err := m.require(ctx, db, before); err != nil {
 			return err
 		}
-		if err := after.requireFree(ctx, db); err != nil {
-			return err
+		if after != before {
+			if err := checkAccount(after); err != nil {
+				return err
+			}
+			if err := m.requireFree(ctx, db, after); err != nil {
+				return err
+			}
 		}
-	}
-	if !change.Password.IsZero() {
-		if _, err := db.ExecContext(ctx, "ALTER USER "+before.sql()+identified(change.Password)); err != nil {
+		return m.update(ctx, db, before, after, change.Password)
+	})
+}
+
+func (m *Manager) update(ctx context.Context, db *sql.DB, before, after account, password datastores.Secret) error {
+	if !password.IsZero() {
+		if _, err := db.ExecContext(ctx, "ALTER USER "+before.sql()+m.variant.identified(password)); err != nil {
 			return failed(err, "cannot change the password of user %s", before)
 		}
 	}
@@ -174,14 +169,11 @@ func (m *Manager) UpdateUser(ctx context.Context, name, host string, change data
 // DeleteUser implements [datastores.Users].
 func (m *Manager) DeleteUser(ctx context.Context, name, host string) error {
 	a := newAccount(name, host)
-	db, err := m.connect()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = db.Close() }()
-	if err := a.require(ctx, db); err != nil {
-		return err
-	}
-	_, err = db.ExecContext(ctx, "DROP USER "+a.sql())
-	return failed(err, "cannot delete user %s", a)
+	return m.change(ctx, func(db *sql.DB) error {
+		if err := m.require(ctx, db, a); err != nil {
+			return err
+		}
+		_, err := db.ExecContext(ctx, "DROP USER "+a.sql())
+		return failed(err, "cannot delete user %s", a)
+	})
 }

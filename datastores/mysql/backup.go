@@ -1,0 +1,150 @@
+package mysql
+
+import (
+	"context"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/configfile"
+	"github.com/cofferdb/coffer/datastores/service"
+)
+
+const backupNamespace = "mysql_impl"
+
+// BackupStrategies implements [datastores.Backups]: of the files, by the server's own tool, and of the rows, as SQL.
+func (m *Manager) BackupStrategies() []datastores.BackupStrategy {
+	all := []datastores.BackupStrategy{m.physicalStrategy(), m.dumpStrategy()}
+	for _, more := range m.extra {
+		all = append(all, more(m))
+	}
+	return all
+}
+
+// backupMeta is the Meta of both strategies.
+type backupMeta struct {
+	Family  string `json:"family"`
+	Version string `json:"version"`
+	FromLSN string `json:"from_lsn,omitempty"`
+	ToLSN   string `json:"to_lsn,omitempty"` // where an incremental one goes on
+	// GTID is the position in the binary log that the backup is of.
+	GTID string `json:"gtid,omitempty"`
+}
+
+// restoredName holds the ID of the last backup of the chain that was restored, once it is.
+const restoredName = "restored.json"
+
+// restore makes the data of backups, unless that was done. What an earlier try has made is thrown away.
+func (m *Manager) restore(ctx context.Context, r *datastores.Restore) error {
+	var done, id string
+	if n := len(r.Request.Chain); n > 0 {
+		id = r.Request.Chain[n-1].ID
+	}
+	if err := m.load(restoredName, &done); err != nil {
+		return err
+	}
+	if done != "" && done == id {
+		return nil
+	}
+	if err := r.Run(ctx); err != nil {
+		return err
+	}
+	return m.save(restoredName, id)
+}
+
+// discardData takes the data directory away. Its name goes first, so that what is left of it is never taken for data.
+func (m *Manager) discardData(ctx context.Context) error {
+	if err := m.Stop(ctx); err != nil {
+		return err
+	}
+	volume, err := os.OpenRoot(m.env.DataDir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = volume.Close() }()
+	if there, err := exists(m.path(dataDir)); err != nil || !there {
+		return err
+	}
+	if err := volume.Rename(dataDir, unfinished+"discarded"); err != nil {
+		return err
+	}
+	return volume.RemoveAll(unfinished + "discarded")
+}
+
+// tool is a program that belongs to the server.
+func (m *Manager) tool(name string) string { return filepath.Join(m.options.ToolsDir, name) }
+
+const clientName = "client.cnf"
+
+// withLogin runs do with the option that tells a program how to log in; the password stands in a file that only the server's
+// user, as which programs are run, can read. The socket is relative to the data directory, where programs must work: see
+// service.DialUnix.
+func (m *Manager) withLogin(do func(option string) error) error {
+	password, err := m.adminPassword()
+	if err != nil {
+		return err
+	}
+	file, err := configfile.INI(configfile.Section{Name: "client", Settings: []configfile.Setting{
+		{Name: "user", Value: adminUser},
+		{Name: "password", Value: password.Reveal()},
+		{Name: "socket", Value: "../" + socketName},
+	}})
+	if err != nil {
+		return err
+	}
+	if err := service.WriteFile(m.env.DataDir, clientName, file, m.env.UID, m.env.GID); err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(m.path(clientName)) }()
+	return do("--defaults-file=" + m.path(clientName))
+}
+
+// runTool runs a program as the server's user, in the data directory.
+func (m *Manager) runTool(ctx context.Context, argv []string, stdin io.Reader, stdout io.Writer) error {
+	_, err := service.Run(ctx, argv, service.RunOptions{
+		Stdin:      stdin,
+		Stdout:     stdout,
+		Dir:        m.toolsWorkDir(),
+		Credential: service.Credential(m.env.UID, m.env.GID),
+	})
+	return err
+}
+
+func (m *Manager) toolsWorkDir() string {
+	if there, _ := exists(m.path(dataDir)); there {
+		return m.path(dataDir)
+	}
+	return m.env.DataDir
+}
+
+// dataSize is what the data takes on the volume, in bytes, without logs that no backup holds.
+func (m *Manager) dataSize() int64 {
+	var size int64
+	_ = filepath.WalkDir(m.path(dataDir), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() || strings.HasPrefix(d.Name(), "binlog.") || strings.HasPrefix(d.Name(), "relay.") {
+			return nil // a file that has just gone is none
+		}
+		if info, err := d.Info(); err == nil {
+			size += info.Size()
+		}
+		return nil
+	})
+	return size
+}
+
+// counter tells of the bytes that go through it.
+type counter struct {
+	io.Writer
+	done, total int64
+	progress    func(done, total int64)
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.Writer.Write(p)
+	c.done += int64(n)
+	c.progress(c.done, c.total)
+	return n, err
+}

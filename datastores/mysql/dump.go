@@ -1,0 +1,212 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// dumpStrategy is SQL: it takes longer than a copy of the files, and can be loaded into another version. What is in tables
+// without transactions is as it was when they were read.
+func (m *Manager) dumpStrategy() datastores.BackupStrategy {
+	return datastores.BackupStrategy{
+		StrategyName: datastores.StrategyName{Namespace: backupNamespace, Name: "mysqldump"},
+		Logical:      true,
+		Backup:       m.backupRows,
+		Restore:      m.restoreRows,
+	}
+}
+
+func (m *Manager) backupRows(ctx context.Context, req datastores.BackupRequest) (datastores.BackupReply, error) {
+	if req.Parent != nil {
+		return datastores.BackupReply{}, datastores.Errorf(datastores.Invalid, "mysqldump cannot build on another backup")
+	}
+	var names []string
+	var accounts string
+	err := m.session(func(db *sql.DB) (err error) {
+		if names, err = m.tenantDatabases(ctx, db); err != nil {
+			return err
+		}
+		accounts, err = m.accountStatements(ctx, db)
+		return failed(err, "cannot read the accounts")
+	})
+	if err != nil {
+		return datastores.BackupReply{}, err
+	}
+	output := &counter{Writer: req.Output, total: m.dataSize(), progress: req.Progress}
+	if len(names) > 0 {
+		err = m.withLogin(func(login string) error { return m.runTool(ctx, m.dumpArgv(login, names), nil, output) })
+	}
+	if err == nil {
+		_, err = io.WriteString(output, accounts)
+	}
+	if err != nil {
+		return datastores.BackupReply{}, fmt.Errorf("cannot make the backup: %w", err)
+	}
+	meta, err := json.Marshal(backupMeta{Family: m.variant.family, Version: m.options.Version})
+	return datastores.BackupReply{Meta: meta}, err
+}
+
+func (m *Manager) dumpArgv(login string, names []string) []string {
+	argv := []string{
+		m.tool(m.variant.dump), login, "--single-transaction", "--quick", "--routines", "--events", "--triggers",
+		"--hex-blob", "--default-character-set=utf8mb4", "--max-allowed-packet=1G",
+	}
+	if m.variant.family == "mysql" { // or it would write a position that the server it is loaded into has not got
+		argv = append(argv, "--set-gtid-purged=OFF")
+	}
+	return append(append(argv, "--databases", "--"), names...)
+}
+
+// tenantDatabases are all but the server's own.
+func (m *Manager) tenantDatabases(ctx context.Context, db *sql.DB) ([]string, error) {
+	all, err := databases(ctx, db)
+	var names []string
+	for _, d := range all {
+		if !slices.Contains(DefaultOptions().IgnoreDBs, d.Name) {
+			names = append(names, d.Name)
+		}
+	}
+	return names, err
+}
+
+// accountStatements are those that make all roles and accounts but the server's and the guest's own, with their rights.
+func (m *Manager) accountStatements(ctx context.Context, db *sql.DB) (string, error) {
+	var users []string
+	err := query(ctx, db, func(scan func(...any) error) error {
+		var a account
+		err := scan(&a.name, &a.host)
+		if !slices.Contains([]string{adminUser, "mariadb.sys", "mysql.sys", "mysql.session", "mysql.infoschema"}, a.name) {
+			users = append(users, a.sql())
+		}
+		return err
+	}, "SELECT User, Host FROM mysql.user u WHERE User <> '' AND User <> 'PUBLIC' AND "+m.variant.isUser+" ORDER BY User, Host")
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	// Written by a session of this mode, to be read in it.
+	b.WriteString("\nSET SESSION sql_mode = " + text(sqlMode) + ";\n")
+	roles, err := m.roles(ctx, db)
+	if err != nil {
+		return "", err
+	}
+	for _, role := range roles {
+		b.WriteString("CREATE ROLE IF NOT EXISTS " + text(role) + ";\n")
+	}
+	for _, show := range []string{"SHOW CREATE USER ", "SHOW GRANTS FOR "} {
+		owners := users
+		if show == "SHOW GRANTS FOR " {
+			for _, role := range roles {
+				owners = append([]string{text(role)}, owners...)
+			}
+		}
+		for _, owner := range owners {
+			err := query(ctx, db, func(scan func(...any) error) error {
+				var statement string
+				err := scan(&statement)
+				b.WriteString(statement + ";\n")
+				return err
+			}, show+owner)
+			if err != nil {
+				return "", err
+			}
+		}
+	}
+	return b.String(), nil
+}
+
+// roles of MariaDB; those of MySQL are users.
+func (m *Manager) roles(ctx context.Context, db *sql.DB) ([]string, error) {
+	if m.variant.family != "mariadb" {
+		return nil, nil
+	}
+	var names []string
+	err := query(ctx, db, func(scan func(...any) error) error {
+		var name string
+		err := scan(&name)
+		names = append(names, name)
+		return err
+	}, "SELECT User FROM mysql.user WHERE is_role = 'Y' AND User <> 'PUBLIC'")
+	return names, err
+}
+
+// restoreRows loads the dump into the empty server that Prepare has made. One that an earlier try has filled half is made
+// anew.
+func (m *Manager) restoreRows(ctx context.Context, req datastores.RestoreRequest) error {
+	if len(req.Chain) != 1 {
+		return datastores.Errorf(datastores.Invalid, "%d backups to restore; of mysqldump's it is one", len(req.Chain))
+	}
+	if err := m.emptied(ctx); err != nil {
+		return err
+	}
+	req.Progress("loading the backup")
+	link := req.Chain[0]
+	stream, err := link.Open(ctx)
+	if err != nil {
+		return err
+	}
+	checked := &reader{Reader: stream}
+	err = m.withLogin(func(login string) error { return m.runTool(ctx, m.loadArgv(login), checked, nil) })
+	_ = stream.Close()
+	if checked.err != nil {
+		err = checked.err
+	}
+	if err != nil {
+		return fmt.Errorf("cannot restore backup %s: %w", link.ID, err)
+	}
+	return nil
+}
+
+// loadArgv reads SQL as it is: --binary-mode knows no commands of the client but one that changes the delimiter.
+func (m *Manager) loadArgv(login string) []string {
+	return []string{
+		m.tool(m.variant.client), login, "--batch", "--binary-mode", "--default-character-set=utf8mb4", "--max-allowed-packet=1G",
+		"--init-command=SET sql_log_bin = 0",
+	}
+}
+
+// emptied makes the server anew when there is something in it.
+func (m *Manager) emptied(ctx context.Context) error {
+	empty := false
+	err := m.session(func(db *sql.DB) error {
+		names, err := m.tenantDatabases(ctx, db)
+		if err != nil {
+			return err
+		}
+		accounts, err := m.users(ctx, db, "u.Host <> 'localhost'")
+		empty = len(names) == 0 && len(accounts) == 0
+		return failed(err, "cannot list users")
+	})
+	if err != nil || empty {
+		return err
+	}
+	if err := m.discardData(ctx); err != nil {
+		return err
+	}
+	if err := m.install(ctx); err != nil {
+		return err
+	}
+	return m.Start(ctx)
+}
+
+// reader remembers why it could not be read on.
+type reader struct {
+	io.Reader
+	err error
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.err = err
+	}
+	return n, err
+}

@@ -1,0 +1,230 @@
+package mysql
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
+)
+
+// physical is a tool that copies a running server's files: mariadb-backup, or XtraBackup, from which it comes.
+type physical struct {
+	name    string   // the strategy's
+	program string   // the tool
+	stream  string   // unpacks its stream
+	files   []string // how the names of what it tells of a backup begin, in its versions
+	// applyLogOnly: what is to be built on must not be made ready to start.
+	applyLogOnly bool
+}
+
+func (m *Manager) physicalStrategy() datastores.BackupStrategy {
+	return datastores.BackupStrategy{
+		StrategyName: datastores.StrategyName{Namespace: backupNamespace, Name: m.variant.physical.name},
+		Incremental:  true,
+		Backup:       m.backupFiles,
+		Restore:      m.restoreFiles,
+	}
+}
+
+const copyDir = tmpDir + "/backup" // for what the tool writes aside
+
+func (m *Manager) backupFiles(ctx context.Context, req datastores.BackupRequest) (datastores.BackupReply, error) {
+	var parent *backupMeta
+	if req.Parent != nil {
+		parent = new(backupMeta)
+		if err := json.Unmarshal(req.Parent.Meta, parent); err != nil || parent.ToLSN == "" {
+			return datastores.BackupReply{}, datastores.Errorf(datastores.Invalid, "backup %s does not say where it ends: make a full one", req.Parent.ID)
+		}
+		if err := m.sameServer(*parent, req.Parent.ID); err != nil {
+			return datastores.BackupReply{}, err
+		}
+	}
+	volume, err := os.OpenRoot(m.env.DataDir)
+	if err != nil {
+		return datastores.BackupReply{}, err
+	}
+	defer func() { _ = volume.Close() }()
+	if err := volume.RemoveAll(copyDir); err != nil {
+		return datastores.BackupReply{}, err
+	}
+	defer func() { _ = volume.RemoveAll(copyDir) }()
+	if err := service.MakeDir(m.env.DataDir, copyDir, m.env.UID, m.env.GID); err != nil {
+		return datastores.BackupReply{}, err
+	}
+	output := &counter{Writer: req.Output, progress: req.Progress}
+	if parent == nil {
+		output.total = m.dataSize()
+	}
+	err = m.withLogin(func(login string) error {
+		return m.runTool(ctx, m.backupArgv(login, parent), nil, output)
+	})
+	if err != nil {
+		return datastores.BackupReply{}, fmt.Errorf("cannot make the backup: %w", err)
+	}
+	meta, err := m.readMeta(m.path(copyDir))
+	if err != nil {
+		return datastores.BackupReply{}, fmt.Errorf("cannot make the backup: %w", err)
+	}
+	b, err := json.Marshal(meta)
+	return datastores.BackupReply{Meta: b}, err
+}
+
+func (m *Manager) backupArgv(login string, parent *backupMeta) []string {
+	argv := []string{
+		m.tool(m.variant.physical.program), login, "--backup", "--stream=xbstream",
+		"--datadir=" + m.path(dataDir),
+		"--target-dir=" + m.path(copyDir),
+		"--extra-lsndir=" + m.path(copyDir),
+		"--tmpdir=" + m.path(tmpDir),
+	}
+	if parent != nil {
+		argv = append(argv, "--incremental-lsn="+parent.ToLSN)
+	}
+	return argv
+}
+
+// readMeta reads what the tool has told of a backup: two files of `name = value` lines.
+func (m *Manager) readMeta(dir string) (backupMeta, error) {
+	told := map[string]string{}
+	for _, prefix := range m.variant.physical.files {
+		for _, name := range []string{"checkpoints", "info"} {
+			f, err := os.Open(filepath.Join(dir, prefix+name))
+			if err != nil {
+				continue
+			}
+			for lines := bufio.NewScanner(f); lines.Scan(); {
+				if name, value, ok := strings.Cut(lines.Text(), " = "); ok {
+					told[name] = value
+				}
+			}
+			_ = f.Close()
+		}
+	}
+	meta := backupMeta{
+		Family: m.variant.family, Version: m.options.Version,
+		FromLSN: told["from_lsn"], ToLSN: told["to_lsn"],
+		GTID: gtidOf(told["binlog_pos"]),
+	}
+	if !lsn.MatchString(meta.ToLSN) {
+		return meta, fmt.Errorf("%s did not say where the backup ends", m.variant.physical.program)
+	}
+	return meta, nil
+}
+
+var (
+	lsn          = regexp.MustCompile(`^[0-9]{1,20}$`)
+	gtidOfChange = regexp.MustCompile(`GTID of the last change '([^']*)'`)
+)
+
+func gtidOf(position string) string {
+	if found := gtidOfChange.FindStringSubmatch(position); found != nil {
+		return strings.Join(strings.Fields(found[1]), "")
+	}
+	return ""
+}
+
+// sameServer refuses a backup that another server's tool has made: the formats of log and files belong to one version.
+func (m *Manager) sameServer(meta backupMeta, id string) error {
+	if meta.Family == m.variant.family && meta.Version == m.options.Version {
+		return nil
+	}
+	return datastores.Errorf(datastores.Invalid, "backup %s is of %s %s, and this server is %s %s: restore it to that version and upgrade then",
+		id, meta.Family, meta.Version, m.variant.family, m.options.Version)
+}
+
+// restoreFiles unpacks the full backup, makes it consistent, and does so with each increment on top of it.
+func (m *Manager) restoreFiles(ctx context.Context, req datastores.RestoreRequest) error {
+	if len(req.Chain) == 0 {
+		return datastores.Errorf(datastores.Invalid, "there is no backup to restore")
+	}
+	for _, link := range req.Chain {
+		var meta backupMeta
+		if err := json.Unmarshal(link.Meta, &meta); err != nil {
+			return datastores.Errorf(datastores.Invalid, "backup %s does not say what it is of", link.ID)
+		}
+		if err := m.sameServer(meta, link.ID); err != nil {
+			return err
+		}
+	}
+	if err := m.discardData(ctx); err != nil {
+		return err
+	}
+	return m.makeDir(ctx, func(making string, password datastores.Secret) error {
+		for i, link := range req.Chain {
+			req.Progress(fmt.Sprintf("restoring backup %d of %d", i+1, len(req.Chain)))
+			if err := m.restoreLink(ctx, making, link, i, len(req.Chain)); err != nil {
+				return fmt.Errorf("cannot restore backup %s: %w", link.ID, err)
+			}
+		}
+		if err := m.removeTold(making); err != nil {
+			return err
+		}
+		if err := m.giveAccount(ctx, password, "--datadir="+m.path(making)); err != nil {
+			return err
+		}
+		if m.variant.family == "mysql" {
+			return nil
+		}
+		return m.bootstrap(ctx, strings.NewReader(forgetReplicas), "--datadir="+m.path(making))
+	})
+}
+
+func (m *Manager) restoreLink(ctx context.Context, making string, link datastores.BackupLink, i, n int) error {
+	into := making
+	if i > 0 {
+		into = making + "-increment"
+		if err := service.MakeDir(m.env.DataDir, into, m.env.UID, m.env.GID); err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(m.path(into)) }()
+	}
+	stream, err := link.Open(ctx)
+	if err != nil {
+		return err
+	}
+	checked := &reader{Reader: stream}
+	err = m.runTool(ctx, []string{m.tool(m.variant.physical.stream), "-x", "-C", m.path(into)}, checked, nil)
+	_ = stream.Close()
+	if checked.err != nil { // says more than the program that was cut off
+		return checked.err
+	}
+	if err != nil {
+		return err
+	}
+	return m.runTool(ctx, m.prepareArgv(making, into, i == n-1), nil, nil)
+}
+
+// prepareArgv makes what was unpacked into a folder consistent, there or on top of the data in making.
+func (m *Manager) prepareArgv(making, into string, last bool) []string {
+	argv := []string{m.tool(m.variant.physical.program), "--no-defaults", "--prepare", "--target-dir=" + m.path(making)}
+	if m.variant.physical.applyLogOnly && !last {
+		argv = append(argv, "--apply-log-only")
+	}
+	if into != making {
+		argv = append(argv, "--incremental-dir="+m.path(into))
+	}
+	return argv
+}
+
+// removeTold takes away what the tool has told of the backup; it is in Meta.
+func (m *Manager) removeTold(making string) error {
+	for _, prefix := range append(m.variant.physical.files, "backup-my.cnf") {
+		told, err := filepath.Glob(filepath.Join(m.path(making), prefix+"*"))
+		if err != nil {
+			return err
+		}
+		for _, path := range told {
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,138 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// role is what a server is to others, as it is kept in the guest's own directory, so that it is the same after a start.
+type role struct {
+	ReadOnly bool `json:"read_only"`
+	// Placed: the server has been told where in its source's history the backup that it comes from ends. From then on it
+	// knows better itself.
+	Placed bool `json:"placed,omitempty"`
+}
+
+const roleName = "role.json"
+
+func (m *Manager) loadRole() (r role, err error) { return r, m.load(roleName, &r) }
+
+// becomeReadOnly has this and every later start make a read-only server.
+func (m *Manager) becomeReadOnly() error {
+	r, err := m.loadRole()
+	if err != nil || r.ReadOnly {
+		return err
+	}
+	r.ReadOnly = true
+	return m.save(roleName, r)
+}
+
+// tenantSessions is the condition of [endSessions] for all that are not the guest's or the server's own.
+const tenantSessions = "USER NOT IN ('" + adminUser + "', 'system user', 'event_scheduler') AND " +
+	"COMMAND NOT IN ('Daemon', 'Binlog Dump', 'Binlog Dump GTID')"
+
+// graceSeconds is how long statements that write may take to end before their sessions are.
+const graceSeconds = 5
+
+// refuseWrites makes the running server read-only. The server lets no commit through that was not there before, and returns
+// when those that were are in its binary log; a session that keeps it waiting is ended. A transaction that is open cannot be
+// committed any more. The file is written first: a server that is killed here comes back read-only.
+func (m *Manager) refuseWrites(ctx context.Context, db *sql.DB) error {
+	if err := m.becomeReadOnly(); err != nil {
+		return err
+	}
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return failed(err, "cannot make the server read-only")
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := conn.ExecContext(ctx, fmt.Sprintf("SET SESSION lock_wait_timeout = %d", graceSeconds)); err != nil {
+		return failed(err, "cannot make the server read-only")
+	}
+	for _, statement := range m.variant.dialect.setReadOnly(true, m.serverID()) {
+		_, err := conn.ExecContext(ctx, statement)
+		for is(err, errLockWaitTimeout) {
+			if err := endSessions(ctx, db, tenantSessions); err != nil {
+				return failed(err, "cannot end the sessions that write")
+			}
+			_, err = conn.ExecContext(ctx, statement)
+		}
+		if err != nil {
+			return failed(err, "cannot make the server read-only")
+		}
+	}
+	// A session keeps the rights with which it began: one of root may still have that to write.
+	return failed(endSessions(ctx, db, tenantSessions), "cannot end the sessions of tenants")
+}
+
+// takeWrites makes the server writable. Sessions that began while it was not would log what they write as a replica's.
+func (m *Manager) takeWrites(ctx context.Context, db *sql.DB) error {
+	r, err := m.loadRole()
+	if err != nil {
+		return err
+	}
+	var readOnly bool
+	if err := db.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only").Scan(&readOnly); err != nil {
+		return failed(err, "cannot make the server writable")
+	}
+	if readOnly {
+		for i, statement := range m.variant.dialect.setReadOnly(false, m.serverID()) {
+			if i > 0 {
+				if err := endSessions(ctx, db, tenantSessions); err != nil {
+					return failed(err, "cannot end the sessions of tenants")
+				}
+			}
+			if err := execute(ctx, db, statement); err != nil {
+				return failed(err, "cannot make the server writable")
+			}
+		}
+	}
+	r.ReadOnly = false
+	return m.save(roleName, r)
+}
+
+// takeReadOnlyAdmin takes from every account but the guest's the right to write to a read-only server, on this server and,
+// since it is logged, on its replicas.
+func (m *Manager) takeReadOnlyAdmin(ctx context.Context, db *sql.DB) error {
+	var accounts []account
+	err := query(ctx, db, func(scan func(...any) error) error {
+		var a account
+		err := scan(&a.name, &a.host)
+		accounts = append(accounts, a)
+		return err
+	}, `SELECT u.User, u.Host FROM mysql.user u JOIN information_schema.USER_PRIVILEGES p
+		ON p.GRANTEE = CONCAT('''', u.User, '''@''', u.Host, '''')
+		WHERE p.PRIVILEGE_TYPE = `+text(m.variant.dialect.readOnlyAdmin())+" AND u.User NOT IN ("+text(adminUser)+`, 'mysql.session')`)
+	if err != nil {
+		return failed(err, "cannot read who may write to a read-only server")
+	}
+	for _, a := range accounts {
+		if err := execute(ctx, db, m.variant.dialect.revokeReadOnlyAdmin(a)); err != nil {
+			return failed(err, "cannot take the right to write to a read-only server from %s", a)
+		}
+	}
+	return nil
+}
+
+// SetReadOnly implements [datastores.ReplicationStrategy].
+func (s gtidReplication) SetReadOnly(ctx context.Context, on bool) error {
+	return s.m.session(func(db *sql.DB) error {
+		if !on {
+			following, err := s.m.follows(ctx, db)
+			if err != nil {
+				return err
+			}
+			if following.source != "" {
+				return datastores.Errorf(datastores.Conflict, "the server is a replica of %s; detach or promote it", following.source)
+			}
+			return s.m.takeWrites(ctx, db)
+		}
+		if err := s.m.takeReadOnlyAdmin(ctx, db); err != nil {
+			return err
+		}
+		return s.m.refuseWrites(ctx, db)
+	})
+}

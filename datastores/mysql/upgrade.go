@@ -1,0 +1,54 @@
+package mysql
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// Upgrade implements [datastores.Upgrader]: the new server takes over the data directory, and its program brings the system
+// tables to its version. A server that was not stopped cleanly must be started and stopped by its old version first.
+func (m *Manager) Upgrade(ctx context.Context, req datastores.UpgradeRequest) error {
+	if err := m.upgradable(req.From); err != nil {
+		return err
+	}
+	req.Progress("starting the new version")
+	if err := m.Start(ctx); err != nil {
+		return err
+	}
+	if m.variant.upgrade == "" {
+		return nil
+	}
+	req.Progress("upgrading the system tables")
+	err := m.withLogin(func(login string) error { return m.runTool(ctx, m.upgradeArgv(login), nil, nil) })
+	if err != nil {
+		return fmt.Errorf("cannot upgrade the system tables: %w", err)
+	}
+	return nil
+}
+
+// upgradeArgv: what is upgraded here a replica upgrades by itself, so none of it is logged.
+func (m *Manager) upgradeArgv(login string) []string {
+	return []string{m.tool(m.variant.upgrade), login, "--skip-write-binlog", "--silent"}
+}
+
+// upgradable refuses what the server could not take over.
+func (m *Manager) upgradable(from json.RawMessage) error {
+	before := DefaultOptions()
+	if err := json.Unmarshal(from, &before); err != nil {
+		return datastores.Errorf(datastores.Invalid, "the options of the version before cannot be read")
+	}
+	old, known := variants()[before.Variant]
+	step := fmt.Sprintf("from %s %s to %s %s", before.Variant, before.Version, m.options.Variant, m.options.Version)
+	if !known || old.family != m.variant.family {
+		return datastores.Errorf(datastores.Invalid, "there is no upgrade %s: they are different servers; load a dump into a new instance", step)
+	}
+	was, is := slices.Index(old.versions, before.Version), slices.Index(m.variant.versions, m.options.Version)
+	if was < 0 || is < 0 || was > is {
+		return datastores.Errorf(datastores.Invalid, "there is no upgrade %s: a server takes over the data of its own version, or an earlier one", step)
+	}
+	return nil
+}

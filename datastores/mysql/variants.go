@@ -1,0 +1,114 @@
+package mysql
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/configfile"
+)
+
+// variant is what differs between the servers of the family. Below the options' tools_dir lie its programs.
+type variant struct {
+	family   string   // which of the parameters it knows, and whose data it can take over
+	versions []string // in the order in which they may be upgraded
+	section  string   // of the option file
+	// settings are those that its server needs beside what all need.
+	settings func(serverID uint32, version string) []configfile.Setting
+	session  map[string]string // variables of the guest's own sessions
+	isUser   string            // of mysql.user u: an account that is neither a role nor a replica's
+	password string            // the clause that gives an account the hash of a password
+	client   string            // reads SQL
+	dump     string            // writes SQL
+	upgrade  string            // brings the system tables to the server's version; "": the server does so itself
+	physical physical
+	dialect  dialect
+}
+
+// variants has every variant by the name that the option variant has for it. Servers of the two that are Oracle's could not
+// be run where this was written: their rows are held against the manuals only.
+func variants() map[string]variant {
+	return map[string]variant{
+		"mariadb": {
+			family:   "mariadb",
+			versions: []string{"10.11", "11.8"},
+			section:  "mariadbd",
+			settings: mariadbSettings,
+			session:  map[string]string{"slow_query_log": "0"},
+			isUser:   "u.is_role = 'N' AND NOT (u.Repl_slave_priv = 'Y' AND u.Select_priv = 'N' AND u.Super_priv = 'N')",
+			password: " IDENTIFIED VIA mysql_native_password USING ",
+			client:   "mariadb", dump: "mariadb-dump", upgrade: "mariadb-upgrade",
+			physical: physical{
+				name: "mariabackup", program: "mariadb-backup", stream: "mbstream", files: []string{"mariadb_backup_", "xtrabackup_"},
+			},
+			dialect: mariadbDialect{},
+		},
+		"mysql":   oracle("mysql"),
+		"percona": oracle("percona"),
+	}
+}
+
+func oracle(string) variant {
+	return variant{
+		family:   "mysql",
+		versions: []string{"8.0"},
+		section:  "mysqld",
+		settings: mysqlSettings,
+		isUser:   "NOT (u.Repl_slave_priv = 'Y' AND u.Select_priv = 'N' AND u.Super_priv = 'N')",
+		password: " IDENTIFIED WITH mysql_native_password AS ",
+		client:   "mysql", dump: "mysqldump",
+		physical: physical{
+			name: "xtrabackup", program: "xtrabackup", stream: "xbstream", files: []string{"xtrabackup_"},
+			applyLogOnly: true,
+		},
+		dialect: mysqlDialect{},
+	}
+}
+
+// identified is the clause that gives an account a password.
+func (v variant) identified(password datastores.Secret) string {
+	return v.password + text(nativeHash(password))
+}
+
+// binlogDays is for how long the binary log is kept: a replica that was away for longer must be made anew.
+const binlogDays = 7
+
+func mariadbSettings(serverID uint32, version string) []configfile.Setting {
+	settings := []configfile.Setting{
+		{Name: "log_slave_updates", Value: "ON"},
+		{Name: "gtid_strict_mode", Value: "ON"},
+		{Name: "relay_log_recovery", Value: "ON"},
+	}
+	if atLeast(version, "11.4") { // where a log that no replica reads would be kept for ever
+		settings = append(settings, configfile.Setting{Name: "slave_connections_needed_for_purge", Value: "0"})
+	}
+	return settings
+}
+
+func mysqlSettings(uint32, string) []configfile.Setting {
+	return []configfile.Setting{
+		{Name: "gtid_mode", Value: "ON"},
+		{Name: "enforce_gtid_consistency", Value: "ON"},
+		{Name: "log_replica_updates", Value: "ON"},
+		{Name: "relay_log_recovery", Value: "ON"},
+		{Name: "mysqlx", Value: "OFF"}, // it would listen, too
+	}
+}
+
+// atLeast compares version numbers: 10.11 is more than 10.4.
+func atLeast(version, least string) bool {
+	return slices.Compare(numbers(version), numbers(least)) >= 0
+}
+
+func numbers(version string) []int {
+	var all []int
+	for part := range strings.SplitSeq(version, ".") {
+		n, err := strconv.Atoi(part)
+		if err != nil {
+			break
+		}
+		all = append(all, n)
+	}
+	return all
+}
