@@ -99,6 +99,16 @@ func TestVolumeIsMadeOnceAndMountedAlways(t *testing.T) {
 	supervised(t, b, func() { b.wantStatus(t, datastores.StatusHealthy) })
 	b.wantMounted(t)
 	wantKept()
+
+	b = b.again(t)
+	b.do(t, command(datastores.MethodStop), nil)
+	b.unmount(t)
+	supervised(t, b, func() { b.wantStatus(t, datastores.StatusShutdown) })
+	b.wantMounted(t)
+	b.unmount(t)
+	b = b.again(t)
+	b.do(t, command(datastores.MethodStart), nil)
+	b.wantMounted(t)
 }
 
 func TestWhatIsNotBlankIsNeverFormatted(t *testing.T) {

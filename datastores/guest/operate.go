@@ -10,9 +10,7 @@ import (
 func (g *Guest) ping(context.Context, agent.Command, none) (none, error) { return none{}, nil }
 
 func (g *Guest) start(ctx context.Context, _ agent.Command, _ none) (none, error) {
-	return none{}, g.operate(ctx, "start", toRun, func(s *served) error {
-		return g.startServer(ctx, s)
-	})
+	return none{}, g.operate(ctx, "start", toRun, func(s *served) error { return s.manager.Start(ctx) })
 }
 
 func (g *Guest) stop(ctx context.Context, _ agent.Command, _ none) (none, error) {
@@ -29,7 +27,7 @@ func (g *Guest) restart(ctx context.Context, cmd agent.Command, args datastores.
 			}
 		}
 		if cmd.Repeated && s.manager.Status(ctx).Since.After(cmd.Accepted) {
-			return g.startServer(ctx, s) // returns when it answers
+			return s.manager.Start(ctx) // returns when it answers
 		}
 		if r, ok := s.manager.(datastores.Restarter); ok {
 			return r.Restart(ctx)
@@ -37,16 +35,8 @@ func (g *Guest) restart(ctx context.Context, cmd agent.Command, args datastores.
 		if err := s.manager.Stop(ctx); err != nil {
 			return err
 		}
-		return g.startServer(ctx, s)
+		return s.manager.Start(ctx)
 	})
-}
-
-// startServer starts the server on its volume.
-func (g *Guest) startServer(ctx context.Context, s *served) error {
-	if err := g.mount(ctx, s, false); err != nil {
-		return err
-	}
-	return s.manager.Start(ctx)
 }
 
 // A tenant who starts the server by hand gives up on a replica that was cut and whose command has not come again.
@@ -71,8 +61,14 @@ func (g *Guest) operate(ctx context.Context, name string, to func(*state), do fu
 	defer g.agent.StatusChanged()
 	g.operations.Add(1)
 	defer g.operations.Add(1)
+	s, next := g.served.Load(), g.state.get()
+	if to(&next); next.Running {
+		if err := g.mount(ctx, s, false); err != nil {
+			return err
+		}
+	}
 	if err := g.state.change(to); err != nil {
 		return err
 	}
-	return do(g.served.Load())
+	return do(s)
 }

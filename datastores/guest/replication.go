@@ -48,11 +48,8 @@ func (g *Guest) attach(ctx context.Context, cmd agent.Command, args datastores.R
 	}
 	job.Request.Progress = func(message string) { cmd.Progress(agentpoll.Progress{Message: message}) }
 	begin := func(s *state) { s.Running, s.Attaching = true, true }
-	return none{}, g.operate(ctx, cmd.Method, begin, func(s *served) error {
-		err := g.mount(ctx, s, false)
-		if err == nil {
-			err = job.Run(ctx)
-		}
+	return none{}, g.operate(ctx, cmd.Method, begin, func(*served) error {
+		err := job.Run(ctx)
 		if err != nil && ending(ctx) {
 			return err // the command comes again
 		}

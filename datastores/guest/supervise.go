@@ -19,6 +19,7 @@ const (
 // supervise keeps the server running when it should run. One that is not there at the beginning went with its machine
 // and is started at once; one that goes later has crashed: that is reported, then it is started again.
 func (g *Guest) supervise(ctx context.Context) {
+	g.remount(ctx)
 	if g.observe(ctx).Service == datastores.StatusCrashed {
 		g.log.Warn("the database server should run and does not: starting it (was the machine restarted?)")
 		g.revive(ctx)
@@ -42,6 +43,21 @@ func (g *Guest) supervise(ctx context.Context) {
 	}
 }
 
+// remount mounts the volume of a prepared server, which may be stopped, after the machine was restarted.
+func (g *Guest) remount(ctx context.Context) {
+	release, err := g.take(ctx)
+	if err != nil {
+		return
+	}
+	defer release()
+	if g.state.get().Phase != phasePrepared {
+		return
+	}
+	if err := g.mount(ctx, g.served.Load(), false); err != nil {
+		g.log.Error("the volume of the database server is missing", "err", err)
+	}
+}
+
 // revive starts a crashed server, unless somebody else was quicker.
 func (g *Guest) revive(ctx context.Context) {
 	release, err := g.take(ctx)
@@ -58,7 +74,10 @@ func (g *Guest) revive(ctx context.Context) {
 		g.log.Warn("the database server cannot be started yet", "err", err)
 		return
 	}
-	err = g.startServer(ctx, g.served.Load())
+	s := g.served.Load()
+	if err = g.mount(ctx, s, false); err == nil {
+		err = s.manager.Start(ctx)
+	}
 	if ctx.Err() != nil && err != nil {
 		g.log.Warn("the database server has not answered yet", "err", err)
 		return
@@ -97,6 +116,8 @@ func (g *Guest) observe(ctx context.Context) datastores.Status {
 			if trouble := g.trouble.Load(); trouble != nil {
 				st.Message = *trouble
 			}
+		case gone && s.between():
+			st.Service, st.Message = datastores.StatusShutdown, "an upgrade, or the way to a source, has begun and not ended"
 		case gone:
 			st.Service = datastores.StatusShutdown
 		}

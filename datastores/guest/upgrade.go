@@ -59,6 +59,9 @@ func (g *Guest) successor(args datastores.UpgradeArgs) (*served, error) {
 
 // handOver stops the server with the old manager and has the new one upgrade and start it.
 func (g *Guest) handOver(ctx context.Context, old, next *served, say func(string)) error {
+	if err := g.mount(ctx, old, false); err != nil {
+		return err
+	}
 	say("stopping the server")
 	if err := stopAll(ctx, old, next, g.state.get().Upgrading != nil); err != nil {
 		return err

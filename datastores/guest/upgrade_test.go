@@ -71,7 +71,9 @@ func TestUpgradeCut(t *testing.T) {
 	b = b.again(t)
 	supervised(t, b, func() {
 		time.Sleep(time.Hour)
-		b.wantStatus(t, datastores.StatusShutdown)
+		if st := b.observe(t.Context()); st.Service != datastores.StatusShutdown || st.Message == "" {
+			t.Errorf("status %+v, want a shutdown that says why", st)
+		}
 	})
 	b = b.again(t)
 	for _, method := range []string{datastores.MethodStart, datastores.MethodListUsers, datastores.MethodCreateBackup, datastores.MethodGetConfiguration} {
