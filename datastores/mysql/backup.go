@@ -34,30 +34,16 @@ type backupMeta struct {
 	GTID string `json:"gtid,omitempty"`
 }
 
-// restoredName holds the ID of the last backup of the chain that was restored, once it is.
-const restoredName = "restored.json"
-
-// restore makes the data of backups, unless that was done. What an earlier try has made is thrown away.
-func (m *Manager) restore(ctx context.Context, r *datastores.Restore) error {
-	var done, id string
-	if n := len(r.Request.Chain); n > 0 {
-		id = r.Request.Chain[n-1].ID
-	}
-	if err := m.load(restoredName, &done); err != nil {
-		return err
-	}
-	if done != "" && done == id {
-		return nil
-	}
-	if err := r.Run(ctx); err != nil {
-		return err
-	}
-	return m.save(restoredName, id)
-}
-
 // discardData takes the data directory away. Its name goes first, so that what is left of it is never taken for data.
 func (m *Manager) discardData(ctx context.Context) error {
 	if err := m.Stop(ctx); err != nil {
+		return err
+	}
+	r, err := m.loadRole()
+	if err == nil && r.Placed {
+		err = m.save(roleName, role{ReadOnly: r.ReadOnly})
+	}
+	if err != nil {
 		return err
 	}
 	volume, err := os.OpenRoot(m.env.DataDir)

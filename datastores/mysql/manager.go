@@ -81,7 +81,7 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 		return err
 	}
 	if req.Restore != nil && req.Restore.Strategy.Logical {
-		if err := m.restore(ctx, req.Restore); err != nil {
+		if err := req.Restore.Run(ctx); err != nil {
 			return err
 		}
 	}
@@ -95,7 +95,7 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 func (m *Manager) makeData(ctx context.Context, req datastores.PrepareRequest) error {
 	physical := req.Restore != nil && !req.Restore.Strategy.Logical
 	if physical {
-		if err := m.restore(ctx, req.Restore); err != nil {
+		if err := req.Restore.Run(ctx); err != nil {
 			return err
 		}
 	}

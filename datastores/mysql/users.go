@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"strings"
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -22,21 +23,39 @@ func (m *Manager) CreateUser(ctx context.Context, user datastores.User) error {
 		names[i] = d.Name
 	}
 	return m.change(ctx, func(db *sql.DB) error {
-		if err := m.requireFree(ctx, db, a); err != nil {
+		if err := m.requireNew(ctx, db, a, user.Password); err != nil {
 			return err
 		}
 		if err := requireDatabases(ctx, db, names); err != nil {
 			return err
 		}
-		if _, err := db.ExecContext(ctx, "CREATE USER "+a.sql()+m.variant.identified(user.Password)); err != nil {
+		if _, err := db.ExecContext(ctx, "CREATE USER IF NOT EXISTS "+a.sql()+m.variant.identified(user.Password)+" ACCOUNT LOCK"); err != nil {
 			return failed(err, "cannot create user %s", a)
 		}
 		if err := a.grant(ctx, db, names); err != nil {
 			a.dropHalfMade(ctx, db)
 			return err
 		}
-		return nil
+		_, err := db.ExecContext(ctx, "ALTER USER "+a.sql()+" ACCOUNT UNLOCK")
+		return failed(err, "cannot create user %s", a)
 	})
+}
+
+// requireNew returns Exists when there is such an account, other than one of which the making was cut off: that is locked
+// still, and has the same password.
+func (m *Manager) requireNew(ctx context.Context, db *sql.DB, a account, password datastores.Secret) error {
+	err := m.requireFree(ctx, db, a)
+	if e, ok := err.(*datastores.Error); !ok || e.Kind != datastores.Exists {
+		return err
+	}
+	var made string
+	if err := db.QueryRowContext(ctx, "SHOW CREATE USER "+a.sql()).Scan(&made); err != nil {
+		return failed(err, "cannot look at user %s", a)
+	}
+	if strings.Contains(made, nativeHash(password)) && strings.Contains(made, " ACCOUNT LOCK") {
+		return nil
+	}
+	return err
 }
 
 // dropHalfMade does what it can, also when the context has ended.
