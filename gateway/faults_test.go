@@ -28,7 +28,7 @@ func TestCreateRefused(t *testing.T) {
 		{400, "flavorRef", `{"name":"a","volume":{"size":1}}`},
 		{400, "Flavor 9", `{"name":"a","flavorRef":9,"volume":{"size":1}}`},
 		{404, "there is: memory", `{"name":"a","flavorRef":1,"volume":{"size":1},"datastore":{"type":"oracle"}}`},
-		{400, "version '2'", `{"name":"a","flavorRef":1,"volume":{"size":1},"datastore":{"type":"memory","version":"2"}}`},
+		{400, "version '9'", `{"name":"a","flavorRef":1,"volume":{"size":1},"datastore":{"type":"memory","version":"9"}}`},
 		{400, "volume size", `{"name":"a","flavorRef":1}`},
 		{400, "volume", `{"name":"a","flavorRef":1,"volume":{"size":"big"}}`},
 		{413, "11 GB", `{"name":"a","flavorRef":1,"volume":{"size":11}}`},

@@ -1,6 +1,7 @@
 package gatewaytest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -19,20 +20,22 @@ import (
 	"github.com/cofferdb/coffer/etcdschema"
 )
 
-// Define puts the datastore "memory", which is never without a volume, and the flavors "1" and "2".
+// Define puts the datastore "memory" with its versions 1, the default, and 2, never without a volume, and the flavors "1" and
+// "2".
 func Define(t testing.TB, store *etcdschema.Store) {
 	t.Helper()
-	offer := new(datastoretest.Memory).Plugin().Manifest().Offers[0]
-	offer.Server.VolumeSupport = true
-	_, err := store.Update(t.Context(), nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		return []etcdschema.Op{
-			etcdschema.Put(etcdschema.DatastoreKey(offer.Datastore), etcdschema.Datastore{DefaultVersion: offer.Version}),
-			etcdschema.Put(etcdschema.VersionKey(offer.Datastore, offer.Version), offer.Server),
-			etcdschema.Put(etcdschema.GuestOptionsKey(offer.Datastore, offer.Version), offer.Guest),
-			etcdschema.Put(etcdschema.FlavorKey("1"), etcdschema.Flavor{Name: "small", RAM: 512, VCPUs: 1, Disk: 1}),
-			etcdschema.Put(etcdschema.FlavorKey("2"), etcdschema.Flavor{Name: "large", RAM: 2048, VCPUs: 2, Disk: 1}),
-		}, nil
-	})
+	offers := new(datastoretest.Memory).Plugin().Manifest().Offers
+	ops := []etcdschema.Op{
+		etcdschema.Put(etcdschema.DatastoreKey(offers[0].Datastore), etcdschema.Datastore{DefaultVersion: offers[0].Version}),
+		etcdschema.Put(etcdschema.FlavorKey("1"), etcdschema.Flavor{Name: "small", RAM: 512, VCPUs: 1, Disk: 1}),
+		etcdschema.Put(etcdschema.FlavorKey("2"), etcdschema.Flavor{Name: "large", RAM: 2048, VCPUs: 2, Disk: 1}),
+	}
+	for _, offer := range offers {
+		offer.Server.VolumeSupport = true
+		ops = append(ops, etcdschema.Put(etcdschema.VersionKey(offer.Datastore, offer.Version), offer.Server),
+			etcdschema.Put(etcdschema.GuestOptionsKey(offer.Datastore, offer.Version), offer.Guest))
+	}
+	_, err := store.Update(t.Context(), nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) { return ops, nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,27 +107,63 @@ func run(f func(context.Context) error) (stop func()) {
 
 // Method implements agent.Handler.
 func (h *Host) Method(name string) (agent.Traits, bool) {
-	return agent.Traits{}, name == deployments.MethodLaunch || name == deployments.MethodRemove
+	return agent.Traits{}, name == deployments.MethodLaunch || name == deployments.MethodResize || name == deployments.MethodRemove
 }
 
 // Run implements agent.Handler.
 func (h *Host) Run(_ context.Context, cmd agent.Command) (json.RawMessage, error) {
-	if cmd.Method == deployments.MethodRemove {
+	switch cmd.Method {
+	case deployments.MethodRemove:
 		var args deployments.RemoveArgs
 		if err := json.Unmarshal(cmd.Args, &args); err != nil {
 			return nil, err
 		}
 		h.StopGuest(args.InstanceID)
 		return nil, nil
+	case deployments.MethodResize:
+		var args deployments.ResizeArgs
+		if err := json.Unmarshal(cmd.Args, &args); err != nil {
+			return nil, err
+		}
+		return h.resize(args)
 	}
 	var args deployments.LaunchArgs
 	if err := json.Unmarshal(cmd.Args, &args); err != nil {
 		return nil, err
 	}
-	if err := h.launch(args); err != nil {
+	if args.Token == "" {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		was := h.args[args.InstanceID]
+		was.Firewall = args.Firewall
+		h.args[args.InstanceID] = was
+	} else if err := h.launch(args); err != nil {
 		return nil, err
 	}
 	return json.Marshal(deployments.LaunchReply{Volume: "directory"})
+}
+
+// resize is a host's whose volumes grow only while the server is stopped.
+func (h *Host) resize(args deployments.ResizeArgs) (json.RawMessage, error) {
+	if args.VolumeGB > 0 && !args.Stopped {
+		return json.Marshal(deployments.ResizeReply{StopFirst: true})
+	}
+	h.mu.Lock()
+	was := h.args[args.InstanceID]
+	h.mu.Unlock()
+	was.VolumeGB, was.MemoryMB = cmp.Or(args.VolumeGB, was.VolumeGB), cmp.Or(args.MemoryMB, was.MemoryMB)
+	h.StopGuest(args.InstanceID)
+	if err := h.launch(was); err != nil {
+		return nil, err
+	}
+	return json.Marshal(deployments.ResizeReply{})
+}
+
+// Launched is how an instance was launched, and changed since.
+func (h *Host) Launched(id string) deployments.LaunchArgs {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.args[id]
 }
 
 func (h *Host) launch(args deployments.LaunchArgs) error {
@@ -133,7 +172,7 @@ func (h *Host) launch(args deployments.LaunchArgs) error {
 		return err
 	}
 	g, err := guest.New(guest.Config{Plugin: h.Memory.Plugin(), Version: "test", Guest: datastores.GuestConfig{
-		InstanceID: args.InstanceID, Gateways: h.gateways, Token: datastores.NewSecret(args.Token),
+		InstanceID: args.InstanceID, Gateways: h.gateways, Token: datastores.NewSecret(args.Token), MemoryMB: args.MemoryMB,
 		Dir: filepath.Join(dir, "guest"), Root: filepath.Join(dir, "root"), Address: args.Address, UID: -1, GID: -1,
 	}})
 	if err != nil {

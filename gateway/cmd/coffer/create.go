@@ -26,6 +26,9 @@ type createFlags struct {
 	passwordStdin              bool
 	allowed                    []string
 	userData, wait             bool
+	backup, configuration      string
+	replicaOf                  string
+	replicas                   int
 }
 
 func (a *app) createInstance() *cobra.Command {
@@ -35,6 +38,9 @@ func (a *app) createInstance() *cobra.Command {
 	})
 	cmd.Example = `  coffer instance create cache --datastore redis --flavor tiny --size 1 --wait
   coffer instance create orders --datastore mariadb --flavor small --size 2 --database shop --user clerk --wait`
+	cmd.Example += `
+  coffer instance create orders-2 --datastore mariadb --flavor small --size 2 --backup nightly --wait
+  coffer instance create orders-replica --replica-of orders --replica-count 2`
 	flags := cmd.Flags()
 	flags.StringVar(&f.datastore, "datastore", "", "datastore; not needed when there is only one")
 	flags.StringVar(&f.version, "version", "", "datastore version; the datastore's default when left out")
@@ -45,33 +51,31 @@ func (a *app) createInstance() *cobra.Command {
 	flags.StringVar(&f.user, "user", "", "user to create, for all the databases; its password is made up, see --password-stdin")
 	flags.BoolVar(&f.passwordStdin, "password-stdin", false, "read the user's password from the standard input")
 	flags.StringSliceVar(&f.allowed, "allowed-cidr", nil, "network that may reach the ports; may be repeated")
+	flags.StringVar(&f.backup, "backup", "", "backup that it is made of, by name or id")
+	flags.StringVar(&f.configuration, "configuration", "", "configuration group that it uses, by name or id")
+	flags.StringVar(&f.replicaOf, "replica-of", "", "instance that it follows, by name or id; datastore, flavor and volume are that one's")
+	flags.IntVar(&f.replicas, "replica-count", 0, "how many replicas to make, with --replica-of; one when left out")
 	flags.BoolVar(&f.userData, "user-data", false, "use no host: print the cloud-init user-data of a machine to boot")
 	flags.BoolVar(&f.wait, "wait", false, "wait until it can be used")
 	return cmd
 }
 
 func (a *app) create(ctx context.Context, c *gophercloud.ServiceClient, name string, f createFlags) error {
-	if f.flavor == "" {
-		return usagef("which --flavor? `coffer flavor list` shows what there is")
-	}
-	if f.passwordStdin && f.user == "" {
-		return usagef("--password-stdin goes with --user")
-	}
-	flavor, err := findFlavor(ctx, c, f.flavor)
-	if err != nil {
+	if err := f.problem(); err != nil {
 		return err
 	}
 	opts := dbext.CreateOpts{
-		CreateOpts: instances.CreateOpts{Name: name, FlavorRef: flavor, Size: f.size, VolumeType: f.volumeType},
-		UserData:   f.userData,
+		CreateOpts: instances.CreateOpts{Name: name, Size: f.size, VolumeType: f.volumeType},
+		UserData:   f.userData, ReplicaCount: f.replicas,
 	}
 	if f.datastore != "" {
 		opts.Datastore = &instances.DatastoreOpts{Type: f.datastore, Version: f.version}
-	} else if f.version != "" {
-		return usagef("--version needs --datastore")
 	}
 	if len(f.allowed) > 0 {
 		opts.Access = &dbext.Access{AllowedCIDRs: f.allowed}
+	}
+	if err := f.resolve(ctx, c, &opts); err != nil {
+		return err
 	}
 	dbs := databases.BatchCreateOpts{}
 	for _, db := range f.databases {
@@ -94,6 +98,47 @@ func (a *app) create(ctx context.Context, c *gophercloud.ServiceClient, name str
 		return err
 	}
 	return a.created(ctx, c, in, user, f.wait)
+}
+
+// problem says which flags do not go together.
+func (f createFlags) problem() error {
+	switch {
+	case f.flavor == "" && f.replicaOf == "":
+		return usagef("which --flavor? `coffer flavor list` shows what there is")
+	case f.passwordStdin && f.user == "":
+		return usagef("--password-stdin goes with --user")
+	case f.version != "" && f.datastore == "":
+		return usagef("--version needs --datastore")
+	case f.replicas != 0 && f.replicaOf == "":
+		return usagef("--replica-count goes with --replica-of")
+	case f.replicaOf != "" && (f.flavor != "" || f.size != 0 || f.datastore != "" || f.backup != "" || f.user != "" || len(f.databases) > 0):
+		return usagef("a replica has its source's datastore, flavor, volume, databases and users: leave out what says them")
+	}
+	return nil
+}
+
+// resolve turns the names of what exists into ids.
+func (f createFlags) resolve(ctx context.Context, c *gophercloud.ServiceClient, opts *dbext.CreateOpts) error {
+	for _, r := range []struct {
+		ref  string
+		find func(context.Context, *gophercloud.ServiceClient, string) (string, error)
+		into *string
+	}{
+		{f.flavor, findFlavor, &opts.FlavorRef},
+		{f.backup, findBackup, &opts.Backup},
+		{f.configuration, findConfiguration, &opts.Configuration},
+		{f.replicaOf, findInstance, &opts.ReplicaOf},
+	} {
+		if r.ref == "" {
+			continue
+		}
+		id, err := r.find(ctx, c, r.ref)
+		if err != nil {
+			return err
+		}
+		*r.into = id
+	}
+	return nil
 }
 
 // created prints a new instance: at once, or when it is ready. What is told only once is told before the waiting.

@@ -134,6 +134,8 @@ func named(use string) cobra.PositionalArgs {
 	least, most := 0, 0
 	for _, word := range strings.Fields(use)[1:] {
 		switch {
+		case strings.HasPrefix(word, "[") && strings.HasSuffix(word, "…]"):
+			most = 1 << 10
 		case strings.HasSuffix(word, "…"):
 			least, most = least+1, 1<<10
 		case strings.HasPrefix(word, "["):

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/uuid"
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack/db/v1/instances"
 	"github.com/spf13/cobra"
@@ -20,11 +19,24 @@ func (a *app) instanceCommands() *cobra.Command {
 		a.listInstances(),
 		a.api("show INSTANCE", "Show an instance, by name or id", a.showInstance),
 		a.createInstance(),
-		a.waiting("delete INSTANCE", "Delete an instance with its data", "delete", func(ctx context.Context, c *gophercloud.ServiceClient, id string) error {
+		a.waiting("delete INSTANCE", "Delete an instance with its data", "delete", func(ctx context.Context, c *gophercloud.ServiceClient, id string, _ []string) error {
 			return instances.Delete(ctx, c, id).ExtractErr()
 		}),
-		a.waiting("restart INSTANCE", "Restart an instance's database server", "restart", func(ctx context.Context, c *gophercloud.ServiceClient, id string) error {
+		a.waiting("restart INSTANCE", "Restart an instance's database server", "restart", func(ctx context.Context, c *gophercloud.ServiceClient, id string, _ []string) error {
 			return instances.Restart(ctx, c, id).ExtractErr()
+		}),
+		a.resizeInstance(),
+		a.waiting("upgrade INSTANCE VERSION", "Move an instance to another version of its datastore", "upgrade", func(ctx context.Context, c *gophercloud.ServiceClient, id string, args []string) error {
+			return dbext.Upgrade(ctx, c, id, args[0])
+		}),
+		a.waiting("promote REPLICA", "Make a replica the source, and its source a replica", "promote", func(ctx context.Context, c *gophercloud.ServiceClient, id string, _ []string) error {
+			return dbext.Promote(ctx, c, id)
+		}),
+		a.waiting("eject SOURCE", "Replace a source that is out of reach by the replica that has most", "eject", func(ctx context.Context, c *gophercloud.ServiceClient, id string, _ []string) error {
+			return dbext.Eject(ctx, c, id)
+		}),
+		a.waiting("detach-replica REPLICA", "Make a replica an instance of its own", "detach", func(ctx context.Context, c *gophercloud.ServiceClient, id string, _ []string) error {
+			return dbext.DetachReplica(ctx, c, id)
 		}),
 		a.api("rename INSTANCE NAME", "Give an instance another name", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
 			id, err := findInstance(ctx, c, args[0])
@@ -56,26 +68,8 @@ func (a *app) done(err error, format string, args ...any) error {
 
 // findInstance turns a name or id into an id.
 func findInstance(ctx context.Context, c *gophercloud.ServiceClient, ref string) (string, error) {
-	if _, err := uuid.Parse(ref); err == nil {
-		return ref, nil
-	}
-	all, err := dbext.ListInstances(ctx, c)
-	if err != nil {
-		return "", err
-	}
-	var ids []string
-	for _, in := range all {
-		if in.Name == ref {
-			ids = append(ids, in.ID)
-		}
-	}
-	switch len(ids) {
-	case 0:
-		return "", notFoundf("there is no instance %q; `coffer instance list` shows what there is", ref)
-	case 1:
-		return ids[0], nil
-	}
-	return "", fmt.Errorf("%d instances are named %q; say which by id: %s", len(ids), ref, strings.Join(ids, ", "))
+	return find("instance", ref, func() ([]dbext.Instance, error) { return dbext.ListInstances(ctx, c) },
+		func(in dbext.Instance) (string, string) { return in.ID, in.Name })
 }
 
 func (a *app) listInstances() *cobra.Command {
@@ -123,12 +117,28 @@ func instanceFields(in dbext.Instance) fields {
 		{"id", in.ID}, {"name", in.Name}, {"status", in.Status}, {"server", in.OperatingStatus},
 		{"datastore", in.Datastore.Type + " " + in.Datastore.Version}, {"flavor", in.Flavor.ID}, {"volume", volume(in)},
 		{"address", address(in)}, {"allowed", strings.Join(in.Access.AllowedCIDRs, ", ")}, {"region", in.Region},
+		{"replica of", refs(in.ReplicaOf)}, {"replicas", joined(in.Replicas)}, {"configuration", refs(in.Configuration)},
 		{"created", in.Created.String()}, {"updated", in.Updated.String()}, {"root password", in.Password},
 	}
 	if in.Fault != nil {
 		f = append(f, [2]string{"fault", in.Fault.Created.String() + " " + in.Fault.Message})
 	}
 	return f
+}
+
+func refs(r *dbext.Ref) string {
+	if r == nil {
+		return ""
+	}
+	return joined([]dbext.Ref{*r})
+}
+
+func joined(all []dbext.Ref) string {
+	var names []string
+	for _, r := range all {
+		names = append(names, cmp.Or(r.Name, r.ID))
+	}
+	return strings.Join(names, ", ")
 }
 
 func volume(in dbext.Instance) string {
@@ -149,8 +159,11 @@ func address(in dbext.Instance) string {
 	return strings.Join(all, ", ")
 }
 
+// beginning begins an operation on the instance with that id; args are what follows it on the command line.
+type beginning func(ctx context.Context, c *gophercloud.ServiceClient, id string, args []string) error
+
 // waiting makes a command that begins an operation and, with --wait, follows it to its end.
-func (a *app) waiting(use, short, operation string, begin func(ctx context.Context, c *gophercloud.ServiceClient, id string) error) *cobra.Command {
+func (a *app) waiting(use, short, operation string, begin beginning) *cobra.Command {
 	var wait bool
 	cmd := a.api(use, short, func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
 		id, err := findInstance(ctx, c, args[0])
@@ -163,7 +176,7 @@ func (a *app) waiting(use, short, operation string, begin func(ctx context.Conte
 				return err
 			}
 		}
-		if err := begin(ctx, c, id); err != nil {
+		if err := begin(ctx, c, id, args[1:]); err != nil {
 			return err
 		}
 		if !wait {
@@ -173,6 +186,27 @@ func (a *app) waiting(use, short, operation string, begin func(ctx context.Conte
 		return a.follow(ctx, c, id, marker, operation, a.progress(a.errs))
 	})
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until it is done")
+	return cmd
+}
+
+func (a *app) resizeInstance() *cobra.Command {
+	var flavor string
+	var size int
+	cmd := a.waiting("resize INSTANCE", "Give an instance another flavor, or a larger volume", "resize", func(ctx context.Context, c *gophercloud.ServiceClient, id string, _ []string) error {
+		if (flavor == "") == (size == 0) {
+			return usagef("--flavor or --volume, one of them")
+		}
+		if size != 0 {
+			return instances.ResizeVolume(ctx, c, id, size).ExtractErr()
+		}
+		ref, err := findFlavor(ctx, c, flavor)
+		if err != nil {
+			return err
+		}
+		return instances.Resize(ctx, c, id, ref).ExtractErr()
+	})
+	cmd.Flags().StringVar(&flavor, "flavor", "", "flavor, by name or id; the server is restarted")
+	cmd.Flags().IntVar(&size, "volume", 0, "new size of the volume in GB; it cannot shrink")
 	return cmd
 }
 

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/google/uuid"
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/spf13/cobra"
 
@@ -78,26 +77,8 @@ func capacity(c deployments.Capacity) string {
 
 // findHost turns a name or id into an id.
 func findHost(ctx context.Context, c *gophercloud.ServiceClient, ref string) (string, error) {
-	if _, err := uuid.Parse(ref); err == nil {
-		return ref, nil
-	}
-	all, err := dbext.ListHosts(ctx, c)
-	if err != nil {
-		return "", err
-	}
-	var ids []string
-	for _, h := range all {
-		if h.Name == ref {
-			ids = append(ids, h.ID)
-		}
-	}
-	switch len(ids) {
-	case 0:
-		return "", notFoundf("there is no host %q; `coffer host list` shows what there is", ref)
-	case 1:
-		return ids[0], nil
-	}
-	return "", fmt.Errorf("%d hosts are named %q; say which by id: %s", len(ids), ref, strings.Join(ids, ", "))
+	return find("host", ref, func() ([]dbext.Host, error) { return dbext.ListHosts(ctx, c) },
+		func(h dbext.Host) (string, string) { return h.ID, h.Name })
 }
 
 func (a *app) enrolmentCommands() *cobra.Command {

@@ -27,7 +27,7 @@ type Instance struct {
 	Access          Access    `json:"access"`
 	ReplicaOf       *Ref      `json:"replica_of,omitempty"` // of a replica
 	Replicas        []Ref     `json:"replicas,omitempty"`   // of a source
-	Created         Time      `json:"created,omitzero"` // this and what follows: not in lists
+	Created         Time      `json:"created,omitzero"`     // this and what follows: not in lists
 	Updated         Time      `json:"updated,omitzero"`
 	Configuration   *Ref      `json:"configuration,omitempty"` // attached
 	Fault           *Fault    `json:"fault,omitempty"`

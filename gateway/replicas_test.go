@@ -1,0 +1,129 @@
+package gateway_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/cofferdb/coffer/datastores/datastoretest"
+	"github.com/cofferdb/coffer/gateway/gatewaytest"
+)
+
+// login is that of the user that set makes.
+func login(address string) datastoretest.Login {
+	return datastoretest.Login{Address: address, User: "bob", Password: "s3cret", Database: "orders"}
+}
+
+const tenant = `,"databases":[{"name":"orders"}],"users":[{"name":"bob","password":"s3cret","databases":[{"name":"orders"}]}]`
+
+// set makes a source with n replicas and returns their ids and addresses, the source's first.
+func set(t *testing.T, c gatewaytest.Client, n int) (ids, addresses []string) {
+	t.Helper()
+	source := c.Create(t, "db", tenant+`,"access":{"allowed_cidrs":["10.0.0.0/8"]}`)
+	addresses = append(addresses, c.Await(t, source, "ACTIVE", soon).Text("instance", "ip", 0))
+	c.Want(t, 200, http.MethodPost, "/instances", fmt.Sprintf(`{"instance":{"name":"r","replica_of":%q,"replica_count":%d}}`, source, n))
+	a := c.Want(t, 200, http.MethodGet, gatewaytest.Instance(source), "")
+	ids = append(ids, source)
+	for i := range n {
+		id := a.Text("instance", "replicas", i, "id")
+		ids = append(ids, id)
+		addresses = append(addresses, c.Await(t, id, "ACTIVE", soon).Text("instance", "ip", 0))
+	}
+	c.Await(t, source, "ACTIVE", soon)
+	return ids, addresses
+}
+
+func TestPromote(t *testing.T) {
+	for _, withBackup := range []bool{false, true} {
+		t.Run(fmt.Sprintf("a replica begins with a backup: %v", withBackup), func(t *testing.T) {
+			_, g, host := start(t)
+			host.Memory.ReplicaBackup = withBackup
+			c := g.Client(gatewaytest.Member)
+			ids, addresses := set(t, c, 2)
+			at := gatewaytest.Instance(ids[1])
+			if got := c.Want(t, 200, http.MethodGet, at, "").Text("instance", "replica_of", "id"); got != ids[0] {
+				t.Errorf("replica_of %q, want %s", got, ids[0])
+			}
+			if got := host.Launched(ids[0]).Firewall.Peers; len(got) != 2 {
+				t.Errorf("the source lets through %v, want its two replicas", got)
+			}
+			if n, err := host.Memory.Write(t.Context(), login(addresses[0]), 0, 10); n != 10 || err != nil {
+				t.Fatalf("wrote %d: %v", n, err)
+			}
+			if _, err := host.Memory.Write(t.Context(), login(addresses[1]), 0, 1); err == nil {
+				t.Error("a replica takes writes")
+			}
+			c.Want(t, 422, http.MethodPost, at+"/databases", `{"databases":[{"name":"x"}]}`)
+			c.Want(t, 401, http.MethodPost, "/instances", fmt.Sprintf(`{"instance":{"name":"r","replica_of":%q}}`, ids[1]))
+			c.Want(t, 403, http.MethodDelete, gatewaytest.Instance(ids[0]), "")
+			c.Want(t, 400, http.MethodPost, gatewaytest.Instance(ids[0])+"/action", `{"promote_to_replica_source":{}}`)
+			c.Want(t, 400, http.MethodPost, gatewaytest.Instance(ids[0])+"/action", `{"eject_replica_source":{}}`)
+
+			c.Want(t, 202, http.MethodPost, at+"/action", `{"promote_to_replica_source":{}}`)
+			for _, id := range []string{ids[1], ids[0], ids[2]} {
+				c.Await(t, id, "ACTIVE", soon)
+			}
+			for _, id := range []string{ids[0], ids[2]} {
+				if got := c.Want(t, 200, http.MethodGet, gatewaytest.Instance(id), "").Text("instance", "replica_of", "id"); got != ids[1] {
+					t.Errorf("%s follows %q, want %s", id, got, ids[1])
+				}
+			}
+			if n, err := host.Memory.Write(t.Context(), login(addresses[1]), 10, 20); n != 10 || err != nil {
+				t.Errorf("the new source took %d writes: %v", n, err)
+			}
+			for i, address := range addresses {
+				if n, _, err := host.Memory.Digest(t.Context(), login(address)); n != 20 || err != nil {
+					t.Errorf("member %d has %d items, %v; want 20", i, n, err)
+				}
+			}
+			if a := c.Want(t, 200, http.MethodGet, "/backups", ""); a.At("backups", 0) != nil {
+				t.Errorf("a snapshot is left: %s", a.Body)
+			}
+		})
+	}
+}
+
+// TestPromoteThatFails leaves the source as it was, and writable.
+func TestPromoteThatFails(t *testing.T) {
+	for _, method := range []string{"make_read_only", "wait_for_txn", "enable_as_master"} {
+		t.Run(method, func(t *testing.T) {
+			_, g, host := start(t)
+			c := g.Client(gatewaytest.Member)
+			ids, addresses := set(t, c, 1)
+			for _, address := range addresses {
+				host.Memory.Fail(address, method, fmt.Errorf("no luck"))
+			}
+			c.Want(t, 202, http.MethodPost, gatewaytest.Instance(ids[1])+"/action", `{"promote_to_replica_source":{}}`)
+			a := c.Await(t, ids[1], "ERROR", soon)
+			if got := a.Text("instance", "fault", "message"); !strings.Contains(got, "no luck") {
+				t.Errorf("fault %q", got)
+			}
+			c.Await(t, ids[0], "ACTIVE", soon)
+			if n, err := host.Memory.Write(t.Context(), login(addresses[0]), 0, 3); n != 3 || err != nil {
+				t.Errorf("the source took %d of 3 writes after the failure: %v", n, err)
+			}
+			c.Want(t, 202, http.MethodPost, gatewaytest.Instance(ids[1])+"/action", `{"reset_status":{"force_delete":true}}`)
+			c.Await(t, ids[1], "ACTIVE", soon)
+			c.Want(t, 202, http.MethodDelete, gatewaytest.Instance(ids[1]), "")
+			c.AwaitGone(t, ids[1], soon)
+			if a := c.Want(t, 200, http.MethodGet, gatewaytest.Instance(ids[0]), ""); a.At("instance", "replicas") != nil {
+				t.Errorf("the source still has replicas: %s", a.Body)
+			}
+		})
+	}
+}
+
+func TestDetach(t *testing.T) {
+	_, g, host := start(t)
+	c := g.Client(gatewaytest.Member)
+	ids, addresses := set(t, c, 1)
+	c.Want(t, 202, http.MethodPut, gatewaytest.Instance(ids[1]), `{"instance":{"replica_of":null}}`)
+	c.Await(t, ids[1], "ACTIVE", soon)
+	c.Want(t, 400, http.MethodPut, gatewaytest.Instance(ids[1]), `{"instance":{"replica_of":null}}`)
+	if n, err := host.Memory.Write(t.Context(), login(addresses[1]), 0, 3); n != 3 || err != nil {
+		t.Errorf("a detached replica took %d writes: %v", n, err)
+	}
+	c.Want(t, 202, http.MethodDelete, gatewaytest.Instance(ids[0]), "")
+	c.AwaitGone(t, ids[0], soon)
+}
