@@ -100,7 +100,7 @@ func wholly(pattern, v string) bool {
 
 func (p Parameter) checkNumber(v json.Number) error {
 	n, ok := rational(v)
-	if !ok || p.Type == IntegerParameter && !n.IsInt() {
+	if !ok || p.Type == IntegerParameter && strings.Contains(string(v), ".") {
 		return fmt.Errorf("%s: %s is not of type %s", p.Name, v, p.Type)
 	}
 	if least, ok := rational(p.Min); ok && n.Cmp(least) < 0 {
