@@ -26,6 +26,7 @@ func Build(t testing.TB) Programs {
 		{"", "./deployments/cmd/..."},
 		{"guests", "./datastores/redis/cmd/..."},
 		{"guests", "./datastores/mysql/cmd/..."},
+		{"guests", "./datastores/postgresql/cmd/..."},
 	} {
 		out := filepath.Join(dir, b.out) + string(filepath.Separator)
 		if err := os.MkdirAll(out, 0o755); err != nil {
