@@ -13,9 +13,12 @@ import (
 	"github.com/cofferdb/coffer/datastores/redis"
 )
 
+// plugins are those of this repository.
+func plugins() []datastores.Plugin { return []datastores.Plugin{mysql.Plugin(), redis.Plugin()} }
+
 // TestDefinitionsAreWhatThePluginsSay holds the built-in definitions against the manifests that they come from.
 func TestDefinitionsAreWhatThePluginsSay(t *testing.T) {
-	for _, plugin := range []datastores.Plugin{mysql.Plugin(), redis.Plugin()} {
+	for _, plugin := range plugins() {
 		for _, offer := range plugin.Manifest().Offers {
 			server, err := json.Marshal(offer.Server)
 			if err != nil {

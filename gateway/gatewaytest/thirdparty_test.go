@@ -2,6 +2,7 @@ package gatewaytest_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -99,7 +100,9 @@ func (o *outsider) pack(t *testing.T) {
 // sh runs a line of the page. Its paths of the system are below o.system.
 func (o *outsider) sh(t *testing.T, line string) string {
 	t.Helper()
-	cmd := exec.Command("/bin/sh", "-ec", strings.ReplaceAll(line, "/usr/lib/coffer/", o.system+"/usr/lib/coffer/"))
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-ec", strings.ReplaceAll(line, "/usr/lib/coffer/", o.system+"/usr/lib/coffer/"))
 	cmd.Dir, cmd.Env = o.dir, o.env
 	out, err := cmd.CombinedOutput()
 	if err != nil {

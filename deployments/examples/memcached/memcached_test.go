@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -25,10 +26,30 @@ func harness() datastoretest.Harness {
 			values, err := m.(*Manager).runningSettings(ctx)
 			return values[parameter], err
 		},
+		Kill: kill,
 		Exceptions: []datastoretest.Exception{{
 			Test: "root", Reason: "its passwords have spaces, which memcached does not take: see TestRoot",
 		}},
 	}
+}
+
+// kill ends the server as a fault does, and waits for its end.
+func kill(ctx context.Context, env datastores.Env) error {
+	server, err := New(env, DefaultOptions()).server()
+	if err != nil {
+		return err
+	}
+	pid, _, running := server.Running()
+	if !running {
+		return nil
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		return err
+	}
+	for running && ctx.Err() == nil {
+		_, _, running = server.Running()
+	}
+	return ctx.Err()
 }
 
 func newEnv(t *testing.T) datastores.Env {
