@@ -3,6 +3,7 @@ package service
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os/exec"
@@ -20,7 +21,8 @@ const (
 
 // RunOptions say how a program is run. The zero value runs it as the guest's own user, without input.
 type RunOptions struct {
-	// Stdin is the program's input, the place for a secret; nil is empty.
+	// Stdin is the program's input, the place for a secret, or a backup; nil is empty. When reading it fails the program is
+	// not told, for it sees an end, but its error is Run's.
 	Stdin io.Reader
 	// Stdout takes the program's standard output as it comes, such as a backup's; nil: [Run] returns the first MiB of it.
 	// When it fails the program is ended, and its error is Run's.
@@ -38,7 +40,7 @@ type RunOptions struct {
 // program and its children are killed.
 func Run(ctx context.Context, argv []string, opts RunOptions) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env, cmd.Dir, cmd.Stdin = opts.Env, opts.Dir, opts.Stdin
+	cmd.Env, cmd.Dir = opts.Env, opts.Dir
 	if cmd.Env == nil {
 		cmd.Env = plainEnv()
 	}
@@ -50,17 +52,18 @@ func Run(ctx context.Context, argv []string, opts RunOptions) ([]byte, error) {
 	cmd.WaitDelay = 5 * time.Second // for a grandchild that left the group and holds the pipe
 	stdout, stderr := &head{max: maxOutput}, &tail{max: maxLastWords}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
-	var out *faulty
+	streams := &faulty{r: opts.Stdin, w: opts.Stdout}
+	if opts.Stdin != nil {
+		cmd.Stdin = streams
+	}
 	if opts.Stdout != nil {
-		out = &faulty{w: opts.Stdout}
-		cmd.Stdout = out
+		cmd.Stdout = streams
 	}
 	err := cmd.Run()
-	switch ctxErr := ctx.Err(); {
-	case err != nil && ctxErr != nil:
+	if ctxErr := ctx.Err(); err != nil && ctxErr != nil {
 		err = ctxErr
-	case out != nil && out.failure() != nil:
-		err = out.failure() // the program itself knows of a broken pipe only
+	} else if failure := streams.failure(); failure != nil {
+		err = failure // the program itself knows of an end or a broken pipe only
 	}
 	if err != nil {
 		return stdout.buf.Bytes(), fmt.Errorf("%s: %w: %s", filepath.Base(argv[0]), err, strings.TrimSpace(string(stderr.buf)))
@@ -72,22 +75,32 @@ func plainEnv() []string {
 	return []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"}
 }
 
-// faulty remembers the first error of a writer.
+// faulty remembers the first error of what a program reads from or writes to.
 type faulty struct {
+	r io.Reader
 	w io.Writer
 
 	mu  sync.Mutex
 	err error
 }
 
+func (f *faulty) Read(p []byte) (int, error) {
+	n, err := f.r.Read(p)
+	return n, f.note(err)
+}
+
 func (f *faulty) Write(p []byte) (int, error) {
 	n, err := f.w.Write(p)
+	return n, f.note(err)
+}
+
+func (f *faulty) note(err error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.err == nil {
+	if f.err == nil && !errors.Is(err, io.EOF) {
 		f.err = err
 	}
-	return n, err
+	return err
 }
 
 func (f *faulty) failure() error {

@@ -3,10 +3,12 @@ package service
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 )
 
@@ -35,6 +37,19 @@ func TestRunStreamsItsOutput(t *testing.T) {
 	_, err = Run(t.Context(), []string{"yes"}, RunOptions{Stdout: full{}})
 	if !errors.Is(err, errFull) {
 		t.Errorf("yes = %v, want why nothing could be written", err)
+	}
+}
+
+// TestRunSaysWhyItsInputEnded: a program that sees an end takes it for the whole.
+func TestRunSaysWhyItsInputEnded(t *testing.T) {
+	for _, argv := range [][]string{{"cat"}, {"grep", "x"}} { // the second fails by itself
+		input := io.MultiReader(strings.NewReader("half"), iotest.ErrReader(errFull))
+		if _, err := Run(t.Context(), argv, RunOptions{Stdin: input}); !errors.Is(err, errFull) {
+			t.Errorf("%s = %v, want why its input ended", argv[0], err)
+		}
+	}
+	if _, err := Run(t.Context(), []string{"true"}, RunOptions{Stdin: strings.NewReader(strings.Repeat("x", 1<<20))}); err != nil {
+		t.Errorf("true = %v, though it may leave its input alone", err)
 	}
 }
 
