@@ -1,0 +1,183 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const (
+	instanceID = "0193a000-0000-7000-8000-000000000001"
+	sourceID   = "0193a000-0000-7000-8000-000000000002"
+	backupID   = "0193a000-0000-7000-8000-000000000003"
+	groupID    = "0193a000-0000-7000-8000-000000000004"
+)
+
+// exchange is a request that must come, and its answer.
+type exchange struct {
+	request string // METHOD path, and the body when there is one
+	status  int
+	answer  string
+}
+
+// The answers that several commands ask for.
+var (
+	listed    = exchange{"GET /instances", 200, `{"instances":[{"id":"` + instanceID + `","name":"db"},{"id":"` + sourceID + `","name":"src"}]}`}
+	flavors   = exchange{"GET /flavors", 200, `{"flavors":[{"str_id":"2","name":"small"}]}`}
+	backups   = exchange{"GET /backups", 200, `{"backups":[` + nightly("COMPLETED") + `]}`}
+	groups    = exchange{"GET /configurations", 200, `{"configurations":[{"id":"` + groupID + `","name":"tuned","datastore_name":"mysql","datastore_version_name":"8.4"}]}`}
+	shownIn   = exchange{"GET /configurations/" + groupID, 200, `{"configuration":` + tuned + `}`}
+	rules     = exchange{"GET /datastores/mysql/versions/8.4/parameters", 200, `{"configuration-parameters":[{"name":"max_connections","type":"integer","min":1,"max":100000,"restart_required":false},{"name":"autocommit","type":"boolean"},{"name":"big","type":"integer","max":18446744073709551615,"restart_required":true}]}`}
+	datastore = exchange{"GET /datastores/mysql", 200, `{"datastore":{"id":"d","name":"mysql","default_version":"v","versions":[{"id":"v","name":"8.4"}]}}`}
+)
+
+const tuned = `{"id":"` + groupID + `","name":"tuned","datastore_name":"mysql","datastore_version_name":"8.4","datastore_version_id":"v","values":{"big":18446744073709551615},"instance_count":1,"created":"2026-01-02T03:04:05","updated":"2026-01-02T03:04:05"}`
+
+func nightly(status string) string {
+	return `{"id":"` + backupID + `","name":"nightly","instance_id":"` + instanceID + `","status":"` + status + `","size":0.25,"parent_id":null,"created":"2026-01-02T03:04:05","updated":"2026-01-02T03:04:05","datastore":{"type":"mysql","version":"8.4","version_id":"v"}}`
+}
+
+// calls are command lines, what must be asked of the gateway for them, and what must be printed.
+var calls = []struct {
+	line      string
+	exchanges []exchange
+	code      int
+	prints    string
+}{
+	{"backup create db nightly --description daily", []exchange{listed,
+		{`POST /backups {"backup":{"description":"daily","instance":"` + instanceID + `","name":"nightly"}}`, 202, `{"backup":` + nightly("NEW") + `}`},
+	}, 0, "status     NEW"},
+	{"backup create db nightly --incremental --wait", []exchange{listed,
+		{`POST /backups {"backup":{"incremental":1,"instance":"` + instanceID + `","name":"nightly"}}`, 202, `{"backup":` + nightly("NEW") + `}`},
+		{"GET /backups/" + backupID, 200, `{"backup":` + nightly("BUILDING") + `}`},
+		{"GET /backups/" + backupID, 503, `{"serviceUnavailable":{"code":503,"message":"a moment"}}`},
+		{"GET /backups/" + backupID, 200, `{"backup":` + nightly("COMPLETED") + `}`},
+	}, 0, "status     COMPLETED"},
+	{"backup create db nightly --parent nightly --wait", []exchange{listed, backups,
+		{`POST /backups {"backup":{"instance":"` + instanceID + `","name":"nightly","parent_id":"` + backupID + `"}}`, 202, `{"backup":` + nightly("BUILDING") + `}`},
+		{"GET /backups/" + backupID, 200, `{"backup":` + nightly("FAILED") + `}`},
+	}, 1, "coffer: backup nightly is failed"},
+	{"backup list", []exchange{backups}, 0, "nightly  COMPLETED  0.25 GB  full  " + instanceID + "  mysql 8.4  2026-01-02T03:04:05"},
+	{"backup list --instance db", []exchange{listed, {"GET /backups?instance_id=" + instanceID, 200, backups.answer}}, 0, "nightly"},
+	{"backup show nightly -o json", []exchange{backups, {"GET /backups/" + backupID, 200, `{"backup":` + nightly("COMPLETED") + `}`}}, 0, `"version_id": "v"`},
+	{"backup delete nightly", []exchange{backups, {"DELETE /backups/" + backupID, 202, ""}}, 0, "delete of nightly has begun"},
+	{"backup cancel " + backupID, []exchange{{`POST /backups/` + backupID + `/action {"cancel":{}}`, 202, ""}}, 0, "cancelling"},
+	{"backup cancel weekly", []exchange{backups}, 3, "there is no backup \"weekly\"; `coffer backup list`"},
+
+	{"instance create new --datastore mysql --flavor small --size 2 --backup nightly --configuration tuned", []exchange{flavors, backups, groups,
+		{`POST /instances {"instance":{"configuration":"` + groupID + `","datastore":{"type":"mysql","version":""},"flavorRef":"2","name":"new","restorePoint":{"backupRef":"` + backupID + `"},"volume":{"size":2}}}`, 200, `{"instance":{"id":"` + instanceID + `","name":"new","configuration":{"id":"` + groupID + `","name":"tuned"}}}`},
+	}, 0, "configuration  tuned"},
+	{"instance create new --replica-of src --replica-count 2", []exchange{listed,
+		{`POST /instances {"instance":{"name":"new","replica_count":2,"replica_of":"` + sourceID + `"}}`, 200, `{"instance":{"id":"` + instanceID + `","replica_of":{"id":"` + sourceID + `"}}}`},
+	}, 0, "replica of  " + sourceID},
+	{"instance create new --replica-of src --flavor small", nil, 2, "a replica has its source's"},
+	{"instance create new --flavor small --replica-count 2", nil, 2, "goes with --replica-of"},
+	{"instance promote db", []exchange{listed, {`POST /instances/` + instanceID + `/action {"promote_to_replica_source":{}}`, 202, ""}}, 0, "promote of db has begun"},
+	{"instance eject src", []exchange{listed, {`POST /instances/` + sourceID + `/action {"eject_replica_source":{}}`, 202, ""}}, 0, "eject of src has begun"},
+	{"instance detach-replica db", []exchange{listed, {`PUT /instances/` + instanceID + ` {"instance":{"replica_of":null}}`, 202, ""}}, 0, "detach of db has begun"},
+	{"instance resize db --flavor small", []exchange{listed, flavors, {`POST /instances/` + instanceID + `/action {"resize":{"flavorRef":"2"}}`, 202, ""}}, 0, "resize of db has begun"},
+	{"instance resize db --volume 5", []exchange{listed, {`POST /instances/` + instanceID + `/action {"resize":{"volume":{"size":5}}}`, 202, ""}}, 0, "resize of db has begun"},
+	{"instance resize db", []exchange{listed}, 2, "one of them"},
+	{"instance upgrade db 9.0", []exchange{listed, {`PATCH /instances/` + instanceID + ` {"instance":{"datastore_version":"9.0"}}`, 202, ""}}, 0, "upgrade of db has begun"},
+
+	{"configuration create tuned --datastore mysql max_connections=200 autocommit=true big=18446744073709551615 other=1", []exchange{datastore, rules,
+		{`POST /configurations {"configuration":{"datastore":{"type":"mysql","version":"8.4"},"name":"tuned","values":{"autocommit":true,"big":18446744073709551615,"max_connections":200,"other":"1"}}}`, 200, `{"configuration":` + tuned + `}`},
+	}, 0, "big        18446744073709551615"},
+	{"configuration create tuned --datastore mysql --version 8.4 max_connections=many", []exchange{rules,
+		{`POST /configurations {"configuration":{"datastore":{"type":"mysql","version":"8.4"},"name":"tuned","values":{"max_connections":"many"}}}`, 422, `{"unprocessableEntity":{"code":422,"message":"max_connections: many is not of type integer"}}`},
+	}, 1, "coffer: max_connections: many is not of type integer"},
+	{"configuration create tuned --datastore mysql --version 8.4 nonsense", []exchange{rules}, 2, "want PARAMETER=VALUE"},
+	{"configuration create tuned a=1", nil, 2, "which --datastore?"},
+	{"configuration list", []exchange{groups}, 0, "tuned  mysql 8.4"},
+	{"configuration show tuned -o json", []exchange{groups, shownIn}, 0, `"big": 18446744073709551615`},
+	{"configuration set tuned max_connections=300 --name t2", []exchange{groups, shownIn, rules,
+		{`PUT /configurations/` + groupID + ` {"configuration":{"name":"t2","values":{"max_connections":300}}}`, 202, ""},
+	}, 0, "changed"},
+	{"configuration set tuned --description=", []exchange{groups, {`PUT /configurations/` + groupID + ` {"configuration":{"description":""}}`, 202, ""}}, 0, "changed"},
+	{"configuration set tuned --clear", []exchange{groups, shownIn, {`PUT /configurations/` + groupID + ` {"configuration":{"values":{}}}`, 202, ""}}, 0, "changed"},
+	{"configuration set tuned", []exchange{groups}, 2, "nothing to change"},
+	{"configuration patch tuned max_connections=300", []exchange{groups, shownIn, rules,
+		{`PATCH /configurations/` + groupID + ` {"configuration":{"values":{"max_connections":300}}}`, 200, ""},
+	}, 0, "changed tuned"},
+	{"configuration attach db tuned", []exchange{listed, groups, {`PUT /instances/` + instanceID + ` {"instance":{"configuration":"` + groupID + `"}}`, 202, ""}}, 0, "attached tuned"},
+	{"configuration detach db", []exchange{listed, {`PUT /instances/` + instanceID + ` {"instance":{"configuration":null}}`, 202, ""}}, 0, "detached"},
+	{"configuration instances tuned", []exchange{groups, {"GET /configurations/" + groupID + "/instances", 200, `{"instances":[{"id":"` + instanceID + `","name":"db"}]}`}}, 0, "db"},
+	{"configuration delete tuned", []exchange{groups, {"DELETE /configurations/" + groupID, 400, `{"badRequest":{"code":400,"message":"attached to instances"}}`}}, 1, "attached to instances"},
+	{"parameters mysql", []exchange{datastore, rules}, 0, "big              integer       18446744073709551615  yes"},
+	{"parameters mysql 8.4 -o json", []exchange{rules}, 0, `"max": 100000`},
+
+	{"log list db", []exchange{listed, {"GET /instances/" + instanceID + "/log", 200, `{"logs":[{"name":"general","type":"USER","status":"Partial","published":10,"pending":5,"container":null}]}`}}, 0, "general  USER  Partial  10         5"},
+	{"log enable db general", []exchange{listed, {`POST /instances/` + instanceID + `/log {"enable":1,"name":"general"}`, 200, `{"log":{"name":"general","type":"USER","status":"Enabled"}}`}}, 0, "status     Enabled"},
+	{"log disable db general", []exchange{listed, {`POST /instances/` + instanceID + `/log {"disable":1,"name":"general"}`, 200, `{"log":{"name":"general"}}`}}, 0, "general"},
+	{"log publish db general", []exchange{listed, {`POST /instances/` + instanceID + `/log {"name":"general","publish":1}`, 200, `{"log":{"name":"general"}}`}}, 0, "general"},
+	{"log discard db general", []exchange{listed, {`POST /instances/` + instanceID + `/log {"discard":1,"name":"general"}`, 200, `{"log":{"name":"general"}}`}}, 0, "general"},
+	{"log show db general", []exchange{listed, {"GET /instances/" + instanceID + "/log/general", 200, "line one\nline two\n"}}, 0, "line one\nline two\n"},
+	{"log show db none", []exchange{listed, {"GET /instances/" + instanceID + "/log/none", 404, `{"itemNotFound":{"code":404,"message":"there is no log none"}}`}}, 3, "coffer: there is no log none"},
+}
+
+// TestCalls holds what commands ask against the API.
+func TestCalls(t *testing.T) {
+	for _, c := range calls {
+		t.Run(c.line, func(t *testing.T) {
+			var asked []string
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				request := r.Method + " " + strings.TrimPrefix(r.URL.RequestURI(), "/v1.0/p1")
+				if body, _ := io.ReadAll(r.Body); len(body) > 0 {
+					request += " " + sorted(t, body)
+				}
+				asked = append(asked, request)
+				if len(asked) > len(c.exchanges) {
+					w.WriteHeader(http.StatusTeapot)
+					return
+				}
+				w.WriteHeader(c.exchanges[len(asked)-1].status)
+				fmt.Fprint(w, c.exchanges[len(asked)-1].answer)
+			}))
+			defer server.Close()
+			env := map[string]string{"COFFER_ENDPOINT": server.URL + "/v1.0/p1", "COFFER_TOKEN": "t"}
+			var out bytes.Buffer
+			code := runAs(t, strings.Fields(c.line), &out, func(name string) string { return env[name] })
+			if code != c.code || !strings.Contains(out.String(), c.prints) {
+				t.Errorf("exit code %d, want %d; printed\n%s\nwant in it %q", code, c.code, out.String(), c.prints)
+			}
+			var want []string
+			for _, e := range c.exchanges {
+				want = append(want, e.request)
+			}
+			if diff := cmp.Diff(want, asked); diff != "" {
+				t.Errorf("asked (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// runAs is run, with less time between two looks.
+func runAs(t *testing.T, args []string, out io.Writer, getenv func(string) string) int {
+	a := &app{in: strings.NewReader(""), out: out, errs: out, getenv: getenv, poll: time.Millisecond}
+	root := a.command()
+	root.SetArgs(args)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	return a.fail(root.ExecuteContext(ctx))
+}
+
+// sorted is JSON with its members in order, numbers as they are written.
+func sorted(t *testing.T, body []byte) string {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		t.Errorf("the body %s is no JSON", body)
+	}
+	b, _ := json.Marshal(v)
+	return string(b)
+}
