@@ -250,3 +250,42 @@ func TestABackupSaysWhyItFailed(t *testing.T) {
 	b.store.stuck = false
 	b.backup(t, datastores.BackupArgs{BackupID: full})
 }
+
+func TestALongRestoreTellsHowFarItIs(t *testing.T) {
+	b := newBench(t)
+	b.memory.BackupBytes = 20 << 20
+	made := b.filled(t, 3).backup(t, datastores.BackupArgs{BackupID: full, Strategy: "slow"})
+	var told []string
+	prepare := agent.Command{Method: datastores.MethodPrepare, Progress: func(p agentpoll.Progress) { told = append(told, p.Message) }}
+	other := b.beside(t, elsewhere, `{}`)
+	other.do(t, prepare, restore(made))
+	other.wantItems(t, 3)
+	if text := strings.Join(told, ", "); !strings.Contains(text, "restoring with slow: 8 of 20 MiB, restoring with slow: 16 of 20 MiB") {
+		t.Errorf("progress: %s", text)
+	}
+}
+
+func TestOneIsAside(t *testing.T) {
+	var a aside
+	ctx, done, err := a.begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := a.begin(t.Context()); !isKind(err, datastores.Conflict) {
+		t.Errorf("a second one: %v", err)
+	}
+	impatient, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := a.end(impatient, "stop"); !errors.Is(err, context.Canceled) {
+		t.Errorf("end = %v before it has ended", err)
+	}
+	if err := done(ctx.Err()); !isKind(err, datastores.Conflict) || !strings.Contains(err.Error(), "stop") {
+		t.Errorf("done = %v, want the reason", err)
+	}
+	if err := a.end(t.Context(), "stop"); err != nil {
+		t.Errorf("end of nothing = %v", err)
+	}
+	if _, done, err = a.begin(t.Context()); err != nil || done(nil) != nil {
+		t.Errorf("the next one: %v", err)
+	}
+}

@@ -1,6 +1,7 @@
 // Package guest is the runtime of a guest binary: everything between the agent that polls and the manager of one
 // datastore. It does once what is the same for every datastore: it turns commands into calls of capabilities, orders
-// the steps of prepare, pages lists, guards reserved names, and keeps the server running that should run.
+// the steps of prepare, pages lists, guards reserved names, mounts the volume, sends backups and logs, hands the data to
+// another version, and keeps the server running that should run.
 //
 // A guest binary's main is
 //

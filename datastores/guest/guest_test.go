@@ -156,6 +156,29 @@ func TestMethodWithoutCapability(t *testing.T) {
 	}
 }
 
+// TestManagerWithoutCapabilities: the gateway does not ask for what the manifest lacks; one that does is told so.
+func TestManagerWithoutCapabilities(t *testing.T) {
+	b := newBench(t).prepared(t)
+	s := *b.served.Load()
+	s.manager = able{s.manager}
+	b.served.Store(&s)
+	args := map[string]any{"options": map[string]any{"release": 2}, "overrides": map[string]any{"strict": true}}
+	b.plugin = datastores.NewPlugin("able", datastoretest.MemoryOptions{GuestOptions: s.options},
+		func(datastores.Env, datastoretest.MemoryOptions) datastores.Manager { return s.manager })
+	for _, m := range datastores.Methods() {
+		if m.Needs != "" || m.Name == datastores.MethodRestart {
+			b.refused(t, command(m.Name), args, agentpoll.Unsupported)
+		}
+	}
+	for _, args := range []any{
+		datastores.PrepareArgs{Overrides: datastores.Values{"strict": true}},
+		datastores.PrepareArgs{Replicate: &datastores.ReplicaArgs{}},
+		restore(datastores.BackupRef{BackupID: full}),
+	} {
+		b.refused(t, command(datastores.MethodPrepare), args, agentpoll.Unsupported)
+	}
+}
+
 func TestErrorsOfArgumentsHoldNoSecret(t *testing.T) {
 	b := newBench(t).prepared(t)
 	_, err := b.run(t.Context(), agent.Command{Method: datastores.MethodEnableRoot, Args: json.RawMessage(`{"password":["s3cret"]}`)}, nil)

@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -158,4 +159,28 @@ func TestALinkIsNoLog(t *testing.T) {
 			t.Errorf("%+v = %v", args, err)
 		}
 	}
+}
+
+// slowLogs are turned on and off by a restart only.
+type slowLogs struct{ logging }
+
+// logging is not named Logs, which as a field would hide the method.
+type logging = datastores.Logs
+
+func (slowLogs) SetLog(context.Context, string, bool) (bool, error) { return true, nil }
+
+func TestALogThatTakesARestart(t *testing.T) {
+	b := newBench(t).prepared(t)
+	s := *b.served.Load()
+	s.manager = struct {
+		datastores.Manager
+		slowLogs
+	}{s.manager, slowLogs{s.manager.(datastores.Logs)}}
+	b.served.Store(&s)
+	b.log(t, datastores.LogArgs{Enable: true})
+	b.wantLog(t, "Restart_Required", 0, 0)
+	b.do(t, command(datastores.MethodRestart), nil)
+	b.wantLog(t, "Enabled", 0, 0)
+	b.log(t, datastores.LogArgs{Disable: true})
+	b.wantLog(t, "Restart_Required", 0, 0)
 }
