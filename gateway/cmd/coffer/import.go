@@ -19,6 +19,7 @@ import (
 type importFlags struct {
 	to, base, guests string
 	versions         []string
+	devicePath       bool
 	strict           bool
 }
 
@@ -43,12 +44,13 @@ done about any of them, nothing is written and the exit code is 6.`
 	flags.StringVar(&f.base, "definitions", "deployments/definitions", "directory of the built-in definitions")
 	flags.StringVar(&f.guests, "guests", "", "directory of guest binaries, which are asked what they are")
 	flags.StringSliceVar(&f.versions, "version", nil, "NAME=VERSION of a datastore, else the built-in definition's; may be repeated")
+	flags.BoolVar(&f.devicePath, "device-path", false, "carry device_path over: guests have machines of their own, and mount their volume")
 	flags.BoolVar(&f.strict, "strict", false, "fail when something is lost")
 	return cmd
 }
 
 func (a *app) importTrove(ctx context.Context, files []string, f importFlags) error {
-	req := troveimport.Request{Conf: &troveconf.Conf{}}
+	req := troveimport.Request{Conf: &troveconf.Conf{}, DevicePath: f.devicePath}
 	var err error
 	if req.Versions, err = namedVersions(f.versions); err != nil {
 		return err

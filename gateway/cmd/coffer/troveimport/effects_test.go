@@ -104,7 +104,7 @@ func TestNotCarriedOver(t *testing.T) {
 		{"mysql", "backup_strategy", "CbBackup", true, `mysql_impl/mariabackup`},
 		{"mysql", "backup_namespace", "trove.guestagent.strategies.backup.experimental.couchbase_impl", true, `couchbase_impl`},
 		{"mysql", "mount_point", "$nowhere", true, `$nowhere`},
-		{"mysql", "device_path", "/dev/vdb", true, `mount the device`},
+		{"mysql", "device_path", "/dev/vdb", true, `import with --device-path`},
 		{"mysql", "guest_log_long_query_time", "1000", false, ``},
 		{"mysql", "guest_log_long_query_time", "5000", true, `long_query_time in a configuration group`},
 		{"mysql", "default_password_length", "36", false, ``},
@@ -138,6 +138,21 @@ func TestNotCarriedOver(t *testing.T) {
 				t.Errorf("%s: %s changed to %s", text, d.Key, got)
 			}
 		}
+	}
+}
+
+func TestDevicePath(t *testing.T) {
+	conf := &troveconf.Conf{}
+	conf.Read("trove.conf", []byte("[mysql]\ndevice_path = /dev/vdb\n[redis]\ndevice_path = vdb\n"))
+	r, err := Import(Request{Conf: conf, Base: builtin(t), DevicePath: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := value(t, r, mysqlGuest+"device_path"); got != `"/dev/vdb"` {
+		t.Errorf("device_path is %s", got)
+	}
+	if len(r.Notes) != 1 || !strings.Contains(r.Notes[0].String(), "not below /dev/") {
+		t.Errorf("notes: %v", r.Notes)
 	}
 }
 

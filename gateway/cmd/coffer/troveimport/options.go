@@ -47,8 +47,7 @@ func groupRules() []rule {
 		{option: "replication_namespace", carry: guestNamespace("replication_namespace"), instead: describe},
 
 		// Neither.
-		{option: "device_path", harmless: none, why: "hosts make the volume, and guests elsewhere do not mount one yet",
-			instead: "on a machine of its own, mount the device at mount_point"},
+		{option: devicePath, harmless: none, why: "hosts make volumes by themselves", instead: "for guests on machines of their own, import with --device-path"},
 		{option: "root_controller", harmless: anything, why: "what root may do is the manager's capability"},
 		{option: "default_password_length", harmless: atMost(36), why: "passwords that the gateway makes have 36 characters", instead: "choose longer ones yourself"},
 		{option: "guest_log_long_query_time", harmless: oneOf("0", "1000"), why: "what a slow query is belongs to the tenants", instead: "set long_query_time in a configuration group"},

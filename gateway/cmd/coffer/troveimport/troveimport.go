@@ -17,6 +17,8 @@ type Request struct {
 	Conf     *troveconf.Conf
 	Versions map[string]string // by datastore; else the built-in definition's
 	Base     *Base             // built-in definitions
+	// DevicePath: guests have machines of their own, with a volume there, and mount it. Hosts make volumes by themselves.
+	DevicePath bool
 }
 
 // Result is what came of it. The definitions pass the same checks as the operators' own.
@@ -149,6 +151,9 @@ func (im *importing) entry(group, option string) int {
 // group carries a datastore's own options over.
 func (im *importing) group(t *target) {
 	for _, r := range groupRules() {
+		if r.option == devicePath && im.DevicePath {
+			r.carry = guestText(devicePath)
+		}
 		if i := im.entry(t.name, r.option); i >= 0 {
 			im.rule(i, r, []*target{t})
 		}
@@ -161,6 +166,8 @@ func (im *importing) group(t *target) {
 		}
 	}
 }
+
+const devicePath = "device_path"
 
 // rule does with an entry what a rule says; all targets take it, or it is told.
 func (im *importing) rule(i int, r rule, targets []*target) {
