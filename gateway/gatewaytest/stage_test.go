@@ -41,6 +41,9 @@ func TestAcceptance(t *testing.T) {
 			{"definitions", testDefinitions},
 			{"ports", testPorts},
 			{"crowd", testCrowd},
+			{"operations on mariadb", testOperations(mariadbStore)},
+			{"operations on postgresql", testOperations(postgresqlStore)},
+			{"operations on redis", testOperations(redisStore)},
 		} {
 			t.Run(part.name, func(t *testing.T) {
 				t.Parallel()
@@ -74,6 +77,8 @@ func newStage(t *testing.T) *stage {
 	t.Helper()
 	datastoretest.Require(t, "/usr/bin/redis-server", "redis-server")
 	datastoretest.Require(t, "/usr/sbin/mariadbd", "mariadb-server")
+	datastoretest.Require(t, "/usr/lib/postgresql/15/bin/postgres", "postgresql-15")
+	datastoretest.Require(t, "/usr/bin/mariadb-backup", "mariadb-backup")
 	datastoretest.Require(t, "/usr/bin/etcdctl", "etcd-client")
 	p := gatewaytest.Build(t)
 	s := &stage{machine: newMachine(t), secrets: newLedger()}
@@ -97,6 +102,7 @@ func newStage(t *testing.T) *stage {
 	host, _ := p.Run(t, "", "coffer-host", append(s.machine.hostArgs(p, url), "-memory", "100000", "-vcpus", "100", "-disk", "1000")...)
 	s.gateway, s.host = gateway, host
 	s.admin.AwaitHost(t, hostID)
+	s.admin.Want(t, http.StatusOK, http.MethodPut, "/mgmt/quotas/"+gatewaytest.Project, `{"quotas":{"instances":100,"volumes":500}}`)
 	words := strings.Fields(gateway.Printed("first start:"))
 	s.chief = words[len(words)-1]
 	s.employ(t)
