@@ -1,7 +1,9 @@
 package guest
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 
 	"github.com/cofferdb/coffer/agentpoll"
@@ -20,6 +22,9 @@ func (g *Guest) upgrade(ctx context.Context, cmd agent.Command, args datastores.
 	next, err := g.successor(args)
 	if err != nil {
 		return none{}, err
+	}
+	if cmd.Repeated && g.state.get().Upgrading == nil && bytes.Equal(next.raw, g.served.Load().raw) {
+		return g.start(ctx, cmd, none{}) // the earlier run was through: tenants are not interrupted twice
 	}
 	say("packages")
 	if err := service.Packages(ctx, g.log, next.options.Packages); err != nil {
@@ -41,7 +46,11 @@ func (g *Guest) successor(args datastores.UpgradeArgs) (*served, error) {
 	if len(args.Options) == 0 {
 		return nil, datastores.Errorf(datastores.Invalid, "the options of the version to upgrade to are missing")
 	}
-	next, err := g.serve(args.Options)
+	options, err := json.Marshal(args.Options) // the same bytes as they come back from the state's file
+	if err != nil {
+		return nil, err
+	}
+	next, err := g.serve(options)
 	if err != nil {
 		return nil, datastores.Errorf(datastores.Invalid, "the version to upgrade to: %v", err)
 	}

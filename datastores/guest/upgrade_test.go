@@ -27,6 +27,11 @@ func TestUpgrade(t *testing.T) {
 		b.wantStatus(t, datastores.StatusHealthy)
 		b = b.again(t)
 	}
+	starts := b.memory.Starts(address)
+	b.do(t, repeated(datastores.MethodUpgrade), release(`{"release":2, "ignore_users":["ann"]}`)) // its result was lost
+	if n := b.memory.Starts(address); n != starts {
+		t.Error("a repeated upgrade that was through has interrupted the tenants again")
+	}
 	b.do(t, repeated(datastores.MethodUpgrade), release(`{"release":2}`))
 	b.do(t, command(datastores.MethodGetUser), datastores.UserArgs{Name: "ann"})
 }
