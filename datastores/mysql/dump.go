@@ -134,7 +134,7 @@ func (m *Manager) roles(ctx context.Context, db *sql.DB) ([]string, error) {
 		err := scan(&name)
 		names = append(names, name)
 		return err
-	}, "SELECT User FROM mysql.user WHERE is_role = 'Y' AND User <> 'PUBLIC'")
+	}, "SELECT User FROM mysql.user WHERE BINARY is_role = 'Y' AND User <> 'PUBLIC'")
 	return names, err
 }
 

@@ -28,7 +28,7 @@ func DefaultOptions() Options {
 		GuestOptions: datastores.GuestOptions{
 			MountPoint:          "/var/lib/mysql",
 			Packages:            []string{"mariadb-server", "mariadb-backup"},
-			IgnoreUsers:         []string{adminUser, rootUser, "mariadb.sys", "mysql", "mysql.sys", "PUBLIC"},
+			IgnoreUsers:         []string{adminUser, rootUser, "mariadb.sys", "mysql", "mysql.sys", "mysql.session", "mysql.infoschema", "PUBLIC"},
 			IgnoreDBs:           []string{"mysql", "information_schema", "performance_schema", "sys"},
 			GuestLogExposedLogs: []string{generalLog, slowQueryLog},
 		},

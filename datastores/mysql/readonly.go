@@ -104,7 +104,7 @@ func (m *Manager) takeReadOnlyAdmin(ctx context.Context, db *sql.DB) error {
 		accounts = append(accounts, a)
 		return err
 	}, `SELECT u.User, u.Host FROM mysql.user u JOIN information_schema.USER_PRIVILEGES p
-		ON p.GRANTEE = CONCAT('''', u.User, '''@''', u.Host, '''')
+		ON BINARY p.GRANTEE = CONCAT('''', u.User, '''@''', u.Host, '''')
 		WHERE p.PRIVILEGE_TYPE = `+text(m.variant.dialect.readOnlyAdmin())+" AND u.User NOT IN ("+text(adminUser)+`, 'mysql.session')`)
 	if err != nil {
 		return failed(err, "cannot read who may write to a read-only server")
