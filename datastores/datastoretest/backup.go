@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cofferdb/coffer/datastores"
 )
@@ -125,36 +126,63 @@ func testBackupFails(t *testing.T, g *stage) {
 	s.healthyBackup(t, g.strategy)
 }
 
-// testBackupCancelled ends a backup whose output is stuck, and one that has not begun.
+// testBackupCancelled ends a backup that has not begun, and one whose output is stuck.
 func testBackupCancelled(t *testing.T, g *stage) {
 	s := g.loaded(t)
-	for _, begun := range []bool{false, true} {
-		ctx, cancel := context.WithCancel(s.within(t))
-		out := newGate()
-		out.ctx = ctx
-		result := make(chan error, 1)
-		if !begun {
-			cancel()
-		}
-		go func() {
-			_, err := s.backupTo(ctx, t, g.strategy, nil, out)
-			result <- err
-		}()
-		if begun {
-			out.await(t, s)
-		}
-		cancel()
-		select {
-		case err := <-result:
-			if err == nil {
-				t.Error("a backup that was cancelled has succeeded")
-			}
-		case <-s.within(t).Done():
-			t.Fatal("a backup that was cancelled does not end")
-		}
+	ctx, cancel := context.WithCancel(s.within(t))
+	cancel()
+	if _, err := s.backupTo(ctx, t, g.strategy, nil, io.Discard); err == nil {
+		t.Error("a backup that was cancelled before has succeeded")
+	}
+	ctx, cancel = context.WithCancel(s.within(t))
+	defer cancel()
+	out, ended := s.stuckBackup(ctx, t, g.strategy)
+	out.await(t, s)
+	cancel()
+	if err := ended(); err == nil {
+		t.Error("a backup that was cancelled has succeeded")
 	}
 	s.manager = s.open(t)
 	s.healthyBackup(t, g.strategy)
+}
+
+// testBackupOfKilled kills the server under a backup: that ends, and when the server runs again another is made.
+func testBackupOfKilled(t *testing.T, g *stage) {
+	s := g.loaded(t)
+	if s.Kill == nil {
+		t.Log("the harness has no Kill: not tested")
+		return
+	}
+	out, ended := s.stuckBackup(s.within(t), t, g.strategy)
+	out.await(t, s)
+	s.must(t, "kill", s.Kill(s.within(t), s.env))
+	close(out.opened)
+	_ = ended() // what is small may have been read to its end before
+	s.manager = s.open(t)
+	s.start(t)
+	s.next = s.contents(t).items // the server need not have kept what it wrote last
+	s.healthyBackup(t, g.strategy)
+}
+
+// stuckBackup begins a backup whose output is a gate. ended waits for it, not for long.
+func (s *server) stuckBackup(ctx context.Context, t *testing.T, name datastores.StrategyName) (out *gate, ended func() error) {
+	t.Helper()
+	out = newGate(ctx)
+	result := make(chan error, 1)
+	go func() {
+		_, err := s.backupTo(ctx, t, name, nil, out)
+		result <- err
+	}()
+	return out, func() error {
+		t.Helper()
+		select {
+		case err := <-result:
+			return err
+		case <-time.After(s.patience() / 4):
+			t.Fatal("the backup does not end")
+			return nil
+		}
+	}
 }
 
 // wantReason checks that err says why.
@@ -188,7 +216,9 @@ type gate struct {
 	once    sync.Once
 }
 
-func newGate() *gate { return &gate{reached: make(chan struct{}), opened: make(chan struct{})} }
+func newGate(ctx context.Context) *gate {
+	return &gate{ctx: ctx, reached: make(chan struct{}), opened: make(chan struct{})}
+}
 
 func (g *gate) Write(p []byte) (int, error) {
 	g.once.Do(func() { close(g.reached) })

@@ -25,6 +25,11 @@ func testParameters(t *testing.T, s *server) {
 			t.Errorf("parameter %s is there twice", p.Name)
 		}
 		byName[p.Name] = p
+		for _, limit := range []json.Number{p.Min, p.Max} {
+			if err := p.Check(limit); limit != "" && err != nil {
+				t.Errorf("parameter %s does not take its own limit: %v", p.Name, err)
+			}
+		}
 		for _, value := range wrong(p) {
 			if len(datastores.CheckValues(all, datastores.Values{p.Name: value})) == 0 {
 				t.Errorf("parameter %s takes %v (%T)", p.Name, value, value)

@@ -180,6 +180,15 @@ func testReplicaRestarts(t *testing.T, g *stage) {
 	f.source.start(t)
 	f.source.write(t, 1)
 	f.settled(t)
+	if r.Kill == nil {
+		return
+	}
+	r.must(t, "kill the replica", r.Kill(r.within(t), r.env))
+	f.source.write(t, 1)
+	r.manager = r.open(t)
+	r.start(t)
+	f.settled(t)
+	f.refuses(t, r, r.login)
 }
 
 // testSecondReplica makes another replica while tenants write.

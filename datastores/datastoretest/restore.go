@@ -57,8 +57,7 @@ func testRestore(t *testing.T, g *stage) {
 func testBackupBesideWrites(t *testing.T, g *stage) {
 	source := g.loaded(t)
 	least := source.contents(t).items
-	out := newGate()
-	out.ctx = source.within(t)
+	out := newGate(source.within(t))
 	w := source.startWriter(t, true)
 	w.wrote(t, source, 2)
 	least += 2

@@ -112,6 +112,7 @@ func suite() []suiteTest {
 		{"backup beside writes", datastores.CanBackup, backupStrategies, testBackupBesideWrites},
 		{"backup that fails", datastores.CanBackup, backupStrategies, testBackupFails},
 		{"backup cancelled", datastores.CanBackup, backupStrategies, testBackupCancelled},
+		{"backup of a killed server", datastores.CanBackup, backupStrategies, testBackupOfKilled},
 		{"incremental backups", datastores.CanIncrementalBackup, incrementalStrategies, testIncremental},
 		{"restore cut short", datastores.CanBackup, backupStrategies, testRestoreCutShort},
 		{"restore of a damaged backup", datastores.CanBackup, backupStrategies, testRestoreDamaged},
