@@ -88,6 +88,7 @@ func (s *Store) Catalogue(ctx context.Context) (Catalogue, error) {
 	}
 	found := gather(resp)
 	c := Catalogue{Revision: resp.Header.Revision, Problems: found.strange}
+	s.judged.keep(found.versions)
 	byName := map[string]*CatalogueDatastore{}
 	for name, now := range found.records {
 		record, problems, err := s.datastoreInForce(ctx, name, now)

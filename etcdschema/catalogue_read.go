@@ -81,8 +81,12 @@ func (s *Store) versionInForce(ctx context.Context, name versionName, now halves
 		server, guest, err := JudgeVersion(h[0].value, h[1].value)
 		return Version{Datastore: name.datastore, Name: name.version, Server: server, Guest: guest}, err
 	}
+	if v, known := s.judged.get(name, now); known {
+		return v, true, nil, nil
+	}
 	v, bad := judged(now[:])
 	if bad == nil {
+		s.judged.put(name, now, v)
 		return v, true, nil, nil
 	}
 	old, since, err := lastGood(ctx, s, now[:], judged)

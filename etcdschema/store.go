@@ -23,6 +23,7 @@ type Store struct {
 	client   *clientv3.Client
 	buckets  buckets
 	recent   recent
+	judged   judged
 	log      *slog.Logger
 	watchdog time.Duration // how long etcd may keep a watch without an answer, about a third of it
 }
