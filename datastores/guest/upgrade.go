@@ -71,8 +71,9 @@ func (g *Guest) handOver(ctx context.Context, old, next *served, say func(string
 	if err := g.mount(ctx, old, false); err != nil {
 		return err
 	}
+	cut := g.state.get().Upgrading
 	say("stopping the server")
-	if err := stopAll(ctx, old, next, g.state.get().Upgrading != nil); err != nil {
+	if err := g.stopAll(ctx, old, cut); err != nil {
 		return err
 	}
 	if err := g.state.change(func(s *state) { s.Upgrading = next.raw }); err != nil {
@@ -80,6 +81,9 @@ func (g *Guest) handOver(ctx context.Context, old, next *served, say func(string
 	}
 	err := next.manager.(datastores.Upgrader).Upgrade(ctx, datastores.UpgradeRequest{From: old.raw, Progress: say})
 	switch {
+	case isKind(err, datastores.Invalid) && cut != nil && !bytes.Equal(cut, next.raw):
+		// This version has changed nothing, another one has before.
+		return errors.Join(err, g.state.change(func(s *state) { s.Upgrading = cut }))
 	case isKind(err, datastores.Invalid):
 		return errors.Join(err, g.backToOld(ctx, old))
 	case err != nil:
@@ -93,13 +97,16 @@ func (g *Guest) handOver(ctx context.Context, old, next *served, say func(string
 	return nil
 }
 
-// stopAll stops the server; after an upgrade that was cut, whichever of both it is.
-func stopAll(ctx context.Context, old, next *served, cut bool) error {
-	err := old.manager.Stop(ctx)
-	if cut && err == nil {
-		err = next.manager.Stop(ctx)
+// stopAll stops the server; also the one that an upgrade may have started before it was cut.
+func (g *Guest) stopAll(ctx context.Context, old *served, cut json.RawMessage) error {
+	if err := old.manager.Stop(ctx); err != nil || cut == nil {
+		return err
 	}
-	return err
+	half, err := g.serve(cut)
+	if err != nil {
+		return err
+	}
+	return half.manager.Stop(ctx)
 }
 
 // backToOld starts what could not be upgraded, if it ran before.

@@ -84,6 +84,10 @@ func TestUpgradeCut(t *testing.T) {
 	for _, method := range []string{datastores.MethodStart, datastores.MethodListUsers, datastores.MethodCreateBackup, datastores.MethodGetConfiguration} {
 		b.refused(t, command(method), nil, agentpoll.Conflict)
 	}
+	b.memory.Fail(address, datastores.MethodUpgrade, datastores.Errorf(datastores.Invalid, "tables need repair"))
+	b.refused(t, command(datastores.MethodUpgrade), release(`{"release":3}`), agentpoll.Invalid)
+	b.refused(t, command(datastores.MethodStart), nil, agentpoll.Conflict) // the data may be half way to 2
+	b.memory.Fail(address, datastores.MethodUpgrade, nil)
 	b.do(t, repeated(datastores.MethodUpgrade), release(`{"release":2}`))
 	b.wantStatus(t, datastores.StatusHealthy)
 	b.wantItems(t, 3)
