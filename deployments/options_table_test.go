@@ -1,9 +1,11 @@
 package deployments_test
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -22,8 +24,7 @@ func TestOptionsTable(t *testing.T) {
 	rows := structRows(t, "server", reflect.TypeFor[datastores.ServerOptions]())
 	rows = append(rows, structRows(t, "guest", reflect.TypeFor[datastores.GuestOptions]())...)
 	common := structNames(reflect.TypeFor[datastores.GuestOptions]())
-	for _, p := range plugins() {
-		manifest := p.Manifest()
+	for _, manifest := range manifests(t) {
 		for _, o := range manifest.Options {
 			if common[o.Name] {
 				continue
@@ -36,6 +37,24 @@ func TestOptionsTable(t *testing.T) {
 	}
 	table := "| option | half | type | default | effect |\n|---|---|---|---|---|\n" + strings.Join(rows, "")
 	keepTable(t, datastoresPage, "options", table, "TestOptionsTable")
+}
+
+// manifests are those of every guest of this repository, in order of names.
+func manifests(t *testing.T) []datastores.Manifest {
+	t.Helper()
+	guests, err := filepath.Glob("../datastores/*/cmd/*-guest")
+	if err != nil || len(guests) < 2 {
+		t.Fatalf("guests: %q, %v", guests, err)
+	}
+	var all []datastores.Manifest
+	for _, dir := range guests {
+		var manifest datastores.Manifest
+		if err := json.Unmarshal([]byte(run(t, nil, dir, "go", "run", ".", "describe")), &manifest); err != nil {
+			t.Fatalf("%s: %v", dir, err)
+		}
+		all = append(all, manifest)
+	}
+	return all
 }
 
 func row(name, half, kind, initial, doc string) string {
