@@ -1,17 +1,14 @@
 package redis
 
 import (
-	"bytes"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
+	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/configfile"
 	"github.com/cofferdb/coffer/datastores/service"
 )
@@ -24,11 +21,16 @@ const (
 	folder     = "redis"
 	configFile = folder + "/redis.conf"
 	usersFile  = folder + "/users.acl"
+	aofFolder  = folder + "/" + aofDir
+	aofDir     = "appendonlydir"
+	aofName    = "appendonly.aof"
+	dumpFile   = folder + "/dump.rdb"
 	socketFile = folder + "/" + socketName
 	socketName = "redis.sock"
 
 	// Below Env.Dir, for the guest alone.
 	passwordFile = "redis-admin.password"
+	logFile      = "redis.log"
 )
 
 func (m *Manager) dataPath(name string) string { return filepath.Join(m.env.DataDir, name) }
@@ -49,18 +51,29 @@ func (m *Manager) settle() error {
 // configure writes every file that a start needs. It only ever adds what is missing or outdated, so that it can run
 // before each start: users and passwords that were set since stay.
 func (m *Manager) configure() error {
-	password, err := m.adminPassword()
+	st, err := m.loadState()
 	if err != nil {
 		return err
 	}
-	if err := m.writeUsers(password); err != nil {
-		return err
-	}
-	conf, err := m.config()
+	users, err := m.readUsers()
 	if err != nil {
 		return err
 	}
-	return service.WriteFile(m.env.DataDir, configFile, conf, m.env.UID, m.env.GID)
+	if err := m.writeUsers(users, st.ReadOnly); err != nil {
+		return err
+	}
+	values, err := m.overrides()
+	if err != nil {
+		return err
+	}
+	conf, err := m.config(values, st.Source)
+	if err != nil {
+		return err
+	}
+	if err := service.WriteFile(m.env.DataDir, configFile, conf, m.env.UID, m.env.GID); err != nil {
+		return err
+	}
+	return m.tidy()
 }
 
 func (m *Manager) adminPassword() (string, error) {
@@ -68,7 +81,8 @@ func (m *Manager) adminPassword() (string, error) {
 	return string(b), err
 }
 
-func (m *Manager) config() ([]byte, error) {
+// config is redis.conf: what the guest needs, then what tenants may set, so that they cannot change the former.
+func (m *Manager) config(values datastores.Values, from *source) ([]byte, error) {
 	directives := [][]string{
 		{"bind", m.env.Address},
 		{"port", strconv.Itoa(port)},
@@ -80,59 +94,70 @@ func (m *Manager) config() ([]byte, error) {
 		{"set-proc-title", "no"}, // the service is known by its command line
 		{"dir", m.dataPath(folder)},
 		{"aclfile", m.dataPath(usersFile)},
-		{"databases", strconv.Itoa(m.options.Databases)},
 		{"appendonly", "yes"},
-		{"appendfsync", m.options.AppendFsync},
-		{"save", ""}, // the append-only file has it all
+		{"appenddirname", aofDir},
+		{"appendfilename", aofName},
+		{"aof-use-rdb-preamble", "yes"},
+		{"save", ""},                      // the append-only file has it all
+		{"repl-diskless-sync", "yes"},     // a backup and a replica's first copy leave no file behind
+		{"repl-diskless-sync-delay", "0"}, // and do not wait for others
+		{"repl-backlog-ttl", "0"},         // a history lasts as long as the server runs
+		{"replica-read-only", "yes"},
+		{"replica-ignore-maxmemory", "yes"}, // a replica has what its source has
 		{"enable-protected-configs", "no"},
 		{"enable-debug-command", "no"},
 		{"enable-module-command", "no"},
-		{"maxmemory-policy", m.options.MaxMemoryPolicy},
 	}
-	if m.env.MemoryMB > 0 {
-		directives = append(directives, []string{"maxmemory", fmt.Sprintf("%dmb", m.env.MemoryMB*m.options.MaxMemoryPercent/100)})
+	if from != nil {
+		directives = append(directives,
+			[]string{"replicaof", from.Address, strconv.Itoa(port)},
+			[]string{"masteruser", from.User},
+			[]string{"masterauth", from.Password},
+		)
+	}
+	own, all := m.ownDefaults(), m.configuration(values)
+	for _, p := range m.variant.parameters() {
+		_, ours := own[p.Name]
+		_, set := values[p.Name]
+		if ours || set {
+			directives = append(directives, directive(p.Name, all[p.Name]))
+		}
 	}
 	return configfile.Redis(directives...)
 }
 
-// writeUsers makes the ACL file say what the guest's password is, and that the default user is off unless the file
-// says otherwise already.
-func (m *Manager) writeUsers(adminPassword string) error {
-	have, err := m.readUsers()
+// directive is a line of the file: what CONFIG SET takes as one text may be several words there.
+func directive(name, value string) []string {
+	words := strings.Fields(value)
+	if len(words) == 0 {
+		words = []string{""}
+	}
+	return append([]string{name}, words...)
+}
+
+// tidy removes what a copy from a source, or a server that was killed, has left beside the append-only file. None of it
+// is ever read again.
+func (m *Manager) tidy() error {
+	root, err := os.OpenRoot(m.env.DataDir)
 	if err != nil {
 		return err
 	}
-	admin := fmt.Sprintf("user %s on #%s ~* &* +@all\n", adminUser, hashed(adminPassword))
-	hasDefault := false
-	var others []byte
-	for line := range bytes.Lines(have) {
-		if bytes.HasPrefix(line, []byte("user "+adminUser+" ")) {
+	defer func() { _ = root.Close() }()
+	dir, err := root.Open(folder)
+	if err != nil {
+		return err
+	}
+	names, err := dir.Readdirnames(-1)
+	if err := errors.Join(err, dir.Close()); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if name != filepath.Base(dumpFile) && !(strings.HasPrefix(name, "temp-") && strings.HasSuffix(name, ".rdb")) {
 			continue
 		}
-		hasDefault = hasDefault || bytes.HasPrefix(line, []byte("user default "))
-		others = append(others, line...)
+		if err := root.Remove(filepath.Join(folder, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
 	}
-	if !hasDefault {
-		others = append(others, "user default "+strings.Join(rootOff(), " ")+"\n"...)
-	}
-	return service.WriteFile(m.env.DataDir, usersFile, append([]byte(admin), others...), m.env.UID, m.env.GID)
-}
-
-func (m *Manager) readUsers() ([]byte, error) {
-	root, err := os.OpenRoot(m.env.DataDir) // the folder is in the server's hands: see service.WriteFile
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = root.Close() }()
-	b, err := root.ReadFile(usersFile)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	return b, err
-}
-
-// hashed is a password as an ACL rule takes it after "#".
-func hashed(password string) string {
-	h := sha256.Sum256([]byte(password))
-	return hex.EncodeToString(h[:])
+	return nil
 }

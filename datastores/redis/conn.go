@@ -16,7 +16,9 @@ import (
 
 const (
 	callTimeout = 10 * time.Second
-	maxReply    = 1 << 20 // bytes
+	maxReply    = 1 << 20  // bytes of one text
+	maxList     = 32 << 20 // bytes of all texts of a list
+	maxItems    = 1 << 18
 )
 
 // conn is a connection that speaks RESP2 (https://redis.io/docs/latest/develop/reference/protocol-spec), as much of it
@@ -40,13 +42,30 @@ func dial(ctx context.Context, socket string) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newConn(ctx, nc)
+}
+
+// dialTCP is dial for the server of another machine.
+func dialTCP(ctx context.Context, address string) (*conn, error) {
+	dialer := net.Dialer{Timeout: callTimeout}
+	nc, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(address, strconv.Itoa(port)))
+	if err != nil {
+		return nil, err
+	}
+	return newConn(ctx, nc)
+}
+
+func newConn(ctx context.Context, nc net.Conn) (*conn, error) {
 	c := &conn{Conn: nc, r: bufio.NewReader(nc)}
-	if err := nc.SetDeadline(time.Now().Add(callTimeout)); err != nil {
+	if err := c.allow(callTimeout); err != nil {
 		return nil, errors.Join(err, nc.Close())
 	}
-	c.unwatch = context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
+	c.unwatch = context.AfterFunc(ctx, func() { _ = nc.Close() })
 	return c, nil
 }
+
+// allow gives what follows that long.
+func (c *conn) allow(d time.Duration) error { return c.SetDeadline(time.Now().Add(d)) }
 
 func (c *conn) Close() error {
 	c.unwatch()
@@ -61,6 +80,14 @@ func (c *conn) call(args ...string) (string, error) {
 	return readReply(c.r)
 }
 
+// list sends one command and returns its reply, an array of texts.
+func (c *conn) list(args ...string) ([]string, error) {
+	if _, err := c.Write(request(args)); err != nil {
+		return nil, err
+	}
+	return readList(c.r)
+}
+
 func request(args []string) []byte {
 	b := fmt.Appendf(nil, "*%d\r\n", len(args))
 	for _, a := range args {
@@ -70,15 +97,11 @@ func request(args []string) []byte {
 }
 
 func readReply(r *bufio.Reader) (string, error) {
-	line, err := r.ReadSlice('\n') // an error when it is longer than r's buffer
+	kind, rest, err := readLine(r)
 	if err != nil {
 		return "", err
 	}
-	text := strings.TrimSuffix(string(line), "\r\n")
-	if text == "" {
-		return "", errors.New("an empty reply")
-	}
-	switch kind, rest := text[0], text[1:]; kind {
+	switch kind {
 	case '+', ':':
 		return rest, nil
 	case '-':
@@ -95,5 +118,59 @@ func readReply(r *bufio.Reader) (string, error) {
 		_, err = io.ReadFull(r, b)
 		return string(b[:n]), err
 	}
-	return "", fmt.Errorf("a reply of an unknown kind: %.40q", text)
+	return "", fmt.Errorf("a reply of an unknown kind: %.40q", string(kind)+rest)
+}
+
+// readList reads an array of texts. An error in it is the first one's; the rest is read all the same.
+func readList(r *bufio.Reader) ([]string, error) {
+	kind, rest, err := readLine(r)
+	if err != nil {
+		return nil, err
+	}
+	if kind == '-' {
+		return nil, replyError(rest)
+	}
+	n, err := strconv.Atoi(rest)
+	if kind != '*' || err != nil || n < 0 || n > maxItems {
+		return nil, fmt.Errorf("want a list, got %.40q", string(kind)+rest)
+	}
+	var texts []string
+	var first error
+	for size := 0; len(texts) < n; {
+		text, err := readReply(r)
+		if refused := replyError(""); errors.As(err, &refused) {
+			first = errors.Join(first, err)
+		} else if err != nil {
+			return nil, err
+		}
+		if size += len(text); size > maxList {
+			return nil, fmt.Errorf("a list of more than %d bytes", maxList)
+		}
+		texts = append(texts, text)
+	}
+	return texts, first
+}
+
+// readLine reads the first line of a reply: its kind and what follows.
+func readLine(r *bufio.Reader) (kind byte, rest string, err error) {
+	line, err := r.ReadSlice('\n') // an error when it is longer than r's buffer
+	if err != nil {
+		return 0, "", err
+	}
+	text := strings.TrimSuffix(string(line), "\r\n")
+	if text == "" {
+		return 0, "", errors.New("an empty reply")
+	}
+	return text[0], text[1:], nil
+}
+
+// parseInfo reads the reply of INFO.
+func parseInfo(text string) map[string]string {
+	fields := map[string]string{}
+	for line := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok && !strings.HasPrefix(name, "#") {
+			fields[name] = value
+		}
+	}
+	return fields
 }

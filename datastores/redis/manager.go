@@ -2,30 +2,36 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/service"
 )
 
-// Manager runs one Redis server.
+// Manager runs one Redis or Valkey server.
 type Manager struct {
 	env     datastores.Env
 	options Options
+	variant variant
+	extra   []func(*Manager) datastores.BackupStrategy
 	service *service.Service
 }
 
 // New makes the manager of the server in env. It touches nothing.
-func New(env datastores.Env, options Options) *Manager {
-	m := &Manager{env: env, options: options}
+func New(env datastores.Env, options Options, extra ...func(*Manager) datastores.BackupStrategy) *Manager {
+	m := &Manager{env: env, options: options, extra: extra}
+	m.variant, _ = findVariant(options.Server)
 	m.service = &service.Service{
 		Name:       "redis",
 		Dir:        env.Dir,
 		Argv:       []string{options.Program, m.dataPath(configFile)},
 		Credential: service.Credential(env.UID, env.GID),
 		CgroupDirs: env.CgroupDirs,
-		LogFile:    filepath.Join(env.Dir, "redis.log"),
+		LogFile:    filepath.Join(env.Dir, logFile),
 	}
 	return m
 }
@@ -36,8 +42,23 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := m.settle(); err != nil {
-		return fmt.Errorf("cannot configure redis: %w", err)
+	if err := m.checkOverrides(req.Overrides); err != nil {
+		return err
+	}
+	if err := errors.Join(m.settle(), m.saveOverrides(req.Overrides)); err != nil {
+		return fmt.Errorf("cannot configure the server: %w", err)
+	}
+	if req.Restore != nil {
+		req.Progress("restoring the backup")
+		if err := req.Restore.Run(ctx); err != nil {
+			return fmt.Errorf("cannot restore the backup: %w", err)
+		}
+	}
+	if req.Replicate != nil {
+		req.Progress("copying from the source")
+		if err := req.Replicate.Run(ctx); err != nil {
+			return err
+		}
 	}
 	req.Progress("starting the server")
 	return m.Start(ctx)
@@ -47,7 +68,7 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 func (m *Manager) Start(ctx context.Context) error {
 	if _, _, ok := m.service.Running(); !ok {
 		if err := m.configure(); err != nil {
-			return fmt.Errorf("cannot configure redis: %w", err)
+			return fmt.Errorf("cannot configure the server: %w", err)
 		}
 	}
 	if err := m.service.Start(ctx); err != nil {
@@ -56,8 +77,16 @@ func (m *Manager) Start(ctx context.Context) error {
 	return m.service.Await(ctx, m.ping)
 }
 
-// Stop implements [datastores.Manager]. Redis writes what is left of its append-only file on SIGTERM.
-func (m *Manager) Stop(ctx context.Context) error { return m.service.Stop(ctx) }
+// Stop implements [datastores.Manager]. The server writes what is left of its append-only file on SIGTERM. One that has
+// just copied a source ignores the signal until it has begun a new file.
+func (m *Manager) Stop(ctx context.Context) error {
+	if st, err := m.loadState(); err == nil && st.Source != nil {
+		waiting, cancel := context.WithTimeout(ctx, 30*time.Second)
+		_ = m.awaitLog(waiting) // else it is killed in the end, and copies again
+		cancel()
+	}
+	return m.service.Stop(ctx)
+}
 
 // Status implements [datastores.Manager]. A server that loads its data is blocked.
 func (m *Manager) Status(ctx context.Context) datastores.Status {
@@ -71,16 +100,45 @@ func (m *Manager) Status(ctx context.Context) datastores.Status {
 	return datastores.Status{Service: datastores.StatusHealthy, Since: since}
 }
 
+// ping fails while the server loads. A replica whose tenants want no stale data refuses PING while its source is away;
+// it is well all the same.
 func (m *Manager) ping(ctx context.Context) error {
-	return m.call(ctx, []string{"PING"})
+	err := m.call(ctx, []string{"PING"})
+	var refused replyError
+	if errors.As(err, &refused) && strings.HasPrefix(string(refused), "MASTERDOWN") {
+		return nil
+	}
+	return err
 }
 
-// call runs commands in order under the guest's own account, until one fails. Each time it connects anew: that is
-// seldom, and no connection can then be left over from before a restart.
+// call runs commands in order under the guest's own account, until one fails.
 func (m *Manager) call(ctx context.Context, commands ...[]string) error {
+	return m.talk(ctx, func(c *conn) error {
+		for _, command := range commands {
+			if _, err := c.call(command...); err != nil {
+				return fmt.Errorf("%s: %w", command[0], err)
+			}
+		}
+		return nil
+	})
+}
+
+// info asks for a section of INFO.
+func (m *Manager) info(ctx context.Context, section string) (fields map[string]string, err error) {
+	err = m.talk(ctx, func(c *conn) error {
+		text, err := c.call("INFO", section)
+		fields = parseInfo(text)
+		return err
+	})
+	return fields, err
+}
+
+// talk runs do on a connection under the guest's own account. Each time it connects anew: that is seldom, and no
+// connection can then be left over from before a restart.
+func (m *Manager) talk(ctx context.Context, do func(*conn) error) error {
 	password, err := m.adminPassword()
 	if err != nil {
-		return fmt.Errorf("the guest's password for redis cannot be read (is the instance prepared?): %w", err)
+		return fmt.Errorf("the guest's password for the server cannot be read (is the instance prepared?): %w", err)
 	}
 	c, err := dial(ctx, m.dataPath(socketFile))
 	if err != nil {
@@ -90,10 +148,20 @@ func (m *Manager) call(ctx context.Context, commands ...[]string) error {
 	if _, err := c.call("AUTH", adminUser, password); err != nil {
 		return fmt.Errorf("AUTH: %w", err)
 	}
-	for _, command := range commands {
-		if _, err := c.call(command...); err != nil {
-			return fmt.Errorf("%s: %w", command[0], err)
-		}
+	if err = do(c); err != nil && ctx.Err() != nil {
+		return errors.Join(ctx.Err(), err)
 	}
-	return nil
+	return err
+}
+
+// pause waits for d, and returns an error when the context ends.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return ctx.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -3,7 +3,6 @@ package redis
 import (
 	"context"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,63 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
-
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
-
-// newEnv is an instance of its own, whose data directory has a longer path than a socket may have.
-func newEnv(t *testing.T) datastores.Env {
-	datastoretest.Require(t, DefaultOptions().Program, "redis-server")
-	env := datastoretest.NewEnv(t, "redis")
-	far := filepath.Join(filepath.Dir(env.DataDir), strings.Repeat("x", 110))
-	if err := os.Rename(env.DataDir, far); err != nil {
-		t.Fatal(err)
-	}
-	env.DataDir = far
-	return env
-}
-
-// tenant is a client over the network. As redis-cli does, it sends a user's name only when there is one.
-func tenant(address, user, password string) *redis.Client {
-	if user == rootName {
-		user = ""
-	}
-	return redis.NewClient(&redis.Options{
-		Addr: net.JoinHostPort(address, strconv.Itoa(port)), Username: user, Password: password,
-		MaxRetries: -1, DialerRetries: 1, DisableIdentity: true, ContextTimeoutEnabled: true,
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	})
-}
-
-func TestRedis(t *testing.T) {
-	datastoretest.Run(t, datastoretest.Harness{
-		Plugin: Plugin(),
-		NewEnv: newEnv,
-		Connect: func(ctx context.Context, address, user, password, _ string) error {
-			c := tenant(address, user, password)
-			defer func() { _ = c.Close() }()
-			return c.Set(ctx, "coffer", "x", time.Minute).Err()
-		},
-	})
-}
-
-// running returns a manager of a running server.
-func running(t *testing.T) *Manager {
-	t.Helper()
-	m := New(newEnv(t), DefaultOptions())
-	t.Cleanup(func() {
-		if err := m.Stop(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := m.Prepare(t.Context(), datastores.PrepareRequest{Progress: func(string) {}}); err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
 
 func TestRootCannotTakeTheServerFromItsGuest(t *testing.T) {
 	m, ctx := running(t), t.Context()
@@ -79,14 +23,16 @@ func TestRootCannotTakeTheServerFromItsGuest(t *testing.T) {
 	defer func() { _ = c.Close() }()
 	for _, command := range []string{
 		"ACL DELUSER os_admin", "ACL SETUSER os_admin off", "ACL LIST", "CONFIG SET dir /tmp", "CONFIG REWRITE", "SHUTDOWN NOSAVE",
-		"REPLICAOF 127.0.0.1 1", "SLAVEOF 127.0.0.1 1", "MODULE LIST", "CLIENT KILL USER os_admin",
+		"REPLICAOF 127.0.0.1 1", "SLAVEOF 127.0.0.1 1", "MODULE LIST", "CLIENT KILL USER os_admin", "CLIENT PAUSE 1000",
+		"CONFIG GET masterauth", "SAVE", "BGSAVE", "BGREWRITEAOF", "SYNC", "PSYNC ? -1", "REPLCONF capa eof", "FAILOVER",
+		"MIGRATE 127.0.0.1 1 k 0 1", "CLUSTER RESET",
 	} {
 		err := c.Do(ctx, words(command)...).Err()
 		if err == nil || !strings.HasPrefix(err.Error(), "NOPERM") {
 			t.Errorf("%s = %v, want NOPERM", command, err)
 		}
 	}
-	for _, command := range []string{"KEYS *", "FLUSHALL", "INFO", "CONFIG GET maxmemory", "EVAL return(1) 0", "ACL WHOAMI", "CLIENT LIST"} {
+	for _, command := range []string{"KEYS *", "FLUSHALL", "INFO", "EVAL return(1) 0", "ACL WHOAMI", "CLIENT LIST", "SLOWLOG GET", "LATENCY LATEST", "ROLE"} {
 		if err := c.Do(ctx, words(command)...).Err(); err != nil {
 			t.Errorf("%s = %v", command, err)
 		}
@@ -121,8 +67,8 @@ func TestDataAndLimits(t *testing.T) {
 	if err := c.Set(ctx, "k", "v", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := c.ConfigGet(ctx, "maxmemory").Result(); err != nil || got["maxmemory"] != strconv.Itoa(192<<20) {
-		t.Errorf("maxmemory = %v, %v; want three quarters of 256 MB", got, err)
+	if got := show(t, m, "maxmemory"); got != strconv.Itoa(192<<20) {
+		t.Errorf("maxmemory = %v; want three quarters of 256 MB", got)
 	}
 	for _, err := range []error{m.Stop(ctx), m.Start(ctx)} {
 		if err != nil {
@@ -180,9 +126,9 @@ func TestOptionsProblems(t *testing.T) {
 	if problems := o.Problems(); len(problems) > 0 {
 		t.Errorf("the defaults have problems: %v", problems)
 	}
-	o.Databases, o.AppendFsync, o.MaxMemoryPolicy, o.MaxMemoryPercent, o.Program, o.MountPoint = 0, "yes", "lru", 100, "redis", "x"
-	if problems := o.Problems(); len(problems) != 6 {
-		t.Errorf("problems: %v, want 6", problems)
+	o.Databases, o.AppendFsync, o.MaxMemoryPolicy, o.MaxMemoryPercent, o.Program, o.MountPoint, o.Server = 0, "yes", "lru", 100, "redis", "x", "redis"
+	if problems := o.Problems(); len(problems) != 7 {
+		t.Errorf("problems: %v, want 7", problems)
 	}
 }
 

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,9 +9,10 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 )
 
-// Options are the guest options of redis.
+// Options are the guest options of redis and valkey.
 type Options struct {
 	datastores.GuestOptions
+	Server           string `json:"server" doc:"what the program is: redis-7.0 or valkey-8.1"`
 	Program          string `json:"program" doc:"the server's program"`
 	MaxMemoryPercent int    `json:"maxmemory_percent" doc:"share of the flavor's memory for data; the rest is for copies while the append-only file is rewritten, buffers and fragmentation"`
 	MaxMemoryPolicy  string `json:"maxmemory_policy" doc:"what is evicted when the memory is full; noeviction: writes fail"`
@@ -19,14 +21,17 @@ type Options struct {
 }
 
 // DefaultOptions are for Debian's package redis-server.
-func DefaultOptions() Options {
+func DefaultOptions() Options { return defaultsOf(variants()[0]) }
+
+func defaultsOf(v variant) Options {
 	return Options{
 		GuestOptions: datastores.GuestOptions{
-			MountPoint:  "/var/lib/redis",
-			Packages:    []string{"redis-server"},
-			IgnoreUsers: []string{adminUser},
+			MountPoint:  v.mount,
+			Packages:    []string{v.pkg},
+			IgnoreUsers: []string{adminUser, rootUser},
 		},
-		Program:          "/usr/bin/redis-server",
+		Server:           v.name,
+		Program:          v.program,
 		MaxMemoryPercent: 75,
 		MaxMemoryPolicy:  "noeviction",
 		AppendFsync:      "everysec",
@@ -49,7 +54,7 @@ func (o Options) Problems() []error {
 		last         int
 	}{
 		{"maxmemory_percent", o.MaxMemoryPercent, 10, 95},
-		{"databases", o.Databases, 1, 10000},
+		{"databases", o.Databases, 1, maxDatabases},
 	} {
 		if r.value < r.first || r.value > r.last {
 			problems = append(problems, fmt.Errorf("%s: %d is not %d to %d", r.name, r.value, r.first, r.last))
@@ -59,9 +64,9 @@ func (o Options) Problems() []error {
 		name, value string
 		allowed     []string
 	}{
-		{"appendfsync", o.AppendFsync, []string{"always", "everysec", "no"}},
-		{"maxmemory_policy", o.MaxMemoryPolicy, []string{"noeviction", "allkeys-lru", "allkeys-lfu", "allkeys-random",
-			"volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"}},
+		{"server", o.Server, variantNames()},
+		{"appendfsync", o.AppendFsync, fsyncs()},
+		{"maxmemory_policy", o.MaxMemoryPolicy, policies()},
 	} {
 		if !slices.Contains(c.allowed, c.value) {
 			problems = append(problems, fmt.Errorf("%s: %q is not one of %s", c.name, c.value, strings.Join(c.allowed, ", ")))
@@ -70,18 +75,26 @@ func (o Options) Problems() []error {
 	return problems
 }
 
-// Plugin is Redis 7.0, as Debian 12 has it.
-func Plugin() datastores.Plugin {
-	open := func(env datastores.Env, o Options) datastores.Manager { return New(env, o) }
-	return datastores.NewPlugin("redis", DefaultOptions(), open, datastores.Offer{
-		Datastore:   "redis",
-		Version:     "7.0",
-		Description: "Redis 7.0",
-		Server: datastores.ServerOptions{
-			VersionNumber: "7.0",
-			TCPPorts:      []datastores.PortRange{{First: port, Last: port}},
-			VolumeSupport: true,
-			RootOnCreate:  true, // nobody can log in before root is enabled
-		},
-	})
+// Plugin is Redis 7.0, as Debian 12 has it, and Valkey 8.1, as Debian 13 has it. extra are backup strategies of others.
+func Plugin(extra ...func(*Manager) datastores.BackupStrategy) datastores.Plugin {
+	open := func(env datastores.Env, o Options) datastores.Manager { return New(env, o, extra...) }
+	var offers []datastores.Offer
+	for _, v := range variants() {
+		title := map[string]string{"redis": "Redis ", "valkey": "Valkey "}[v.server()] + v.version()
+		guest, _ := json.Marshal(defaultsOf(v))
+		offers = append(offers, datastores.Offer{
+			Datastore:   v.server(),
+			Version:     v.version(),
+			Description: title,
+			Guest:       guest,
+			Server: datastores.ServerOptions{
+				VersionNumber: v.version(),
+				TCPPorts:      []datastores.PortRange{{First: port, Last: port}},
+				VolumeSupport: true,
+				RootOnCreate:  true, // nobody can log in before root is enabled
+				Names:         datastores.NameRules{User: userPattern, Host: "%?"},
+			},
+		})
+	}
+	return datastores.NewPlugin("redis", DefaultOptions(), open, offers...)
 }

@@ -150,8 +150,8 @@ func TestLifeOfAGuest(t *testing.T) {
 	if again, _, _ := m.server().Running(); again != pid {
 		t.Errorf("the new guest runs process %d, the old one ran %d", again, pid)
 	}
-	if r := m.call(datastores.MethodListUsers, ``); r.Error == nil || r.Error.Kind != agentpoll.Unsupported {
-		t.Errorf("list_users = %+v, want it to be unsupported", r)
+	if r := m.call(datastores.MethodListDatabases, ``); r.Error == nil || r.Error.Kind != agentpoll.Unsupported {
+		t.Errorf("list_databases = %+v, want it to be unsupported", r)
 	}
 	m.must(datastores.MethodRestart, ``)
 	if after, _, _ := m.server().Running(); after == pid {

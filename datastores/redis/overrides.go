@@ -1,0 +1,173 @@
+package redis
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
+)
+
+const overridesFile = "redis-overrides.json" // below Env.Dir
+
+// DefaultConfiguration implements [datastores.Configuration].
+func (m *Manager) DefaultConfiguration() map[string]string {
+	defaults := map[string]string{}
+	for _, p := range m.variant.parameters() {
+		defaults[p.Name] = p.text
+	}
+	for name, value := range m.ownDefaults() {
+		defaults[name] = value
+	}
+	return defaults
+}
+
+// ownDefaults are the parameters whose defaults are the guest's and not the server's.
+func (m *Manager) ownDefaults() map[string]string {
+	return map[string]string{
+		"databases":        strconv.Itoa(m.options.Databases),
+		"appendfsync":      m.options.AppendFsync,
+		"maxmemory-policy": m.options.MaxMemoryPolicy,
+		"maxmemory":        strconv.FormatInt(m.maxMemory(), 10),
+	}
+}
+
+// maxMemory is how much the data may take at most, in bytes; 0: not limited.
+func (m *Manager) maxMemory() int64 {
+	return int64(m.env.MemoryMB*m.options.MaxMemoryPercent/100) << 20
+}
+
+// UpdateOverrides implements [datastores.Configuration]. The running server takes all that it can at once, or, when it
+// refuses one value, nothing.
+func (m *Manager) UpdateOverrides(ctx context.Context, values datastores.Values) (restart bool, err error) {
+	if err := m.checkOverrides(values); err != nil {
+		return false, err
+	}
+	if _, _, ok := m.service.Running(); ok {
+		if restart, err = m.applyOverrides(ctx, values); err != nil {
+			return false, err
+		}
+	}
+	return restart, m.saveOverrides(values)
+}
+
+func (m *Manager) checkOverrides(values datastores.Values) error {
+	problems := datastores.CheckValues(m.Parameters(), values)
+	if n, ok := values["maxmemory"].(json.Number); ok && len(problems) == 0 && m.maxMemory() > 0 {
+		if bytes, err := strconv.ParseInt(plain(n), 10, 64); err != nil || bytes < 1 || bytes > m.maxMemory() {
+			problems = append(problems, fmt.Errorf("maxmemory: %s is not 1 to %d, which is %d %% of the instance's memory",
+				n, m.maxMemory(), m.options.MaxMemoryPercent))
+		}
+	}
+	if err := errors.Join(problems...); err != nil {
+		return datastores.Errorf(datastores.Invalid, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	return nil
+}
+
+// applyOverrides sets what is different and can be set, and tells whether anything else is different.
+func (m *Manager) applyOverrides(ctx context.Context, values datastores.Values) (restart bool, err error) {
+	wanted := m.configuration(values)
+	err = m.talk(ctx, func(c *conn) error {
+		pairs, err := c.list("CONFIG", "GET", "*")
+		if err != nil {
+			return fmt.Errorf("CONFIG GET: %w", err)
+		}
+		set := []string{"CONFIG", "SET"}
+		for _, p := range m.variant.parameters() {
+			switch now, ok := valueOf(pairs, p.Name); {
+			case !ok || now == wanted[p.Name]:
+			case p.RestartRequired:
+				restart = true
+			default:
+				set = append(set, p.Name, wanted[p.Name])
+			}
+		}
+		if len(set) == 2 {
+			return nil
+		}
+		_, err = c.call(set...)
+		if refused := replyError(""); errors.As(err, &refused) {
+			return datastores.Errorf(datastores.Invalid, "the server refuses the configuration: %s", refused)
+		}
+		return err
+	})
+	return restart, err
+}
+
+func valueOf(pairs []string, name string) (string, bool) {
+	for pair := range slices.Chunk(pairs, 2) {
+		if len(pair) == 2 && pair[0] == name {
+			return pair[1], true
+		}
+	}
+	return "", false
+}
+
+// configuration is every parameter as it is to be, overrides before defaults. More memory than the instance has is never
+// in it: the instance may be smaller than it was when the override was made.
+func (m *Manager) configuration(values datastores.Values) map[string]string {
+	all := m.DefaultConfiguration()
+	for name, value := range values {
+		if _, known := all[name]; known {
+			all[name] = textOf(value)
+		}
+	}
+	most := m.maxMemory()
+	if n, err := strconv.ParseInt(all["maxmemory"], 10, 64); most > 0 && (err != nil || n < 1 || n > most) {
+		all["maxmemory"] = strconv.FormatInt(most, 10)
+	}
+	return all
+}
+
+// textOf is a value as the server writes it.
+func textOf(value any) string {
+	switch v := value.(type) {
+	case bool:
+		return map[bool]string{true: "yes", false: "no"}[v]
+	case json.Number:
+		return plain(v)
+	case string:
+		return v
+	}
+	return ""
+}
+
+// plain writes 1.0 and +1 as 1.
+func plain(n json.Number) string {
+	if r, ok := new(big.Rat).SetString(n.String()); ok && r.IsInt() {
+		return r.Num().String()
+	}
+	return n.String()
+}
+
+func (m *Manager) overrides() (datastores.Values, error) {
+	b, err := os.ReadFile(filepath.Join(m.env.Dir, overridesFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var values datastores.Values
+	if err := json.Unmarshal(b, &values); err != nil {
+		return nil, fmt.Errorf("%s: %w", overridesFile, err)
+	}
+	return values, nil
+}
+
+func (m *Manager) saveOverrides(values datastores.Values) error {
+	b, err := json.Marshal(values)
+	if err != nil {
+		return err
+	}
+	return service.WriteFile(m.env.Dir, overridesFile, b, -1, -1)
+}

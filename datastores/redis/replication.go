@@ -1,0 +1,242 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// ReplicationStrategies implements [datastores.Replication].
+func (m *Manager) ReplicationStrategies() []datastores.ReplicationStrategy {
+	return []datastores.ReplicationStrategy{syncReplication{m}}
+}
+
+// syncReplication is the server's own, asynchronous replication. A new replica copies everything over the network.
+//
+// The server replicates data and no users. A replica's guest may read the users of the source (by hash, with the account
+// that it has there) and takes them over in Attach, WaitFor and Promote. What is changed of users on a source between the
+// last of these and the loss of the source a promoted replica does not know: whoever changes users or root of a source
+// should do the same on its replicas, as Trove does with root.
+//
+// Positions compare as long as the source is not restarted: then it begins a new history, and its replicas copy
+// everything again.
+type syncReplication struct{ *Manager }
+
+func (syncReplication) Strategy() datastores.StrategyName {
+	return datastores.StrategyName{Namespace: "redis_sync", Name: "RedisSyncReplication"}
+}
+
+func (syncReplication) NeedsBackup() (datastores.StrategyName, bool) {
+	return datastores.StrategyName{}, false
+}
+
+// AddReplica makes a user that may do nothing but follow, see replicaRules.
+func (m syncReplication) AddReplica(ctx context.Context, account datastores.ReplicaAccount) error {
+	command, err := m.addReplica(ctx, account)
+	if err != nil {
+		return err
+	}
+	return m.call(ctx, command, []string{"ACL", "SAVE"})
+}
+
+func (m syncReplication) addReplica(ctx context.Context, a datastores.ReplicaAccount) ([]string, error) {
+	if a.Password.IsZero() {
+		return nil, datastores.Errorf(datastores.Invalid, "the account of replica %s needs a password", a.ReplicaID)
+	}
+	if err := m.checkReplicaUser(ctx, a.User); err != nil {
+		return nil, err
+	}
+	return account{Name: a.User, On: true, Hashes: []string{hashed(a.Password.Reveal())}, replica: true}.set(false), nil
+}
+
+// checkReplicaUser keeps a replica's account from taking a tenant's place.
+func (m syncReplication) checkReplicaUser(ctx context.Context, name string) error {
+	if err := checkUser(name, ""); err != nil {
+		return err
+	}
+	all, err := m.accounts(ctx)
+	if err != nil {
+		return err
+	}
+	if a, ok := findAccount(all, name); ok && !a.replica {
+		return datastores.Errorf(datastores.Conflict, "user %q is a tenant's and cannot be a replica's account", name)
+	}
+	return nil
+}
+
+func (m syncReplication) RemoveReplica(ctx context.Context, account datastores.ReplicaAccount) error {
+	if err := m.checkReplicaUser(ctx, account.User); err != nil {
+		return err
+	}
+	return m.call(ctx, []string{"ACL", "DELUSER", account.User}, []string{"ACL", "SAVE"})
+}
+
+// SetReadOnly takes the right to write from root and users, and ends their connections. The server goes on to expire
+// keys, and to tell its replicas that it is there: its offset grows, what it has acknowledged does not.
+func (m syncReplication) SetReadOnly(ctx context.Context, on bool) error {
+	st, err := m.loadState()
+	if err != nil {
+		return err
+	}
+	st.ReadOnly, st.Fence = on, nil
+	if err := m.saveState(st); err != nil {
+		return err
+	}
+	all, err := m.accounts(ctx)
+	if err != nil {
+		return err
+	}
+	if err := m.setTenants(ctx, tenants(all), on); err != nil || !on {
+		return err
+	}
+	p, err := m.Position(ctx)
+	if err != nil {
+		return err
+	}
+	st.Fence = &p
+	return m.saveState(st)
+}
+
+// Position is the server's offset in its history, and which history that is.
+func (m syncReplication) Position(ctx context.Context) (datastores.Position, error) {
+	info, err := m.info(ctx, "replication")
+	if err == nil && info["role"] == roleSource && info["repl_backlog_active"] == "0" {
+		info, err = m.beginHistory(ctx)
+	}
+	if err != nil {
+		return datastores.Position{}, err
+	}
+	return historyOf(info).position(), nil
+}
+
+// beginHistory asks for a snapshot as a replica does, and then does without it: a server begins its history, whose name
+// positions have, when the first replica comes after its start. It lasts as long as the server runs.
+func (m syncReplication) beginHistory(ctx context.Context) (info map[string]string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	err = m.talk(ctx, func(c *conn) error {
+		if err := c.sync(); err != nil {
+			return err
+		}
+		for info["repl_backlog_active"] != "1" {
+			if info, err = m.info(ctx, "replication"); err == nil {
+				err = pause(ctx, time.Millisecond)
+			}
+			if err != nil {
+				return fmt.Errorf("the server does not begin its history: %w", err)
+			}
+		}
+		return nil
+	})
+	return info, err
+}
+
+// WaitFor also takes over the users of the source: it is the last time before a promotion that they can be asked for.
+func (m syncReplication) WaitFor(ctx context.Context, p datastores.Position) error {
+	for {
+		info, err := m.info(ctx, "replication")
+		if err != nil {
+			return err
+		}
+		switch h := historyOf(info); {
+		case h.role != roleReplica:
+			return datastores.Errorf(datastores.Conflict, "this server is no replica, it cannot come to a position of its source")
+		case h.replid == historyID(p) && h.offset >= p.Count:
+			m.copyLastUsers(ctx)
+			return nil
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return fmt.Errorf("the replica has come to %s and not to %s (link to its source: %s): %w",
+				historyOf(info).position().ID, p.ID, info["master_link_status"], err)
+		}
+	}
+}
+
+// Promote refuses a replica whose first copy was never complete: it would lose what is missing.
+func (m syncReplication) Promote(ctx context.Context, accounts []datastores.ReplicaAccount) error {
+	st, err := m.loadState()
+	if err != nil {
+		return err
+	}
+	if st.Source != nil {
+		if !st.Source.Synced {
+			return datastores.Errorf(datastores.Conflict, "the replica has never had all data of its source; it cannot be promoted")
+		}
+		if err := m.awaitLog(ctx); err != nil {
+			return err
+		}
+		m.copyLastUsers(ctx)
+	}
+	var commands [][]string
+	for _, a := range accounts {
+		command, err := m.addReplica(ctx, a)
+		if err != nil {
+			return err
+		}
+		commands = append(commands, command)
+	}
+	if err := m.call(ctx, append(commands, []string{"ACL", "SAVE"})...); err != nil {
+		return err
+	}
+	return m.Detach(ctx)
+}
+
+// Detach may find the server stopped.
+func (m syncReplication) Detach(ctx context.Context) error {
+	was, err := m.loadState()
+	if err != nil {
+		return err
+	}
+	now := was
+	now.Source = nil
+	if err := m.saveState(now); err != nil {
+		return err
+	}
+	if _, _, ok := m.service.Running(); !ok {
+		return nil
+	}
+	err = m.call(ctx, []string{"REPLICAOF", "NO", "ONE"}, []string{"CONFIG", "SET", "masteruser", "", "masterauth", ""})
+	if err != nil && was.Source != nil {
+		return errors.Join(fmt.Errorf("cannot leave the source: %w", err), m.saveState(was))
+	}
+	return err
+}
+
+const (
+	roleSource  = "master"
+	roleReplica = "slave"
+)
+
+// history is where a server is in which history of writes, from INFO.
+type history struct {
+	role         string
+	replid       string
+	offset       uint64
+	replid2      string // the history that it followed before it was promoted
+	secondOffset uint64 // the first offset that is not of that history any more
+}
+
+func historyOf(info map[string]string) history {
+	h := history{role: info["role"], replid: info["master_replid"], replid2: info["master_replid2"]}
+	offset := info["master_repl_offset"]
+	if h.role == roleReplica {
+		offset = info["slave_repl_offset"] // what is applied
+	}
+	h.offset, _ = strconv.ParseUint(offset, 10, 64)
+	h.secondOffset, _ = strconv.ParseUint(info["second_repl_offset"], 10, 64) // -1, none, is 0
+	return h
+}
+
+func (h history) position() datastores.Position {
+	return datastores.Position{ID: fmt.Sprintf("%s:%d", h.replid, h.offset), Count: h.offset}
+}
+
+// has tells whether a server with this history has everything up to p.
+func (h history) has(p datastores.Position) bool {
+	id := historyID(p)
+	return h.replid == id && p.Count <= h.offset || h.replid2 == id && p.Count < h.secondOffset
+}

@@ -1,0 +1,187 @@
+package redis
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
+)
+
+// firstBase is the snapshot with which a restored append-only log begins. A server takes any snapshot for that, so that
+// the first start has all data, and its log, at once.
+const firstBase = aofName + ".1.base.rdb"
+
+// restore makes the append-only log and the ACL file of a server out of a backup of either strategy.
+func (m *Manager) restore(ctx context.Context, req datastores.RestoreRequest) error {
+	if len(req.Chain) != 1 {
+		return datastores.Errorf(datastores.Invalid, "a chain of %d backups: those of %s are always full", len(req.Chain), m.variant.server())
+	}
+	if err := m.Stop(ctx); err != nil { // of an earlier try
+		return err
+	}
+	stream, err := req.Chain[0].Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = stream.Close() }()
+	root, err := os.OpenRoot(m.env.DataDir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	if err := m.wipe(root); err != nil {
+		return err
+	}
+	archive := tar.NewReader(&checked{stream, ctx})
+	users, err := readUsersEntry(archive)
+	if err != nil {
+		return err
+	}
+	req.Progress("writing the data")
+	names, err := m.unpack(root, archive)
+	if err != nil {
+		return err
+	}
+	format, err := formatOf(root, names[0])
+	if err != nil {
+		return err
+	}
+	if format > m.variant.rdb {
+		return datastores.Errorf(datastores.Invalid, "the backup has format %d, %s reads up to %d: it was made by a newer server", format, m.variant.name, m.variant.rdb)
+	}
+	if err := m.writeUsers(users, false); err != nil {
+		return err
+	}
+	// Last: without a manifest there is no log.
+	return service.WriteFile(m.env.DataDir, manifestFile, manifestOf(names), m.env.UID, m.env.GID)
+}
+
+// wipe removes what an earlier try has left.
+func (m *Manager) wipe(root *os.Root) error {
+	for _, name := range []string{aofFolder, usersFile, dumpFile} {
+		if err := root.RemoveAll(name); err != nil {
+			return err
+		}
+	}
+	if err := os.Remove(filepath.Join(m.env.Dir, stateFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return service.MakeDir(m.env.DataDir, aofFolder, m.env.UID, m.env.GID)
+}
+
+// unpack writes the files of the log and returns their names, the base first.
+func (m *Manager) unpack(root *os.Root, archive *tar.Reader) (names []string, err error) {
+	var f *os.File
+	done := func() error {
+		if f == nil {
+			return nil
+		}
+		err := errors.Join(f.Sync(), f.Close())
+		f = nil
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	for {
+		h, err := archive.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the backup cannot be read: %w", err)
+		}
+		name := h.Name
+		part := strings.HasPrefix(name, dumpPrefix)
+		if part {
+			name = firstBase
+		}
+		if !logName.MatchString(name) {
+			return nil, fmt.Errorf("the backup holds %q, which is not of it", h.Name)
+		}
+		if !part || f == nil {
+			if err := done(); err != nil {
+				return nil, err
+			}
+			if f, err = m.create(root, name); err != nil {
+				return nil, err
+			}
+			names = append(names, name)
+		}
+		if _, err := io.Copy(f, archive); err != nil {
+			return nil, fmt.Errorf("the backup cannot be read: %w", err)
+		}
+	}
+	if len(names) == 0 || !strings.Contains(names[0], ".base.") {
+		return nil, errors.New("the backup holds no snapshot")
+	}
+	return names, nil
+}
+
+// create makes a file of the log for the server's user. One of that name means that the backup holds it twice.
+func (m *Manager) create(root *os.Root, name string) (*os.File, error) {
+	f, err := root.OpenFile(filepath.Join(aofFolder, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil && m.env.UID >= 0 {
+		err = f.Chown(m.env.UID, m.env.GID)
+	}
+	return f, err
+}
+
+// checked is a reader that fails when the context has ended.
+type checked struct {
+	io.Reader
+	ctx context.Context
+}
+
+func (c *checked) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.Reader.Read(p)
+}
+
+// dataFormat is the RDB format of the snapshot that the server's log begins with; 0: it begins with none.
+func (m *Manager) dataFormat() (int, error) {
+	root, err := os.OpenRoot(m.env.DataDir)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = root.Close() }()
+	manifest, err := root.ReadFile(manifestFile)
+	if err != nil {
+		return 0, err
+	}
+	names := manifestNames(manifest)
+	if len(names) == 0 {
+		return 0, errors.New("the append-only log has no files")
+	}
+	return formatOf(root, names[0])
+}
+
+// formatOf reads the head of a snapshot: REDIS and four digits. A log without snapshot has format 0.
+func formatOf(root *os.Root, name string) (int, error) {
+	if !strings.HasSuffix(name, ".rdb") {
+		return 0, nil
+	}
+	f, err := root.Open(filepath.Join(aofFolder, name))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = f.Close() }()
+	head := make([]byte, len("REDIS0000"))
+	if _, err := io.ReadFull(f, head); err != nil {
+		return 0, fmt.Errorf("%s is no snapshot: %w", name, err)
+	}
+	digits, ok := strings.CutPrefix(string(head), "REDIS")
+	format, err := strconv.Atoi(digits)
+	if !ok || err != nil {
+		return 0, fmt.Errorf("%s is no snapshot: it begins with %q", name, head)
+	}
+	return format, nil
+}

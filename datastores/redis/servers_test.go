@@ -1,0 +1,298 @@
+package redis
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/datastoretest"
+	"github.com/cofferdb/coffer/datastores/service"
+)
+
+var valkey = sync.OnceValues(copyValkey)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if program, err := valkey(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(program))
+	}
+	os.Exit(code)
+}
+
+// trixie is a tree of Debian 13, made by `task trixie`.
+func trixie() string { return cmp.Or(os.Getenv("COFFER_TRIXIE"), "/opt/trixie") }
+
+// copyValkey makes a copy of the tree's server that runs with the tree's libraries.
+func copyValkey() (program string, err error) {
+	dir, err := os.MkdirTemp("", "coffer-valkey")
+	if err != nil {
+		return "", err
+	}
+	program = filepath.Join(dir, "valkey-server")
+	b, err := os.ReadFile(trixie() + "/usr/bin/valkey-server")
+	if err == nil {
+		err = os.WriteFile(program, b, 0o755)
+	}
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err == nil {
+		err = exec.Command("patchelf", "--set-interpreter", trixie()+"/lib64/ld-linux-x86-64.so.2", "--force-rpath",
+			"--set-rpath", trixie()+"/usr/lib/x86_64-linux-gnu:"+trixie()+"/lib/x86_64-linux-gnu", program).Run()
+	}
+	return program, err
+}
+
+// optionsOf are the options of a variant, with the program that there is here.
+func optionsOf(t *testing.T, v variant) Options {
+	t.Helper()
+	o := defaultsOf(v)
+	if v.server() == "valkey" {
+		datastoretest.Require(t, trixie()+"/usr/bin/valkey-server", "patchelf, and make the tree of Debian 13 (COFFER_TRIXIE)")
+		datastoretest.Require(t, "/usr/bin/patchelf", "patchelf")
+		program, err := valkey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Program = program
+	}
+	datastoretest.Require(t, o.Program, v.pkg)
+	return o
+}
+
+// eachVariant runs a test with every server.
+func eachVariant(t *testing.T, test func(t *testing.T, o Options)) {
+	for _, v := range variants() {
+		t.Run(v.name, func(t *testing.T) { test(t, optionsOf(t, v)) })
+	}
+}
+
+// newEnv is an instance of its own, whose data directory has a longer path than a socket may have.
+func newEnv(t *testing.T) datastores.Env {
+	env := datastoretest.NewEnv(t, "redis")
+	far := filepath.Join(filepath.Dir(env.DataDir), strings.Repeat("x", 110))
+	if err := os.Rename(env.DataDir, far); err != nil {
+		t.Fatal(err)
+	}
+	env.DataDir = far
+	return env
+}
+
+// tenant is a client over the network. As redis-cli does, it sends a user's name only when there is one.
+func tenant(address, user, password string) *redis.Client {
+	if user == rootName {
+		user = ""
+	}
+	return redis.NewClient(&redis.Options{
+		Addr: net.JoinHostPort(address, strconv.Itoa(port)), Username: user, Password: password,
+		MaxRetries: -1, DialerRetries: 1, DisableIdentity: true, ContextTimeoutEnabled: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+}
+
+func TestRedis(t *testing.T) {
+	eachVariant(t, func(t *testing.T, o Options) {
+		options, err := json.Marshal(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		datastoretest.Run(t, harness(options))
+	})
+}
+
+func harness(options []byte) datastoretest.Harness {
+	return datastoretest.Harness{
+		Plugin:  Plugin(),
+		Options: options,
+		NewEnv:  newEnv,
+		Connect: func(ctx context.Context, address, user, password, _ string) error {
+			c := tenant(address, user, password)
+			defer func() { _ = c.Close() }()
+			return c.Ping(ctx).Err()
+		},
+		Write: func(ctx context.Context, l datastoretest.Login, from, to int) (int, error) {
+			return writeItems(ctx, l.Address, l.User, l.Password, from, to)
+		},
+		Digest: func(ctx context.Context, l datastoretest.Login) (int, string, error) {
+			return digest(ctx, l.Address, l.User, l.Password)
+		},
+		Dynamic: datastores.Values{"timeout": json.Number("300"), "maxmemory-policy": "allkeys-lru", "activerehashing": false},
+		Static:  datastores.Values{"tcp-backlog": json.Number("300"), "rdbchecksum": false},
+		Show: func(ctx context.Context, m datastores.Manager, parameter string) (string, error) {
+			value, err := current(ctx, m.(*Manager), parameter)
+			if is, ok := map[string]string{"yes": "true", "no": "false"}[value]; ok {
+				value = is
+			}
+			return value, err
+		},
+		Kill:     kill,
+		Diverges: "the server cannot take writes back; what the new source lacks would be lost",
+		Exceptions: []datastoretest.Exception{
+			{Test: "users", Reason: "it expects databases of the user, of which this datastore has none; see TestUsers"},
+		},
+	}
+}
+
+// kill ends a server as the kernel does when memory is short.
+func kill(ctx context.Context, env datastores.Env) error {
+	s := service.Service{Name: "redis", Dir: env.Dir}
+	pid, _, ok := s.Running()
+	if !ok {
+		return errors.New("there is no server")
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		return err
+	}
+	for ; ok; _, _, ok = s.Running() {
+		if err := pause(ctx, 5*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeItems writes some items of each type, one after the other.
+func writeItems(ctx context.Context, address, user, password string, from, to int) (int, error) {
+	c := tenant(address, user, password)
+	defer func() { _ = c.Close() }()
+	for i := from; i < to; i++ {
+		if err := c.Set(ctx, fmt.Sprintf("item:%08d", i), strings.Repeat(strconv.Itoa(i)+" ", 12), 0).Err(); err != nil {
+			return i - from, err
+		}
+	}
+	return to - from, nil
+}
+
+// digest is over all keys, with the values as the server dumps them.
+func digest(ctx context.Context, address, user, password string) (int, string, error) {
+	c := tenant(address, user, password)
+	defer func() { _ = c.Close() }()
+	keys, err := c.Keys(ctx, "*").Result()
+	if err != nil {
+		return 0, "", err
+	}
+	slices.Sort(keys)
+	h := sha256.New()
+	for part := range slices.Chunk(keys, 500) {
+		values, err := c.MGet(ctx, part...).Result()
+		if err != nil {
+			return 0, "", err
+		}
+		_, _ = fmt.Fprintln(h, part, values)
+	}
+	return len(keys), hex.EncodeToString(h.Sum(nil)), nil
+}
+
+func current(ctx context.Context, m *Manager, parameter string) (value string, err error) {
+	err = m.talk(ctx, func(c *conn) error {
+		pairs, err := c.list("CONFIG", "GET", parameter)
+		value, _ = valueOf(pairs, parameter)
+		return err
+	})
+	return value, err
+}
+
+func show(t *testing.T, m *Manager, parameter string) string {
+	t.Helper()
+	value, err := current(t.Context(), m, parameter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+const rootPassword = "root pass"
+
+// running returns a manager of a running server.
+func running(t *testing.T) *Manager {
+	t.Helper()
+	return started(t, optionsOf(t, variants()[0]), datastores.PrepareRequest{})
+}
+
+// started prepares a server and ends it with the test.
+func started(t *testing.T, o Options, req datastores.PrepareRequest) *Manager {
+	t.Helper()
+	m := place(t, o)
+	req.Progress = func(string) {}
+	must(t, m.Prepare(t.Context(), req))
+	return m
+}
+
+// place is where a server may be made; it is ended with the test.
+func place(t *testing.T, o Options) *Manager {
+	t.Helper()
+	m := New(newEnv(t), o)
+	t.Cleanup(func() {
+		if err := m.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+// open enables root and returns its client.
+func open(t *testing.T, m *Manager) *redis.Client {
+	t.Helper()
+	_, err := m.EnableRoot(t.Context(), datastores.NewSecret(rootPassword))
+	must(t, err)
+	return client(t, m, rootName, rootPassword)
+}
+
+func client(t *testing.T, m *Manager, user, password string) *redis.Client {
+	t.Helper()
+	c := tenant(m.env.Address, user, password)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fill writes items and keys of other types.
+func fill(t *testing.T, m *Manager, from, to int) {
+	t.Helper()
+	_, err := writeItems(t.Context(), m.env.Address, rootName, rootPassword, from, to)
+	must(t, err)
+}
+
+func digestOf(t *testing.T, m *Manager) string {
+	t.Helper()
+	n, d, err := digest(t.Context(), m.env.Address, rootName, rootPassword)
+	must(t, err)
+	return fmt.Sprintf("%d %s", n, d)
+}
+
+// soon waits for a condition.
+func soon(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for !ok() {
+		if err := pause(ctx, 5*time.Millisecond); err != nil {
+			t.Fatalf("not soon: %s", what)
+		}
+	}
+}
