@@ -23,7 +23,7 @@ import (
 const (
 	callTimeout = 30 * time.Second // of a call that is not held
 	maxReply    = 16 << 20         // bytes of an answer's body
-	maxReason   = 300              // bytes of an error answer's body that are worth a log line
+	maxReason   = 1 << 10          // bytes of an error answer's body that are worth a log line
 )
 
 // client makes the calls of the protocol, at one gateway at a time. It may be used concurrently.
@@ -31,6 +31,7 @@ type client struct {
 	cfg      Config
 	identity *identity
 	log      *slog.Logger
+	store    *http.Transport // for pre-signed URLs
 
 	mu      sync.Mutex
 	current int // index into cfg.Gateways
@@ -39,7 +40,7 @@ type client struct {
 }
 
 func newClient(cfg Config, id *identity) *client {
-	c := &client{cfg: cfg, identity: id, log: cfg.Log, current: rand.IntN(len(cfg.Gateways))}
+	c := &client{cfg: cfg, identity: id, log: cfg.Log, current: rand.IntN(len(cfg.Gateways)), store: plainTransport()}
 	c.connect()
 	return c
 }
@@ -77,6 +78,7 @@ func (c *client) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.http.CloseIdleConnections()
+	c.store.CloseIdleConnections()
 }
 
 // answer is a 2xx answer.
@@ -85,74 +87,99 @@ type answer struct {
 	header http.Header
 }
 
-// call posts in and decodes a 200 answer into out. The context must bring the deadline. Every error is a *callError.
-// The credential is chosen here, and changed at once when a rotation left two that might be right.
-func (c *client) call(ctx context.Context, name, path string, in, out any) (answer, error) {
+// link is where and as whom a call is made.
+type link struct {
+	base       *url.URL
+	http       *http.Client
+	credential agentpoll.Credential
+}
+
+func (c *client) link() link {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return link{c.base, c.http, c.identity.credential()}
+}
+
+// request begins a call.
+func (c *client) request(ctx context.Context, l link, method, path string, body io.Reader) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, l.base.String()+path, body)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", "coffer-agent/"+c.cfg.Version)
+	if l.credential.AgentID != "" {
+		req.Header.Set("Authorization", l.credential.Header())
+	}
+	return req, nil
+}
+
+// do makes a call once, or twice: the credential is chosen here, and changed at once when a rotation left two that might be
+// right. transfer tells that the call moves much data, so that it may live for long without anybody having held it.
+func (c *client) do(ctx context.Context, transfer bool, once func(link) error) error {
 	for {
 		begun := time.Now()
-		credential := c.identity.credential()
-		a, base, err := c.post(ctx, name, path, credential, in, out)
+		l := c.link()
+		err := once(l)
+		lived := time.Since(begun)
+		if transfer {
+			lived = 0
+		}
 		switch {
 		case err == nil:
-			if err := c.identity.accepted(credential); err != nil {
+			if err := c.identity.accepted(l.credential); err != nil {
 				c.log.Error("a rotated credential is in use and not saved yet", "err", err)
 			}
-			return a, nil
-		case statusOf(err) == http.StatusUnauthorized && c.identity.rejected(credential):
+			return nil
+		case statusOf(err) == http.StatusUnauthorized && c.identity.rejected(l.credential):
 			continue
-		case elsewhere(ctx, err, time.Since(begun)):
-			c.moveOn(base)
+		case elsewhere(ctx, err, lived):
+			c.moveOn(l.base)
 		}
-		return a, err
+		return err
 	}
 }
 
-func (c *client) post(ctx context.Context, name, path string, cred agentpoll.Credential, in, out any) (
-	a answer, base *url.URL, err error,
-) {
-	c.mu.Lock()
-	base, httpClient := c.base, c.http
-	c.mu.Unlock()
+// call posts in and decodes a 200 answer into out. The context must bring the deadline. Every error is a *callError.
+func (c *client) call(ctx context.Context, name, path string, in, out any) (a answer, err error) {
+	err = c.do(ctx, false, func(l link) (err error) {
+		a, err = c.post(ctx, l, name, path, in, out)
+		return err
+	})
+	return a, err
+}
 
-	fail := &callError{call: name, gateway: base.String()}
+func (c *client) post(ctx context.Context, l link, name, path string, in, out any) (a answer, err error) {
+	fail := &callError{call: name, gateway: l.base.String()}
 	body, err := json.Marshal(in)
 	if err != nil {
 		fail.err = err
-		return a, base, fail
+		return a, fail
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base.String()+path, bytes.NewReader(body))
+	req, err := c.request(ctx, l, http.MethodPost, path, bytes.NewReader(body))
 	if err != nil {
 		fail.err = err
-		return a, base, fail
+		return a, fail
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("User-Agent", "coffer-agent/"+c.cfg.Version)
-	if cred.AgentID != "" {
-		req.Header.Set("Authorization", cred.Header())
-	}
-	resp, err := httpClient.Do(req)
+	resp, err := l.http.Do(req)
 	if err != nil {
 		fail.err = withoutURL(err)
-		return a, base, fail
+		return a, fail
 	}
 	defer resp.Body.Close()
 	a, fail.status = answer{status: resp.StatusCode, header: resp.Header}, resp.StatusCode
 	if fail.err = readAnswer(resp, out); fail.err != nil {
 		fail.retryAfter = retryAfter(resp.Header)
-		return a, base, fail
+		return a, fail
 	}
-	return a, base, nil
+	return a, nil
 }
 
 // readAnswer decodes a 200, takes any other 2xx as it is, and makes an error of everything else.
 func readAnswer(resp *http.Response, out any) error {
 	switch {
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
-		reason, _ := io.ReadAll(io.LimitReader(resp.Body, maxReason))
-		if !utf8.Valid(reason) {
-			return errors.New("the reason is not text")
-		}
-		return errors.New(strings.TrimSpace(string(reason)))
+		return reason(resp.Body)
 	case resp.StatusCode == http.StatusOK && out != nil:
 		data, err := io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
 		if err != nil {
@@ -166,6 +193,19 @@ func readAnswer(resp *http.Response, out any) error {
 		}
 	}
 	return nil
+}
+
+// reason makes an error of the body of an answer that is one: the message of an ErrorReply, or the text that it is.
+func reason(body io.Reader) error {
+	text, _ := io.ReadAll(io.LimitReader(body, maxReason))
+	var reply agentpoll.ErrorReply
+	switch err := json.Unmarshal(text, &reply); {
+	case err == nil && reply.Error.Message != "":
+		return errors.New(reply.Error.Message)
+	case !utf8.Valid(text):
+		return errors.New("the reason is not text")
+	}
+	return errors.New(strings.TrimSpace(string(text)))
 }
 
 // retryAfter reads both forms of the header; 0 when there is none.

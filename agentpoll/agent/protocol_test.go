@@ -66,6 +66,9 @@ func TestProtocolPage(t *testing.T) {
 	for _, want := range []string{
 		"POST " + agentpoll.PathEnroll, "POST " + agentpoll.PathPoll, "POST " + agentpoll.PathProgress,
 		"POST " + agentpoll.PathResult, "POST " + agentpoll.PathRotate,
+		"PUT " + agentpoll.PathSegment, "GET " + agentpoll.PathSegment, "PUT " + agentpoll.PathLogChunk, "DELETE /agent/v1/logs/{id}",
+		agentpoll.HeaderSHA256 + ": ", fmt.Sprintf("a segment %d bytes", agentpoll.MaxSegment),
+		fmt.Sprintf("nothing has moved for %.0f minutes", stall.Minutes()),
 		agentpoll.HeaderCursor + ": " + agentpoll.Cursor{Epoch: "7c1e0d52", Revision: 4716}.String(), agentpoll.HeaderHold + ": ",
 		fmt.Sprintf("may have %d bytes, all headers together %d", agentpoll.MaxBody, agentpoll.MaxHeader),
 		agentpoll.Credential{AgentID: "<agent id>", Secret: "<secret, 43 characters of base64url>"}.Header(),

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -15,23 +16,30 @@ import (
 // newTransport makes a transport for one gateway: HTTP/1.1 only, since a poll that is given up must not disturb
 // anything else, and with few idle connections, since each costs the gateway memory.
 func newTransport(cfg Config, gateway *url.URL) *http.Transport {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	t := &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         cfg.Dial,
-		Protocols:           protocols,
-		TLSHandshakeTimeout: 10 * time.Second,
-		MaxIdleConnsPerHost: 2,
-		IdleConnTimeout:     5 * time.Second,
-		DisableCompression:  true,
-		ReadBufferSize:      2 << 10,
-		WriteBufferSize:     2 << 10,
-	}
+	t := plainTransport()
+	t.DialContext = cfg.Dial
 	if cfg.CA != "" {
 		t.TLSClientConfig = pinned(cfg.CA, gateway.Hostname())
 	}
 	return t
+}
+
+// plainTransport is the one for a pre-signed URL: the same, but with the system's roots, since that is no gateway.
+func plainTransport() *http.Transport {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		Protocols:             protocols,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ExpectContinueTimeout: 5 * time.Second,
+		MaxIdleConnsPerHost:   2,
+		IdleConnTimeout:       5 * time.Second,
+		DisableCompression:    true,
+		ReadBufferSize:        2 << 10,
+		WriteBufferSize:       2 << 10,
+	}
 }
 
 // pinned trusts one CA, known by the hex SHA-256 of its certificate, which the peer must present in its chain. The

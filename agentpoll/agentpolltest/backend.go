@@ -28,6 +28,7 @@ type Backend struct {
 	feeds    map[int]*feed
 	nextFeed int
 	nextID   int
+	segments segments
 	down     error
 	calls    Calls
 	changed  chan struct{} // closed and replaced at every change

@@ -70,7 +70,7 @@ func (s *Server) start(l net.Listener) {
 	}
 	r := &running{gateway: gateway, conns: &cutter{Listener: l, conns: map[*cuttable]bool{}}}
 	r.watch = s.Feed(gateway.Apply)
-	r.http = server.HTTPServer(s.faulty(gateway.Handler()))
+	r.http = server.HTTPServer(s.faulty(s.withSegments(gateway)))
 	wrapped := gateway.Listener(r.conns)
 	r.done.Go(func() { _ = r.http.Serve(wrapped) })
 	s.mu.Lock()
