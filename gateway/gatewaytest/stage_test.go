@@ -41,6 +41,7 @@ func TestAcceptance(t *testing.T) {
 			{"definitions", testDefinitions},
 			{"ports", testPorts},
 			{"crowd", testCrowd},
+			{"options", testOptions},
 			{"operations on mariadb", testOperations(mariadbStore)},
 			{"operations on postgresql", testOperations(postgresqlStore)},
 			{"operations on redis", testOperations(redisStore)},
