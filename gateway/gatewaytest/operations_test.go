@@ -195,10 +195,6 @@ func (o *operations) replicas() {
 	copied.address = o.member.Await(t, replica, "ACTIVE", lifeTimeout).Text("instance", "ip", 0)
 	o.member.Await(t, o.id, "ACTIVE", lifeTimeout)
 	o.write(o.login, 260, 300)
-	if o.store == redisStore { // its users are a server's own
-		root := o.member.Want(t, 200, http.MethodGet, gatewaytest.Instance(replica)+"/root", "")
-		t.Logf("root of the replica: %s", root.Body)
-	}
 	o.awaitItems(copied, 300)
 	if n, err := o.store.write(t.Context(), copied, 1000, 1001); err == nil {
 		t.Errorf("the replica took %d writes", n)
