@@ -123,7 +123,7 @@ func (a *app) createBackup() *cobra.Command {
 			return err
 		}
 		if wait && b.Status != "COMPLETED" {
-			return fmt.Errorf("backup %s is %s; `coffer instance why %s` may tell more", b.Name, strings.ToLower(b.Status), args[0])
+			return fmt.Errorf("backup %s is %s; `coffer instance events %s` tells why", b.Name, strings.ToLower(b.Status), args[0])
 		}
 		return nil
 	})
