@@ -76,6 +76,11 @@ func requireServer(t testing.TB) {
 // newManager makes a manager of env, as a guest does that has just been started, and stops its server in the end.
 func newManager(t testing.TB, env datastores.Env) *Manager {
 	m := New(env, DefaultOptions())
+	stopInTheEnd(t, m)
+	return m
+}
+
+func stopInTheEnd(t testing.TB, m *Manager) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
@@ -83,7 +88,6 @@ func newManager(t testing.TB, env datastores.Env) *Manager {
 			t.Error(err)
 		}
 	})
-	return m
 }
 
 // prepared is a manager with a running server.

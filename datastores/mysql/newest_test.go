@@ -96,3 +96,12 @@ func TestSuiteOfNewest(t *testing.T) {
 	h.NewEnv = func(t *testing.T) datastores.Env { return newEnv(t) }
 	datastoretest.Run(t, h)
 }
+
+// preparedNewest is prepared of MariaDB 11.8.
+func preparedNewest(t testing.TB) *Manager {
+	t.Helper()
+	m := New(newEnv(t), newestOptions(t))
+	stopInTheEnd(t, m)
+	must(t, m.Prepare(t.Context(), quietly()))
+	return m
+}

@@ -102,7 +102,7 @@ func (m *Manager) UpdateOverrides(ctx context.Context, values datastores.Values)
 	if err := m.save(overridesName, overrides{stored.Values, touched}); err != nil {
 		return false, err
 	}
-	err = m.session(func(db *sql.DB) error {
+	err = m.sessionWith(rounding(), func(db *sql.DB) error {
 		if err := m.apply(ctx, db, touched, values); err != nil {
 			if undo := m.apply(context.WithoutCancel(ctx), db, touched, stored.Values); undo != nil {
 				m.env.Log.Warn("cannot go back to the configuration before", "err", undo)
@@ -116,6 +116,11 @@ func (m *Manager) UpdateOverrides(ctx context.Context, values datastores.Values)
 		return err
 	})
 	return restart, err
+}
+
+// rounding is a session in which the server rounds a value as it does at a start; in the guest's mode it would refuse it.
+func rounding() map[string]string {
+	return map[string]string{"sql_mode": text("NO_BACKSLASH_ESCAPES")}
 }
 
 // apply has the running server use values, and for those names that have none the default, as far as it can.
@@ -153,7 +158,7 @@ func (m *Manager) applyRuntime(ctx context.Context) error {
 	if len(names) == 0 {
 		return nil
 	}
-	return m.session(func(db *sql.DB) error { return m.apply(ctx, db, names, stored.Values) })
+	return m.sessionWith(rounding(), func(db *sql.DB) error { return m.apply(ctx, db, names, stored.Values) })
 }
 
 func refusedValue(err error, name string) error {

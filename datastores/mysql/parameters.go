@@ -18,17 +18,19 @@ type parameter struct {
 
 // Parameters implements [datastores.Configuration].
 func (m *Manager) Parameters() []datastores.Parameter {
-	var list []datastores.Parameter
-	for _, p := range m.parameters() {
-		list = append(list, p.Parameter)
+	all := m.parameters()
+	list := make([]datastores.Parameter, len(all))
+	for i, p := range all {
+		list[i] = p.Parameter
 	}
 	return list
 }
 
 // parameters are those of this variant and version.
 func (m *Manager) parameters() []parameter {
-	var list []parameter
-	for _, p := range allParameters() {
+	all := allParameters()
+	list := make([]parameter, 0, len(all))
+	for _, p := range all {
 		if p.family != "" && p.family != m.variant.family ||
 			p.since != "" && !atLeast(m.options.Version, p.since) ||
 			p.until != "" && !atLeast(p.until, m.options.Version) {
@@ -42,8 +44,8 @@ func (m *Manager) parameters() []parameter {
 const (
 	most32 = "4294967295"
 	most64 = "18446744073709551615"
-	// most is for buffers of each session, of which a number that the server takes ends it by the first that uses it.
-	mostSession = "4294967295"
+	// mostSession is for buffers that each session has: no server has memory for more.
+	mostSession = most32
 )
 
 // allParameters is the table: Trove's parameters of MySQL and MariaDB with the types that its clients know, their ranges those
@@ -55,14 +57,14 @@ func allParameters() []parameter {
 		integer("auto_increment_offset", "1", "65535"),
 		integer("autocommit", "0", "1"),
 		integer("bulk_insert_buffer_size", "0", mostSession),
-		runtime(words("character_set_client", charset)),
-		runtime(words("character_set_connection", charset)),
-		runtime(words("character_set_database", charset)),
+		afterStart(words("character_set_client", charset)),
+		afterStart(words("character_set_connection", charset)),
+		afterStart(words("character_set_database", charset)),
 		words("character_set_filesystem", charset),
-		runtime(words("character_set_results", charset)),
+		afterStart(words("character_set_results", charset)),
 		words("character_set_server", charset),
-		runtime(words("collation_connection", charset)),
-		runtime(words("collation_database", charset)),
+		afterStart(words("collation_connection", charset)),
+		afterStart(words("collation_database", charset)),
 		words("collation_server", charset),
 		integer("connect_timeout", "2", "31536000"),
 		of("mariadb", integer("expire_logs_days", "1", "99")),
@@ -106,12 +108,12 @@ func allParameters() []parameter {
 		integer("innodb_lru_scan_depth", "100", most32),
 		float("innodb_max_dirty_pages_pct_lwm", "0", "99").as(datastores.IntegerParameter),
 		integer("innodb_max_purge_lag_delay", "0", "10000000"),
-		integer("innodb_max_undo_log_size", "10485760", "281474976710656"),
+		integer("innodb_max_undo_log_size", "10485760", "70368744177664"),
 		integer("innodb_online_alter_log_max_size", "65536", most64),
 		static(integer("innodb_open_files", "10", "1048576")),
 		boolean("innodb_optimize_fulltext_only"),
 		boolean("innodb_print_all_deadlocks"),
-		runtime(integer("innodb_purge_rseg_truncate_frequency", "1", "128")),
+		afterStart(integer("innodb_purge_rseg_truncate_frequency", "1", "128")),
 		boolean("innodb_random_read_ahead"),
 		static(integer("innodb_sort_buffer_size", "65536", "67108864")),
 		boolean("innodb_stats_include_delete_marked"),
@@ -133,7 +135,7 @@ func allParameters() []parameter {
 		integer("max_heap_table_size", "16384", mostSession),
 		integer("max_prepared_stmt_count", "0", "1048576"),
 		of("mariadb", float("max_statement_time", "0", "31536000")),
-		integer("max_user_connections", "0", "2147483647"),
+		static(integer("max_user_connections", "0", "2147483647")), // a server that was started without cannot be given one
 		integer("myisam_sort_buffer_size", "4096", mostSession),
 		integer("net_read_timeout", "1", "31536000"),
 		integer("net_write_timeout", "1", "31536000"),
@@ -175,7 +177,7 @@ func choice(name string, values ...string) parameter {
 func (p parameter) as(t datastores.ParameterType) parameter { p.Type = t; return p }
 
 func static(p parameter) parameter            { p.RestartRequired = true; return p }
-func runtime(p parameter) parameter           { p.runtimeOnly = true; return p }
+func afterStart(p parameter) parameter        { p.runtimeOnly = true; return p }
 func of(family string, p parameter) parameter { p.family = family; return p }
 func since(v string, p parameter) parameter   { p.since = v; return p }
 func until(v string, p parameter) parameter   { p.until = v; return p }

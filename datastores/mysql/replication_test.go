@@ -1,0 +1,207 @@
+package mysql
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/datastoretest"
+)
+
+func (m *Manager) replication() datastores.ReplicationStrategy { return m.ReplicationStrategies()[0] }
+
+func replicaAccount(m *Manager) datastores.ReplicaAccount {
+	id := m.env.InstanceID
+	return datastores.ReplicaAccount{ReplicaID: id, User: "slave_" + id[:8], Password: secret("p-" + id[:12])}
+}
+
+// follow makes a new replica of the source.
+func follow(t *testing.T, source *Manager) *Manager {
+	t.Helper()
+	m := newManager(t, newEnv(t))
+	must(t, source.replication().AddReplica(t.Context(), replicaAccount(m)))
+	link := backupOf(t, source, nil)
+	must(t, m.Prepare(t.Context(), datastores.PrepareRequest{
+		Progress:  func(string) {},
+		Restore:   &datastores.Restore{Strategy: m.physicalStrategy(), Request: datastores.RestoreRequest{Chain: []datastores.BackupLink{link}, Progress: func(string) {}}},
+		Replicate: &datastores.Replicate{Strategy: m.replication(), Request: attachment(source, m, link.Meta)},
+	}))
+	return m
+}
+
+func attachment(source, m *Manager, meta []byte) datastores.AttachRequest {
+	return datastores.AttachRequest{
+		SourceID: source.env.InstanceID, Address: source.env.Address, Account: replicaAccount(m), Backup: meta, Progress: func(string) {},
+	}
+}
+
+// backupOf makes a backup with the physical strategy.
+func backupOf(t *testing.T, m *Manager, parent *datastores.BackupLink) datastores.BackupLink {
+	t.Helper()
+	var stream bytes.Buffer
+	reply, err := m.physicalStrategy().Backup(t.Context(), datastores.BackupRequest{
+		ID: instanceID(), Parent: parent, Output: &stream, Progress: func(int64, int64) {},
+	})
+	must(t, err)
+	return datastores.BackupLink{ID: instanceID(), Meta: reply.Meta, Open: func(context.Context) (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(stream.Bytes())), nil
+	}}
+}
+
+// caughtUp waits until a replica has what its source has.
+func caughtUp(t *testing.T, source, replica *Manager) {
+	t.Helper()
+	at, err := source.replication().Position(t.Context())
+	must(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := replica.replication().WaitFor(ctx, at); err != nil {
+		t.Fatalf("%s: %v", at.ID, err)
+	}
+}
+
+// tenant makes a user with a database and some items.
+func tenant(t *testing.T, m *Manager) datastoretest.Login {
+	t.Helper()
+	must(t, m.CreateDatabase(t.Context(), datastores.Database{Name: "shop"}))
+	must(t, m.CreateUser(t.Context(), datastores.User{Name: "ann", Password: secret("pass"), Databases: named("shop")}))
+	l := loginTo(m)
+	_, err := write(t.Context(), l, 0, 20)
+	must(t, err)
+	return l
+}
+
+func loginTo(m *Manager) datastoretest.Login {
+	return datastoretest.Login{Address: m.env.Address, User: "ann", Password: "pass", Database: "shop"}
+}
+
+// Root may flush on a replica, as mysqldump does, which the replica logs; nothing breaks, then or when it is promoted.
+func TestReplicaLogsWhatIsOnlyItsOwn(t *testing.T) {
+	ctx := t.Context()
+	source := prepared(t)
+	tenant(t, source)
+	_, err := source.EnableRoot(ctx, secret("pass"))
+	must(t, err)
+	first, second := follow(t, source), follow(t, source)
+
+	asRoot, err := login(t, first, "root", "pass", "")
+	must(t, err)
+	for range 3 {
+		_, err = asRoot.Exec("FLUSH TABLES")
+		must(t, err)
+	}
+	_, err = write(ctx, loginTo(source), 20, 30)
+	must(t, err)
+	caughtUp(t, source, first)
+	caughtUp(t, source, second)
+
+	must(t, source.replication().SetReadOnly(ctx, true))
+	caughtUp(t, source, first)
+	accounts := []datastores.ReplicaAccount{replicaAccount(source), replicaAccount(second)}
+	for range 2 {
+		must(t, first.replication().Promote(ctx, accounts))
+	}
+	if err := asRoot.Ping(); err == nil {
+		// database/sql dials anew: what counts is the domain of the new session.
+		var domain int
+		must(t, asRoot.QueryRow("SELECT @@SESSION.gtid_domain_id").Scan(&domain))
+		if domain != 0 {
+			t.Errorf("a session of the new source writes to domain %d", domain)
+		}
+	}
+	req := attachment(first, source, nil)
+	req.Former = true
+	must(t, source.replication().Attach(ctx, req))
+	must(t, second.replication().Attach(ctx, attachment(first, second, nil)))
+	_, err = write(ctx, loginTo(first), 30, 40)
+	must(t, err)
+	third := follow(t, first)
+	want, wantDigest, err := digest(ctx, loginTo(first))
+	must(t, err)
+	for name, replica := range map[string]*Manager{"the former source": source, "the other replica": second, "a new replica": third} {
+		caughtUp(t, first, replica)
+		if items, sum, err := digest(ctx, loginTo(replica)); err != nil || items != want || sum != wantDigest {
+			t.Errorf("%s has %d items, %v; want %d", name, items, err, want)
+		}
+	}
+	wantKind(t, second.CreateDatabase(ctx, datastores.Database{Name: "not_here"}), datastores.Conflict)
+	_, err = second.EnableRoot(ctx, secret("other"))
+	wantKind(t, err, datastores.Conflict)
+	users, err := first.ListUsers(ctx)
+	must(t, err)
+	for _, u := range users {
+		if strings.HasPrefix(u.Name, "slave_") {
+			t.Errorf("tenants see the account of a replica, %s", u.Name)
+		}
+	}
+}
+
+// What is open when a source becomes read-only is not committed later; a session that blocks it is ended.
+func TestReadOnlyLetsNothingThrough(t *testing.T) {
+	ctx := t.Context()
+	m := prepared(t)
+	l := tenant(t, m)
+	_, err := m.EnableRoot(ctx, secret("pass"))
+	must(t, err)
+	_, err = admin(t, m).Exec("GRANT READ ONLY ADMIN ON *.* TO root@'%'") // as root had it once
+	must(t, err)
+	root, err := login(t, m, "root", "pass", "shop")
+	must(t, err)
+	old, err := root.Conn(ctx)
+	must(t, err)
+	_, err = old.ExecContext(ctx, "SELECT 1")
+	must(t, err)
+
+	db, err := login(t, m, l.User, l.Password, l.Database)
+	must(t, err)
+	open, err := db.BeginTx(ctx, nil)
+	must(t, err)
+	_, err = open.Exec("INSERT INTO items VALUES (1000, 'open')")
+	must(t, err)
+	blocking, err := db.Conn(ctx)
+	must(t, err)
+	_, err = blocking.ExecContext(ctx, "CREATE TABLE other (i INT)")
+	must(t, err)
+	_, err = blocking.ExecContext(ctx, "LOCK TABLES other WRITE")
+	must(t, err)
+
+	must(t, m.replication().SetReadOnly(ctx, true))
+	at, err := m.replication().Position(ctx)
+	must(t, err)
+	if err := open.Commit(); err == nil {
+		t.Error("a transaction was committed after the server was read-only")
+	}
+	for name, session := range map[string]interface {
+		ExecContext(context.Context, string, ...any) (sql.Result, error)
+	}{"root, who was there before": old, "root": root, "a tenant": db} {
+		if _, err := session.ExecContext(ctx, "INSERT INTO items VALUES (1001, 'late')"); err == nil {
+			t.Errorf("%s writes to a read-only server", name)
+		}
+	}
+	must(t, m.Stop(ctx))
+	must(t, m.Start(ctx))
+	if then, err := m.replication().Position(ctx); err != nil || then != at {
+		t.Errorf("position %+v, %v after the restart; it was %+v", then, err, at)
+	}
+	must(t, m.replication().SetReadOnly(ctx, false))
+	_, err = write(ctx, l, 20, 21)
+	must(t, err)
+}
+
+// A guest that is killed after it has decided that its server is read-only finds one that is, after a crash of both.
+func TestReadOnlyIsDecidedBeforeItIsDone(t *testing.T) {
+	m := prepared(t)
+	l := tenant(t, m)
+	must(t, m.becomeReadOnly())
+	must(t, kill(t.Context(), m.env))
+	next := newManager(t, m.env)
+	must(t, next.Start(t.Context()))
+	if n, err := write(t.Context(), l, 20, 21); err == nil {
+		t.Errorf("%d items were written", n)
+	}
+}
