@@ -23,7 +23,14 @@
 // by pid file. Under systemd the host's unit therefore needs KillMode=process, and must not have a mount namespace of
 // its own (PrivateTmp, ProtectSystem, …), or the volumes would be mounted where nobody else sees them.
 //
-// Each instance has a lock; a launch, a remove and the supervisor hold it while they work on that instance, and nothing
-// else does. Everything that a launch does is done again, without harm, by the next launch of the same instance, and by
-// the supervisor whenever it finds that a guest has ended.
+// Each instance has a lock; a launch, a resize, a remove and the supervisor hold it while they work on that instance, and
+// nothing else does. Everything that a launch does is done again, without harm, by the next launch of the same instance, and
+// by the supervisor whenever it finds that a guest has ended.
+//
+// # What changes while it runs
+//
+// A volume grows while it is mounted where the kernel permits that (ext4 asks for CAP_SYS_RESOURCE), else unmounted, once the
+// database server is stopped. The file of a volume that is checked or grown is locked through the program that does it, so
+// that a host started meanwhile does not mount it; state.json says that a grow has begun, and it is finished before the next
+// mount. A guest whose binary was replaced by one that describes itself is started anew from it.
 package host

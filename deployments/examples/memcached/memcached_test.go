@@ -57,11 +57,15 @@ func newEnv(t *testing.T) datastores.Env {
 	return datastoretest.NewEnv(t, "memcache")
 }
 
-func TestMemcached(t *testing.T) { datastoretest.Run(t, harness()) }
+func TestMemcached(t *testing.T) {
+	t.Parallel()
+	datastoretest.Run(t, harness())
+}
 
 // running returns a manager of a running server.
 func running(t *testing.T) *Manager {
 	t.Helper()
+	t.Parallel()
 	m := New(newEnv(t), DefaultOptions())
 	t.Cleanup(func() {
 		if err := m.Stop(context.Background()); err != nil {
