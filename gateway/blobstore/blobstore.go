@@ -1,5 +1,5 @@
 // Package blobstore keeps what is too large for etcd: the segments of backups and the chunks of published logs, as bytes
-// under names. A directory ([Dir]) is the default, [S3] any store that speaks its protocol, [Memory] is for tests.
+// under names. A directory ([Dir]) is the default; [S3] is any store that speaks its protocol.
 package blobstore
 
 import (
@@ -11,7 +11,8 @@ import (
 )
 
 // Store keeps blobs. A blob is written in one piece and never changed, only replaced or deleted. Names are slash-separated,
-// see [CheckName]; every method refuses another before it does anything. A Store must be safe for concurrent use.
+// see [CheckName]; every method refuses another before it does anything. No blob may have the name of another with a slash
+// and more behind it. A Store must be safe for concurrent use.
 type Store interface {
 	// Put stores what r holds under a name, in place of what is there: a reader sees the old blob or the new one, never a
 	// part. r must hold exactly size bytes with that SHA-256, in hexadecimal digits: otherwise the error is [ErrDamaged],
