@@ -94,6 +94,7 @@ func (m *Manager) config(values datastores.Values, from *source) ([]byte, error)
 		{"set-proc-title", "no"}, // the service is known by its command line
 		{"dir", m.dataPath(folder)},
 		{"aclfile", m.dataPath(usersFile)},
+		{"databases", strconv.Itoa(m.options.Databases)},
 		{"appendonly", "yes"},
 		{"appenddirname", aofDir},
 		{"appendfilename", aofName},

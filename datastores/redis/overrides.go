@@ -33,7 +33,6 @@ func (m *Manager) DefaultConfiguration() map[string]string {
 // ownDefaults are the parameters whose defaults are the guest's and not the server's.
 func (m *Manager) ownDefaults() map[string]string {
 	return map[string]string{
-		"databases":        strconv.Itoa(m.options.Databases),
 		"appendfsync":      m.options.AppendFsync,
 		"maxmemory-policy": m.options.MaxMemoryPolicy,
 		"maxmemory":        strconv.FormatInt(m.maxMemory(), 10),

@@ -36,7 +36,6 @@ func table() []parameter {
 		number("timeout", "0", "0", anyInt),
 		number("tcp-keepalive", "300", "0", anyInt),
 		choice("loglevel", "notice", "debug", "verbose", "notice", "warning"),
-		number("databases", "16", "1", "10000").restart(),
 		number("maxclients", "10000", "64", "65000"),
 		number("io-threads", "1", "1", "16").restart(),
 		number("hz", "10", "1", "500"),

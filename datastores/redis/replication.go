@@ -238,5 +238,8 @@ func (h history) position() datastores.Position {
 // has tells whether a server with this history has everything up to p.
 func (h history) has(p datastores.Position) bool {
 	id := historyID(p)
+	if id == "" {
+		return false
+	}
 	return h.replid == id && p.Count <= h.offset || h.replid2 == id && p.Count < h.secondOffset
 }

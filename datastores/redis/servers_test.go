@@ -115,7 +115,12 @@ func TestRedis(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		datastoretest.Run(t, harness(options))
+		h := harness(options)
+		if o.Server == "valkey-8.1" {
+			h.Older, err = json.Marshal(optionsOf(t, variants()[0]))
+			must(t, err)
+		}
+		datastoretest.Run(t, h)
 	})
 }
 
