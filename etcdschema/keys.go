@@ -121,15 +121,15 @@ func AllBackups() Prefix[Backup] { return Prefix[Backup]{path: "/server/backups/
 
 // BackupStrategyKey is an instance's, or with instance "" the whole project's.
 func BackupStrategyKey(project, instance string) Key[BackupStrategy] {
-	return key[BackupStrategy](backupStratPattern, aName("project", project), aName("instance", cmp.Or(instance, wholeProject)))
+	return key[BackupStrategy](backupStratPattern, aName("project", project), aName("instance", cmp.Or(instance, WholeProject)))
 }
 
 func BackupStrategies(project string) Prefix[BackupStrategy] {
 	return prefix[BackupStrategy]("/server/backup-strategies/*/", aName("project", project))
 }
 
-// wholeProject stands where an instance's id would.
-const wholeProject = "project"
+// WholeProject stands where the id of an instance would.
+const WholeProject = "project"
 
 func StreamKeyKey(project string) Key[StreamKey] {
 	return key[StreamKey](streamKeyPattern, aName("project", project))
