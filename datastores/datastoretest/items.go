@@ -1,8 +1,8 @@
 package datastoretest
 
 import (
-	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -119,8 +119,8 @@ func (s *server) inherit(from *server) {
 
 // writer writes one item after the other until it is refused or stopped.
 type writer struct {
-	cancel       context.CancelFunc
 	acknowledged atomic.Int64
+	quit         func() // ends it between two items: none is half way then
 	done         chan struct{}
 	states       map[int]contents // by number of items, when they are kept
 }
@@ -129,14 +129,19 @@ type writer struct {
 // write.
 func (s *server) startWriter(t *testing.T, keep bool) *writer {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	w := &writer{cancel: cancel, done: make(chan struct{}), states: map[int]contents{}}
+	ctx, enough := s.within(t), make(chan struct{})
+	w := &writer{quit: sync.OnceFunc(func() { close(enough) }), done: make(chan struct{}), states: map[int]contents{}}
 	if keep {
 		w.states[s.next] = s.contents(t)
 	}
 	go func() {
 		defer close(w.done)
-		for n := s.next; ctx.Err() == nil; n++ {
+		for n := s.next; ; n++ {
+			select {
+			case <-enough:
+				return
+			default:
+			}
 			if acknowledged, _ := s.Write(ctx, s.login, n, n+1); acknowledged != 1 {
 				return
 			}
@@ -170,7 +175,7 @@ func (w *writer) wrote(t *testing.T, s *server, more int64) {
 
 // stop ends the writer and tells how many items were acknowledged.
 func (w *writer) stop() int {
-	w.cancel()
+	w.quit()
 	<-w.done
 	return int(w.acknowledged.Load())
 }
