@@ -58,15 +58,8 @@ func (d *decision) held(id string, is func(etcdschema.Hold) bool) *etcdschema.In
 // tellSource enqueues a command to the source's guest that nobody waits for.
 func (d *decision) tellSource(method string) {
 	if d.Instance.ReplicaOf != "" {
-		d.tellAgent(d.Instance.ReplicaOf, method)
+		d.send(Command{ID: d.newID(), Of: d.Instance.ID, Agent: d.Instance.ReplicaOf, Method: method, Deadline: d.now.Add(patience)})
 	}
-}
-
-func (d *decision) tellAgent(agent, method string) {
-	d.send(Command{
-		ID: d.newID(), Of: d.Instance.ID, Agent: agent, Method: method, Deadline: d.now.Add(patience),
-		ReadOnly: agent == d.Instance.ID, // a source that was ejected; any other may take writes again
-	})
 }
 
 // replica refuses what only a replica can be asked for.
@@ -132,6 +125,9 @@ func (d *decision) promoted() error {
 	op := *d.Instance.Operation
 	old := d.Instance.ReplicaOf
 	d.release()
+	if op.Kind == Eject {
+		d.ejected(old, op.Members)
+	}
 	d.Instance.ReplicaOf, d.Instance.Replicas = "", nil
 	for _, id := range op.Members {
 		m := d.peer(id)
@@ -150,6 +146,17 @@ func (d *decision) promoted() error {
 	}
 	d.finish(fmt.Sprintf("the instance is the source now, in place of %s", old))
 	return nil
+}
+
+// ejected takes the old source out of the set. Should it come back it is told to refuse writes.
+func (d *decision) ejected(id string, others []string) {
+	old := d.peer(id)
+	if old == nil {
+		return
+	}
+	old.Replicas = slices.DeleteFunc(slices.Clone(old.Replicas), func(r string) bool { return r == d.Instance.ID || slices.Contains(others, r) })
+	old.Updated = d.now
+	d.send(Command{ID: d.newID(), Of: d.Instance.ID, Agent: id, Method: datastores.MethodMakeReadOnly, ReadOnly: true, Deadline: d.now.Add(patience)})
 }
 
 func (d *decision) notPromoted() error {
@@ -194,10 +201,22 @@ func (d *decision) eject() error {
 	if len(d.Instance.Holds) > 0 {
 		return notAllowed(d.Instance.ID, Status(d.Instance))
 	}
+	var able []string // a replica that never was ready has nothing to say
+	for _, p := range d.event.Peers {
+		if p.Operation != nil || len(p.Holds) > 0 {
+			return notAllowed(p.ID, Status(p))
+		}
+		if p.Prepared {
+			able = append(able, p.ID)
+		}
+	}
+	if len(able) == 0 {
+		return &NotAllowed{fmt.Sprintf("No replica of instance %s is ready to take its place.", d.Instance.ID)}
+	}
 	d.begin(Eject)
 	op := d.operation()
-	op.Members, op.Waiting = d.Instance.Replicas, d.Instance.Replicas
-	d.hold(Eject, op.Members)
+	op.Members, op.Waiting = able, able
+	d.hold(Eject, able)
 	d.askNext()
 	return nil
 }
@@ -230,8 +249,8 @@ func (d *decision) abstained() error {
 	return d.count()
 }
 
-// count asks the next replica, or when all have been asked makes the one that has come furthest the source: with an operation
-// of its own, since this source is out of the set. Should it come back it is told to refuse writes.
+// count asks the next replica, or when all have been asked has the one that has come furthest made the source, with an
+// operation of its own. When that fails the roles are as they were, and an ejection may be asked for again.
 func (d *decision) count() error {
 	op := *d.Instance.Operation
 	if len(op.Waiting) > 0 {
@@ -249,9 +268,7 @@ func (d *decision) count() error {
 		d.fail("no replica could be asked how far it has come")
 		return nil
 	}
-	d.fail("the source was ejected; " + best + " takes its place. What this one has taken since may be missing there")
-	d.Instance.Replicas = nil
-	d.tellAgent(d.Instance.ID, datastores.MethodMakeReadOnly)
+	d.fail("the source is ejected; " + best + " takes its place. What this one has taken since may be missing there")
 	d.crown(winner, op)
 	return nil
 }
@@ -265,9 +282,11 @@ func (d *decision) crown(winner *etcdschema.Instance, op etcdschema.Operation) {
 		Agent: winner.ID, Command: command.ID, Request: op.Request, Members: others,
 	}
 	winner.Updated = d.now
+	held := etcdschema.Hold{Kind: Eject, By: winner.ID}
+	d.Instance.Holds = append(slices.Clone(d.Instance.Holds), held)
 	for _, id := range others {
 		if m := d.peer(id); m != nil {
-			m.Holds = append(slices.Clone(m.Holds), etcdschema.Hold{Kind: Eject, By: winner.ID})
+			m.Holds = append(slices.Clone(m.Holds), held)
 		}
 	}
 	d.send(command)
