@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"context"
+	"crypto/rand"
 	"io"
 	"io/fs"
 	"os"
@@ -54,10 +55,11 @@ func (m *Manager) discardData(ctx context.Context) error {
 	if there, err := exists(m.path(dataDir)); err != nil || !there {
 		return err
 	}
-	if err := volume.Rename(dataDir, unfinished+"discarded"); err != nil {
+	discarded := unfinished + rand.Text()[:8]
+	if err := volume.Rename(dataDir, discarded); err != nil {
 		return err
 	}
-	return volume.RemoveAll(unfinished + "discarded")
+	return volume.RemoveAll(discarded)
 }
 
 // tool is a program that belongs to the server.

@@ -76,6 +76,7 @@ func (m *Manager) makeDir(ctx context.Context, fill func(making string, password
 	}
 	password := datastores.NewSecret(rand.Text())
 	if err := fill(making, password); err != nil {
+		_ = volume.RemoveAll(making) // or the next Prepare does: it may be most of the volume
 		return err
 	}
 	if err := ctx.Err(); err != nil {

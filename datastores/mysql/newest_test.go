@@ -8,7 +8,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
 
@@ -87,13 +86,13 @@ func TestMain(m *testing.M) {
 
 // TestSuiteOfNewest runs the suite with MariaDB 11.8, which takes over what 10.11 has left.
 func TestSuiteOfNewest(t *testing.T) {
+	t.Parallel()
 	h := harness()
 	options, err := json.Marshal(newestOptions(t))
 	must(t, err)
 	older, err := json.Marshal(DefaultOptions())
 	must(t, err)
 	h.Options, h.Older = options, older
-	h.NewEnv = func(t *testing.T) datastores.Env { return newEnv(t) }
 	datastoretest.Run(t, h)
 }
 

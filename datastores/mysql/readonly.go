@@ -30,6 +30,11 @@ func (m *Manager) becomeReadOnly() error {
 	return m.save(roleName, r)
 }
 
+func isReadOnly(ctx context.Context, db *sql.DB) (readOnly bool, err error) {
+	err = db.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only").Scan(&readOnly)
+	return readOnly, failed(err, "cannot ask the server whether it takes changes")
+}
+
 // tenantSessions is the condition of [endSessions] for all that are not the guest's or the server's own.
 const tenantSessions = "USER NOT IN ('" + adminUser + "', 'system user', 'event_scheduler') AND " +
 	"COMMAND NOT IN ('Daemon', 'Binlog Dump', 'Binlog Dump GTID')"
@@ -74,9 +79,9 @@ func (m *Manager) takeWrites(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return err
 	}
-	var readOnly bool
-	if err := db.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only").Scan(&readOnly); err != nil {
-		return failed(err, "cannot make the server writable")
+	readOnly, err := isReadOnly(ctx, db)
+	if err != nil {
+		return err
 	}
 	if readOnly {
 		for i, statement := range m.variant.dialect.setReadOnly(false, m.serverID()) {
@@ -95,10 +100,14 @@ func (m *Manager) takeWrites(ctx context.Context, db *sql.DB) error {
 }
 
 // takeReadOnlyAdmin takes from every account but the guest's the right to write to a read-only server, on this server and,
-// since it is logged, on its replicas.
+// since it is logged, on its replicas. On a server that is read-only already that is its source's business.
 func (m *Manager) takeReadOnlyAdmin(ctx context.Context, db *sql.DB) error {
+	readOnly, err := isReadOnly(ctx, db)
+	if err != nil || readOnly {
+		return err
+	}
 	var accounts []account
-	err := query(ctx, db, func(scan func(...any) error) error {
+	err = query(ctx, db, func(scan func(...any) error) error {
 		var a account
 		err := scan(&a.name, &a.host)
 		accounts = append(accounts, a)

@@ -50,14 +50,7 @@ func (s gtidReplication) AddReplica(ctx context.Context, replica datastores.Repl
 	if replica.User == "" || replica.Password.IsZero() {
 		return datastores.Errorf(datastores.Invalid, "the account of a replica needs a name and a password")
 	}
-	if err := s.m.session(func(db *sql.DB) error {
-		var readOnly bool
-		err := db.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only").Scan(&readOnly)
-		if err != nil || readOnly {
-			return failed(err, "cannot ask the server whether it takes changes")
-		}
-		return s.m.takeReadOnlyAdmin(ctx, db)
-	}); err != nil {
+	if err := s.m.session(func(db *sql.DB) error { return s.m.takeReadOnlyAdmin(ctx, db) }); err != nil {
 		return err
 	}
 	return s.m.addAccounts(ctx, []datastores.ReplicaAccount{replica})

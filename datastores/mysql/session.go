@@ -42,9 +42,9 @@ func (m *Manager) local(do func(*sql.DB) error) error {
 // change is session for what a tenant changes, which a replica refuses, as it does what a tenant's own session tries.
 func (m *Manager) change(ctx context.Context, do func(*sql.DB) error) error {
 	return m.session(func(db *sql.DB) error {
-		var readOnly bool
-		if err := db.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only").Scan(&readOnly); err != nil {
-			return failed(err, "cannot ask the server whether it takes changes")
+		readOnly, err := isReadOnly(ctx, db)
+		if err != nil {
+			return err
 		}
 		if readOnly {
 			return datastores.Errorf(datastores.Conflict, "the server is read-only: it is a replica, or about to become one; make the change on its source")

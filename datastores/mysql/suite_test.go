@@ -15,7 +15,10 @@ import (
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
 
-func TestSuite(t *testing.T) { datastoretest.Run(t, harness()) }
+func TestSuite(t *testing.T) {
+	t.Parallel() // to the suite of the newest
+	datastoretest.Run(t, harness())
+}
 
 func harness() datastoretest.Harness {
 	return datastoretest.Harness{

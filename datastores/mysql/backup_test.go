@@ -1,0 +1,184 @@
+package mysql
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// A chain of three brings everything back, accounts and rights too, but those of replicas; and leaves nothing behind.
+func TestChain(t *testing.T) {
+	ctx := t.Context()
+	source := prepared(t)
+	l := tenant(t, source)
+	must(t, source.replication().AddReplica(ctx, replicaAccount(source)))
+	chain := []datastores.BackupLink{backupOf(t, source, nil)}
+	for n := 20; n < 40; n += 10 {
+		_, err := write(ctx, l, n, n+10)
+		must(t, err)
+		chain = append(chain, backupOf(t, source, &chain[len(chain)-1]))
+	}
+	want, wantDigest, err := digest(ctx, l)
+	must(t, err)
+	for _, left := range []string{clientName, copyDir, initName} {
+		if there, _ := exists(source.path(left)); there {
+			t.Errorf("a backup has left %s behind", left)
+		}
+	}
+
+	m := newManager(t, newEnv(t))
+	must(t, m.Prepare(ctx, restoring(m, chain...)))
+	if items, sum, err := digest(ctx, loginTo(m)); err != nil || items != want || sum != wantDigest {
+		t.Errorf("restored %d items, %v; want %d", items, err, want)
+	}
+	var replicas int
+	must(t, admin(t, m).QueryRow("SELECT COUNT(*) FROM mysql.global_priv WHERE User LIKE 'slave%'").Scan(&replicas))
+	if replicas != 0 {
+		t.Error("the account of a replica of another server was restored")
+	}
+	var id uint32
+	must(t, admin(t, m).QueryRow("SELECT @@server_id").Scan(&id))
+	if id != m.serverID() || id == source.serverID() {
+		t.Errorf("the restored server has id %d, its source %d", id, source.serverID())
+	}
+	if left, _ := filepath.Glob(m.path(unfinished + "*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func restoring(m *Manager, chain ...datastores.BackupLink) datastores.PrepareRequest {
+	return datastores.PrepareRequest{Progress: func(string) {}, Restore: &datastores.Restore{
+		Strategy: m.physicalStrategy(), Request: datastores.RestoreRequest{Chain: chain, Progress: func(string) {}},
+	}}
+}
+
+func TestBackupOfAnotherVersion(t *testing.T) {
+	m := newManager(t, newEnv(t))
+	meta, err := json.Marshal(backupMeta{Family: "mariadb", Version: "11.8", ToLSN: "1"})
+	must(t, err)
+	link := datastores.BackupLink{ID: "b", Meta: meta}
+	wantKind(t, m.Prepare(t.Context(), restoring(m, link)), datastores.Invalid)
+	for _, meta := range []string{string(meta), `{"family":"mariadb","version":"10.11"}`, `[]`} {
+		_, err = m.physicalStrategy().Backup(t.Context(), datastores.BackupRequest{
+			Parent: &datastores.BackupLink{ID: "b", Meta: json.RawMessage(meta)}, Output: io.Discard, Progress: func(int64, int64) {},
+		})
+		wantKind(t, err, datastores.Invalid)
+	}
+}
+
+// While programs run, the administration password is in nobody's arguments or environment, nor in a file that others may read.
+func TestProgramsDoNotShowThePassword(t *testing.T) {
+	m := prepared(t)
+	l := tenant(t, m)
+	password, err := m.adminPassword()
+	must(t, err)
+	looks := 0
+	look := func() {
+		looks++
+		for _, pattern := range []string{"/proc/[0-9]*/cmdline", "/proc/[0-9]*/environ"} {
+			files, err := filepath.Glob(pattern)
+			must(t, err)
+			for _, file := range files {
+				if b, err := os.ReadFile(file); err == nil && bytes.Contains(b, []byte(password.Reveal())) {
+					t.Errorf("the password is in %s", file)
+				}
+			}
+		}
+		if info, err := os.Stat(m.path(clientName)); err == nil && info.Mode().Perm() != 0o600 {
+			t.Errorf("the file with the password has mode %v", info.Mode())
+		}
+	}
+	for _, s := range m.BackupStrategies() {
+		first := true
+		_, err := s.Backup(t.Context(), datastores.BackupRequest{ID: "b", Output: io.Discard, Progress: func(int64, int64) {
+			if first {
+				look()
+			}
+			first = false
+		}})
+		must(t, err)
+	}
+	if looks != 2 {
+		t.Errorf("looked %d times", looks)
+	}
+	done := make(chan error, 1)
+	must(t, m.Stop(t.Context()))
+	from, err := json.Marshal(DefaultOptions())
+	must(t, err)
+	go func() {
+		done <- m.Upgrade(t.Context(), datastores.UpgradeRequest{From: from, Progress: func(string) {}})
+	}()
+	for running := true; running; {
+		select {
+		case err := <-done:
+			must(t, err)
+			running = false
+		default:
+			look()
+		}
+	}
+	_, err = write(t.Context(), l, 20, 21)
+	must(t, err)
+}
+
+// The dump has what is not in tables, too.
+func TestDumpHasEverything(t *testing.T) {
+	ctx := t.Context()
+	m := prepared(t)
+	l := tenant(t, m)
+	_, err := m.EnableRoot(ctx, secret("pass"))
+	must(t, err)
+	asRoot, err := login(t, m, "root", "pass", "shop")
+	must(t, err)
+	for _, s := range []string{
+		"CREATE VIEW shop.seen AS SELECT n FROM shop.items",
+		"CREATE FUNCTION shop.twice(i INT) RETURNS INT RETURN 2 * i",
+		"CREATE TRIGGER shop.loud BEFORE INSERT ON shop.items FOR EACH ROW SET NEW.item = UPPER(NEW.item)",
+		"CREATE EVENT shop.daily ON SCHEDULE EVERY 1 DAY DO DELETE FROM shop.items WHERE n < 0",
+		"CREATE ROLE clerk", "GRANT SELECT ON shop.* TO clerk", "GRANT clerk TO ann",
+		"CREATE TABLE shop.`odd ``name` (b BLOB, t TEXT) CHARACTER SET utf8mb4",
+		"INSERT INTO shop.`odd ``name` VALUES (x'00FF5C2700', '\\! delimiter // 🔑')",
+	} {
+		must(t, execute(ctx, asRoot, s))
+	}
+	var stream bytes.Buffer
+	reply, err := m.dumpStrategy().Backup(ctx, datastores.BackupRequest{Output: &stream, Progress: func(int64, int64) {}})
+	must(t, err)
+	if strings.Contains(stream.String(), adminUser) {
+		t.Error("the guest's own account is in the dump")
+	}
+	to := newManager(t, newEnv(t))
+	req := restoring(to, datastores.BackupLink{ID: "b", Meta: reply.Meta, Open: func(context.Context) (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(stream.Bytes())), nil
+	}})
+	req.Restore.Strategy = to.dumpStrategy()
+	must(t, to.Prepare(ctx, req))
+	_, want, err := digest(ctx, l)
+	must(t, err)
+	if _, got, err := digest(ctx, loginTo(to)); err != nil || got != want {
+		t.Errorf("%v; the digests are %s and %s", err, got, want)
+	}
+	var counts [2][4]int
+	for i, m := range []*Manager{m, to} {
+		for j, s := range []string{
+			"SELECT COUNT(*) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = 'shop'",
+			"SELECT COUNT(*) FROM information_schema.EVENTS WHERE EVENT_SCHEMA = 'shop' AND STATUS = 'ENABLED'",
+			"SELECT shop.twice(2)",
+			"SELECT COUNT(*) FROM mysql.roles_mapping WHERE User = 'ann' AND Role = 'clerk'",
+		} {
+			must(t, admin(t, m).QueryRow(s).Scan(&counts[i][j]))
+		}
+	}
+	if diff := cmp.Diff(counts[0], counts[1]); diff != "" || counts[0] != [4]int{1, 1, 4, 1} {
+		t.Errorf("%v: %s", counts, diff)
+	}
+}
