@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-multierror"
 
 	"github.com/cofferdb/coffer/gateway"
+	"github.com/cofferdb/coffer/gateway/blobstore"
 )
 
 // config is the command line.
@@ -35,6 +36,11 @@ type config struct {
 	region          string
 	hold            time.Duration
 	drain           time.Duration
+	backupDir       string
+	s3              blobstore.S3Config
+	s3AccessKeyFile string
+	s3SecretKeyFile string
+	s3Presign       bool
 	logLevel        string
 	file            string
 	showVersion     bool
@@ -65,6 +71,16 @@ func parse(args []string, out io.Writer) (config, error) {
 	f.StringVar(&c.region, "region", "RegionOne", "region in the catalogue and in instances")
 	f.DurationVar(&c.hold, "hold", 50*time.Second, "how long an agent's poll is held")
 	f.DurationVar(&c.drain, "drain", 20*time.Second, "how long a stop may take")
+	f.StringVar(&c.backupDir, "backup-dir", "", "directory for backups and published logs, the same for every gateway; empty: <data-dir>/backups with the etcd inside, else none")
+	f.StringVar(&c.s3.Endpoint, "s3-endpoint", "", "URL of an S3 server to keep them instead; keys are read from files, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+	f.StringVar(&c.s3.Bucket, "s3-bucket", "", "its bucket")
+	f.BoolVar(&c.s3.Create, "s3-create-bucket", false, "make the bucket when it is not there")
+	f.StringVar(&c.s3.Region, "s3-region", "us-east-1", "its region")
+	f.StringVar(&c.s3.Prefix, "s3-prefix", "", "what all names in the bucket begin with")
+	f.BoolVar(&c.s3.PathStyle, "s3-path-style", false, "put the bucket into the path instead of the host name, for servers of one's own")
+	f.StringVar(&c.s3AccessKeyFile, "s3-access-key-file", "", "file with the access key")
+	f.StringVar(&c.s3SecretKeyFile, "s3-secret-key-file", "", "file with the secret key")
+	f.BoolVar(&c.s3Presign, "s3-presign", false, "send agents to the S3 server itself, which they must reach over https, with URLs that are good for minutes")
 	f.StringVar(&c.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.file, "config", "", "YAML file of these settings; flags and COFFER_… variables come first")
 	f.BoolVar(&c.showVersion, "version", false, "print the version and exit")
@@ -79,6 +95,9 @@ func parse(args []string, out io.Writer) (config, error) {
 	}
 	if c.keyFile == "" {
 		c.keyFile = filepath.Join(c.dataDir, "keys")
+	}
+	if c.backupDir == "" && c.s3.Endpoint == "" && c.etcdEndpoints == "" {
+		c.backupDir = filepath.Join(c.dataDir, "backups")
 	}
 	return c, c.validate()
 }
@@ -110,7 +129,27 @@ func (c config) validate() error {
 	if c.hold < time.Second || c.hold > 10*time.Minute {
 		bad("-hold %s: want 1s to 10m", c.hold)
 	}
+	for _, problem := range c.blobProblems() {
+		bad("%s", problem)
+	}
 	return problems.ErrorOrNil()
+}
+
+// blobProblems is what is wrong with the place for backups.
+func (c config) blobProblems() (problems []string) {
+	if c.backupDir != "" && c.s3.Endpoint != "" {
+		problems = append(problems, "-backup-dir and -s3-endpoint: want one of them")
+	}
+	if (c.s3.Endpoint == "") != (c.s3.Bucket == "") {
+		problems = append(problems, "-s3-endpoint and -s3-bucket go together")
+	}
+	if (c.s3AccessKeyFile == "") != (c.s3SecretKeyFile == "") {
+		problems = append(problems, "-s3-access-key-file and -s3-secret-key-file go together")
+	}
+	if c.s3.Endpoint == "" && (c.s3Presign || c.s3.Prefix != "" || c.s3AccessKeyFile != "") {
+		problems = append(problems, "-s3-presign, -s3-prefix and -s3-access-key-file need -s3-endpoint")
+	}
+	return problems
 }
 
 // list splits a comma-separated flag.

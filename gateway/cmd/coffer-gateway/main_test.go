@@ -5,11 +5,14 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/cofferdb/coffer/gateway/blobstore"
 )
 
 func TestSettingsRefused(t *testing.T) {
@@ -26,6 +29,9 @@ func TestSettingsRefused(t *testing.T) {
 		{[]string{"go together"}, []string{"-tls-cert", "cert.pem"}},
 		{[]string{"nobody could log in"}, []string{"-identity", "none"}},
 		{[]string{"builtin or none", "1s to 10m"}, []string{"-identity", "ldap", "-hold", "1ms"}},
+		{[]string{"one of them"}, []string{"-backup-dir", "x", "-s3-endpoint", "https://x", "-s3-bucket", "b"}},
+		{[]string{"-s3-bucket go together", "-s3-secret-key-file go together"}, []string{"-s3-endpoint", "https://x", "-s3-access-key-file", "x"}},
+		{[]string{"need -s3-endpoint"}, []string{"-s3-presign"}},
 		{[]string{"unexpected argument"}, []string{"serve"}},
 		{[]string{`no setting "lisen"`}, []string{"-config", file}},
 	} {
@@ -97,6 +103,48 @@ func TestRun(t *testing.T) {
 		}
 		if strings.Contains(logs.String(), `"level":"ERROR"`) {
 			t.Errorf("start %d: an error in the log of a good life:\n%s", start, logs.String())
+		}
+	}
+}
+
+func TestWhereBackupsGo(t *testing.T) {
+	dir := t.TempDir()
+	empty, key := filepath.Join(dir, "empty"), filepath.Join(dir, "key")
+	for file, text := range map[string]string{empty: "\n", key: "secret-of-the-file\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	s3 := []string{"-s3-endpoint", "http://127.0.0.1:1", "-s3-bucket", "backups"}
+	for name, c := range map[string]struct {
+		args []string
+		dir  string // of the backups
+		says string // part of the error
+	}{
+		"etcd inside":   {[]string{"-data-dir", dir}, filepath.Join(dir, "backups"), ""},
+		"a directory":   {[]string{"-data-dir", dir, "-etcd-endpoints", "http://x:2379", "-backup-dir", filepath.Join(dir, "own")}, filepath.Join(dir, "own"), ""},
+		"none":          {[]string{"-data-dir", dir, "-etcd-endpoints", "http://x:2379"}, "", ""},
+		"not a dir":     {[]string{"-data-dir", dir, "-backup-dir", key}, "", "-backup-dir"},
+		"no key":        {s3, "", "AWS_ACCESS_KEY_ID"},
+		"an empty key":  {append([]string{"-s3-access-key-file", key, "-s3-secret-key-file", empty}, s3...), "", "is empty"},
+		"nobody listen": {append([]string{"-s3-access-key-file", key, "-s3-secret-key-file", key}, s3...), "", "connection refused"},
+	} {
+		cfg, err := parse(c.args, io.Discard)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		store, err := blobs(t.Context(), cfg, slog.New(slog.DiscardHandler))
+		if (err != nil) != (c.says != "") || err != nil && (!strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "secret-of")) {
+			t.Errorf("%s: %v; want %q", name, err, c.says)
+		}
+		if _, isDir := store.(*blobstore.Dir); isDir != (c.dir != "") || err == nil && c.dir == "" && store != nil {
+			t.Errorf("%s: a store of %T", name, store)
+		}
+		if c.dir != "" {
+			if _, err := os.Stat(c.dir); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
 		}
 	}
 }

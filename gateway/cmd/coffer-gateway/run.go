@@ -66,6 +66,13 @@ func run(ctx context.Context, args []string, out, logs io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	backups, err := blobs(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	if dir, ok := backups.(io.Closer); ok {
+		defer dir.Close()
+	}
 	if cfg.tlsCert != "" {
 		tlsConfig, err := gateway.ReloadingCertificate(cfg.tlsCert, cfg.tlsKey)
 		if err != nil {
@@ -77,6 +84,7 @@ func run(ctx context.Context, args []string, out, logs io.Writer) (err error) {
 		Store: store, Keys: keys, Identity: who, IdentityService: service, Log: log, Version: version,
 		Address: listener.Addr().String(), Hold: cfg.hold, Region: cfg.region,
 		AgentURLs: list(cfg.agentURLs), AgentCA: cfg.agentCA, TrustProxy: cfg.trustProxy,
+		Blobs: backups, PresignBlobs: cfg.s3Presign,
 	})
 	if err != nil {
 		return err
