@@ -162,10 +162,15 @@ func (g *Gateway) Handler() http.Handler {
 	}
 	e.GET("/metrics", echo.WrapHandler(g.metrics.handler()))
 	agents, identity := g.agents.Handler(), g.IdentityService
+	segments := &segments{
+		blobs: g.Blobs, presign: g.PresignBlobs, log: g.log, authenticate: g.agents.Authenticate,
+		mayWrite: g.mayWriteBackup, mayRead: g.mayReadBackup, logPrefix: g.logOf,
+	}
 	// An http.ServeMux would redirect a path with dots in it to the path of something else: the DELETE of a database
 	// called .. would become that of its instance.
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch path := r.URL.Path + "/"; {
+		case segments.serve(w, r):
 		case strings.HasPrefix(path, "/agent/v1/"):
 			agents.ServeHTTP(w, r)
 		case strings.HasPrefix(path, "/identity/") && identity != nil:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/blobstore"
 )
@@ -16,7 +15,7 @@ func (g *Gateway) mayWriteBackup(ctx context.Context, agentID, backupID string) 
 		return "", err
 	}
 	if b.Instance != agentID || !b.Running() {
-		return "", agentpoll.Errorf(agentpoll.Conflict, "backup %s is not being made by this guest", backupID)
+		return "", errNotNow
 	}
 	return backupPrefix(b), nil
 }
@@ -32,7 +31,7 @@ func (g *Gateway) mayReadBackup(ctx context.Context, agentID, backupID string) (
 			return backupPrefix(b), nil
 		}
 	}
-	return "", agentpoll.Errorf(agentpoll.Conflict, "backup %s is not being restored by this guest", backupID)
+	return "", errNotNow
 }
 
 // backupFor reads a backup of the project that a guest is of, and its instance.
@@ -48,7 +47,7 @@ func (g *Gateway) backupFor(ctx context.Context, agentID, backupID string) (b et
 		b = rec.Value
 	}
 	if err == nil && !b.Deleting.IsZero() || errors.Is(err, etcdschema.ErrNotFound) || isNotFound(err) {
-		err = agentpoll.Errorf(agentpoll.NotFound, "there is no backup %s", backupID)
+		err = errNoSegments
 	}
 	return b, instance.Value, err
 }
@@ -61,7 +60,7 @@ func (g *Gateway) logOf(ctx context.Context, agentID, log string) (prefix string
 	}
 	prefix = logPrefix(agent.Value.Project, agentID, log)
 	if blobstore.CheckName(prefix) != nil {
-		return "", agentpoll.Errorf(agentpoll.NotFound, "%q cannot be a log's name", log)
+		return "", errNoSegments
 	}
 	return prefix, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway"
+	"github.com/cofferdb/coffer/gateway/blobstore"
 	"github.com/cofferdb/coffer/gateway/identity"
 )
 
@@ -72,7 +73,11 @@ func StartAt(t testing.TB, store *etcdschema.Store, addr string, options ...Opti
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := gateway.Config{Store: store, Keys: keys, Identity: tokens, Log: slog.New(slog.DiscardHandler), Version: "test"}
+	blobs, err := blobstore.OpenDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := gateway.Config{Store: store, Keys: keys, Identity: tokens, Blobs: blobs, Log: slog.New(slog.DiscardHandler), Version: "test"}
 	for _, o := range options {
 		o(&cfg)
 	}
