@@ -2,11 +2,11 @@ package redis
 
 import (
 	"archive/tar"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"regexp"
-	"strings"
 )
 
 // A backup is a tar archive. Its first entry is the users; then come an RDB snapshot, whose length nobody knows in
@@ -33,7 +33,7 @@ func (a archiver) users(list []account) error {
 	if err != nil {
 		return err
 	}
-	return a.entry(usersEntry, int64(len(b)), strings.NewReader(string(b)))
+	return a.entry(usersEntry, int64(len(b)), bytes.NewReader(b))
 }
 
 // entry writes a file of that many bytes.
@@ -57,7 +57,7 @@ func (a archiver) parts(prefix string, r io.Reader) error {
 			return err
 		}
 		if n > 0 {
-			if err := a.entry(fmt.Sprintf("%s%010d", prefix, i), int64(n), strings.NewReader(string(part[:n]))); err != nil {
+			if err := a.entry(fmt.Sprintf("%s%010d", prefix, i), int64(n), bytes.NewReader(part[:n])); err != nil {
 				return err
 			}
 		}

@@ -31,7 +31,7 @@ func (m *Manager) backupRDB(ctx context.Context, req datastores.BackupRequest) (
 			if err != nil {
 				return fmt.Errorf("the server gives no snapshot: %w", err)
 			}
-			return a.parts(dumpPrefix, &snapshot{c: c, mark: mark})
+			return a.parts(dumpPrefix, newSnapshot(c, mark))
 		})
 	})
 	return datastores.BackupReply{}, err
@@ -81,27 +81,34 @@ const markSize = 40
 type snapshot struct {
 	c    *conn
 	mark []byte
-	held []byte // the last bytes read so far, which may be the mark
+	buf  []byte // what was read and not yet given away; its last bytes may be the mark
 	err  error
 }
 
+func newSnapshot(c *conn, mark []byte) *snapshot {
+	return &snapshot{c: c, mark: mark, buf: make([]byte, 0, 64<<10)}
+}
+
 func (s *snapshot) Read(p []byte) (int, error) {
-	if s.err != nil {
-		return 0, s.err
+	for len(s.buf) <= markSize {
+		if s.err != nil {
+			return 0, s.err
+		}
+		s.err = s.fill()
 	}
-	buf := make([]byte, len(s.held)+len(p))
-	n := copy(buf, s.held)
+	n := copy(p, s.buf[:len(s.buf)-markSize])
+	s.buf = s.buf[:copy(s.buf, s.buf[n:])]
+	return n, nil
+}
+
+func (s *snapshot) fill() error {
 	if err := s.c.allow(snapshotSilence); err != nil {
-		return 0, err
+		return err
 	}
-	read, err := s.c.r.Read(buf[n:])
-	buf = buf[:n+read]
-	keep := min(len(buf), markSize)
-	s.held = bytes.Clone(buf[len(buf)-keep:])
-	n = copy(p, buf[:len(buf)-keep])
-	if err == io.EOF && !bytes.Equal(s.held, s.mark) {
-		err = errors.New("the server has ended the snapshot before it was complete; its log may say why")
+	n, err := s.c.r.Read(s.buf[len(s.buf):cap(s.buf)])
+	s.buf = s.buf[:len(s.buf)+n]
+	if err == io.EOF && !bytes.HasSuffix(s.buf, s.mark) {
+		return errors.New("the server has ended the snapshot before it was complete; its log may say why")
 	}
-	s.err = err
-	return n, err
+	return err
 }

@@ -6,9 +6,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -136,5 +138,40 @@ func TestArchiveThatIsNotOurs(t *testing.T) {
 		if err := m.Prepare(t.Context(), from(m.BackupStrategies()[0], b.Bytes())); err == nil {
 			t.Errorf("%s: restored", name)
 		}
+	}
+}
+
+func TestSnapshotEndsWithItsMark(t *testing.T) {
+	mark := strings.Repeat("m", markSize)
+	for sent, want := range map[string]string{
+		"data" + mark:                       "data",
+		mark:                                "",
+		strings.Repeat("x", 200_000) + mark: strings.Repeat("x", 200_000),
+		"data" + mark[1:]:                   "error",
+		"data":                              "error",
+		"":                                  "error",
+		"data" + mark + "x":                 "error",
+		strings.Repeat("x", 100_000) + mark + mark: strings.Repeat("x", 100_000) + mark,
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		var sender sync.WaitGroup
+		sender.Go(func() {
+			if there, err := l.Accept(); err == nil {
+				_, _ = io.WriteString(there, sent)
+				_ = there.Close()
+			}
+		})
+		here, err := net.Dial("tcp", l.Addr().String())
+		must(t, err)
+		c, err := newConn(t.Context(), here)
+		must(t, err)
+		b, err := io.ReadAll(newSnapshot(c, []byte(mark)))
+		if got := string(b); err == nil && got != want || err != nil && want != "error" {
+			t.Errorf("of %d bytes sent %d were read, %v; want %d", len(sent), len(got), err, len(want))
+		}
+		_ = c.Close()
+		sender.Wait()
+		_ = l.Close()
 	}
 }
