@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
 
@@ -84,16 +85,36 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// TestSuiteOfNewest runs the suite with MariaDB 11.8, which takes over what 10.11 has left.
-func TestSuiteOfNewest(t *testing.T) {
-	t.Parallel()
-	h := harness()
-	options, err := json.Marshal(newestOptions(t))
+// TestNewest has MariaDB 11.8 take over what 10.11 has left, and be the source of a replica of its own version, which is
+// promoted then: what differs from version to version is in there.
+func TestNewest(t *testing.T) {
+	ctx := t.Context()
+	old := prepared(t)
+	tenant(t, old)
+	must(t, old.Stop(ctx))
+	from, err := json.Marshal(DefaultOptions())
 	must(t, err)
-	older, err := json.Marshal(DefaultOptions())
+	source := New(old.env, newestOptions(t))
+	for range 2 {
+		must(t, source.Upgrade(ctx, datastores.UpgradeRequest{From: from, Progress: func(string) {}}))
+	}
+	_, err = source.EnableRoot(ctx, secret("pass"))
 	must(t, err)
-	h.Options, h.Older = options, older
-	datastoretest.Run(t, h)
+	_, err = write(ctx, loginTo(source), 20, 30)
+	must(t, err)
+	replica := followWith(t, source, New(newEnv(t), newestOptions(t)))
+	caughtUp(t, source, replica)
+	must(t, source.replication().SetReadOnly(ctx, true))
+	must(t, replica.replication().Promote(ctx, []datastores.ReplicaAccount{replicaAccount(source)}))
+	req := attachment(replica, source, nil)
+	req.Former = true
+	must(t, source.replication().Attach(ctx, req))
+	_, err = write(ctx, loginTo(replica), 30, 40)
+	must(t, err)
+	caughtUp(t, replica, source)
+	if items, _, err := digest(ctx, loginTo(source)); err != nil || items != 40 {
+		t.Errorf("the former source has %d items, %v; want 40", items, err)
+	}
 }
 
 // preparedNewest is prepared of MariaDB 11.8.

@@ -23,7 +23,12 @@ func replicaAccount(m *Manager) datastores.ReplicaAccount {
 // follow makes a new replica of the source.
 func follow(t *testing.T, source *Manager) *Manager {
 	t.Helper()
-	m := newManager(t, newEnv(t))
+	return followWith(t, source, New(newEnv(t), DefaultOptions()))
+}
+
+func followWith(t *testing.T, source, m *Manager) *Manager {
+	t.Helper()
+	stopInTheEnd(t, m)
 	must(t, source.replication().AddReplica(t.Context(), replicaAccount(m)))
 	link := backupOf(t, source, nil)
 	must(t, m.Prepare(t.Context(), datastores.PrepareRequest{

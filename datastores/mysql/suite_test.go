@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strconv"
 	"syscall"
 	"testing"
@@ -15,9 +16,17 @@ import (
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
 
+// TestSuite runs with MariaDB 10.11, or with COFFER_MYSQL_VERSION=11.8 with that, which takes over what 10.11 has left.
 func TestSuite(t *testing.T) {
-	t.Parallel() // to the suite of the newest
-	datastoretest.Run(t, harness())
+	h := harness()
+	if os.Getenv("COFFER_MYSQL_VERSION") == "11.8" {
+		var err error
+		h.Options, err = json.Marshal(newestOptions(t))
+		must(t, err)
+		h.Older, err = json.Marshal(DefaultOptions())
+		must(t, err)
+	}
+	datastoretest.Run(t, h)
 }
 
 func harness() datastoretest.Harness {
