@@ -180,7 +180,8 @@ type BackupRef struct {
 	Stored   int64           `json:"stored"`   // bytes of all segments
 }
 
-// BackupResult is a backup that was made. Used is what the data took on the volume, in bytes, when it was.
+// BackupResult is a backup that was made. Used is what the data took on the volume, in bytes, when it was; where the data has
+// no volume of its own, it is the stream's size.
 type BackupResult struct {
 	BackupRef
 	Used int64 `json:"used"`

@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"path/filepath"
 	"sync"
 	"syscall"
 
@@ -30,6 +31,12 @@ func (v *volume) usage() *datastores.VolumeUsage {
 	})
 	told := v.last
 	return &told
+}
+
+// own tells whether the data has the filesystem to itself, so that what is used there is its own.
+func (v *volume) own() bool {
+	var here, above syscall.Stat_t
+	return syscall.Stat(v.path, &here) == nil && syscall.Stat(filepath.Dir(v.path), &above) == nil && here.Dev != above.Dev
 }
 
 // settle returns last until now differs enough from it.
