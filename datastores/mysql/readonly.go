@@ -40,7 +40,7 @@ const tenantSessions = "USER NOT IN ('" + adminUser + "', 'system user', 'event_
 	"COMMAND NOT IN ('Daemon', 'Binlog Dump', 'Binlog Dump GTID')"
 
 // graceSeconds is how long statements that write may take to end before their sessions are.
-const graceSeconds = 5
+const graceSeconds = 3
 
 // refuseWrites makes the running server read-only. The server lets no commit through that was not there before, and returns
 // when those that were are in its binary log; a session that keeps it waiting is ended. A transaction that is open cannot be

@@ -18,7 +18,7 @@ import (
 const (
 	replicationNamespace = "mysql_gtid"
 
-	connectRetry = 5  // seconds until a replica tries again
+	connectRetry = 1  // seconds until a replica tries again
 	heartbeat    = 10 // seconds of silence of a source that has nothing to tell
 
 	attachPatience = 2 * time.Minute
