@@ -89,7 +89,13 @@ func (m *Manager) defaults() map[string]string {
 	}
 	shared := max(16, memory/4)
 	connections := m.maxConnections()
-	return map[string]string{
+	settings := map[string]string{}
+	for _, p := range m.parameters() {
+		if p.RestartRequired {
+			settings[p.Name] = p.value
+		}
+	}
+	maps.Copy(settings, map[string]string{
 		"max_connections":      strconv.Itoa(connections),
 		"shared_buffers":       megabytes(shared),
 		"effective_cache_size": megabytes(max(32, memory*3/4)),
@@ -100,7 +106,8 @@ func (m *Manager) defaults() map[string]string {
 		"log_timezone":         "UTC",
 		"timezone":             "UTC",
 		"lc_messages":          "C",
-	}
+	})
+	return settings
 }
 
 func megabytes(n int) string { return fmt.Sprintf("%dMB", n) }

@@ -29,7 +29,7 @@ func newEnv(t testing.TB) datastores.Env {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	env := datastores.Env{
-		InstanceID: "0198c0de-0000-7000-8000-000000000001",
+		InstanceID: fmt.Sprintf("%08x-0000-7000-8000-%012x", rand.Uint32(), rand.Uint32()),
 		Dir:        filepath.Join(dir, "guest"),
 		DataDir:    filepath.Join(dir, strings.Repeat("x", 110)),
 		Address:    fmt.Sprintf("127.84.%d.%d", 1+rand.IntN(250), 1+rand.IntN(250)),

@@ -18,21 +18,24 @@ const unfinished = "unfinished-"
 
 // install makes the data directory, with the administration account in it and no other.
 func (m *Manager) install(ctx context.Context) error {
-	return m.making(func(name string) error {
-		_, err := m.run(ctx, command{argv: []string{
-			m.program("initdb"), "-D", m.path(name), "-U", adminUser, "-E", "UTF8", "--locale=C.UTF-8",
-			"--auth=reject", "--data-checksums", // of pages, which pg_rewind needs, too
-			"--no-instructions",
-			"--no-sync", // making does, once
-		}})
-		if err != nil {
-			return fmt.Errorf("cannot initialise the data directory: %w", err)
-		}
-		return nil
-	})
+	return m.making(func(name string) error { return m.initdb(ctx, name) })
 }
 
-// making makes the data directory: build fills an empty one, which gets its name when it is complete and durable.
+func (m *Manager) initdb(ctx context.Context, name string) error {
+	_, err := m.run(ctx, command{argv: []string{
+		m.program("initdb"), "-D", m.path(name), "-U", adminUser, "-E", "UTF8", "--locale=C.UTF-8",
+		"--auth=reject", "--data-checksums", // of pages, which pg_rewind needs, too
+		"--no-instructions",
+		"--no-sync", // done once, when it is complete
+	}})
+	if err != nil {
+		return fmt.Errorf("cannot initialise the data directory: %w", err)
+	}
+	return nil
+}
+
+// making makes the data directory, in place of one that is there: build fills an empty one, which gets its name when it is
+// complete and durable.
 func (m *Manager) making(build func(name string) error) error {
 	volume, err := os.OpenRoot(m.env.DataDir)
 	if err != nil {
@@ -49,7 +52,24 @@ func (m *Manager) making(build func(name string) error) error {
 	if err := syncTree(volume, name); err != nil {
 		return err
 	}
-	if err := volume.Rename(name, dataDir); err != nil {
+	if err := m.swap(name, name+"-before"); err != nil {
+		return err
+	}
+	return m.removeUnfinished()
+}
+
+// swap gives the data directory, when there is one, the name away, and its own name to from. After a guest was killed in
+// between it can be called again.
+func (m *Manager) swap(from, away string) error {
+	volume, err := os.OpenRoot(m.env.DataDir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = volume.Close() }()
+	if err := volume.Rename(dataDir, away); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := volume.Rename(from, dataDir); err != nil {
 		return err
 	}
 	return syncFile(volume, ".")
@@ -58,7 +78,9 @@ func (m *Manager) making(build func(name string) error) error {
 // furnish makes the roles that the guest needs, where they are missing, and closes the databases that initdb leaves open
 // to everybody. A server that follows another has them from there.
 func (m *Manager) furnish(ctx context.Context, s *session) error {
-	ready, err := s.one(ctx, `SELECT pg_is_in_recovery() OR count(*) = 2 FROM pg_roles WHERE rolname IN ($1, $2)`, replicasRole, orphansRole)
+	ready, err := s.one(ctx, `SELECT pg_is_in_recovery() OR count(*) = 2 AND count(*) FILTER (WHERE rolname = $3) = 0
+			AND EXISTS (SELECT FROM pg_database WHERE datname = $4)
+		FROM pg_roles WHERE rolname IN ($1, $2, $3)`, replicasRole, orphansRole, dumpUser, homeDatabase)
 	if err != nil || ready.bool() {
 		return failed(err, "cannot look for the guest's roles")
 	}
@@ -71,6 +93,16 @@ func (m *Manager) furnish(ctx context.Context, s *session) error {
 			return failed(err, "cannot make the role %s", role)
 		}
 	}
+	home, err := s.one(ctx, "SELECT true FROM pg_database WHERE datname = $1", homeDatabase)
+	if err == nil && !home.bool() {
+		err = s.exec(ctx, "CREATE DATABASE "+homeDatabase+" TEMPLATE template0")
+	}
+	if err != nil {
+		return failed(err, "cannot make the database %s", homeDatabase)
+	}
+	if err := s.exec(ctx, "DROP ROLE IF EXISTS "+dumpUser); err != nil { // of a guest that was killed
+		return failed(err, "cannot drop the role %s", dumpUser)
+	}
 	return failed(s.exec(ctx, closing), "cannot close the server's own databases")
 }
 
@@ -80,7 +112,7 @@ const closing = `REVOKE ALL ON DATABASE template1, postgres FROM PUBLIC;
 	GRANT EXECUTE ON FUNCTION pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean),
 		pg_read_binary_file(text), pg_read_binary_file(text, bigint, bigint, boolean) TO ` + replicasRole
 
-// removeUnfinished clears away what a Prepare that was cut off has left.
+// removeUnfinished clears away what a call that was cut off has left. What cannot be removed only takes space.
 func (m *Manager) removeUnfinished() error {
 	left, err := filepath.Glob(m.path(unfinished + "*"))
 	if err != nil || len(left) == 0 {

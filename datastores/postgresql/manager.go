@@ -90,11 +90,16 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 			return err
 		}
 	}
-	if err := m.makeData(ctx, req); err != nil {
-		return err
+	if req.Restore != nil && !req.Restore.Strategy.Logical {
+		if err := req.Restore.Run(ctx); err != nil {
+			return err
+		}
 	}
 	if req.Replicate != nil {
 		return req.Replicate.Run(ctx)
+	}
+	if err := m.makeData(ctx, req.Progress); err != nil {
+		return err
 	}
 	req.Progress("starting the server")
 	if err := m.Start(ctx); err != nil {
@@ -111,8 +116,8 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 	return m.keepReplicas(ctx, nil) // those of the server that the backup is of
 }
 
-// makeData makes the data directory, unless there is a complete one or Replicate makes it.
-func (m *Manager) makeData(ctx context.Context, req datastores.PrepareRequest) error {
+// makeData makes an empty data directory, unless there is a complete one.
+func (m *Manager) makeData(ctx context.Context, progress func(string)) error {
 	installed, err := m.installed()
 	if err != nil || installed {
 		return err
@@ -120,13 +125,7 @@ func (m *Manager) makeData(ctx context.Context, req datastores.PrepareRequest) e
 	if err := m.removeUnfinished(); err != nil {
 		return err
 	}
-	switch {
-	case req.Restore != nil && !req.Restore.Strategy.Logical:
-		return req.Restore.Run(ctx)
-	case req.Replicate != nil:
-		return nil
-	}
-	req.Progress("initialising the data directory")
+	progress("initialising the data directory")
 	return m.install(ctx)
 }
 
@@ -153,9 +152,13 @@ func (m *Manager) launch(ctx context.Context) error {
 	if err := m.service.Start(ctx); err != nil {
 		return m.withLog(err)
 	}
+	r, err := m.loadRole()
+	if err != nil {
+		return err
+	}
 	var denied error
-	err := m.service.Await(ctx, func(ctx context.Context) error {
-		err := m.ping(ctx)
+	err = m.service.Await(ctx, func(ctx context.Context) error {
+		err := m.answers(ctx, r.Standby)
 		if is(err, stateNotAuthorised, stateWrongPassword) {
 			denied = err
 			return nil
@@ -166,6 +169,17 @@ func (m *Manager) launch(ctx context.Context) error {
 		err = m.takeBack(ctx, denied)
 	}
 	return m.withLog(err)
+}
+
+// answers returns when the server answers, and when it takes writes unless it is a standby.
+func (m *Manager) answers(ctx context.Context, standby bool) error {
+	return m.with(ctx, func(s *session) error {
+		recovering, err := s.one(ctx, "SELECT pg_is_in_recovery()")
+		if err == nil && recovering.bool() && !standby {
+			return errors.New("the server recovers its data")
+		}
+		return err
+	})
 }
 
 // takeBack makes the administration account what it was.

@@ -16,6 +16,48 @@ import (
 // overridesName is the file in the guest's directory that holds what the tenant has set.
 const overridesName = "overrides.json"
 
+// DefaultConfiguration implements [datastores.Configuration].
+func (m *Manager) DefaultConfiguration() map[string]string { return m.defaults() }
+
+// UpdateOverrides implements [datastores.Configuration]. What the running server refuses is taken back.
+func (m *Manager) UpdateOverrides(ctx context.Context, values datastores.Values) (restart bool, err error) {
+	before, err := m.readOverrides()
+	if err != nil {
+		return false, err
+	}
+	if err := m.storeOverrides(values); err != nil {
+		return false, err
+	}
+	if err := m.reload(ctx); err != nil {
+		return false, err
+	}
+	if _, _, running := m.service.Running(); !running {
+		return false, nil
+	}
+	// A new session: it begins with what the main process has read.
+	err = m.with(ctx, func(s *session) error {
+		refused, err := s.one(ctx, `SELECT string_agg(f.name || ' = ' || f.setting, ', ') FROM pg_file_settings f
+			LEFT JOIN pg_settings p ON lower(p.name) = lower(f.name)
+			WHERE f.error IS NOT NULL AND p.pending_restart IS NOT TRUE`)
+		if err == nil && refused != nil {
+			return datastores.Errorf(datastores.Invalid, "the server does not take %s", refused)
+		}
+		if err == nil {
+			var pending value
+			pending, err = s.one(ctx, "SELECT bool_or(pending_restart) FROM pg_settings")
+			restart = pending.bool()
+		}
+		return failed(err, "cannot ask for the configuration")
+	})
+	if e := (*datastores.Error)(nil); errors.As(err, &e) && e.Kind == datastores.Invalid {
+		if undone := errors.Join(m.storeOverrides(before), m.reload(ctx)); undone != nil {
+			return false, fmt.Errorf("%w; it could not be taken back: %w", err, undone)
+		}
+		return false, err
+	}
+	return restart, err
+}
+
 func (m *Manager) storeOverrides(values datastores.Values) error {
 	b, err := json.Marshal(values)
 	if err != nil {
@@ -24,16 +66,20 @@ func (m *Manager) storeOverrides(values datastores.Values) error {
 	return service.WriteFile(m.env.Dir, overridesName, b, -1, -1)
 }
 
-// loadOverrides returns what is set, as the configuration file has it.
-func (m *Manager) loadOverrides() (map[string]string, error) {
+func (m *Manager) readOverrides() (values datastores.Values, err error) {
 	b, err := os.ReadFile(filepath.Join(m.env.Dir, overridesName))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
-	var values datastores.Values
 	if err == nil {
 		err = json.Unmarshal(b, &values)
 	}
+	return values, err
+}
+
+// loadOverrides returns what is set, as the configuration file has it.
+func (m *Manager) loadOverrides() (map[string]string, error) {
+	values, err := m.readOverrides()
 	set := map[string]string{}
 	for name, v := range values {
 		set[name] = fmt.Sprint(v)

@@ -22,6 +22,8 @@ type role struct {
 	Standby bool `json:"standby,omitempty"`
 	// Source is who is followed; nil: nobody.
 	Source *source `json:"source,omitempty"`
+	// Rewinding: pg_rewind has begun and may not have ended. The server cannot be started.
+	Rewinding bool `json:"rewinding,omitempty"`
 }
 
 // source is a server that is followed.
@@ -71,6 +73,9 @@ func (m *Manager) takeRole() error {
 	r, err := m.loadRole()
 	if err != nil {
 		return err
+	}
+	if r.Rewinding {
+		return datastores.Errorf(datastores.Conflict, "the server is between two sources: attach it again")
 	}
 	if r.Standby {
 		return m.writeFile(signalName, nil)

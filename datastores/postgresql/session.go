@@ -79,6 +79,9 @@ func (m *Manager) connectAs(ctx context.Context, user, database string) (*sessio
 	for name, value := range pinned {
 		config.RuntimeParams[name] = value
 	}
+	if m.options.Version >= 17 {
+		config.RuntimeParams["transaction_timeout"] = "0"
+	}
 	for try := 1; ; try++ {
 		conn, err := pgconn.ConnectConfig(ctx, config)
 		if err == nil {
@@ -199,4 +202,14 @@ func (m *Manager) ping(ctx context.Context) error {
 		_, err := s.one(ctx, "SELECT 1")
 		return err
 	})
+}
+
+// column returns the first field of every row.
+func (s *session) column(ctx context.Context, statement string, args ...string) ([]string, error) {
+	rows, err := s.query(ctx, statement, args...)
+	var all []string
+	for _, row := range rows {
+		all = append(all, row[0].String())
+	}
+	return all, err
 }

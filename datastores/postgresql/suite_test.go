@@ -2,14 +2,31 @@ package postgresql
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
 
-func TestSuite(t *testing.T) {
-	datastoretest.Run(t, harness())
+func TestSuite(t *testing.T) { datastoretest.Run(t, harness()) }
+
+// TestSuiteOfNewest also takes the data of the oldest version over.
+func TestSuiteOfNewest(t *testing.T) {
+	h := harness()
+	var err error
+	h.Older, err = json.Marshal(DefaultOptions())
+	must(t, err)
+	h.Options, err = json.Marshal(newer(t))
+	must(t, err)
+	datastoretest.Run(t, h)
 }
 
 func harness() datastoretest.Harness {
@@ -17,13 +34,128 @@ func harness() datastoretest.Harness {
 		Plugin: Plugin(),
 		NewEnv: func(t *testing.T) datastores.Env { return newEnv(t) },
 		Connect: func(ctx context.Context, address, user, password, database string) error {
-			s, err := dial(ctx, address, user, password, database)
+			return asTenant(ctx, datastoretest.Login{Address: address, User: user, Password: password, Database: database},
+				func(s *session) error { return s.exec(ctx, "SELECT 1") })
+		},
+		Write:  write,
+		Digest: digest,
+		Dynamic: datastores.Values{
+			"work_mem": "3MB", "random_page_cost": json.Number("1.5"), "log_lock_waits": true,
+			"default_statistics_target": json.Number("77"), "timezone": "Europe/Vienna", "plan_cache_mode": "force_generic_plan",
+		},
+		Static:  datastores.Values{"max_connections": json.Number("61"), "shared_buffers": "24MB", "track_commit_timestamp": true},
+		Refused: datastores.Values{"shared_buffers": "900TB"},
+		Show:    show,
+		Stir: func(ctx context.Context, l datastoretest.Login, log string) error {
+			return asTenant(ctx, l, func(s *session) error {
+				_ = s.exec(ctx, "SELECT * FROM nothing") // of the error log
+				return s.exec(ctx, "SELECT 1")
+			})
+		},
+		Kill: kill,
+	}
+}
+
+func asTenant(ctx context.Context, l datastoretest.Login, do func(*session) error) error {
+	s, err := dial(ctx, l.Address, l.User, l.Password, l.Database)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return do(s)
+}
+
+func write(ctx context.Context, l datastoretest.Login, from, to int) (acknowledged int, err error) {
+	return acknowledged, asTenant(ctx, l, func(s *session) error {
+		if err := s.exec(ctx, "CREATE TABLE IF NOT EXISTS items (n int PRIMARY KEY, item text)"); err != nil {
+			return err
+		}
+		for n := from; n < to; n++ {
+			_, err := s.query(ctx, "INSERT INTO items VALUES ($1, $2) ON CONFLICT DO NOTHING", strconv.Itoa(n), string(datastoretest.Item(n)))
 			if err != nil {
 				return err
 			}
-			defer s.close()
-			_, err = s.one(ctx, "SELECT 1")
+			acknowledged++
+		}
+		return nil
+	})
+}
+
+// digest reads every table of the database in the order of its rows as text.
+func digest(ctx context.Context, l datastoretest.Login) (items int, digest string, err error) {
+	err = asTenant(ctx, l, func(s *session) error {
+		tables, err := s.column(ctx, `SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables
+			WHERE schemaname !~ '^(pg_|information_schema)' ORDER BY 1`)
+		if err != nil {
 			return err
-		},
+		}
+		sum := sha256.New()
+		for _, table := range tables {
+			rows, err := s.column(ctx, "SELECT t::text FROM "+table+" t ORDER BY 1")
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(sum, "%q %q", table, rows)
+			if table == "public.items" {
+				items = len(rows)
+			}
+		}
+		digest = fmt.Sprintf("%x", sum.Sum(nil))
+		return nil
+	})
+	return items, digest, err
+}
+
+// show reads a setting in the words of the parameter's values.
+func show(ctx context.Context, manager datastores.Manager, name string) (shown string, err error) {
+	m := manager.(*Manager)
+	column := "setting"
+	for _, p := range m.Parameters() {
+		if p.Name == name && p.Type == datastores.StringParameter {
+			column = "current_setting(name)"
+		}
 	}
+	err = m.with(ctx, func(s *session) error {
+		v, err := s.one(ctx, "SELECT "+column+" FROM pg_settings WHERE lower(name) = $1", name)
+		shown = v.String()
+		return err
+	})
+	for _, p := range m.Parameters() {
+		if p.Name == name && p.Type == datastores.BooleanParameter {
+			shown = strconv.FormatBool(shown == "on")
+		}
+	}
+	return shown, err
+}
+
+// kill ends the server and its children, which are each in a group of its own.
+func kill(ctx context.Context, env datastores.Env) error {
+	pid, _, ok := New(env, DefaultOptions()).service.Running()
+	if !ok {
+		return nil
+	}
+	pids := []int{pid}
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return err
+	}
+	for _, field := range strings.Fields(string(children)) {
+		child, err := strconv.Atoi(field)
+		if err != nil {
+			return err
+		}
+		pids = append(pids, child)
+	}
+	for _, pid := range pids {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	for _, pid := range pids {
+		for syscall.Kill(pid, 0) == nil && ctx.Err() == nil {
+			if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err != nil || strings.Contains(string(b), ") Z ") {
+				break
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	return ctx.Err()
 }

@@ -1,0 +1,184 @@
+package postgresql
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+func TestPrepareMakesASecuredServer(t *testing.T) {
+	m := prepared(t)
+	if s := m.Status(t.Context()); s.Service != datastores.StatusHealthy || time.Since(s.Since) > time.Minute {
+		t.Fatalf("status %+v", s)
+	}
+	users, err := m.ListUsers(t.Context())
+	must(t, err)
+	if len(users) != 1 || users[0].Name != adminUser {
+		t.Errorf("users %+v", users)
+	}
+	for _, user := range []string{"root", adminUser, rootUser, replicasRole, orphansRole, dumpUser} {
+		for _, password := range []string{"", user} {
+			if _, err := login(t, m, user, password, homeDatabase); err == nil {
+				t.Errorf("%q can log in with password %q", user, password)
+			}
+		}
+	}
+	s := admin(t, m)
+	for setting, want := range map[string]string{
+		"listen_addresses": m.env.Address,
+		"config_file":      m.path(configName),
+		"hba_file":         m.path(hbaName),
+		"data_checksums":   "on",
+		"server_encoding":  "UTF8",
+		"shared_buffers":   "80MB",
+		"wal_level":        "replica",
+	} {
+		got, err := s.one(t.Context(), "SELECT current_setting($1)", setting)
+		must(t, err)
+		if got.String() != want {
+			t.Errorf("%s = %q, want %q", setting, got, want)
+		}
+	}
+	must(t, m.CreateUser(t.Context(), datastores.User{Name: "ann", Password: datastores.NewSecret("pass")}))
+	for _, database := range []string{homeDatabase, "template1"} {
+		if _, err := login(t, m, "ann", "pass", database); err == nil {
+			t.Errorf("a user without access is let in to %s", database)
+		}
+	}
+}
+
+// A user who has been granted a database makes tables in it, and leaves them behind.
+func TestUserAtWork(t *testing.T) {
+	m := prepared(t)
+	ctx := t.Context()
+	must(t, m.CreateDatabase(ctx, datastores.Database{Name: "shop"}))
+	must(t, m.CreateDatabase(ctx, datastores.Database{Name: "latin", CharacterSet: "LATIN1", Collate: "C"}))
+	wantKind(t, m.CreateDatabase(ctx, datastores.Database{Name: "x", CharacterSet: "klingon"}), datastores.Invalid)
+	wantKind(t, m.CreateDatabase(ctx, datastores.Database{Name: "x", Collate: "tlh_KX"}), datastores.Invalid)
+	must(t, m.CreateUser(ctx, datastores.User{Name: "ann", Password: datastores.NewSecret("pass"),
+		Databases: []datastores.Database{{Name: "shop"}, {Name: "latin"}}}))
+	for _, database := range []string{"shop", "latin"} {
+		s, err := login(t, m, "ann", "pass", database)
+		must(t, err)
+		must(t, s.exec(ctx, "CREATE TABLE t (n int); INSERT INTO t VALUES (1); CREATE SCHEMA own; CREATE TABLE own.t ()"))
+	}
+	must(t, m.UpdateUser(ctx, "ann", "%", datastores.UserChange{Name: "bob"}))
+	bob, err := login(t, m, "bob", "pass", "shop")
+	must(t, err)
+	must(t, bob.exec(ctx, "SELECT * FROM t"))
+
+	must(t, m.DeleteUser(ctx, "bob", "%"))
+	if err := bob.exec(ctx, "SELECT 1"); err == nil {
+		t.Error("the session of a deleted user goes on")
+	}
+	must(t, m.withIn(ctx, "shop", func(s *session) error {
+		owner, err := s.one(ctx, "SELECT tableowner FROM pg_tables WHERE tablename = 't' AND schemaname = 'public'")
+		if owner.String() != orphansRole {
+			t.Errorf("the table of a deleted user belongs to %q", owner)
+		}
+		return err
+	}))
+	must(t, m.DeleteDatabase(ctx, "latin"))
+}
+
+// A database that a killed guest has half made is made whole by the same call again.
+func TestHalfMadeDatabase(t *testing.T) {
+	m := prepared(t)
+	must(t, admin(t, m).exec(t.Context(), createStatement(datastores.Database{Name: "shop"})))
+	must(t, m.CreateDatabase(t.Context(), datastores.Database{Name: "shop"}))
+	must(t, m.CreateUser(t.Context(), datastores.User{Name: "ann", Password: datastores.NewSecret("p"), Databases: []datastores.Database{{Name: "shop"}}}))
+	s, err := login(t, m, "ann", "p", "shop")
+	must(t, err)
+	must(t, s.exec(t.Context(), "CREATE TABLE t ()"))
+	wantKind(t, m.CreateDatabase(t.Context(), datastores.Database{Name: "shop"}), datastores.Exists)
+}
+
+// Root may do anything inside; the guest comes back in, and what root tells the server for later is forgotten.
+func TestRootAgainstTheGuest(t *testing.T) {
+	m := prepared(t)
+	ctx := t.Context()
+	name, err := m.EnableRoot(ctx, datastores.NewSecret("secret"))
+	must(t, err)
+	root, err := login(t, m, name, "secret", "")
+	must(t, err)
+	for _, statement := range []string{
+		"ALTER SYSTEM SET listen_addresses = '*'",
+		"ALTER SYSTEM SET hba_file = '/tmp/hba'",
+		"ALTER SYSTEM SET archive_mode = 'on'",
+		"ALTER ROLE os_admin RENAME TO gone",
+		"ALTER ROLE gone NOLOGIN CONNECTION LIMIT 0",
+		"ALTER ROLE gone SET search_path = public",
+	} {
+		must(t, root.exec(ctx, statement))
+	}
+	must(t, m.Stop(ctx))
+	must(t, m.Start(ctx))
+	s := admin(t, m)
+	for setting, want := range map[string]string{"listen_addresses": m.env.Address, "hba_file": m.path(hbaName), "archive_mode": "off"} {
+		got, err := s.one(ctx, "SELECT current_setting($1)", setting)
+		must(t, err)
+		if got.String() != want {
+			t.Errorf("%s = %q, want %q", setting, got, want)
+		}
+	}
+	must(t, m.DisableRoot(ctx))
+	if _, err := login(t, m, name, "secret", ""); err == nil {
+		t.Error("root is let in after it was disabled")
+	}
+}
+
+// No password is in any file of the guest or the server, however much is logged.
+func TestPasswordsStayOutOfFiles(t *testing.T) {
+	m := prepared(t)
+	ctx := t.Context()
+	_, err := m.UpdateOverrides(ctx, datastores.Values{"log_min_duration_statement": "0", "log_statement": "all", "log_min_messages": "debug1"})
+	must(t, err)
+	_, err = m.SetLog(ctx, generalLog, true)
+	must(t, err)
+	const secret = "verysecretindeed"
+	must(t, m.CreateUser(ctx, datastores.User{Name: "ann", Password: datastores.NewSecret(secret)}))
+	must(t, m.UpdateUser(ctx, "ann", "", datastores.UserChange{Password: datastores.NewSecret(secret)}))
+	_, err = m.EnableRoot(ctx, datastores.NewSecret(secret))
+	must(t, err)
+	for _, dir := range []string{m.env.Dir, m.env.DataDir} {
+		must(t, filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return nil
+			}
+			b, err := os.ReadFile(path)
+			if strings.Contains(string(b), secret) || strings.HasPrefix(path, m.path(logDir)) && strings.Contains(string(b), "SCRAM-SHA-256$") {
+				t.Errorf("%s holds a password", path)
+			}
+			return err
+		}))
+	}
+}
+
+func TestOptionsTellEveryProblem(t *testing.T) {
+	_, err := Plugin().Open(datastores.Env{}, []byte(`{"mount_point":"data","version":9,"bin_dir":"bin","max_connections":3,"wal_keep_mb":1,"slot_keep_mb":1}`))
+	for _, option := range []string{"mount_point", "version", "bin_dir", "max_connections", "wal_keep_mb", "slot_keep_mb"} {
+		if err == nil || !strings.Contains(err.Error(), option+": ") {
+			t.Errorf("%s is not among the problems: %v", option, err)
+		}
+	}
+}
+
+func TestOffers(t *testing.T) {
+	var got []string
+	for _, o := range Plugin().Manifest().Offers {
+		got = append(got, o.Datastore+" "+o.Version+" "+o.Server.BackupStrategy+" "+o.Server.ReplicationStrategy)
+	}
+	want := []string{"postgresql 15 pg_basebackup PostgresqlReplicationStreaming", "postgresql 17 pg_basebackup PostgresqlReplicationStreaming"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(datastores.AllCapabilities(), Plugin().Manifest().Capabilities); diff != "" {
+		t.Error(diff)
+	}
+}

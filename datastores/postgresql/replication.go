@@ -1,0 +1,286 @@
+package postgresql
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// ReplicationStrategies implements [datastores.Replication].
+func (m *Manager) ReplicationStrategies() []datastores.ReplicationStrategy {
+	return []datastores.ReplicationStrategy{streaming{m}}
+}
+
+// streaming is the server's own physical replication: each replica has a slot on its source, which keeps the log for it
+// up to a limit.
+type streaming struct{ m *Manager }
+
+// Strategy implements [datastores.ReplicationStrategy].
+func (streaming) Strategy() datastores.StrategyName {
+	return datastores.StrategyName{Namespace: backupNamespace, Name: "PostgresqlReplicationStreaming"}
+}
+
+// NeedsBackup implements [datastores.ReplicationStrategy].
+func (streaming) NeedsBackup() (datastores.StrategyName, bool) {
+	return datastores.StrategyName{}, false
+}
+
+// AddReplica implements [datastores.ReplicationStrategy].
+func (r streaming) AddReplica(ctx context.Context, account datastores.ReplicaAccount) error {
+	return r.m.with(ctx, func(s *session) error { return r.m.addReplica(ctx, s, account) })
+}
+
+// RemoveReplica implements [datastores.ReplicationStrategy].
+func (r streaming) RemoveReplica(ctx context.Context, account datastores.ReplicaAccount) error {
+	return r.m.with(ctx, func(s *session) error { return r.m.removeReplica(ctx, s, account) })
+}
+
+// Attach implements [datastores.ReplicationStrategy].
+func (r streaming) Attach(ctx context.Context, req datastores.AttachRequest) error {
+	m := r.m
+	slot, err := slotOf(req.Account)
+	if err != nil {
+		return err
+	}
+	installed, err := m.installed()
+	if err != nil {
+		return err
+	}
+	following := role{Standby: true, Source: &source{ID: req.SourceID, Address: req.Address, User: req.Account.User, Slot: slot}}
+	if err := m.Stop(ctx); err != nil {
+		return err
+	}
+	if err := m.storePassword(req.Account); err != nil {
+		return err
+	}
+	if installed {
+		req.Progress("taking back what the source has not")
+		if err := m.rewind(ctx, following); err != nil {
+			return err
+		}
+	}
+	// Before the copy: one that is there is a replica's.
+	if err := m.storeRole(following); err != nil {
+		return err
+	}
+	if !installed {
+		req.Progress("copying the data of the source")
+		if err := m.copySource(ctx, req); err != nil {
+			return fmt.Errorf("cannot copy the source: %w", err)
+		}
+	}
+	req.Progress("following the source")
+	if err := m.Start(ctx); err != nil {
+		return err
+	}
+	return m.awaitStream(ctx)
+}
+
+// copySource makes the data directory a copy of the source's.
+func (m *Manager) copySource(ctx context.Context, req datastores.AttachRequest) error {
+	if err := m.removeUnfinished(); err != nil {
+		return err
+	}
+	config, err := networkConfig(req.Address, req.Account.User, req.Account.Password.Reveal(), homeDatabase)
+	if err != nil {
+		return err
+	}
+	s, err := replicationSession(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return m.making(func(name string) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		r, w := io.Pipe()
+		unpacked := make(chan error, 1)
+		go func() {
+			err := m.unpack(ctx, r, name)
+			_ = r.CloseWithError(err) // the writer ends with it
+			unpacked <- err
+		}()
+		b := baseBackup{output: w, progress: func(done, total int64) {
+			req.Progress(fmt.Sprintf("copying the data of the source: %d of %d MB", done>>20, total>>20))
+		}}
+		err := b.run(ctx, s)
+		_ = w.CloseWithError(err)
+		if unpackErr := <-unpacked; unpackErr != nil {
+			return unpackErr
+		}
+		return err
+	})
+}
+
+// awaitStream returns when the server receives the log of its source, or says why it does not.
+func (m *Manager) awaitStream(ctx context.Context) error {
+	return m.with(ctx, func(s *session) error {
+		for {
+			state, err := s.one(ctx, "SELECT status FROM pg_stat_wal_receiver")
+			if err != nil || state.String() == "streaming" {
+				return failed(err, "cannot ask whether the source is followed")
+			}
+			if err := pause(ctx); err != nil {
+				return fmt.Errorf("the server does not follow its source: %w: %s", err, m.lastWords())
+			}
+		}
+	})
+}
+
+// Detach implements [datastores.ReplicationStrategy].
+func (r streaming) Detach(ctx context.Context) error { return r.Promote(ctx, nil) }
+
+// Promote implements [datastores.ReplicationStrategy].
+func (r streaming) Promote(ctx context.Context, accounts []datastores.ReplicaAccount) error {
+	m := r.m
+	had, err := m.loadRole()
+	if err != nil {
+		return err
+	}
+	if !had.Standby && accounts == nil {
+		return nil
+	}
+	err = m.with(ctx, func(s *session) error {
+		following, err := s.one(ctx, "SELECT pg_is_in_recovery()")
+		if err != nil || !following.bool() {
+			return failed(err, "cannot ask whether the server follows another")
+		}
+		_, err = s.query(ctx, "SELECT pg_promote(false)")
+		for err == nil && following.bool() {
+			if following, err = s.one(ctx, "SELECT pg_is_in_recovery()"); err == nil && following.bool() {
+				err = pause(ctx)
+			}
+		}
+		return failed(err, "cannot promote the server")
+	})
+	if err != nil {
+		return err
+	}
+	if err := m.storeRole(role{}); err != nil {
+		return err
+	}
+	// pg_rewind of a server that is to follow reads of the new timeline in what a checkpoint writes.
+	if err := m.with(ctx, func(s *session) error { return s.exec(ctx, "CHECKPOINT") }); err != nil {
+		return failed(err, "cannot write a checkpoint")
+	}
+	if err := m.reload(ctx); err != nil { // the source is in the configuration
+		return err
+	}
+	if err := m.with(ctx, func(s *session) error { return m.furnish(ctx, s) }); err != nil {
+		return err
+	}
+	return m.keepReplicas(ctx, accounts)
+}
+
+// SetReadOnly implements [datastores.ReplicationStrategy]. The server is stopped, which ends every session and writes and
+// sends all that was acknowledged; then it starts as a standby of nobody, see role.
+func (r streaming) SetReadOnly(ctx context.Context, on bool) error {
+	m := r.m
+	had, err := m.loadRole()
+	if err != nil {
+		return err
+	}
+	if had.Source != nil || had.Standby == on {
+		return m.Start(ctx) // a replica is read-only in any case
+	}
+	if err := m.Stop(ctx); err != nil {
+		return err
+	}
+	if err := m.storeRole(role{Standby: on}); err != nil {
+		return err
+	}
+	return m.Start(ctx)
+}
+
+// Position implements [datastores.ReplicationStrategy].
+func (r streaming) Position(ctx context.Context) (p datastores.Position, err error) {
+	err = r.m.with(ctx, func(s *session) error {
+		end, err := s.logEnd(ctx)
+		p = datastores.Position{ID: end.String(), Count: uint64(end)}
+		return err
+	})
+	return p, err
+}
+
+// WaitFor implements [datastores.ReplicationStrategy]. It waits for the replay, so that whoever reads afterwards sees all.
+func (r streaming) WaitFor(ctx context.Context, p datastores.Position) error {
+	want, err := parseLSN(p.ID)
+	if err != nil {
+		return datastores.Errorf(datastores.Invalid, "%v", err)
+	}
+	return r.m.with(ctx, func(s *session) error {
+		for {
+			come, err := s.one(ctx, "SELECT NOT pg_is_in_recovery() OR pg_last_wal_replay_lsn() >= $1::pg_lsn", want.String())
+			if err != nil || come.bool() {
+				return failed(err, "cannot ask how far the server has come")
+			}
+			if err := pause(ctx); err != nil {
+				return fmt.Errorf("the server has not come to %s: %w", want, err)
+			}
+		}
+	})
+}
+
+// rewind makes a server that is stopped one that can follow a source: what that has not is taken back to where their ways
+// parted. A server that has nothing more than the source is left as it is.
+func (m *Manager) rewind(ctx context.Context, following role) error {
+	had, err := m.loadRole()
+	if err != nil {
+		return err
+	}
+	if !had.Rewinding {
+		if err := m.settle(ctx); err != nil {
+			return err
+		}
+	}
+	following.Rewinding = true
+	if err := m.storeRole(following); err != nil {
+		return err
+	}
+	_, err = m.run(ctx, command{
+		env: []string{"PGPASSFILE=" + m.path(passName)},
+		argv: []string{m.program("pg_rewind"), "--target-pgdata=" + m.path(dataDir), "--source-server=" + conninfo(*following.Source),
+			"--no-ensure-shutdown"},
+	})
+	if err != nil {
+		return fmt.Errorf("what this server has and its new source has not cannot be taken back; try again, or make a new replica: %w", err)
+	}
+	return nil
+}
+
+// settle lets a server that was killed recover: pg_rewind wants one that was stopped. Nobody can write meanwhile.
+func (m *Manager) settle(ctx context.Context) error {
+	control, err := m.control(ctx)
+	if err != nil {
+		return err
+	}
+	if state := control["Database cluster state"]; state == "shut down" || state == "shut down in recovery" {
+		return nil
+	}
+	had, err := m.loadRole()
+	if err != nil {
+		return err
+	}
+	if !had.Standby {
+		if err := m.storeRole(role{Standby: true}); err != nil {
+			return err
+		}
+	}
+	if err := m.Start(ctx); err != nil {
+		return err
+	}
+	return m.Stop(ctx)
+}
+
+// pause waits a moment.
+func pause(ctx context.Context) error {
+	select {
+	case <-time.After(20 * time.Millisecond):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

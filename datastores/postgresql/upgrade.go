@@ -1,0 +1,202 @@
+package postgresql
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
+)
+
+// oldData is where the data of the version before lies once that of the new one is complete, until it has started.
+const oldData = "before-upgrade"
+
+// newData is where that of the new one is made.
+const newData = unfinished + "upgrade"
+
+// Upgrade implements [datastores.Upgrader], by pg_upgrade. The old data is copied, never linked, so that it stays as it was
+// until the new server has answered.
+func (m *Manager) Upgrade(ctx context.Context, req datastores.UpgradeRequest) error {
+	var from Options
+	if err := json.Unmarshal(req.From, &from); err != nil {
+		return datastores.Errorf(datastores.Invalid, "the options of the version before: %v", err)
+	}
+	if from.Version == 0 {
+		from.Version, from.BinDir = DefaultOptions().Version, DefaultOptions().BinDir
+	}
+	if from.Version > m.options.Version {
+		return datastores.Errorf(datastores.Invalid, "PostgreSQL %d cannot take over the data of %d: there is no way back to an older version", m.options.Version, from.Version)
+	}
+	old := New(m.env, from)
+	if err := old.Stop(ctx); err != nil {
+		return err
+	}
+	version, err := m.dataVersion()
+	if errors.Is(err, os.ErrNotExist) { // killed between the two renames
+		if err := m.swap(newData, oldData); err != nil {
+			return err
+		}
+		version, err = m.dataVersion()
+	}
+	if err != nil {
+		return err
+	}
+	if version < m.options.Version {
+		if err := m.convert(ctx, old, req.Progress); err != nil {
+			return err
+		}
+	}
+	req.Progress("starting the server")
+	if err := m.Start(ctx); err != nil {
+		return m.undo(err)
+	}
+	if err := m.removeOld(); err != nil {
+		return err
+	}
+	req.Progress("collecting statistics")
+	m.analyze(ctx)
+	return nil
+}
+
+// undo puts the old data back after a start that failed.
+func (m *Manager) undo(failure error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if there, err := exists(m.path(oldData)); err != nil || !there {
+		return errors.Join(failure, err)
+	}
+	if err := errors.Join(m.Stop(ctx), m.swap(oldData, newData)); err != nil {
+		return fmt.Errorf("%w; the data of the version before cannot be put back: %w", failure, err)
+	}
+	return unchanged(failure)
+}
+
+// analyze collects what the planner has to know, which pg_upgrade does not bring along. Without it the server is slow for
+// a while, no more.
+func (m *Manager) analyze(ctx context.Context) {
+	databases, err := m.ListDatabases(ctx)
+	for _, d := range databases {
+		if err == nil && d.Name != "template0" {
+			err = m.withIn(ctx, d.Name, func(s *session) error { return s.exec(ctx, "ANALYZE") })
+		}
+	}
+	if err != nil {
+		m.env.Log.Warn("cannot collect statistics", "err", err)
+	}
+}
+
+// dataVersion tells the version of the data directory.
+func (m *Manager) dataVersion() (int, error) {
+	volume, err := os.OpenRoot(m.env.DataDir)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = volume.Close() }()
+	b, err := volume.ReadFile(dataDir + "/PG_VERSION")
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(b)))
+}
+
+// convert makes the data directory of the new version beside the old one, and puts it in its place.
+func (m *Manager) convert(ctx context.Context, old *Manager, progress func(string)) error {
+	r, err := m.loadRole()
+	if err != nil {
+		return err
+	}
+	if r.Standby {
+		return datastores.Errorf(datastores.Invalid, "a replica cannot be upgraded: delete it, upgrade its source and make it anew")
+	}
+	if left, err := os.ReadDir(m.path(dataDir + "/pg_replslot")); err != nil || len(left) > 0 {
+		return errors.Join(err, datastores.Errorf(datastores.Invalid, "a server with replicas cannot be upgraded: delete them first"))
+	}
+	if err := m.removeUnfinished(); err != nil {
+		return err
+	}
+	if err := m.recoverOld(ctx, old); err != nil {
+		return err
+	}
+	volume, err := os.OpenRoot(m.env.DataDir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = volume.Close() }()
+	progress("initialising the new data directory")
+	if err := service.MakeDir(m.env.DataDir, newData, m.env.UID, m.env.GID); err != nil {
+		return err
+	}
+	if err := m.initdb(ctx, newData); err != nil {
+		return unchanged(err)
+	}
+	progress("upgrading the data")
+	if err := m.pgUpgrade(ctx, old); err != nil {
+		return unchanged(err)
+	}
+	if err := syncTree(volume, newData); err != nil {
+		return unchanged(err)
+	}
+	return m.swap(newData, oldData)
+}
+
+// unchanged says of an error that the old version can be started again.
+func unchanged(err error) error {
+	return datastores.Errorf(datastores.Invalid, "cannot upgrade the data, which is as it was: %v", err)
+}
+
+// recoverOld lets an old server that was killed recover: pg_upgrade wants one that was stopped.
+func (m *Manager) recoverOld(ctx context.Context, old *Manager) error {
+	control, err := old.control(ctx)
+	if err != nil || control["Database cluster state"] == "shut down" {
+		return err
+	}
+	if err := old.Start(ctx); err != nil {
+		return err
+	}
+	return old.Stop(ctx)
+}
+
+// pgUpgrade runs the program. The servers that it starts have their sockets where nobody but the server's user comes.
+func (m *Manager) pgUpgrade(ctx context.Context, old *Manager) error {
+	sockets, err := os.MkdirTemp("", "pg") // short: a socket's path has a limit
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(sockets) }()
+	if m.env.UID >= 0 {
+		if err := os.Lchown(sockets, m.env.UID, m.env.GID); err != nil {
+			return err
+		}
+	}
+	// The server's user is let in for that long, through those sockets.
+	if err := service.WriteFile(sockets, hbaName, []byte("local all all trust\n"), m.env.UID, m.env.GID); err != nil {
+		return err
+	}
+	hba := "-c hba_file=" + filepath.Join(sockets, hbaName)
+	argv := []string{m.program("pg_upgrade"),
+		"--old-bindir=" + old.options.BinDir, "--new-bindir=" + m.options.BinDir,
+		"--old-datadir=" + m.path(dataDir), "--new-datadir=" + m.path(newData),
+		"--username=" + adminUser, "--socketdir=" + sockets,
+		"--old-options=" + hba, "--new-options=" + hba, "--no-sync", "--jobs=1",
+	}
+	_, err = m.run(ctx, command{argv: argv, dir: sockets, env: []string{"TMPDIR=" + sockets}})
+	return err
+}
+
+func (m *Manager) removeOld() error {
+	volume, err := os.OpenRoot(m.env.DataDir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = volume.Close() }()
+	if err := volume.RemoveAll(oldData); err != nil {
+		return fmt.Errorf("cannot remove the data of the version before: %w", err)
+	}
+	return nil
+}
