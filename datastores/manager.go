@@ -44,7 +44,8 @@ type PrepareRequest struct {
 // Env is where a manager lives. The guest runtime fills it from its [GuestConfig].
 type Env struct {
 	InstanceID string // UUID
-	// Dir is the guest's own directory (0700): configuration, sockets, pid files. It survives restarts.
+	// Dir is the guest's own directory (0700): configuration, sockets, pid files. It survives restarts. The runtime keeps
+	// agent/, server.json and guest-logs.json there; every other name is the manager's.
 	Dir string
 	// DataDir is where the volume is mounted; the database's files go here, in a folder of the manager's choice. The
 	// runtime has made it; it belongs to UID and GID.

@@ -112,7 +112,11 @@ func (g *Gateway) removeBackup(ctx context.Context, project, id string) error {
 		b.Status, b.Deleting, b.Fault = etcdschema.BackupDeleteFailed, time.Time{}, fmt.Sprintf("its segments could not be removed: %v", failed)
 		return []etcdschema.Op{etcdschema.Put(key, b)}, nil
 	})
-	return errors.Join(failed, err)
+	if failed != nil || err != nil {
+		return errors.Join(failed, err)
+	}
+	// A segment that was on its way has been stored meanwhile; later ones find no record.
+	return g.Blobs.DeleteAll(ctx, backupPrefix(rec.Value))
 }
 
 // actOnBackup cancels a backup that is being made: it is FAILED at once, and its guest is told to stop.

@@ -27,7 +27,7 @@ type logEntry struct {
 	Identity  fileIdentity `json:"identity,omitzero"`
 }
 
-const logbookName = "logs.json"
+const logbookName = "guest-logs.json"
 
 // logbook keeps the entries on disk, by the log's name.
 type logbook struct {

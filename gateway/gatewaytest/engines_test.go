@@ -155,8 +155,13 @@ func (d datastore) setting(ctx context.Context, l login, name string) (value str
 	case redisStore:
 		c := d.redis(l)
 		defer c.Close()
-		all, err := c.ConfigGet(ctx, name).Result()
-		return all[name], err
+		info, err := c.Info(ctx, "memory").Result() // CONFIG GET is not for tenants
+		for line := range strings.Lines(info) {
+			if v, ok := strings.CutPrefix(line, strings.ReplaceAll(name, "-", "_")+":"); ok {
+				return strings.TrimSpace(v), err
+			}
+		}
+		return "", errors.Join(err, fmt.Errorf("INFO does not tell %s", name))
 	case postgresqlStore:
 		db, err := d.sql(l)
 		if err != nil {

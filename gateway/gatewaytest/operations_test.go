@@ -116,9 +116,13 @@ func (o *operations) backups() {
 	if got := full.Text("backup", "datastore", "version_id"); got == "" || full.At("backup", "size") == nil {
 		t.Errorf("a complete backup: %s", full.Body)
 	}
-	_, id, address := o.create(t, o.store, fmt.Sprintf(`,"restorePoint":{"backupRef":%q}`, last.Text("backup", "id")))
+	created, id, address := o.create(t, o.store, fmt.Sprintf(`,"restorePoint":{"backupRef":%q}`, last.Text("backup", "id")))
 	restored := o.login
 	restored.address = address
+	if password := created.Text("instance", "password"); password != "" { // root_on_create
+		o.secrets.know("root of "+id, password)
+		restored.password = password
+	}
 	o.wantItems("restored", restored, items)
 	o.write(restored, items, items+5)
 	o.delete(t, o.member, id)
@@ -131,7 +135,7 @@ func (o *operations) backups() {
 
 // parametersOf are a dynamic one, one that takes a restart, and one that must never be taken, each with a value.
 var parametersOf = map[datastore][3][2]string{
-	redisStore:      {{"maxmemory-policy", "allkeys-lru"}, {"databases", "7"}, {"dir", "/tmp"}},
+	redisStore:      {{"maxmemory-policy", "allkeys-lru"}, {"io-threads", "2"}, {"dir", "/tmp"}},
 	mariadbStore:    {{"max_connections", "77"}, {"innodb_log_buffer_size", "4194304"}, {"plugin_dir", "/tmp"}},
 	postgresqlStore: {{"work_mem", "7MB"}, {"max_connections", "33"}, {"archive_command", "/bin/sh"}},
 }
@@ -175,7 +179,7 @@ func (o *operations) parameters() {
 
 func (o *operations) wantSetting(name, want string) {
 	o.t.Helper()
-	if o.store == redisStore && name == "databases" {
+	if o.store == redisStore && name == "io-threads" {
 		return // not told to tenants
 	}
 	if got, err := o.store.setting(o.t.Context(), o.login, name); err != nil || got != want {
