@@ -32,7 +32,7 @@ func tree() string {
 	if dir := os.Getenv("COFFER_TRIXIE"); dir != "" {
 		return dir
 	}
-	return "/opt/trixie"
+	return "/var/cache/coffer/trixie"
 }
 
 var newest struct {

@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 }
 
 // trixie is a tree of Debian 13, made by `task trixie`.
-func trixie() string { return cmp.Or(os.Getenv("COFFER_TRIXIE"), "/opt/trixie") }
+func trixie() string { return cmp.Or(os.Getenv("COFFER_TRIXIE"), "/var/cache/coffer/trixie") }
 
 // copyValkey makes a copy of the tree's server that runs with the tree's libraries.
 func copyValkey() (program string, err error) {
