@@ -27,6 +27,9 @@ func (m *Manager) CreateDatabase(ctx context.Context, database datastores.Databa
 		if limit == nil {
 			err = s.exec(ctx, createStatement(database))
 		}
+		if is(err, stateUndefined, stateWrongKind) { // of an encoding, a locale
+			return datastores.Errorf(datastores.Invalid, "cannot create database %q: there is no such character set or collation: %v", database.Name, err)
+		}
 		if err == nil {
 			err = m.open(ctx, s, database.Name)
 		}

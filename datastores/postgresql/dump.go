@@ -132,28 +132,13 @@ func (m *Manager) loadPart(ctx context.Context, p part, content io.Reader, env [
 		})
 	}
 	progress(fmt.Sprintf("loading database %q", p.Database))
-	input := &remembering{r: content}
-	_, err := m.run(ctx, command{dir: m.env.DataDir, env: env, stdin: input, argv: []string{
+	_, err := m.run(ctx, command{dir: m.env.DataDir, env: env, stdin: content, argv: []string{
 		m.program("pg_restore"), "--create", "--dbname=" + otherDatabase, "--exit-on-error", "--role=" + adminUser, "--no-password",
 	}})
 	if err == nil {
 		_, err = io.Copy(io.Discard, content)
 	}
-	return errors.Join(input.err, err) // the program's error is that its input has ended
-}
-
-// remembering keeps the error of its reader.
-type remembering struct {
-	r   io.Reader
-	err error
-}
-
-func (r *remembering) Read(p []byte) (int, error) {
-	n, err := r.r.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		r.err = err
-	}
-	return n, err
+	return err
 }
 
 // empty drops every database and role of tenants, and the guest's home, which comes back from the dump.

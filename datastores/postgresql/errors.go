@@ -20,6 +20,7 @@ const (
 	stateNoFile          = "58P01" // also of a WAL segment that is gone
 	stateNotInState      = "55000"
 	stateUndefined       = "42704" // of a role, a slot
+	stateWrongKind       = "42809" // of a locale that is none
 	stateDuplicate       = "42710"
 	stateDuplicateDB     = "42P04"
 )

@@ -3,6 +3,7 @@ package postgresql
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -38,7 +39,11 @@ func (m *Manager) run(ctx context.Context, c command) (string, error) {
 		cmd.Dir = c.dir
 	}
 	said, failed := &tail{max: keptOutput}, &tail{max: 2 << 10}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.stdin, c.stdout, failed
+	input, output := &remembering{r: c.stdin}, &remembering{w: c.stdout}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = input, output, failed
+	if c.stdin == nil {
+		cmd.Stdin = nil
+	}
 	if c.stdout == nil {
 		cmd.Stdout = said
 	}
@@ -49,6 +54,10 @@ func (m *Manager) run(ctx context.Context, c command) (string, error) {
 	err := cmd.Run()
 	if ctxErr := ctx.Err(); err != nil && ctxErr != nil {
 		err = ctxErr
+	}
+	// The program's own error would be that its input ends, or that nobody reads what it writes.
+	if err := errors.Join(input.err, output.err); err != nil {
+		return "", fmt.Errorf("%s: %w", filepath.Base(c.argv[0]), err)
 	}
 	if err != nil {
 		words := strings.TrimSpace(string(failed.buf))
@@ -82,6 +91,26 @@ func (m *Manager) serverUser() *syscall.SysProcAttr {
 		GidMappingsEnableSetgroups: root,
 		Credential:                 &syscall.Credential{Uid: daemonUID, Gid: daemonUID, NoSetGroups: !root},
 	}
+}
+
+// remembering keeps the error of its reader or writer.
+type remembering struct {
+	r   io.Reader
+	w   io.Writer
+	err error
+}
+
+func (r *remembering) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.err = err
+	}
+	return n, err
+}
+
+func (r *remembering) Write(p []byte) (n int, err error) {
+	n, r.err = r.w.Write(p)
+	return n, r.err
 }
 
 // tail keeps the last max bytes.

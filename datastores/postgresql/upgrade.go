@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/service"
@@ -20,7 +22,8 @@ const oldData = "before-upgrade"
 // newData is where that of the new one is made.
 const newData = unfinished + "upgrade"
 
-// Upgrade implements [datastores.Upgrader], by pg_upgrade. The old data is copied, never linked, so that it stays as it was
+// Upgrade implements [datastores.Upgrader], by pg_upgrade. The minor version of the new one must not be of an earlier day
+// than that of the old one: security updates have changed what a catalogue holds (15.20 to 17.11 fails, to 17.12 not). The old data is copied, never linked, so that it stays as it was
 // until the new server has answered.
 func (m *Manager) Upgrade(ctx context.Context, req datastores.UpgradeRequest) error {
 	var from Options
@@ -114,8 +117,12 @@ func (m *Manager) convert(ctx context.Context, old *Manager, progress func(strin
 	if r.Standby {
 		return datastores.Errorf(datastores.Invalid, "a replica cannot be upgraded: delete it, upgrade its source and make it anew")
 	}
-	if left, err := os.ReadDir(m.path(dataDir + "/pg_replslot")); err != nil || len(left) > 0 {
-		return errors.Join(err, datastores.Errorf(datastores.Invalid, "a server with replicas cannot be upgraded: delete them first"))
+	slots, err := os.ReadDir(m.path(dataDir + "/pg_replslot"))
+	if err != nil {
+		return err
+	}
+	if len(slots) > 0 {
+		return datastores.Errorf(datastores.Invalid, "a server with replicas cannot be upgraded: delete them first")
 	}
 	if err := m.removeUnfinished(); err != nil {
 		return err
@@ -185,8 +192,37 @@ func (m *Manager) pgUpgrade(ctx context.Context, old *Manager) error {
 		"--username=" + adminUser, "--socketdir=" + sockets,
 		"--old-options=" + hba, "--new-options=" + hba, "--no-sync", "--jobs=1",
 	}
-	_, err = m.run(ctx, command{argv: argv, dir: sockets, env: []string{"TMPDIR=" + sockets}})
-	return err
+	if _, err = m.run(ctx, command{argv: argv, dir: sockets, env: []string{"TMPDIR=" + sockets}}); err != nil {
+		return fmt.Errorf("%w\n%s", err, m.upgradeWords())
+	}
+	return nil
+}
+
+// upgradeWords is the end of the log that pg_upgrade has written last.
+func (m *Manager) upgradeWords() string {
+	volume, err := os.OpenRoot(m.env.DataDir)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = volume.Close() }()
+	var last string
+	var at time.Time
+	_ = fs.WalkDir(volume.FS(), newData+"/pg_upgrade_output.d", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() || !strings.HasSuffix(path, ".log") {
+			return nil
+		}
+		if info, err := d.Info(); err == nil && info.ModTime().After(at) && info.Size() > 0 {
+			last, at = path, info.ModTime()
+		}
+		return nil
+	})
+	b, err := volume.ReadFile(last)
+	if err != nil {
+		return ""
+	}
+	words := tail{max: 2 << 10}
+	_, _ = words.Write(b)
+	return string(words.buf)
 }
 
 func (m *Manager) removeOld() error {
