@@ -169,6 +169,9 @@ func (r streaming) Promote(ctx context.Context, accounts []datastores.ReplicaAcc
 	if err := m.reload(ctx); err != nil { // the source is in the configuration
 		return err
 	}
+	if err := m.removeFile(passName); err != nil {
+		return err
+	}
 	if err := m.with(ctx, func(s *session) error { return m.furnish(ctx, s) }); err != nil {
 		return err
 	}

@@ -37,9 +37,8 @@ type source struct {
 const (
 	roleName = "role.json"
 	// passName is the password file of the account on the source, for the server itself.
-	passName     = "source.pgpass"
-	signalName   = dataDir + "/standby.signal"
-	recoveryName = dataDir + "/recovery.signal"
+	passName   = "source.pgpass"
+	signalName = dataDir + "/standby.signal"
 )
 
 func (m *Manager) loadRole() (r role, err error) {
@@ -80,12 +79,17 @@ func (m *Manager) takeRole() error {
 	if r.Standby {
 		return m.writeFile(signalName, nil)
 	}
+	return m.removeFile(signalName)
+}
+
+// removeFile removes a file of the volume. One that is not there is no error.
+func (m *Manager) removeFile(name string) error {
 	volume, err := os.OpenRoot(m.env.DataDir)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = volume.Close() }()
-	if err := volume.Remove(signalName); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := volume.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	return nil

@@ -16,10 +16,14 @@ import (
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
 
-func TestSuite(t *testing.T) { datastoretest.Run(t, harness()) }
+func TestSuite(t *testing.T) {
+	t.Parallel()
+	datastoretest.Run(t, harness())
+}
 
 // TestSuiteOfNewest also takes the data of the oldest version over.
 func TestSuiteOfNewest(t *testing.T) {
+	t.Parallel()
 	h := harness()
 	var err error
 	h.Older, err = json.Marshal(DefaultOptions())

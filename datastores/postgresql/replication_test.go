@@ -1,0 +1,99 @@
+package postgresql
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// replicaOf makes a replica of a server.
+func replicaOf(t *testing.T, source *Manager) *Manager {
+	t.Helper()
+	m := newManager(t, newEnv(t), source.options)
+	account := datastores.ReplicaAccount{ReplicaID: m.env.InstanceID, User: "slave_1", Password: datastores.NewSecret(`p:a\s's`)}
+	must(t, source.ReplicationStrategies()[0].AddReplica(t.Context(), account))
+	req := quietly()
+	req.Replicate = &datastores.Replicate{Strategy: m.ReplicationStrategies()[0], Request: datastores.AttachRequest{
+		SourceID: source.env.InstanceID, Address: source.env.Address, Account: account, Progress: req.Progress,
+	}}
+	must(t, m.Prepare(t.Context(), req))
+	return m
+}
+
+// A chain of backups that a replica has made restores to a server of its own, which knows nothing of the source's replicas.
+func TestBackupOfAReplica(t *testing.T) {
+	ctx := t.Context()
+	source := prepared(t)
+	must(t, source.CreateDatabase(ctx, datastores.Database{Name: "shop"}))
+	replica := replicaOf(t, source)
+	fill := func(n int) {
+		must(t, source.withIn(ctx, "shop", func(s *session) error {
+			return s.exec(ctx, fmt.Sprintf("CREATE TABLE public.t%d AS SELECT generate_series(1, 1000) AS n", n))
+		}))
+		at, err := source.ReplicationStrategies()[0].Position(ctx)
+		must(t, err)
+		must(t, replica.ReplicationStrategies()[0].WaitFor(ctx, at))
+	}
+	fill(1)
+	full, err := taken(t, replica, 0, nil)
+	must(t, err)
+	fill(2)
+	more, err := taken(t, replica, 0, &full)
+	must(t, err)
+	_, err = taken(t, replica, 1, nil)
+	wantKind(t, err, datastores.Conflict)
+
+	restored := newManager(t, newEnv(t), DefaultOptions())
+	req := quietly()
+	req.Restore = &datastores.Restore{Strategy: restored.BackupStrategies()[0], Request: datastores.RestoreRequest{
+		Chain: []datastores.BackupLink{full, more}, Progress: req.Progress,
+	}}
+	must(t, restored.Prepare(ctx, req))
+	must(t, restored.withIn(ctx, "shop", func(s *session) error {
+		n, err := s.one(ctx, "SELECT (SELECT count(*) FROM public.t1) + (SELECT count(*) FROM public.t2)")
+		if n.String() != "2000" {
+			t.Errorf("%s rows", n)
+		}
+		return err
+	}))
+	left, err := admin(t, restored).column(ctx, "SELECT rolname FROM pg_roles WHERE rolname = 'slave_1' UNION ALL SELECT slot_name FROM pg_replication_slots")
+	must(t, err)
+	if len(left) > 0 {
+		t.Errorf("of the source's replicas there is left: %s", left)
+	}
+}
+
+// The account of a replica copies and rewinds, and does nothing else.
+func TestAccountOfAReplica(t *testing.T) {
+	ctx := t.Context()
+	source := prepared(t)
+	must(t, source.CreateDatabase(ctx, datastores.Database{Name: "shop"}))
+	account := datastores.ReplicaAccount{ReplicaID: "0198c0de-0000-7000-8000-000000000009", User: "slave_1", Password: datastores.NewSecret("pass")}
+	streams := source.ReplicationStrategies()[0]
+	must(t, source.CreateUser(ctx, datastores.User{Name: "taken", Password: datastores.NewSecret("pass")}))
+	theirs := account
+	theirs.User = "taken"
+	wantKind(t, streams.AddReplica(ctx, theirs), datastores.Exists)
+	must(t, streams.AddReplica(ctx, account))
+	if _, err := login(t, source, "slave_1", "pass", "shop"); err == nil || !strings.Contains(err.Error(), "pg_hba") {
+		t.Errorf("a replica's account in a tenant's database: %v", err)
+	}
+	s, err := login(t, source, "slave_1", "pass", homeDatabase)
+	must(t, err)
+	if err := s.exec(ctx, "CREATE TABLE public.t ()"); err == nil {
+		t.Error("a replica's account makes a table")
+	}
+	users, err := source.ListUsers(ctx)
+	must(t, err)
+	for _, u := range users {
+		if u.Name == "slave_1" {
+			t.Error("tenants see the account of a replica")
+		}
+	}
+	must(t, streams.RemoveReplica(ctx, account))
+	if _, err := login(t, source, "slave_1", "pass", homeDatabase); err == nil {
+		t.Error("the account of a replica that was removed lets in")
+	}
+}
