@@ -24,6 +24,7 @@ type ServerOptions struct {
 	ReplicationStrategy string       `json:"replication_strategy,omitempty" doc:"empty: no replicas"`
 	VolumeSupport       bool         `json:"volume_support,omitempty" doc:"a create must, or must not, name a volume size"`
 	MaxVolumeSize       int          `json:"max_volume_size,omitempty" doc:"GB; default 10"`
+	UsersPerServer      bool         `json:"users_per_server,omitempty" doc:"replicas do not get the users of their source by replication; what is changed of them is changed at each"`
 	ClusterSupport      bool         `json:"cluster_support,omitempty" doc:"whether clusters of it may be asked for; there are none yet"`
 	Image               string       `json:"image,omitempty" doc:"image of a machine that brings its guest; shown to operators, hosts need none"`
 	ImageTags           []string     `json:"image_tags,omitempty" doc:"as image, by tags"`

@@ -1,6 +1,7 @@
 package deployments_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -10,11 +11,14 @@ import (
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/mysql"
+	"github.com/cofferdb/coffer/datastores/postgresql"
 	"github.com/cofferdb/coffer/datastores/redis"
 )
 
 // plugins are those of this repository.
-func plugins() []datastores.Plugin { return []datastores.Plugin{mysql.Plugin(), redis.Plugin()} }
+func plugins() []datastores.Plugin {
+	return []datastores.Plugin{mysql.Plugin(), postgresql.Plugin(), redis.Plugin()}
+}
 
 // TestDefinitionsAreWhatThePluginsSay holds the built-in definitions against the manifests that they come from.
 func TestDefinitionsAreWhatThePluginsSay(t *testing.T) {
@@ -26,6 +30,9 @@ func TestDefinitionsAreWhatThePluginsSay(t *testing.T) {
 			}
 			for half, said := range map[string][]byte{"server": server, "guest": offer.Guest} {
 				path := filepath.Join("definitions", half, "datastores", offer.Datastore, offer.Version+".json")
+				if *update {
+					write(t, path, said)
+				}
 				file, err := os.ReadFile(path)
 				if err != nil {
 					t.Errorf("%s %s is offered, but not defined: %v", offer.Datastore, offer.Version, err)
@@ -43,5 +50,21 @@ func TestDefinitionsAreWhatThePluginsSay(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// write puts a value into a file of the definitions, a line for each member.
+func write(t *testing.T, path string, value []byte) {
+	t.Helper()
+	var lines bytes.Buffer
+	if err := json.Indent(&lines, value, "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	lines.WriteByte('\n')
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, lines.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }

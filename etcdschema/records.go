@@ -51,14 +51,16 @@ type Instance struct {
 	Manager       string                  `json:"manager"`
 	Capabilities  []datastores.Capability `json:"capabilities,omitempty"`
 	Names         datastores.NameRules    `json:"names,omitzero"`
-	FlavorID      string                  `json:"flavor_id"`
-	Flavor        Flavor                  `json:"flavor"`
-	VolumeGB      int                     `json:"volume_gb,omitempty"` // 0: the datastore has no volume
-	VolumeType    string                  `json:"volume_type,omitempty"`
-	Public        bool                    `json:"public,omitempty"`
-	AllowedCIDRs  []string                `json:"allowed_cidrs,omitempty"`
-	Created       time.Time               `json:"created"`
-	Updated       time.Time               `json:"updated"`
+	// UsersPerServer, see datastores.ServerOptions.
+	UsersPerServer bool      `json:"users_per_server,omitempty"`
+	FlavorID       string    `json:"flavor_id"`
+	Flavor         Flavor    `json:"flavor"`
+	VolumeGB       int       `json:"volume_gb,omitempty"` // 0: the datastore has no volume
+	VolumeType     string    `json:"volume_type,omitempty"`
+	Public         bool      `json:"public,omitempty"`
+	AllowedCIDRs   []string  `json:"allowed_cidrs,omitempty"`
+	Created        time.Time `json:"created"`
+	Updated        time.Time `json:"updated"`
 
 	UsageTimeout int  `json:"usage_timeout,omitempty"` // seconds that create may take; 0: datastores.DefaultUsageTimeout
 	Prepared     bool `json:"prepared,omitempty"`      // has been ACTIVE once

@@ -15,10 +15,34 @@ import (
 	"github.com/cofferdb/coffer/gateway/lifecycle"
 )
 
-// callGuest asks an instance's guest for a method of the table and waits for its answer, which is decoded into out
-// unless that is nil. A method that the manager lacks is 501, an instance that cannot be asked now 422, a guest that is
-// not there 503 at once, one that does not answer in the method's time 504.
+// callGuest is callInstance for the instance of the request's path.
 func (g *Gateway) callGuest(r *request, method string, args, out any) error {
+	return g.callInstance(r, r.param("id"), false, method, args, out)
+}
+
+// callSet is callGuest for a change of users or root, of which the server's replicas may know nothing: where every server has
+// its own, each replica is asked for the same. failed are those that could not.
+func (g *Gateway) callSet(r *request, method string, args, out any) (failed []string, err error) {
+	if err := g.callGuest(r, method, args, out); err != nil {
+		return nil, err
+	}
+	in, err := g.instance(r)
+	if err != nil || !in.UsersPerServer {
+		return nil, err
+	}
+	for _, replica := range in.Replicas {
+		if err := g.callInstance(r, replica, true, method, args, nil); err != nil {
+			g.log.Warn("a replica has other users than its source", "instance_id", replica, "method", method, "err", err)
+			failed = append(failed, replica)
+		}
+	}
+	return failed, nil
+}
+
+// callInstance asks an instance's guest for a method of the table and waits for its answer, which is decoded into out
+// unless that is nil. A method that the manager lacks is 501, an instance that cannot be asked now 422, a guest that is
+// not there 503 at once, one that does not answer in the method's time 504. A replica takes changes only as one.
+func (g *Gateway) callInstance(r *request, instanceID string, asReplica bool, method string, args, out any) error {
 	m, ok := datastores.LookupMethod(method)
 	if !ok {
 		return fmt.Errorf("no method %q", method)
@@ -28,10 +52,10 @@ func (g *Gateway) callGuest(r *request, method string, args, out any) error {
 	id := newID()
 	answer := g.waiters.add(id)
 	defer g.waiters.remove(id)
-	if err := g.enqueue(ctx, r, m, id, args); err != nil {
+	if err := g.enqueue(ctx, r, instanceID, asReplica, m, id, args); err != nil {
 		return err
 	}
-	result, err := g.await(ctx, r.param("id"), id, answer)
+	result, err := g.await(ctx, instanceID, id, answer)
 	if err != nil {
 		return err
 	}
@@ -48,8 +72,7 @@ func (g *Gateway) callGuest(r *request, method string, args, out any) error {
 }
 
 // enqueue checks that the call is possible and stores its command, in one transaction.
-func (g *Gateway) enqueue(ctx context.Context, r *request, m datastores.Method, id string, args any) error {
-	instanceID := r.param("id")
+func (g *Gateway) enqueue(ctx context.Context, r *request, instanceID string, asReplica bool, m datastores.Method, id string, args any) error {
 	instanceKey, agentKey := etcdschema.InstanceKey(r.project, instanceID), etcdschema.AgentKey(instanceID)
 	presenceKey := etcdschema.PresenceKey(instanceID)
 	refs := []etcdschema.Ref{instanceKey, agentKey, presenceKey}
@@ -65,7 +88,7 @@ func (g *Gateway) enqueue(ctx context.Context, r *request, m datastores.Method, 
 		if err := lifecycle.Serves(in); err != nil {
 			return nil, err
 		}
-		if in.ReplicaOf != "" && writes(m) {
+		if in.ReplicaOf != "" && !asReplica && writes(m) {
 			return nil, faultf(unprocessable, "Instance %s is a replica: what it holds is changed at its source %s.", in.ID, in.ReplicaOf)
 		}
 		presence, err := etcdschema.Read(s, presenceKey)

@@ -151,7 +151,7 @@ func (g *Gateway) order(r *request, req createRequest) (order, error) {
 	o.instance = etcdschema.Instance{
 		ID: newID(), Project: r.project, Name: req.Name, Datastore: version.Datastore, Version: version.Name,
 		VersionNumber: version.Server.VersionNumber, Manager: version.Server.Manager,
-		Capabilities: version.Server.Capabilities, Names: version.Server.Names,
+		Capabilities: version.Server.Capabilities, Names: version.Server.Names, UsersPerServer: version.Server.UsersPerServer,
 		FlavorID: flavorID, Flavor: flavor.Value, VolumeGB: volumeGB, Created: now, Updated: now,
 		UsageTimeout: version.Server.UsageTimeout, Configuration: configuration, Restore: restore.chain,
 		Service: datastores.Status{Service: datastores.StatusNew},

@@ -36,10 +36,15 @@ func (g *Gateway) enableRoot(r *request) (reply, error) {
 	}
 	var root datastores.RootReply
 	args := datastores.RootArgs{Password: datastores.NewSecret(password).ForSealing()}
-	if err := g.callGuest(r, datastores.MethodEnableRoot, args, &root); err != nil {
+	failed, err := g.callSet(r, datastores.MethodEnableRoot, args, &root)
+	if err != nil {
 		return reply{}, err
 	}
-	return reply{http.StatusOK, map[string]any{"user": map[string]string{"name": root.Name, "password": password}}}, nil
+	answer := map[string]any{"user": map[string]string{"name": root.Name, "password": password}}
+	if len(failed) > 0 {
+		answer["failed_slaves"] = failed // Trove's word
+	}
+	return reply{http.StatusOK, answer}, nil
 }
 
 func (g *Gateway) disableRoot(r *request) (reply, error) {
@@ -50,7 +55,11 @@ func (g *Gateway) disableRoot(r *request) (reply, error) {
 	if in.RootEnabledAt.IsZero() {
 		return reply{}, faultf(itemNotFound, "Root was never enabled on instance %s.", in.ID)
 	}
-	return reply{status: http.StatusNoContent}, g.callGuest(r, datastores.MethodDisableRoot, nil, nil)
+	failed, err := g.callSet(r, datastores.MethodDisableRoot, nil, nil)
+	if err == nil && len(failed) > 0 {
+		return reply{http.StatusOK, map[string]any{"failed_slaves": failed}}, nil
+	}
+	return reply{status: http.StatusNoContent}, err
 }
 
 // mgmtShowRoot tells who enabled root first, and when.

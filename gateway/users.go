@@ -50,7 +50,7 @@ func (g *Gateway) createUsers(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{status: http.StatusAccepted}, g.callGuest(r, datastores.MethodCreateUser, datastores.CreateUserArgs{Users: users}, nil)
+	return g.changeUsers(r, datastores.MethodCreateUser, datastores.CreateUserArgs{Users: users})
 }
 
 func (g *Gateway) changePasswords(r *request) (reply, error) {
@@ -58,7 +58,7 @@ func (g *Gateway) changePasswords(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{status: http.StatusAccepted}, g.callGuest(r, datastores.MethodChangePasswords, datastores.CreateUserArgs{Users: users}, nil)
+	return g.changeUsers(r, datastores.MethodChangePasswords, datastores.CreateUserArgs{Users: users})
 }
 
 func (g *Gateway) listUsers(r *request) (reply, error) {
@@ -125,7 +125,7 @@ func (g *Gateway) updateUser(r *request) (reply, error) {
 			return reply{}, err
 		}
 	}
-	return reply{status: http.StatusAccepted}, g.callGuest(r, datastores.MethodUpdateAttributes, datastores.UpdateUserArgs{UserArgs: args, Change: change}, nil)
+	return g.changeUsers(r, datastores.MethodUpdateAttributes, datastores.UpdateUserArgs{UserArgs: args, Change: change})
 }
 
 func (g *Gateway) deleteUser(r *request) (reply, error) {
@@ -133,7 +133,7 @@ func (g *Gateway) deleteUser(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{status: http.StatusAccepted}, g.callGuest(r, datastores.MethodDeleteUser, args, nil)
+	return g.changeUsers(r, datastores.MethodDeleteUser, args)
 }
 
 func (g *Gateway) listAccess(r *request) (reply, error) {
@@ -179,4 +179,10 @@ func (g *Gateway) revokeAccess(r *request) (reply, error) {
 	}
 	access := datastores.AccessArgs{UserArgs: args, Databases: []string{r.param("name")}}
 	return reply{status: http.StatusAccepted}, g.callGuest(r, datastores.MethodRevokeAccess, access, nil)
+}
+
+// changeUsers asks the guest, and those of the replicas where every server has users of its own.
+func (g *Gateway) changeUsers(r *request, method string, args any) (reply, error) {
+	_, err := g.callSet(r, method, args, nil)
+	return reply{status: http.StatusAccepted}, err
 }

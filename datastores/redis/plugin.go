@@ -92,7 +92,9 @@ func Plugin(extra ...func(*Manager) datastores.BackupStrategy) datastores.Plugin
 				TCPPorts:      []datastores.PortRange{{First: port, Last: port}},
 				VolumeSupport: true,
 				RootOnCreate:  true, // nobody can log in before root is enabled
-				Names:         datastores.NameRules{User: userPattern, Host: "%?"},
+				// What is changed of users at a source is changed at its replicas, too.
+				UsersPerServer: true,
+				Names:          datastores.NameRules{User: userPattern, Host: "%?"},
 			},
 		})
 	}

@@ -200,6 +200,13 @@ func (o *operations) replicas() {
 	o.member.Await(t, o.id, "ACTIVE", lifeTimeout)
 	o.write(o.login, 260, 300)
 	o.awaitItems(copied, 300)
+	if o.store == redisStore { // a new password is the replica's, too
+		root := o.member.Want(t, 200, http.MethodPost, gatewaytest.Instance(o.id)+"/root", "")
+		o.login.password = root.Text("user", "password")
+		o.secrets.know("root of "+o.id, o.login.password)
+		copied.password = o.login.password
+		o.wantItems("the replica, with a new password", copied, 300)
+	}
 	if n, err := o.store.write(t.Context(), copied, 1000, 1001); err == nil {
 		t.Errorf("the replica took %d writes", n)
 	}
