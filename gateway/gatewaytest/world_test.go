@@ -37,6 +37,7 @@ func newWorld(t *testing.T, p gatewaytest.Programs, embedded bool) *world {
 	args := []string{
 		"-listen", w.address(1, 8779), "-data-dir", w.path("gateway"), "-key-file", gatewaytest.KeysFile(t),
 		"-identity", "none", "-tokens-file", gatewaytest.TokensFile(t), "-hold", "5s",
+		"-backup-dir", w.path("backups"),
 	}
 	if embedded {
 		args = append(args, "-etcd-listen", w.address(2, 2379))
