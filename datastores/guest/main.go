@@ -96,6 +96,7 @@ func (p program) serve(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	debug.FreeOSMemory() // what describing the plug-in took is not needed again, and guests are many
 	return g.Run(ctx)
 }
 
