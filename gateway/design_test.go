@@ -83,6 +83,8 @@ func TestWhoMayImportWhom(t *testing.T) {
 		"gateway/lifecycle":             {"agentpoll", "datastores", "deployments", "etcdschema"},
 		"gateway/identity":              {"agentpoll", "etcdschema", "github.com/google/uuid", "github.com/hashicorp/go-multierror", "github.com/goccy/go-yaml", "golang.org/x/crypto/argon2"},
 		"gateway/cmd/coffer-gateway":    {"etcdschema", "etcdschema/embedded", "gateway", "gateway/blobstore", "gateway/identity", "github.com/hashicorp/go-multierror"},
+		// Programs of others, for tests.
+		"gateway/blobstore/blobstoretest": {},
 		// The CLI and the test support of the gateway stand outside: they see both ends on purpose.
 		"gateway/cmd/coffer/...": nil,
 		"gateway/gatewaytest":    nil,
