@@ -7,81 +7,23 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/cofferdb/coffer/gateway/blobstore/blobstoretest"
 )
 
-// versitygw is a real S3 server, built once for this machine.
-const (
-	versityVersion = "v1.8.0"
-	accessKey      = "coffer-test"
-	secretKey      = "nobody-else-uses-this"
-)
-
-func versitygw(t *testing.T) string {
+// bucket is one on a server of this test's own.
+func bucket(t *testing.T) S3Config {
 	t.Helper()
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(cache, "coffer-test", "versitygw-"+versityVersion)
-	program := filepath.Join(dir, "versitygw")
-	if _, err := os.Stat(program); err == nil {
-		return program
-	}
-	build := exec.Command("go", "install", "github.com/versity/versitygw/cmd/versitygw@"+versityVersion)
-	build.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=", "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("the S3 server of these tests cannot be built (it comes from the Go module proxy): %v\n%s", err, out)
-	}
-	return program
-}
-
-// s3Server runs a server on a directory until the test ends, and returns its URL.
-func s3Server(t *testing.T) string {
-	t.Helper()
-	program := versitygw(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	_ = l.Close()
-	var log bytes.Buffer
-	cmd := exec.Command(program, "--quiet", "--port", address, "posix", "--sidecar", t.TempDir(), t.TempDir())
-	cmd.Env = []string{"ROOT_ACCESS_KEY=" + accessKey, "ROOT_SECRET_KEY=" + secretKey, "HOME=" + t.TempDir()}
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("the S3 server: %s", &log)
-		}
-	})
-	for limit := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		conn, err := net.Dial("tcp", address)
-		if err == nil {
-			_ = conn.Close()
-			return "http://" + address
-		}
-		if time.Now().After(limit) {
-			t.Fatalf("the S3 server does not answer: %v", err)
-		}
-	}
+	server := blobstoretest.S3(t)
+	return S3Config{Endpoint: server.Endpoint, Bucket: "coffer", AccessKey: server.AccessKey, SecretKey: server.SecretKey, PathStyle: true}
 }
 
 func TestS3(t *testing.T) {
-	endpoint := s3Server(t)
-	config := S3Config{Endpoint: endpoint, Bucket: "coffer", Prefix: "some/place", AccessKey: accessKey, SecretKey: secretKey, PathStyle: true}
+	config := bucket(t)
+	config.Prefix = "some/place"
 	if _, err := OpenS3(t.Context(), config); err == nil || !strings.Contains(err.Error(), "coffer") {
 		t.Errorf("a bucket that is not there: %v", err)
 	}
@@ -100,7 +42,9 @@ func TestS3(t *testing.T) {
 }
 
 func TestS3Presigned(t *testing.T) {
-	s, err := OpenS3(t.Context(), S3Config{Endpoint: s3Server(t), Bucket: "coffer", AccessKey: accessKey, SecretKey: secretKey, PathStyle: true, Create: true})
+	config := bucket(t)
+	config.Create = true
+	s, err := OpenS3(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
