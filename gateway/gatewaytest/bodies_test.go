@@ -41,6 +41,15 @@ func (s *stage) bodyRoutes(t *testing.T, instance string) []bodyRoute {
 		{admin, http.MethodPost, "/mgmt/instances/" + instance + "/action", `{"stop":{}}`},
 		{admin, http.MethodPatch, "/mgmt/hosts/" + nobody, `{"host":{"disabled":true}}`},
 		{admin, http.MethodPost, "/mgmt/enrolments", `{"enrolment":{"host":"` + nobody + `"}}`},
+		{admin, http.MethodPost, at + "/action", `{"resize":{"volume":{"size":2}}}`},
+		{admin, http.MethodPost, at + "/log", `{"name":"redis","publish":1}`},
+		{poor, http.MethodPost, "/backups", `{"backup":{"name":"b","instance":"` + nobody + `","description":"d","parent_id":"` + nobody + `","incremental":1,"swift_container":"c"}}`},
+		{admin, http.MethodPost, "/backups/" + nobody + "/action", `{"cancel":{}}`},
+		{poor, http.MethodPost, "/backup_strategies", `{"backup_strategy":{"swift_container":"c","instance_id":"` + nobody + `"}}`},
+		{poor, http.MethodPost, "/configurations", `{"configuration":{"name":"g","description":"d","values":{"maxclients":7},"datastore":{"type":"redis","version":"9"}}}`},
+		{admin, http.MethodPut, "/configurations/" + nobody, `{"configuration":{"name":"g","description":"d","values":{"maxclients":7}}}`},
+		{admin, http.MethodPatch, "/configurations/" + nobody, `{"configuration":{"values":{"maxclients":7}}}`},
+		{admin, http.MethodPost, "/mgmt/datastores/versions/" + nobody + "/parameters", `{"configuration-parameter":{"name":"x","restart_required":0,"data_type":"string"}}`},
 		{admin, http.MethodPost, "/mgmt/agents/" + nobody + "/unlock", `{}`},
 	}
 }

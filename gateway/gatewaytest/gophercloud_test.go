@@ -2,7 +2,6 @@ package gatewaytest_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack"
+	"github.com/gophercloud/gophercloud/v2/openstack/db/v1/configurations"
 	"github.com/gophercloud/gophercloud/v2/openstack/db/v1/databases"
 	"github.com/gophercloud/gophercloud/v2/openstack/db/v1/datastores"
 	"github.com/gophercloud/gophercloud/v2/openstack/db/v1/flavors"
@@ -34,6 +34,7 @@ func testGophercloud(t *testing.T, s *stage) {
 	id := g.create(t)
 	t.Run("databases", func(t *testing.T) { g.databases(t, id) })
 	t.Run("users", func(t *testing.T) { g.users(t, id) })
+	t.Run("configurations", func(t *testing.T) { g.configurations(t, id) })
 	t.Run("instance", func(t *testing.T) { g.life(t, id) })
 }
 
@@ -122,11 +123,73 @@ func (g cloud) life(t *testing.T, id string) {
 	if err := instances.DetachConfigurationGroup(ctx, g.db, id).ExtractErr(); err != nil {
 		t.Errorf("detach of a configuration group that is not there: %v", err)
 	}
-	var refused gophercloud.ErrUnexpectedResponseCode
-	if err := instances.Resize(ctx, g.db, id, "2").ExtractErr(); !errors.As(err, &refused) || refused.Actual != http.StatusNotImplemented {
-		t.Errorf("resize: %v, want 501", err)
+	if err := instances.Resize(ctx, g.db, id, "2").ExtractErr(); err != nil {
+		t.Fatal(err)
+	}
+	if in := g.await(t, id); in.Flavor.ID != "2" {
+		t.Errorf("the flavor is %s after the resize", in.Flavor.ID)
+	}
+	if err := instances.ResizeVolume(ctx, g.db, id, 2).ExtractErr(); err != nil {
+		t.Fatal(err)
+	}
+	if in := g.await(t, id); in.Volume.Size != 2 {
+		t.Errorf("the volume has %d GB after the resize", in.Volume.Size)
 	}
 	g.delete(t, id)
+}
+
+// configurations makes a group, changes and attaches it, with the assertions of gophercloud's own tests.
+func (g cloud) configurations(t *testing.T, id string) {
+	ctx := t.Context()
+	const version = "10.11"
+	params, err := configurations.ListDatastoreParams(g.db, "mariadb", version).AllPages(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, err := configurations.ExtractParams(params)
+	if err != nil || !slices.ContainsFunc(known, func(p configurations.Param) bool { return p.Name == "max_connections" && p.Type == "integer" }) {
+		t.Errorf("the parameters: %+v, %v", known, err)
+	}
+	made, err := configurations.Create(ctx, g.db, configurations.CreateOpts{
+		Name: "ours", Description: "as it was", Values: map[string]any{"max_connections": 101, "collation_server": "latin1_swedish_ci"},
+		Datastore: &configurations.DatastoreOpts{Type: "mariadb", Version: version},
+	}).Extract()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := instances.AttachConfigurationGroup(ctx, g.db, id, made.ID).ExtractErr(); err != nil {
+		t.Fatal(err)
+	}
+	if err := configurations.Update(ctx, g.db, made.ID, configurations.UpdateOpts{Name: "theirs", Values: map[string]any{"max_connections": 102}}).ExtractErr(); err != nil {
+		t.Fatal(err)
+	}
+	now, err := configurations.Get(ctx, g.db, made.ID).Extract()
+	if err != nil || now.Name != "theirs" || now.Values["max_connections"] != 102.0 || now.Values["collation_server"] == nil {
+		t.Errorf("after a patch: %+v, %v", now, err)
+	}
+	if err := configurations.Replace(ctx, g.db, made.ID, configurations.UpdateOpts{Values: map[string]any{"max_connections": 103}}).ExtractErr(); err != nil {
+		t.Fatal(err)
+	}
+	if now, err = configurations.Get(ctx, g.db, made.ID).Extract(); err != nil || len(now.Values) != 1 {
+		t.Errorf("after a put: %+v, %v", now, err)
+	}
+	pages, err := configurations.ListInstances(g.db, made.ID).AllPages(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if having, err := instances.ExtractInstances(pages); err != nil || len(having) != 1 || having[0].ID != id {
+		t.Errorf("the instances that have it: %+v, %v", having, err)
+	}
+	if err := configurations.Delete(ctx, g.db, made.ID).ExtractErr(); err == nil {
+		t.Error("a group that is attached was deleted")
+	}
+	if err := instances.DetachConfigurationGroup(ctx, g.db, id).ExtractErr(); err != nil {
+		t.Fatal(err)
+	}
+	if err := configurations.Delete(ctx, g.db, made.ID).ExtractErr(); err != nil {
+		t.Error(err)
+	}
+	g.await(t, id)
 }
 
 func (g cloud) databases(t *testing.T, id string) {

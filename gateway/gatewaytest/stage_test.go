@@ -34,6 +34,7 @@ func TestAcceptance(t *testing.T) {
 			run  func(*testing.T, *stage)
 		}{
 			{"openstack", testOpenstack},
+			{"openstack operations", testOpenstackOperations},
 			{"gophercloud", testGophercloud},
 			{"secrets", testSecretsLife},
 			{"names", testNames},
