@@ -38,7 +38,7 @@ func write(ctx context.Context, to Segments, backupID string, key []byte, produc
 // compress runs produce and returns how much it wrote.
 func compress(ctx context.Context, out io.Writer, produce func(io.Writer) error) (int64, error) {
 	z, err := zstd.NewWriter(out, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(window),
-		zstd.WithEncoderLevel(zstd.SpeedDefault))
+		zstd.WithEncoderLevel(zstd.SpeedFastest))
 	if err != nil {
 		return 0, err
 	}
