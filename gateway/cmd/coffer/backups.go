@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -51,8 +53,8 @@ func findBackup(ctx context.Context, c *gophercloud.ServiceClient, ref string) (
 
 func backupFields(b dbext.Backup) fields {
 	return fields{
-		{"id", b.ID}, {"name", b.Name}, {"description", b.Description}, {"status", b.Status}, {"size", backupSize(b)},
-		{"instance", b.Instance}, {"datastore", b.Datastore.Type + " " + b.Datastore.Version}, {"parent", b.Parent},
+		{"id", b.ID}, {"name", b.Name}, {"description", b.Description}, {"status", b.Status}, {"fault", b.Fault}, {"size", backupSize(b)}, {"stored", storedSize(b)},
+		{"instance", b.Instance}, {"datastore", b.Datastore.Type + " " + b.Datastore.Version}, {"strategy", b.Strategy}, {"parent", b.Parent},
 		{"created", b.Created.String()}, {"updated", b.Updated.String()},
 	}
 }
@@ -62,6 +64,13 @@ func backupSize(b dbext.Backup) string {
 		return ""
 	}
 	return fmt.Sprintf("%.2f GB", b.Size)
+}
+
+func storedSize(b dbext.Backup) string {
+	if b.Stored == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.1f MB", math.Ceil(float64(b.Stored)/(1<<20)*10)/10)
 }
 
 func (a *app) listBackups() *cobra.Command {
@@ -123,7 +132,7 @@ func (a *app) createBackup() *cobra.Command {
 			return err
 		}
 		if wait && b.Status != "COMPLETED" {
-			return fmt.Errorf("backup %s is %s; `coffer instance events %s` tells why", b.Name, strings.ToLower(b.Status), args[0])
+			return fmt.Errorf("backup %s is %s: %s", b.Name, strings.ToLower(b.Status), cmp.Or(b.Fault, "it was ended, or deleted"))
 		}
 		return nil
 	})

@@ -71,7 +71,7 @@ func (a *app) demo(ctx context.Context, cfg stageConfig) (err error) {
 		return fmt.Errorf("%w; the logs are in %s", err, cfg.dir)
 	}
 	defer func() { err = errors.Join(err, d.clean()) }()
-	acts := []func() error{d.openProject, d.lookAround, d.redis, d.mariadb, d.restart, d.root, d.remove}
+	acts := []func() error{d.openProject, d.lookAround, d.redis, d.mariadb, d.restore, d.restart, d.root, d.remove}
 	for _, act := range acts {
 		if err := act(); err != nil {
 			return err
@@ -83,7 +83,7 @@ func (a *app) demo(ctx context.Context, cfg stageConfig) (err error) {
 
 // ready tells what this machine lacks, and what it will do without.
 func (a *app) ready() error {
-	programs := map[string]string{"/usr/bin/redis-server": "redis-server", "/usr/sbin/mariadbd": "mariadb-server"}
+	programs := map[string]string{"/usr/bin/redis-server": "redis-server", "/usr/sbin/mariadbd": "mariadb-server", "/usr/bin/mariadb-backup": "mariadb-backup"}
 	var missing []string
 	for program, pkg := range programs {
 		if _, err := os.Stat(program); err != nil {
@@ -155,13 +155,13 @@ func (d *demo) lookAround() error {
 
 // remove deletes the instances as the tenant would.
 func (d *demo) remove() error {
-	d.step("Deleted: guest, database server, volume, address, rules and all")
-	for _, name := range []string{"cache", "orders"} {
-		if err := d.coffer("", "instance", "delete", name, "--wait"); err != nil {
+	d.step("Deleted: guest, database server, volume, address, rules and all; the backup, too")
+	for _, args := range []string{"instance delete cache --wait", "instance delete orders --wait", "instance delete yesterday --wait", "backup delete nightly", "quota show"} {
+		if err := d.coffer("", strings.Fields(args)...); err != nil {
 			return err
 		}
 	}
-	return d.coffer("", "quota", "show")
+	return nil
 }
 
 // clean ends everything, however far the demo has come.

@@ -103,16 +103,45 @@ func (d *demo) mariadb() error {
 		return err
 	}
 	d.note("go-sql-driver at %s, as clerk: INSERT INTO basket VALUES ('apples', 3)", d.orders.Addr)
-	return d.readMariaDB()
+	return d.readMariaDB(d.orders, 3)
 }
 
-func (d *demo) readMariaDB() error {
-	return d.withMariaDB(d.orders, func(ctx context.Context, db *sql.DB) error {
+// restore makes a backup, loses what is in it, and makes an instance of it that has everything.
+func (d *demo) restore() error {
+	d.step("A backup; what is lost after it is in an instance that is made of it")
+	if err := d.coffer("", "backup", "create", "orders", "nightly", "--wait"); err != nil {
+		return err
+	}
+	err := d.withMariaDB(d.orders, func(ctx context.Context, db *sql.DB) error {
+		_, err := db.ExecContext(ctx, "UPDATE basket SET pieces = 0")
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	d.note("go-sql-driver at %s, as clerk, by mistake: UPDATE basket SET pieces = 0", d.orders.Addr)
+	if err := d.coffer("", "instance", "create", "yesterday", "--datastore", "mariadb", "--flavor", "small", "--size", "1", "--backup", "nightly", "--wait"); err != nil {
+		return err
+	}
+	address, err := d.address("yesterday")
+	if err != nil {
+		return err
+	}
+	yesterday := d.orders.Clone()
+	yesterday.Addr = net.JoinHostPort(address, mariadbPort)
+	return errors.Join(d.readMariaDB(d.orders, 0), d.readMariaDB(yesterday, 3))
+}
+
+func (d *demo) readMariaDB(cfg *mysql.Config, want int) error {
+	return d.withMariaDB(cfg, func(ctx context.Context, db *sql.DB) error {
 		var item string
 		var pieces int
 		err := db.QueryRowContext(ctx, "SELECT item, pieces FROM basket").Scan(&item, &pieces)
 		if err == nil {
-			d.note("go-sql-driver at %s, as clerk: SELECT item, pieces FROM basket -> %s, %d", d.orders.Addr, item, pieces)
+			d.note("go-sql-driver at %s, as clerk: SELECT item, pieces FROM basket -> %s, %d", cfg.Addr, item, pieces)
+		}
+		if err == nil && pieces != want {
+			return fmt.Errorf("there should be %d", want)
 		}
 		return err
 	})
@@ -137,7 +166,7 @@ func (d *demo) restart() error {
 			return err
 		}
 	}
-	return errors.Join(d.readRedis(), d.readMariaDB())
+	return errors.Join(d.readRedis(), d.readMariaDB(d.orders, 0))
 }
 
 // root lets MariaDB's superuser in, and shuts it out again.

@@ -14,6 +14,7 @@ import (
 func TestDemo(t *testing.T) {
 	datastoretest.Require(t, "/usr/bin/redis-server", "redis-server")
 	datastoretest.Require(t, "/usr/sbin/mariadbd", "mariadb-server")
+	datastoretest.Require(t, "/usr/bin/mariadb-backup", "mariadb-backup")
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, gatewaytest.Build(t).Path("coffer"), "demo", "--definitions", "../../../deployments/definitions")

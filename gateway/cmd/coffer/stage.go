@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -246,6 +248,7 @@ func (s *stage) clear(ctx context.Context, w watcher) error {
 	if err != nil {
 		return errors.Join(err, s.stop())
 	}
+	slices.SortStableFunc(all, func(a, b dbext.Instance) int { return cmp.Compare(len(a.Replicas), len(b.Replicas)) }) // replicas go first
 	var errs []error
 	for _, in := range all {
 		errs = append(errs, s.app.remove(ctx, s.client(in.Project), in.ID, w))

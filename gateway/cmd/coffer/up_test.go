@@ -94,12 +94,15 @@ func TestUp(t *testing.T) {
 	u := newUpper(t)
 	stop := u.start(t)
 	u.coffer(t, "instance", "create", "cache", "--datastore", "redis", "--flavor", "tiny", "--size", "1", "--wait")
+	u.coffer(t, "backup", "create", "cache", "nightly", "--wait")
+	u.coffer(t, "instance", "create", "second", "--replica-of", "cache", "--wait")
 	stop()
 	stop = u.start(t)
 	if out := u.coffer(t, "instance", "show", "cache"); !strings.Contains(out, "ACTIVE") {
 		t.Errorf("after the second start:\n%s", out)
 	}
 	u.coffer(t, "instance", "restart", "cache", "--wait")
+	u.coffer(t, "instance", "create", "copy", "--datastore", "redis", "--flavor", "tiny", "--size", "1", "--backup", "nightly", "--wait")
 	stop()
 	u.coffer(t, append([]string{"down"}, u.flags...)...)
 	if _, err := os.Stat(u.dir); !errors.Is(err, fs.ErrNotExist) {

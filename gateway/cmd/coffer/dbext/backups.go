@@ -16,7 +16,10 @@ type Backup struct {
 	Instance    string          `json:"instance_id"`
 	Parent      string          `json:"parent_id,omitempty"` // "": it is a full one
 	Status      string          `json:"status"`
-	Size        float64         `json:"size"` // GB
+	Size        float64         `json:"size"`               // GB of data
+	Stored      int64           `json:"stored,omitempty"`   // bytes that it takes where it rests
+	Strategy    string          `json:"strategy,omitempty"` // that it was made with
+	Fault       string          `json:"fault,omitempty"`    // why it FAILED
 	Datastore   BackupDatastore `json:"datastore"`
 	Location    string          `json:"locationRef,omitempty"`
 	Created     Time            `json:"created"`
