@@ -15,9 +15,13 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 )
 
-// NewEnv makes a place for one server below a short temporary directory: Dir, DataDir, an address of its own in 127/8.
-// The server's user is osUser when the test runs as root, else the test's own.
-func NewEnv(t *testing.T, osUser string) datastores.Env {
+// nobodysID is a user's that no passwd entry knows, as hosts give them to instances.
+const nobodysID = 20001
+
+// NewEnv makes a place for one server: Dir, DataDir, whose path is longer than that of a socket may be, and an address of its
+// own in 127/8. When the test runs as root the server's user is osUser, or for "" one without a name, as on a host; else it
+// is the test's own.
+func NewEnv(t testing.TB, osUser string) datastores.Env {
 	t.Helper()
 	root, err := os.MkdirTemp("", "coffer") // not t.TempDir: other users must get in, and a socket's path is short
 	if err != nil {
@@ -27,12 +31,12 @@ func NewEnv(t *testing.T, osUser string) datastores.Env {
 	env := datastores.Env{
 		InstanceID: newID(),
 		Dir:        filepath.Join(root, "guest"),
-		DataDir:    filepath.Join(root, "data"),
+		DataDir:    filepath.Join(root, strings.Repeat("x", 110)),
 		Address:    loopback().String(),
 		UID:        -1,
 		GID:        -1,
 		MemoryMB:   256,
-		Log:        slog.New(slog.DiscardHandler),
+		Log:        slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	if os.Geteuid() == 0 {
 		env.UID, env.GID = ids(t, osUser)
@@ -65,8 +69,11 @@ func loopback() netip.Addr {
 	return netip.AddrFrom4([4]byte{127, b[0], b[1], 1 + b[2]%254})
 }
 
-func ids(t *testing.T, osUser string) (uid, gid int) {
+func ids(t testing.TB, osUser string) (uid, gid int) {
 	t.Helper()
+	if osUser == "" {
+		return nobodysID, nobodysID
+	}
 	u, err := user.Lookup(osUser)
 	if err != nil {
 		t.Fatal(err)

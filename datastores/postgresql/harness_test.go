@@ -2,12 +2,8 @@ package postgresql
 
 import (
 	"context"
-	"fmt"
-	"log/slog"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -18,41 +14,12 @@ import (
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
 
-// newEnv is an instance of its own: a data directory with a longer path than a socket may have, a loopback address, and
-// as root a uid that no passwd entry knows.
+// newEnv is a place for one server, with a user that has no name.
 func newEnv(t testing.TB) datastores.Env {
 	t.Helper()
 	requireServer(t)
-	dir, err := os.MkdirTemp("/tmp", "coffer-pg")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	env := datastores.Env{
-		InstanceID: fmt.Sprintf("%08x-0000-7000-8000-%012x", rand.Uint32(), rand.Uint32()),
-		Dir:        filepath.Join(dir, "guest"),
-		DataDir:    filepath.Join(dir, strings.Repeat("x", 110)),
-		Address:    fmt.Sprintf("127.84.%d.%d", 1+rand.IntN(250), 1+rand.IntN(250)),
-		UID:        -1, GID: -1,
-		MemoryMB: 320,
-		Log:      slog.New(slog.NewTextHandler(t.Output(), nil)),
-	}
-	if os.Geteuid() == 0 {
-		env.UID, env.GID = 20001, 20001
-	}
-	for _, d := range []string{env.Dir, env.DataDir} {
-		if err := os.Mkdir(d, 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if env.UID >= 0 {
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chown(env.DataDir, env.UID, env.GID); err != nil {
-			t.Fatal(err)
-		}
-	}
+	env := datastoretest.NewEnv(t, "")
+	env.MemoryMB = 320
 	return env
 }
 
@@ -66,7 +33,7 @@ func newer(t testing.TB) Options {
 	t.Helper()
 	tree := os.Getenv("COFFER_TRIXIE")
 	if tree == "" {
-		tree = "/opt/trixie"
+		tree = "/var/cache/coffer/trixie"
 	}
 	o := DefaultOptions()
 	o.Version, o.BinDir = 17, filepath.Join(tree, "usr/lib/postgresql/17/bin")

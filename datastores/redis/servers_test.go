@@ -10,12 +10,9 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -28,52 +25,15 @@ import (
 	"github.com/cofferdb/coffer/datastores/service"
 )
 
-var valkey = sync.OnceValues(copyValkey)
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if program, err := valkey(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(program))
-	}
-	os.Exit(code)
-}
-
 // trixie is a tree of Debian 13, made by `task trixie`.
 func trixie() string { return cmp.Or(os.Getenv("COFFER_TRIXIE"), "/var/cache/coffer/trixie") }
-
-// copyValkey makes a copy of the tree's server that runs with the tree's libraries.
-func copyValkey() (program string, err error) {
-	dir, err := os.MkdirTemp("", "coffer-valkey")
-	if err != nil {
-		return "", err
-	}
-	program = filepath.Join(dir, "valkey-server")
-	b, err := os.ReadFile(trixie() + "/usr/bin/valkey-server")
-	if err == nil {
-		err = os.WriteFile(program, b, 0o755)
-	}
-	if err == nil {
-		err = os.Chmod(dir, 0o755)
-	}
-	if err == nil {
-		err = exec.Command("patchelf", "--set-interpreter", trixie()+"/lib64/ld-linux-x86-64.so.2", "--force-rpath",
-			"--set-rpath", trixie()+"/usr/lib/x86_64-linux-gnu:"+trixie()+"/lib/x86_64-linux-gnu", program).Run()
-	}
-	return program, err
-}
 
 // optionsOf are the options of a variant, with the program that there is here.
 func optionsOf(t *testing.T, v variant) Options {
 	t.Helper()
 	o := defaultsOf(v)
 	if v.server() == "valkey" {
-		datastoretest.Require(t, trixie()+"/usr/bin/valkey-server", "patchelf, and make the tree of Debian 13 (COFFER_TRIXIE)")
-		datastoretest.Require(t, "/usr/bin/patchelf", "patchelf")
-		program, err := valkey()
-		if err != nil {
-			t.Fatal(err)
-		}
-		o.Program = program
+		o.Program = trixie() + "/usr/bin/valkey-server"
 	}
 	datastoretest.Require(t, o.Program, v.pkg)
 	return o
@@ -86,16 +46,7 @@ func eachVariant(t *testing.T, test func(t *testing.T, o Options)) {
 	}
 }
 
-// newEnv is an instance of its own, whose data directory has a longer path than a socket may have.
-func newEnv(t *testing.T) datastores.Env {
-	env := datastoretest.NewEnv(t, "redis")
-	far := filepath.Join(filepath.Dir(env.DataDir), strings.Repeat("x", 110))
-	if err := os.Rename(env.DataDir, far); err != nil {
-		t.Fatal(err)
-	}
-	env.DataDir = far
-	return env
-}
+func newEnv(t *testing.T) datastores.Env { return datastoretest.NewEnv(t, "redis") }
 
 // tenant is a client over the network. As redis-cli does, it sends a user's name only when there is one.
 func tenant(address, user, password string) *redis.Client {
