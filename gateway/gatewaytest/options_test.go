@@ -46,12 +46,18 @@ func (s *stage) newVariant(t *testing.T, name, of string) *variant {
 // put writes both halves with etcdctl.
 func (v *variant) put(t *testing.T) {
 	t.Helper()
+	v.putAs(t, string(v.name)+"/1")
+}
+
+// putAs writes them as those of another datastore version.
+func (v *variant) putAs(t *testing.T, version string) {
+	t.Helper()
 	for prefix, half := range map[string]map[string]any{"/server/datastores/": v.server, "/guest/datastores/": v.guest} {
 		text, err := json.Marshal(half)
 		if err != nil {
 			t.Fatal(err)
 		}
-		v.etcdctl(t, string(text), "put", prefix+string(v.name)+"/1")
+		v.etcdctl(t, string(text), "put", prefix+version)
 	}
 }
 

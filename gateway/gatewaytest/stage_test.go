@@ -43,6 +43,7 @@ func TestAcceptance(t *testing.T) {
 			{"ports", testPorts},
 			{"crowd", testCrowd},
 			{"options", testOptions},
+			{"upgrade", testUpgrade},
 			{"operations on mariadb", testOperations(mariadbStore)},
 			{"operations on postgresql", testOperations(postgresqlStore)},
 			{"operations on redis", testOperations(redisStore)},
