@@ -7,12 +7,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/cofferdb/coffer/deployments"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/etcdschema/etcdtest"
 	"github.com/cofferdb/coffer/gateway"
@@ -31,9 +33,11 @@ func TestScripts(t *testing.T) {
 	store := etcdtest.New(t)
 	gatewaytest.Define(t, store)
 	put(t, store, etcdschema.Put(etcdschema.FlavorKey("9"), etcdschema.Flavor{Name: "huge", RAM: 1 << 21, VCPUs: 1, Disk: 1}))
+	spare := etcdschema.HostRecord{Announcement: deployments.Announcement{Name: "spare", Pool: "127.98.0.0/16"}} // may be disabled while scripts need the other
+	put(t, store, etcdschema.Put(etcdschema.HostKey("0199d0a1-0000-7000-8000-000000000001"), spare))
 	var password string
 	g := gatewaytest.Start(t, store, func(c *gateway.Config) { password = logins(t, c) })
-	gatewaytest.StartHost(t, g)
+	host := gatewaytest.StartHost(t, g)
 	repository, err := filepath.Abs("../../..")
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +46,16 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		UpdateScripts:       *update,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exitsWith},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exitsWith,
+			"hold": func(ts *testscript.TestScript, _ bool, args []string) { // a method of the server at an address, to the script's end
+				ts.Defer(host.Memory.Hold(args[0], args[1]))
+			},
+			"fail": func(_ *testscript.TestScript, _ bool, args []string) { // each call of it from now on
+				host.Memory.Fail(args[0], args[1], errors.New(args[2]))
+			},
+			"env-of-stdout": envOfStdout,
+		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("COFFER_ENDPOINT", g.URL+"/v1.0/"+gatewaytest.Project)
 			env.Setenv("COFFER_TOKEN", gatewaytest.Member)
@@ -97,6 +110,15 @@ func exitsWith(ts *testscript.TestScript, _ bool, args []string) {
 	if code != want {
 		ts.Fatalf("exit code %d, want %d", code, want)
 	}
+}
+
+// envOfStdout sets a variable to what a pattern's group finds in the last command's output.
+func envOfStdout(ts *testscript.TestScript, _ bool, args []string) {
+	found := regexp.MustCompile("(?m)" + args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+	if found == nil {
+		ts.Fatalf("no match for %s", args[1])
+	}
+	ts.Setenv(args[0], found[1])
 }
 
 // TestNoSecretInFlags keeps passwords out of what other users of a machine can see.
