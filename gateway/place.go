@@ -124,10 +124,13 @@ func (g *Gateway) commitFailure(r *request, o order, why string) (etcdschema.Ins
 
 // noHost says why no host could take the order, as far as it can be told to a tenant.
 func noHost(hosts []etcdschema.Record[etcdschema.HostRecord], o order) string {
-	var able, roomy int
+	var able, roomy, disabled int
 	for _, h := range hosts {
 		if starts(h.Value, o.instance.Manager) {
 			able++
+			if h.Value.Disabled {
+				disabled++
+			}
 			if canTake(h.Value, o.instance.Manager, o.need) {
 				roomy++
 			}
@@ -139,6 +142,8 @@ func noHost(hosts []etcdschema.Record[etcdschema.HostRecord], o order) string {
 		why = "no host has enrolled"
 	case able == 0:
 		why = fmt.Sprintf("none of the %d hosts has a guest binary %s-guest", len(hosts), o.instance.Manager)
+	case disabled == able:
+		why = fmt.Sprintf("none of the %d that could takes new instances: they are disabled", able)
 	case roomy > 0:
 		why = fmt.Sprintf("the %d that could are not connected, or have no address left", roomy)
 	}

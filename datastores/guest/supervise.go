@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
 )
 
 const (
@@ -25,7 +26,7 @@ func (g *Guest) supervise(ctx context.Context) {
 		g.revive(ctx)
 	}
 	delay := firstDelay
-	for pause(ctx, checkEvery) {
+	for service.Pause(ctx, checkEvery) {
 		st := g.observe(ctx)
 		if st.Service != datastores.StatusCrashed {
 			if !st.Since.IsZero() && time.Since(st.Since) > calm {
@@ -35,7 +36,7 @@ func (g *Guest) supervise(ctx context.Context) {
 		}
 		g.log.Error("the database server is gone and nobody asked it to: it will be started", "delay", delay)
 		g.agent.StatusChanged()
-		if !pause(ctx, delay) {
+		if !service.Pause(ctx, delay) {
 			return
 		}
 		delay = min(2*delay, longestDelay)
@@ -134,16 +135,4 @@ func (g *Guest) status(ctx context.Context) json.RawMessage {
 		return nil
 	}
 	return b
-}
-
-// pause waits for d and tells whether the context is still alive.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -3,10 +3,8 @@ package mysql
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,7 +80,7 @@ func (m *Manager) makeDir(ctx context.Context, fill func(making string, password
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := syncTree(volume, making); err != nil {
+	if err := service.SyncTree(volume, making); err != nil {
 		return err
 	}
 	if err := m.writeAdminPassword(password); err != nil {
@@ -91,7 +89,7 @@ func (m *Manager) makeDir(ctx context.Context, fill func(making string, password
 	if err := volume.Rename(making, dataDir); err != nil {
 		return err
 	}
-	return syncFile(volume, ".")
+	return service.Sync(volume, ".")
 }
 
 // adopt gives a complete data directory to this guest: one whose guest has lost its own directory, or one that was
@@ -203,25 +201,4 @@ func (m *Manager) removeUnfinished() {
 			m.env.Log.Warn("cannot remove an unfinished data directory", "path", path, "err", err)
 		}
 	}
-}
-
-// syncTree makes every file and directory below name durable.
-func syncTree(volume *os.Root, name string) error {
-	return fs.WalkDir(volume.FS(), name, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if !d.IsDir() && !d.Type().IsRegular() {
-			return nil
-		}
-		return syncFile(volume, path)
-	})
-}
-
-func syncFile(volume *os.Root, name string) error {
-	f, err := volume.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
 )
 
 const (
@@ -280,7 +281,7 @@ func (m *Manager) awaitFollowing(ctx context.Context, db *sql.DB) error {
 		case f.receiving == "Yes" && f.applying:
 			return nil
 		}
-		if !pause(ctx, lookEvery) {
+		if !service.Pause(ctx, lookEvery) {
 			return fmt.Errorf("the server does not follow the source yet: %w: %s", ctx.Err(), f.trouble)
 		}
 	}
@@ -298,7 +299,7 @@ func (m *Manager) drain(ctx context.Context, db *sql.DB) error {
 		case f.drained:
 			return nil
 		}
-		if !pause(ctx, lookEvery) {
+		if !service.Pause(ctx, lookEvery) {
 			return fmt.Errorf("the replica has not applied yet what it has received: %w", ctx.Err())
 		}
 	}
@@ -337,16 +338,4 @@ func firstError(errs ...error) error {
 		}
 	}
 	return nil
-}
-
-// pause waits for d and tells whether the context is still alive.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

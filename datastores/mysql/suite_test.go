@@ -14,6 +14,7 @@ import (
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
+	"github.com/cofferdb/coffer/datastores/service"
 )
 
 // TestSuite runs with MariaDB 10.11, or with COFFER_MYSQL_VERSION=11.8 with that, which takes over what 10.11 has left.
@@ -170,7 +171,7 @@ func kill(ctx context.Context, env datastores.Env) error {
 		if _, _, ok := s.Running(); !ok {
 			return nil
 		}
-		if !pause(ctx, time.Millisecond) {
+		if !service.Pause(ctx, time.Millisecond) {
 			return ctx.Err()
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -49,7 +48,7 @@ func (m *Manager) making(build func(name string) error) error {
 	if err := build(name); err != nil {
 		return err
 	}
-	if err := syncTree(volume, name); err != nil {
+	if err := service.SyncTree(volume, name); err != nil {
 		return err
 	}
 	if err := m.swap(name, name+"-before"); err != nil {
@@ -72,7 +71,7 @@ func (m *Manager) swap(from, away string) error {
 	if err := volume.Rename(from, dataDir); err != nil {
 		return err
 	}
-	return syncFile(volume, ".")
+	return service.Sync(volume, ".")
 }
 
 // furnish makes the roles that the guest needs, where they are missing, and closes the databases that initdb leaves open
@@ -129,25 +128,4 @@ func (m *Manager) removeUnfinished() error {
 		}
 	}
 	return nil
-}
-
-// syncTree makes every file and directory below name durable.
-func syncTree(volume *os.Root, name string) error {
-	return fs.WalkDir(volume.FS(), name, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if !d.IsDir() && !d.Type().IsRegular() {
-			return nil
-		}
-		return syncFile(volume, path)
-	})
-}
-
-func syncFile(volume *os.Root, name string) error {
-	f, err := volume.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
 )
 
 // ReplicationStrategies implements [datastores.Replication].
@@ -280,10 +281,6 @@ func (m *Manager) settle(ctx context.Context) error {
 
 // pause waits a moment.
 func pause(ctx context.Context) error {
-	select {
-	case <-time.After(20 * time.Millisecond):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	service.Pause(ctx, 20*time.Millisecond)
+	return ctx.Err()
 }

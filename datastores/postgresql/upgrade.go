@@ -146,7 +146,7 @@ func (m *Manager) convert(ctx context.Context, old *Manager, progress func(strin
 	if err := m.pgUpgrade(ctx, old); err != nil {
 		return unchanged(err)
 	}
-	if err := syncTree(volume, newData); err != nil {
+	if err := service.SyncTree(volume, newData); err != nil {
 		return unchanged(err)
 	}
 	return m.swap(newData, oldData)

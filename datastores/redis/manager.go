@@ -156,12 +156,6 @@ func (m *Manager) talk(ctx context.Context, do func(*conn) error) error {
 
 // pause waits for d, and returns an error when the context ends.
 func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return ctx.Err()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	service.Pause(ctx, d)
+	return ctx.Err()
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -23,7 +24,7 @@ func WriteFile(dir, name string, data []byte, uid, gid int) error {
 		err = root.Rename(temp, name)
 	}
 	if err == nil {
-		err = syncDir(root, filepath.Dir(name))
+		err = Sync(root, filepath.Dir(name))
 	}
 	if err != nil {
 		_ = root.Remove(temp)
@@ -47,13 +48,23 @@ func writeNew(root *os.Root, name string, data []byte, uid, gid int) error {
 	return errors.Join(err, f.Close())
 }
 
-// syncDir makes a rename durable.
-func syncDir(root *os.Root, name string) error {
-	d, err := root.Open(name)
+// Sync makes one file, or the names in a directory, durable.
+func Sync(root *os.Root, name string) error {
+	f, err := root.Open(name)
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// SyncTree makes every file and directory below name durable, for a server that did not while it made them.
+func SyncTree(root *os.Root, name string) error {
+	return fs.WalkDir(root.FS(), name, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() && !d.Type().IsRegular() {
+			return err
+		}
+		return Sync(root, path)
+	})
 }
 
 // MakeDir makes the directory name below dir, mode 0700, for uid and gid (-1: the guest's own). One that is there is

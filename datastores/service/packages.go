@@ -112,7 +112,7 @@ func takeTurn(ctx context.Context) (done func(), err error) {
 		if err == nil {
 			return func() { _ = f.Close() }, nil
 		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) || !pause(ctx, 100*time.Millisecond) {
+		if !errors.Is(err, syscall.EWOULDBLOCK) || !Pause(ctx, 100*time.Millisecond) {
 			return nil, errors.Join(fmt.Errorf("%s: %w", turnFile, err), ctx.Err(), f.Close())
 		}
 	}

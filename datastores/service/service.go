@@ -140,7 +140,7 @@ func (s *Service) Await(ctx context.Context, check func(context.Context) error) 
 		if !running {
 			return fmt.Errorf("%s ended before it answered: %s", s.Name, s.LastWords())
 		}
-		if !pause(ctx, pollEvery) {
+		if !Pause(ctx, pollEvery) {
 			return fmt.Errorf("%s does not answer: %w", s.Name, errors.Join(ctx.Err(), err))
 		}
 	}
@@ -199,7 +199,7 @@ func (s *Service) grace(ctx context.Context) time.Duration {
 // awaitEnd tells whether p ended before the context did.
 func (s *Service) awaitEnd(ctx context.Context, p process) bool {
 	for p.alive() {
-		if !pause(ctx, pollEvery) {
+		if !Pause(ctx, pollEvery) {
 			return false
 		}
 	}
@@ -282,8 +282,8 @@ func (s *Service) LastWords() string {
 	return strings.TrimSpace(text)
 }
 
-// pause waits for d and tells whether the context is still alive.
-func pause(ctx context.Context, d time.Duration) bool {
+// Pause waits for d and tells whether the context is still alive.
+func Pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
