@@ -66,9 +66,13 @@ func (g *Gateway) why(r *request) (reply, error) {
 	if op := in.Operation; op != nil {
 		agent = op.Agent
 		v.Operation, v.Step, v.Since, v.Deadline, v.Progress = op.Kind, op.Step, stamp(op.Since), stamp(op.Deadline), op.Progress
-		v.WaitingFor = "the guest"
-		if agent == in.Host {
+		switch agent {
+		case in.ID:
+			v.WaitingFor = "the guest"
+		case in.Host:
 			v.WaitingFor = "the host " + in.Host
+		default:
+			v.WaitingFor = "the guest of instance " + agent
 		}
 	}
 	if err := g.contact(r, agent, &v); err != nil {
