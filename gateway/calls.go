@@ -91,11 +91,7 @@ func (g *Gateway) enqueue(ctx context.Context, r *request, instanceID string, as
 		if in.ReplicaOf != "" && !asReplica && writes(m) {
 			return nil, faultf(unprocessable, "Instance %s is a replica: what it holds is changed at its source %s.", in.ID, in.ReplicaOf)
 		}
-		presence, err := etcdschema.Read(s, presenceKey)
-		if err != nil {
-			return nil, err
-		}
-		if err := g.reachable(instanceID, presence); err != nil {
+		if err := g.canBeAsked(s, in); err != nil {
 			return nil, err
 		}
 		now := g.now().UTC()

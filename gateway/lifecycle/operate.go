@@ -58,10 +58,7 @@ func (d *decision) configured() error {
 // notConfigured leaves the instance as it was. Of a group that stays attached a restart brings what this could not: a restart
 // carries the group's values.
 func (d *decision) notConfigured() error {
-	reason := d.overdueReason()
-	if d.event.Error != nil {
-		reason = d.event.Error.Message
-	}
+	reason := d.reason()
 	if *d.Instance.Operation.Target.Configuration == d.Instance.Configuration {
 		d.Instance.RestartRequired = true
 	}
@@ -94,10 +91,7 @@ func (d *decision) backedUp() error {
 
 // notBackedUp fails the backup, not the instance.
 func (d *decision) notBackedUp() error {
-	reason := d.overdueReason()
-	if d.event.Error != nil {
-		reason = d.event.Error.Message
-	}
+	reason := d.reason()
 	id := d.Instance.Operation.Backup
 	d.giveUp(reason)
 	d.tell("fault", "backup "+id+" failed: "+reason)
