@@ -14,14 +14,18 @@ const (
 	Unsupported ErrorKind = "unsupported" // the agent has no such method; 501
 	Cancelled   ErrorKind = "cancelled"   // the gateway asked for it
 	Expired     ErrorKind = "expired"     // the deadline had passed before it was started; 504
+	Unavailable ErrorKind = "unavailable" // not possible for now: all connections are taken; 503
+	Full        ErrorKind = "full"        // there is no space left: on a volume, in a store of backups; 507
 	Internal    ErrorKind = "internal"    // anything else; 500
 )
 
-// Error is a failure as it travels in a [Result]. Message is for a person, names the step that failed and never holds
-// a secret.
+// Error is a failure as it travels in a [Result]. Message is one sentence for a tenant: the reason first, then what to do.
+// It holds no secret, row, statement or path of the host. Detail is for operators: a tool's last words, bounded by who
+// makes it; tenants never see it.
 type Error struct {
 	Kind    ErrorKind `json:"kind"`
 	Message string    `json:"message"`
+	Detail  string    `json:"detail,omitempty"`
 }
 
 func (e *Error) Error() string { return e.Message }
@@ -32,7 +36,7 @@ func Errorf(kind ErrorKind, format string, args ...any) *Error {
 }
 
 // ErrorReply is the body of every answer of 400 and above. Its Kind may be one that no [Result] has: "unauthorized",
-// "locked", "gone", "too_large", "overloaded", "unavailable".
+// "locked", "gone", "too_large", "overloaded".
 type ErrorReply struct {
 	Error Error `json:"error"`
 }

@@ -11,6 +11,8 @@ const (
 	Exists      ErrorKind = "exists"
 	Conflict    ErrorKind = "conflict"
 	Unsupported ErrorKind = "unsupported"
+	Unavailable ErrorKind = "unavailable" // not for now: all connections are taken
+	Full        ErrorKind = "full"        // no space is left
 	Internal    ErrorKind = "internal"
 )
 
@@ -19,6 +21,8 @@ const (
 type Error struct {
 	Kind    ErrorKind
 	Message string
+	// Detail is for operators, such as a tool's last words. Tenants never see it; it holds no secret all the same.
+	Detail string
 }
 
 func (e *Error) Error() string { return e.Message }

@@ -33,6 +33,7 @@ const (
 	notImplemented kind = "notImplemented"
 	unavailable    kind = "serviceUnavailable"
 	timedOut       kind = "gatewayTimeout"
+	noSpace        kind = "insufficientStorage"
 )
 
 // statuses is the one table from kinds to HTTP.
@@ -50,6 +51,7 @@ var statuses = map[kind]int{
 	notImplemented: http.StatusNotImplemented,
 	unavailable:    http.StatusServiceUnavailable,
 	timedOut:       http.StatusGatewayTimeout,
+	noSpace:        http.StatusInsufficientStorage,
 }
 
 // agentKinds maps what an agent says went wrong.
@@ -61,6 +63,8 @@ var agentKinds = map[agentpoll.ErrorKind]kind{
 	agentpoll.Unsupported: notImplemented,
 	agentpoll.Expired:     timedOut,
 	agentpoll.Cancelled:   unprocessable,
+	agentpoll.Unavailable: unavailable,
+	agentpoll.Full:        noSpace,
 }
 
 // fault is an error that a client may read.

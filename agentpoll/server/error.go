@@ -53,6 +53,8 @@ var statuses = map[agentpoll.ErrorKind]int{
 	agentpoll.Cancelled:   http.StatusUnprocessableEntity,
 	agentpoll.Unsupported: http.StatusNotImplemented,
 	agentpoll.Expired:     http.StatusGatewayTimeout,
+	agentpoll.Unavailable: http.StatusServiceUnavailable,
+	agentpoll.Full:        http.StatusInsufficientStorage,
 	agentpoll.Internal:    http.StatusInternalServerError,
 }
 

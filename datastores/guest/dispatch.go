@@ -167,7 +167,7 @@ func wireError(err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &e):
-		return &agentpoll.Error{Kind: agentpoll.ErrorKind(e.Kind), Message: err.Error()}
+		return &agentpoll.Error{Kind: agentpoll.ErrorKind(e.Kind), Message: err.Error(), Detail: e.Detail}
 	case errors.Is(err, context.Canceled):
 		return &agentpoll.Error{Kind: agentpoll.Cancelled, Message: err.Error()}
 	case errors.Is(err, context.DeadlineExceeded):
