@@ -18,14 +18,18 @@ import (
 // rules hold from the next start on.
 type account struct {
 	Name    string   `json:"name"`
-	On      bool     `json:"on"`
-	Hashes  []string `json:"hashes,omitempty"` // SHA-256 of its passwords
+	Hashes  []string `json:"hashes,omitempty"` // SHA-256 of its passwords; none: nobody can log in
 	replica bool
 }
+
+func (a account) on() bool { return len(a.Hashes) > 0 }
 
 // tenantRules are the rights of root and of users: every key and command but administration, which would take the server
 // from its guest, or out of its place, and MIGRATE, which connects to any machine. CONFIG GET is administration: it
 // tells a replica's password. What only looks is given back.
+//
+// No command that writes data may leave this list: the server replays what tenants wrote with the rights of root, see
+// replayRules.
 func tenantRules(readOnly bool) []string {
 	rules := []string{
 		"~*", "&*", "+@all", "-@admin", "-migrate",
@@ -42,15 +46,30 @@ func replicaRules() []string {
 	return []string{"-@all", "+psync", "+replconf", "+ping", "+info", "+acl|list"}
 }
 
-// rules are a's ACL rules, for a user without any.
-func (a account) rules(readOnly bool) []string {
-	if !a.On {
-		return []string{"off"}
-	}
-	rules := []string{"on"}
+// replayRules are those of the default user while nobody may log in as it. A server that starts replays its append-only
+// file as the default user, and drops each transaction, and with it what scripts and functions wrote, of which that user
+// may not do everything. "off" closes it to the network: no password is taken for it, and a connection that has not
+// logged in as somebody else may do nothing.
+func (a account) replayRules() []string {
+	return append(append([]string{"off"}, a.passwords()...), "~*", "&*", "+@all")
+}
+
+func (a account) passwords() (rules []string) {
 	for _, h := range a.Hashes {
 		rules = append(rules, "#"+h)
 	}
+	return rules
+}
+
+// rules are a's ACL rules, for a user without any.
+func (a account) rules(readOnly bool) []string {
+	switch {
+	case !a.on() && a.Name == rootUser:
+		return a.replayRules()
+	case !a.on():
+		return []string{"off"}
+	}
+	rules := append([]string{"on"}, a.passwords()...)
 	switch {
 	case a.Name == adminUser:
 		return append(rules, "~*", "&*", "+@all")
@@ -74,15 +93,12 @@ func parseAccount(line string) (account, bool) {
 	a := account{Name: words[1], replica: words[1] != rootUser}
 	for _, w := range words[2:] {
 		switch {
-		case w == "on":
-			a.On = true
 		case w == "~*":
 			a.replica = false
 		case strings.HasPrefix(w, "#"):
 			a.Hashes = append(a.Hashes, w[1:])
 		}
 	}
-	a.On = a.On && len(a.Hashes) > 0 // never without a password
 	return a, true
 }
 
@@ -109,14 +125,14 @@ func findAccount(all []account, name string) (account, bool) {
 	return all[i], true
 }
 
-// writeUsers writes the ACL file: the guest's account, the default user (off unless the accounts say otherwise) and the
-// others.
+// writeUsers writes the ACL file with which the server starts: the guest's account, the default user (off unless the
+// accounts say otherwise) and the others. Root of a server that is read-only stays off until all is replayed, see settleRoot.
 func (m *Manager) writeUsers(all []account, readOnly bool) error {
 	password, err := m.adminPassword()
 	if err != nil {
 		return err
 	}
-	list := []account{{Name: adminUser, On: true, Hashes: []string{hashed(password)}}}
+	list := []account{{Name: adminUser, Hashes: []string{hashed(password)}}}
 	if _, ok := findAccount(all, rootUser); !ok {
 		list = append(list, account{Name: rootUser})
 	}
@@ -127,9 +143,27 @@ func (m *Manager) writeUsers(all []account, readOnly bool) error {
 	}
 	var b bytes.Buffer
 	for _, a := range list {
-		fmt.Fprintf(&b, "user %s %s\n", a.Name, strings.Join(a.rules(readOnly), " "))
+		rules := a.rules(readOnly)
+		if a.Name == rootUser && readOnly {
+			rules = a.replayRules()
+		}
+		fmt.Fprintf(&b, "user %s %s\n", a.Name, strings.Join(rules, " "))
 	}
 	return service.WriteFile(m.env.DataDir, usersFile, b.Bytes(), m.env.UID, m.env.GID)
+}
+
+// settleRoot lets root of a read-only server in again, once the server has replayed its data.
+func (m *Manager) settleRoot(ctx context.Context) error {
+	st, err := m.loadState()
+	if err != nil || !st.ReadOnly {
+		return err
+	}
+	all, err := m.accounts(ctx)
+	if err != nil {
+		return err
+	}
+	root, _ := findAccount(all, rootUser)
+	return m.call(ctx, root.set(true))
 }
 
 func (m *Manager) readUsers() ([]account, error) {

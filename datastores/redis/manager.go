@@ -74,7 +74,10 @@ func (m *Manager) Start(ctx context.Context) error {
 	if err := m.service.Start(ctx); err != nil {
 		return err
 	}
-	return m.service.Await(ctx, m.ping)
+	if err := m.service.Await(ctx, m.ping); err != nil {
+		return err
+	}
+	return m.settleRoot(ctx)
 }
 
 // Stop implements [datastores.Manager]. The server writes what is left of its append-only file on SIGTERM. One that has

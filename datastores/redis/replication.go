@@ -50,7 +50,7 @@ func (m syncReplication) addReplica(ctx context.Context, a datastores.ReplicaAcc
 	if err := m.checkReplicaUser(ctx, a.User); err != nil {
 		return nil, err
 	}
-	return account{Name: a.User, On: true, Hashes: []string{hashed(a.Password.Reveal())}, replica: true}.set(false), nil
+	return account{Name: a.User, Hashes: []string{hashed(a.Password.Reveal())}, replica: true}.set(false), nil
 }
 
 // checkReplicaUser keeps a replica's account from taking a tenant's place.

@@ -17,7 +17,7 @@ func (m *Manager) EnableRoot(ctx context.Context, password datastores.Secret) (s
 	if password.IsZero() {
 		return "", datastores.Errorf(datastores.Invalid, "root needs a password")
 	}
-	return rootName, m.setRoot(ctx, account{Name: rootUser, On: true, Hashes: []string{hashed(password.Reveal())}})
+	return rootName, m.setRoot(ctx, account{Name: rootUser, Hashes: []string{hashed(password.Reveal())}})
 }
 
 // DisableRoot implements [datastores.Root].

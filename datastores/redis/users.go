@@ -29,7 +29,7 @@ func (m *Manager) CreateUser(ctx context.Context, user datastores.User) error {
 	if err := m.checkFree(ctx, user.Name); err != nil {
 		return err
 	}
-	return m.setAccount(ctx, account{Name: user.Name, On: true, Hashes: []string{hashed(user.Password.Reveal())}})
+	return m.setAccount(ctx, account{Name: user.Name, Hashes: []string{hashed(user.Password.Reveal())}})
 }
 
 // ListUsers implements [datastores.Users]. Root and the guests' accounts are none.

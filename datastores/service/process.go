@@ -24,7 +24,7 @@ type process struct {
 	Stopping bool `json:"stopping,omitempty"`
 
 	session int
-	zombie  bool
+	ended   bool // nothing of it runs any more; its parent may not know yet
 }
 
 const ticksPerSecond = 100 // the kernel's USER_HZ on every architecture that Go runs on
@@ -51,7 +51,7 @@ func inspect(pid int) (process, error) {
 // parseStat reads /proc/PID/stat. The program's name, in parentheses, may hold anything; the fields after the last
 // parenthesis are plain.
 func parseStat(stat []byte) (process, error) {
-	const state, session, start = 3, 6, 22 // numbered from 1, as in proc(5)
+	const state, session, threads, start = 3, 6, 20, 22 // numbered from 1, as in proc(5)
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	field := func(n int) string { return fields[n-state] }
 	if len(fields) <= start-state {
@@ -62,7 +62,9 @@ func parseStat(stat []byte) (process, error) {
 	if err := errors.Join(err1, err2); err != nil {
 		return process{}, err
 	}
-	return process{Ticks: ticks, session: sid, zombie: field(state) == "Z" || field(state) == "X"}, nil
+	// The first thread of a killed process may be a zombie while others still end, and hold its ports and locks.
+	ended := (field(state) == "Z" || field(state) == "X") && (field(threads) == "1" || field(threads) == "0")
+	return process{Ticks: ticks, session: sid, ended: ended}, nil
 }
 
 func startTime(ticks uint64) time.Time {
@@ -79,10 +81,10 @@ func startTime(ticks uint64) time.Time {
 	return time.Now().Add(-time.Duration(age * float64(time.Second)))
 }
 
-// alive tells whether p runs still. A zombie does not.
+// alive reports whether any thread of p still runs.
 func (p process) alive() bool {
 	now, err := inspect(p.PID)
-	return err == nil && now.Ticks == p.Ticks && now.BootID == p.BootID && !now.zombie
+	return err == nil && now.Ticks == p.Ticks && now.BootID == p.BootID && !now.ended
 }
 
 // signal sends sig to p, and to no other process. One that has ended is no error.
@@ -148,7 +150,7 @@ func findByArgv(argv []string) (process, bool) {
 		if err != nil || !slices.Equal(cmdline, want) {
 			continue
 		}
-		if p, err := inspect(pid); err == nil && p.session == pid && !p.zombie {
+		if p, err := inspect(pid); err == nil && p.session == pid && !p.ended {
 			return p, true
 		}
 	}

@@ -266,8 +266,14 @@ func TestServerIsMovedIntoItsControlGroups(t *testing.T) {
 
 func TestParseStat(t *testing.T) {
 	p, err := parseStat([]byte("7 (a) b (c)) S 1 7 42 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 9876 0 0"))
-	if err != nil || p.session != 42 || p.Ticks != 9876 || p.zombie {
+	if err != nil || p.session != 42 || p.Ticks != 9876 || p.ended {
 		t.Errorf("parseStat = %+v, %v", p, err)
+	}
+	for threads, want := range map[string]bool{"1": true, "3": false} {
+		p, err := parseStat([]byte("7 (a) Z 1 7 42 0 -1 0 0 0 0 0 0 0 0 0 20 0 " + threads + " 0 9876 0 0"))
+		if err != nil || p.ended != want {
+			t.Errorf("a zombie of %s threads has ended: %v, %v", threads, p.ended, err)
+		}
 	}
 	if _, err := parseStat([]byte("7 (a) S 1")); err == nil {
 		t.Error("a short stat was taken")
