@@ -38,7 +38,9 @@ type Databases interface {
 	DeleteDatabase(ctx context.Context, name string) error
 }
 
-// Users is implemented by a manager whose tenants may make users.
+// Users is implemented by a manager whose tenants may make users. A session lasts no longer than what let it in: when a call
+// returns that changed a user's password or name, took its access to a database or deleted it, the user's sessions have
+// ended; those that cannot use the database may go on after a revoke.
 type Users interface {
 	// CreateUser makes the user and lets it use user.Databases, which must exist. Exists when there is one; then
 	// nothing is changed.

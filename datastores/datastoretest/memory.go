@@ -41,6 +41,8 @@ type memoryServer struct {
 	accounts map[string]string // of replicas, name to password
 	source   *memorySource     // of a replica
 
+	lingering bool // a defect, see Linger
+
 	failures map[string]error // by method
 	held     map[string]int   // by method
 }

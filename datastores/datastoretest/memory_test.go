@@ -15,6 +15,7 @@ func harness(memory *datastoretest.Memory, plugin datastores.Plugin) datastorete
 		Plugin:  plugin,
 		NewEnv:  func(t *testing.T) datastores.Env { return datastoretest.NewEnv(t, "nobody") },
 		Connect: memory.Connect,
+		Session: memory.Session,
 		Write:   memory.Write,
 		Digest:  memory.Digest,
 		Dynamic: datastores.Values{"max_connections": json.Number("7"), "strict": false, "greeting": "good morning"},

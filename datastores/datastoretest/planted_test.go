@@ -79,6 +79,7 @@ func defects() map[string]defect {
 		"it lies about the restart":              {"static parameters", func(m everything) datastores.Manager { return liar{planted{m}} }},
 		"overrides go with the manager":          {"static parameters", func(m everything) datastores.Manager { return forgetful{planted{m}} }},
 		"a user that may go anywhere":            {"access", func(m everything) datastores.Manager { return generous{planted{m}} }},
+		"sessions that outlive their password":   {"sessions", func(m everything) datastores.Manager { m.(lingerer).Linger(); return m }},
 		"a system log that can be off":           {"logs", func(m everything) datastores.Manager { return quiet{planted{m}} }},
 		"an upgrade that goes back":              {"upgrade", func(m everything) datastores.Manager { return younger{planted{m}} }},
 		"a replica that takes writes":            {"replica refuses tenants/memory_impl/follow", replicas(func(s *strategy) { s.detached = true })},

@@ -20,6 +20,9 @@ type Harness struct {
 	// server something and disconnects. The error says why it was not let in.
 	Connect func(ctx context.Context, address, user, password, database string) error
 
+	// Session logs in as Connect does and keeps the connection. Needed for users.
+	Session func(ctx context.Context, login Login) (Session, error)
+
 	// Write stores the items of numbers from to to-1, each of some 100 bytes that follow from its number (see [Item]), one
 	// after the other, making what they need when it is missing; an item that is there is no error. It returns how many the
 	// server has acknowledged, also with an error. Needed for backups, replication and upgrade.
@@ -93,6 +96,7 @@ func suite() []suiteTest {
 		{"user names", datastores.CanUsers, nil, shared(testUserNames)},
 		{"passwords", datastores.CanUsers, nil, shared(testPasswords)},
 		{"users cut short", datastores.CanUsers, nil, shared(testUsersCutShort)},
+		{"sessions", datastores.CanUsers, nil, shared(testSessions)},
 		{"access", datastores.CanAccess, nil, shared(testAccess)},
 		{"root", datastores.CanRoot, nil, shared(testRoot)},
 

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -38,6 +39,9 @@ func harness() datastoretest.Harness {
 			return asTenant(datastoretest.Login{Address: address, User: user, Password: password, Database: database},
 				func(db *sql.DB) error { return db.PingContext(ctx) })
 		},
+		Session: func(ctx context.Context, l datastoretest.Login) (datastoretest.Session, error) {
+			return openSession(ctx, l)
+		},
 		Write:  write,
 		Digest: digest,
 		Dynamic: datastores.Values{
@@ -50,6 +54,9 @@ func harness() datastoretest.Harness {
 		Stir:     stir,
 		Diverges: "MariaDB keeps what is in its binary log: what was acknowledged by a former source is never undone silently",
 		Kill:     kill,
+		Exceptions: []datastoretest.Exception{
+			{Test: "sessions", Reason: "its sessions outlive their account, which is about to change"},
+		},
 	}
 }
 
@@ -61,6 +68,32 @@ func asTenant(l datastoretest.Login, do func(*sql.DB) error) error {
 	defer func() { _ = db.Close() }()
 	return do(db)
 }
+
+// held is one connection of a tenant's.
+type held struct {
+	db   *sql.DB
+	conn *sql.Conn
+}
+
+func openSession(ctx context.Context, l datastoretest.Login) (*held, error) {
+	db, err := dial(l.Address, l.User, l.Password, l.Database)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return &held{db, conn}, nil
+}
+
+// Ask does not use another connection when this one is gone: an [sql.Conn] has one.
+func (h *held) Ask(ctx context.Context) error {
+	_, err := h.conn.ExecContext(ctx, "DO 1")
+	return err
+}
+
+func (h *held) Close() error { return errors.Join(h.conn.Close(), h.db.Close()) }
 
 func write(ctx context.Context, l datastoretest.Login, from, to int) (acknowledged int, err error) {
 	return acknowledged, asTenant(l, func(db *sql.DB) error {

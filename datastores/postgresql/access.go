@@ -46,7 +46,7 @@ func (m *Manager) RevokeAccess(ctx context.Context, name, _, database string) er
 			err = s.exec(ctx, "REVOKE ALL ON DATABASE "+identifier(database)+" FROM "+identifier(name)+" CASCADE")
 		}
 		if err == nil {
-			_, err = s.query(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1 AND datname = $2`, name, database)
+			err = endSessions(ctx, s, "usename = $1 AND datname = $2", name, database)
 		}
 		return failed(err, "cannot revoke the access of user %q to database %q", name, database)
 	})

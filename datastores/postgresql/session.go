@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/service"
 )
 
@@ -212,4 +213,22 @@ func (s *session) column(ctx context.Context, statement string, args ...string) 
 		all = append(all, row[0].String())
 	}
 	return all, err
+}
+
+// sessionEnds is how long a session that was told to end may take, in milliseconds.
+const sessionEnds = "10000"
+
+// endSessions ends the sessions of which where is true in pg_stat_activity, but the own one. It returns when they have ended.
+func endSessions(ctx context.Context, s *session, where string, args ...string) error {
+	// A query alone might call the function for any session, before it looks at the rest of the condition.
+	which := "WITH which AS MATERIALIZED (SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND " + where + ") "
+	// All are told before one is waited for.
+	if _, err := s.query(ctx, which+"SELECT pg_terminate_backend(pid) FROM which", args...); err != nil {
+		return err
+	}
+	left, err := s.one(ctx, which+"SELECT pid FROM which WHERE NOT pg_terminate_backend(pid, "+sessionEnds+")", args...)
+	if err == nil && left != nil {
+		return datastores.Errorf(datastores.Conflict, "the server process %s does not end its session; try again, or restart the instance", left)
+	}
+	return err
 }

@@ -41,6 +41,10 @@ func harness() datastoretest.Harness {
 			return asTenant(ctx, datastoretest.Login{Address: address, User: user, Password: password, Database: database},
 				func(s *session) error { return s.exec(ctx, "SELECT 1") })
 		},
+		Session: func(ctx context.Context, l datastoretest.Login) (datastoretest.Session, error) {
+			s, err := dial(ctx, l.Address, l.User, l.Password, l.Database)
+			return held{s}, err
+		},
 		Write:  write,
 		Digest: digest,
 		Dynamic: datastores.Values{
@@ -58,6 +62,16 @@ func harness() datastoretest.Harness {
 		},
 		Kill: kill,
 	}
+}
+
+// held is one connection of a tenant's.
+type held struct{ *session }
+
+func (h held) Ask(ctx context.Context) error { return h.exec(ctx, "SELECT 1") }
+
+func (h held) Close() error {
+	h.close()
+	return nil
 }
 
 func asTenant(ctx context.Context, l datastoretest.Login, do func(*session) error) error {

@@ -1,6 +1,7 @@
 package postgresql
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -111,7 +112,7 @@ func users(ctx context.Context, s *session, where string, args ...string) ([]dat
 	return all, err
 }
 
-// UpdateUser implements [datastores.Users]. Any host is taken for "%". A rename keeps the password, but for one that the
+// UpdateUser implements [datastores.Users]. The user's sessions end. Any host is taken for "%". A rename keeps the password, but for one that the
 // server has kept as MD5 since before it came here: that is salted with the name.
 func (m *Manager) UpdateUser(ctx context.Context, name, _ string, change datastores.UserChange) error {
 	var statements []string
@@ -146,7 +147,11 @@ func (m *Manager) UpdateUser(ctx context.Context, name, _ string, change datasto
 				return err
 			}
 		}
-		return failed(s.exec(ctx, strings.Join(statements, "; ")), "cannot change user %q", name)
+		err := s.exec(ctx, strings.Join(statements, "; "))
+		if err == nil && len(statements) > 0 {
+			err = throwOut(ctx, s, cmp.Or(change.Name, name))
+		}
+		return failed(err, "cannot change user %q", name)
 	})
 }
 
@@ -195,8 +200,7 @@ func (m *Manager) dropRole(ctx context.Context, s *session, name string) error {
 	return s.exec(ctx, "DROP ROLE "+identifier(name))
 }
 
-// throwOut ends the sessions of a role.
+// throwOut ends the sessions of a role. It returns when they have ended.
 func throwOut(ctx context.Context, s *session, name string) error {
-	_, err := s.query(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", name)
-	return err
+	return endSessions(ctx, s, "usename = $1", name)
 }

@@ -85,6 +85,7 @@ func harness(options []byte) datastoretest.Harness {
 			defer func() { _ = c.Close() }()
 			return c.Ping(ctx).Err()
 		},
+		Session: openSession,
 		Write: func(ctx context.Context, l datastoretest.Login, from, to int) (int, error) {
 			return writeItems(ctx, l.Address, l.User, l.Password, from, to)
 		},
@@ -106,6 +107,28 @@ func harness(options []byte) datastoretest.Harness {
 			{Test: "users", Reason: "it expects databases of the user, of which this datastore has none; see TestUsers"},
 		},
 	}
+}
+
+// held is one connection of a tenant's. The driver would dial again when it is gone.
+type held struct{ *conn }
+
+func openSession(ctx context.Context, l datastoretest.Login) (datastoretest.Session, error) {
+	c, err := dialTCP(context.WithoutCancel(ctx), l.Address)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.call("AUTH", l.User, l.Password); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return held{c}, nil
+}
+
+func (h held) Ask(context.Context) error {
+	if err := h.allow(callTimeout); err != nil {
+		return err
+	}
+	_, err := h.call("PING")
+	return err
 }
 
 // kill ends a server as the kernel does when memory is short.
