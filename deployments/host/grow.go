@@ -5,6 +5,7 @@ import (
 	endian "encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -74,21 +75,34 @@ func filesystemSize(f *os.File) (int64, error) {
 	return blocks * 1024 << endian.LittleEndian.Uint32(b[logBlockSize:]), nil
 }
 
-// growUnmounted grows the volume while the database server is stopped, and mounts it again. What it has begun when this
-// process ends is finished by [instance.finishGrow].
+// growUnmounted grows the volume while the database server is stopped, and mounts it again, also when it could not grow.
+// What it has begun when this process ends is finished by [instance.finishGrow].
 func (i *instance) growUnmounted(ctx context.Context, sizeGB int) error {
 	if err := i.release(); err != nil {
 		return err
 	}
-	i.rec.Growing = sizeGB
-	if err := i.save(); err != nil {
-		return err
-	}
-	err := i.finishGrow(ctx)
+	err := i.grow(ctx, sizeGB)
 	if i.rec.Growing > 0 {
 		return err
 	}
 	return errors.Join(err, i.ensureVolume(ctx))
+}
+
+// grow records what is begun only when nobody else has the volume's file: else nothing is begun.
+func (i *instance) grow(ctx context.Context, sizeGB int) error {
+	f, err := lockImage(ctx, i.path(volumeImage))
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	i.rec.Growing = sizeGB
+	if err := i.save(); err != nil {
+		i.rec.Growing = 0
+		return err
+	}
+	return i.finishGrow(ctx)
 }
 
 // release unmounts the volume. One that somebody uses stays mounted.
@@ -123,7 +137,7 @@ func (i *instance) finishGrow(ctx context.Context) error {
 }
 
 func growImage(ctx context.Context, image string, sizeGB int) error {
-	f, err := lockImage(image)
+	f, err := lockImage(ctx, image)
 	if err != nil {
 		return err
 	}
@@ -143,7 +157,7 @@ func growImage(ctx context.Context, image string, sizeGB int) error {
 }
 
 func checkImage(ctx context.Context, image string) error {
-	f, err := lockImage(image)
+	f, err := lockImage(ctx, image)
 	if err != nil {
 		return err
 	}
@@ -161,10 +175,26 @@ func check(ctx context.Context, image *os.File) error {
 	return err
 }
 
-// lockImage opens the file of a volume that nobody uses. The lock lasts until the file is closed here and in programs that
+// inUse is how long the file of an unmounted volume may be in somebody's hands. The kernel gives back a loop device some time
+// after the filesystem is unmounted; a process that was just forked has every open file of this one until it becomes another
+// program. Both take long on a busy machine.
+const inUse = 10 * time.Second
+
+// lockImage opens the file of a volume once nobody uses it. The lock lasts until the file is closed here and in programs that
 // have it as their standard input: one that outlives a killed host keeps the next from mounting what it works on.
-func lockImage(image string) (*os.File, error) {
-	if err := retry(2*time.Second, func() error { return attached(image) }); err != nil {
+func lockImage(ctx context.Context, image string) (*os.File, error) {
+	patience, cancel := context.WithTimeout(ctx, inUse)
+	defer cancel()
+	for {
+		f, err := tryLock(image)
+		if err == nil || errors.Is(err, fs.ErrNotExist) || !service.Pause(patience, killEvery) {
+			return f, err
+		}
+	}
+}
+
+func tryLock(image string) (*os.File, error) {
+	if err := attached(image); err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(image, os.O_RDWR, 0)

@@ -307,7 +307,7 @@ func TestResizeToolOutlivesHost(t *testing.T) {
 	if err := inst.release(); err != nil {
 		t.Fatal(err)
 	}
-	image, err := lockImage(inst.path(volumeImage))
+	image, err := lockImage(t.Context(), inst.path(volumeImage))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -320,7 +320,9 @@ func TestResizeToolOutlivesHost(t *testing.T) {
 	_ = image.Close()
 	next := again(t, h)
 	known := next.find(inst.id)
-	if err := next.recover(t.Context(), known); err == nil || !strings.Contains(err.Error(), "works on") {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := next.recover(ctx, known); err == nil || !strings.Contains(err.Error(), "works on") {
 		t.Errorf("recovery: %v", err)
 	}
 	if mounted, err := isMounted(inst.mountPoint()); mounted || err != nil {
@@ -332,6 +334,52 @@ func TestResizeToolOutlivesHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantVolume(t, known, 1, mark)
+}
+
+// TestResizeOfAVolumeThatIsHeld: on a busy machine a forked process has the file for a while; one that does not give it back
+// leaves the volume as it was. What is not mounted all the same is mounted at the next look.
+func TestResizeOfAVolumeThatIsHeld(t *testing.T) {
+	needRoot(t)
+	h := newHost(t)
+	inst, mark := marked(t, h)
+	hold := func(seconds string) *exec.Cmd {
+		f, err := os.OpenFile(inst.path(volumeImage), os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = f.Close() }()
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+			t.Fatal(err)
+		}
+		tool := exec.Command("/bin/sleep", seconds)
+		tool.Stdin = f
+		if err := tool.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = tool.Process.Kill(); _ = tool.Wait() })
+		return tool
+	}
+	args := deployments.ResizeArgs{InstanceID: inst.id, VolumeGB: 2, Stopped: true}
+	hold("1")
+	resize(t, h, args)
+	wantVolume(t, inst, 2, mark)
+
+	tool := hold("600")
+	args.VolumeGB = 3
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := h.Resize(ctx, args); err == nil {
+		t.Error("a volume that another program works on was resized")
+	}
+	if inst.rec.Growing != 0 {
+		t.Errorf("a resize that never began is recorded: growing to %d", inst.rec.Growing)
+	}
+	_ = tool.Process.Kill()
+	_ = tool.Wait()
+	if err := h.look(t.Context(), inst); err != nil {
+		t.Fatal(err)
+	}
+	wantVolume(t, inst, 2, mark)
 }
 
 // TestResizeBroken: a filesystem that e2fsck cannot put in order is neither grown nor mounted.

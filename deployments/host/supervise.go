@@ -37,7 +37,7 @@ func (h *Host) each(ctx context.Context, f func(context.Context, *instance) erro
 	}
 }
 
-// look starts a guest that has ended, when it is time to, and one whose binary was replaced.
+// look starts a guest that has ended, when it is time to, and one whose binary was replaced. It mounts a volume that is not.
 func (h *Host) look(ctx context.Context, inst *instance) error {
 	if inst.rec.Removing {
 		return nil
@@ -45,7 +45,7 @@ func (h *Host) look(ctx context.Context, inst *instance) error {
 	if inst.unmet {
 		h.limit(inst)
 	}
-	if inst.running() && inst.rec.Growing == 0 {
+	if inst.running() && inst.rec.Growing == 0 && !inst.adrift() {
 		if h.outdated(inst) {
 			return h.replace(ctx, inst)
 		}
@@ -54,7 +54,7 @@ func (h *Host) look(ctx context.Context, inst *instance) error {
 	if !inst.restarts.due(time.Now()) {
 		return nil
 	}
-	h.log.Warn("the guest has ended and is started again", "instance_id", inst.id)
+	h.log.Warn("the guest has ended, or its volume is not mounted: it is brought back", "instance_id", inst.id)
 	return h.recover(ctx, inst)
 }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,7 +59,15 @@ func (i *instance) mountVolume(ctx context.Context) error {
 			return fmt.Errorf("cannot finish growing it: %w", err)
 		}
 	}
-	return mountImage(i.path(volumeImage), i.mountPoint())
+	return mountImage(ctx, i.path(volumeImage), i.mountPoint())
+}
+
+// adrift reports whether the volume is not mounted although nothing keeps it from being: a resize that failed has left it
+// so, or a person.
+func (i *instance) adrift() bool {
+	var here, above unix.Stat_t
+	target := i.mountPoint()
+	return i.rec.Volume == volumeLoop && unix.Stat(target, &here) == nil && unix.Stat(filepath.Dir(target), &above) == nil && here.Dev == above.Dev
 }
 
 // makeVolume makes and mounts a new volume, or leaves nothing.
@@ -69,7 +78,7 @@ func (i *instance) makeVolume(ctx context.Context, sizeGB int) error {
 	image := i.path(volumeImage)
 	err := makeImage(ctx, image, sizeGB)
 	if err == nil {
-		err = mountImage(image, i.mountPoint())
+		err = mountImage(ctx, image, i.mountPoint())
 	}
 	if err != nil {
 		return errors.Join(err, removeIfThere(image))
@@ -108,12 +117,12 @@ func makeImage(ctx context.Context, path string, sizeGB int) error {
 
 // mountImage mounts the filesystem in a file, unless something is mounted there. The loop device frees itself when it
 // is unmounted, and at once when the mount fails or this process is killed before it.
-func mountImage(image, target string) error {
+func mountImage(ctx context.Context, image, target string) error {
 	mounted, err := isMounted(target)
 	if err != nil || mounted {
 		return err
 	}
-	lock, err := lockImage(image)
+	lock, err := lockImage(ctx, image)
 	if err != nil {
 		return err
 	}

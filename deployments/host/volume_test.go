@@ -47,7 +47,7 @@ func TestMountImageFails(t *testing.T) {
 	dir := t.TempDir()
 	image := filepath.Join(dir, "image")
 	write(t, image, "no filesystem")
-	if err := mountImage(image, dir); err == nil {
+	if err := mountImage(t.Context(), image, dir); err == nil {
 		t.Error("no error")
 	}
 	files, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
