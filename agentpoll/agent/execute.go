@@ -47,8 +47,9 @@ func (l *lanes) execute(j *job) (agentpoll.Result, bool) {
 		log.Info("cut by the agent's end; it will be run again")
 		return agentpoll.Result{}, false
 	}
-	log.Warn("failed", "err", err)
-	return agentpoll.Result{Error: failure(err)}, true
+	failed := failure(err)
+	log.Warn("failed", "kind", failed.Kind, "err", failed.Message, "detail", failed.Detail)
+	return agentpoll.Result{Error: failed}, true
 }
 
 // prepare makes a job ready to run, or says why it is not run.
@@ -95,17 +96,20 @@ func protect(log *slog.Logger, run func() ([]byte, error)) (value []byte, err er
 	return run()
 }
 
-// failure makes of a handler's error what travels. An *agentpoll.Error in it gives the kind.
+// failure makes of a handler's error what travels, within bounds. An *agentpoll.Error in it gives kind and detail.
 func failure(err error) *agentpoll.Error {
-	kind := agentpoll.Internal
+	f := &agentpoll.Error{Kind: agentpoll.Internal, Message: bounded(err.Error())}
 	if e, ok := errors.AsType[*agentpoll.Error](err); ok {
-		kind = e.Kind
+		f.Kind, f.Detail = e.Kind, bounded(e.Detail)
 	}
-	message := err.Error()
-	if len(message) > maxMessage {
-		message = message[:maxMessage] + fmt.Sprintf("… (%d bytes)", len(message))
+	return f
+}
+
+func bounded(text string) string {
+	if len(text) > maxMessage {
+		return text[:maxMessage] + fmt.Sprintf("… (%d bytes)", len(text))
 	}
-	return &agentpoll.Error{Kind: kind, Message: message}
+	return text
 }
 
 const maxMessage = 4 << 10

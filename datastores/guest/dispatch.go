@@ -160,18 +160,32 @@ func isKind(err error, kind datastores.ErrorKind) bool {
 	return errors.As(err, &e) && e.Kind == kind
 }
 
-// wireError gives an error the kind that the gateway knows. The words of datastores and agentpoll are the same.
+// wireError makes of an error what travels: see [datastores.Told]. The kinds of datastores and agentpoll are the same. An
+// error that came from the gateway, such as one about a backup's segments, goes back with its kind.
 func wireError(err error) error {
-	var e *datastores.Error
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.As(err, &e):
-		return &agentpoll.Error{Kind: agentpoll.ErrorKind(e.Kind), Message: err.Error(), Detail: e.Detail}
-	case errors.Is(err, context.Canceled):
-		return &agentpoll.Error{Kind: agentpoll.Cancelled, Message: err.Error()}
-	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("not done before the deadline: %w", err)
 	}
-	return err
+	var own *datastores.Error
+	var theirs *agentpoll.Error
+	switch {
+	case errors.As(err, &own):
+	case errors.As(err, &theirs):
+		err = &datastores.Error{Kind: datastores.ErrorKind(theirs.Kind), Message: theirs.Message, Detail: theirs.Detail}
+	case errors.Is(err, context.Canceled):
+		err = &datastores.Error{Kind: datastores.ErrorKind(agentpoll.Cancelled), Message: err.Error()}
+	case errors.Is(err, context.DeadlineExceeded):
+		err = fmt.Errorf("not done before the deadline: %w", err)
+	}
+	told := datastores.Told(err)
+	return &wired{&agentpoll.Error{Kind: agentpoll.ErrorKind(told.Kind), Message: told.Message, Detail: told.Detail}, err}
 }
+
+// wired is an error as it travels, and what it was made of.
+type wired struct {
+	wire  *agentpoll.Error
+	cause error
+}
+
+func (w *wired) Error() string   { return w.wire.Message }
+func (w *wired) Unwrap() []error { return []error{w.wire, w.cause} }

@@ -3,6 +3,7 @@ package guest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -84,9 +85,9 @@ func (g *Guest) revive(ctx context.Context) {
 		return
 	}
 	if err != nil {
-		text := err.Error()
-		g.trouble.Store(&text)
-		g.log.Error("the database server cannot be started", "err", err)
+		told := datastores.Told(err)
+		g.trouble.Store(&told.Message)
+		g.log.Error("the database server cannot be started", "err", told.Message, "detail", told.Detail)
 		return
 	}
 	g.trouble.Store(nil)
@@ -111,6 +112,7 @@ func (g *Guest) observe(ctx context.Context) datastores.Status {
 		// A server that is gone while a command starts or stops it, or that one touched while it was asked, has not
 		// crashed as far as anybody can tell. One whose data is half way to something is started by that command alone.
 		quiet := operation%2 == 0 && operation == g.operations.Load() && !s.between()
+		st.Message = clean(st)
 		switch gone := st.Service == datastores.StatusShutdown || st.Service == datastores.StatusCrashed; {
 		case gone && s.Running && quiet:
 			st.Service = datastores.StatusCrashed
@@ -125,6 +127,17 @@ func (g *Guest) observe(ctx context.Context) datastores.Status {
 	}
 	st.Volume = g.volume.usage()
 	return st
+}
+
+// clean makes a manager's message fit for tenants: an error's text, or the last words of a server that is gone.
+func clean(st datastores.Status) string {
+	switch {
+	case st.Message == "":
+		return ""
+	case st.Service == datastores.StatusBlocked:
+		return datastores.Told(errors.New(st.Message)).Message
+	}
+	return "the server has ended: " + datastores.Reason(st.Message)
 }
 
 // status is what the agent reports.

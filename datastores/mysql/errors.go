@@ -44,11 +44,22 @@ func failed(err error, doing string, args ...any) error {
 	if !errors.As(err, &said) {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
-	if said.Number == errSyntax { // the server quotes the statement
-		return datastores.Errorf(datastores.Internal, "%s: the server does not understand the guest (error %d)", doing, said.Number)
+	kind := kindOf(said.Number)
+	if kind == datastores.Internal { // nobody foresaw it: what the server quotes may be a statement or a row
+		return &serverError{datastores.Errorf(kind, "%s: the server answered with error %d", doing, said.Number), said}
 	}
-	return datastores.Errorf(kindOf(said.Number), "%s: %s (error %d)", doing, said.Message, said.Number)
+	return datastores.Errorf(kind, "%s: %s (error %d)", doing, said.Message, said.Number)
 }
+
+// serverError is what a tenant is told, and what the server said, for operators.
+type serverError struct {
+	told *datastores.Error
+	said *mysql.MySQLError
+}
+
+func (e *serverError) Error() string     { return e.told.Message }
+func (e *serverError) Unwrap() []error   { return []error{e.told, e.said} }
+func (e *serverError) LastWords() string { return "error: " + e.said.Message }
 
 func kindOf(number uint16) datastores.ErrorKind {
 	switch number {

@@ -35,12 +35,26 @@ func failed(err error, doing string, args ...any) error {
 	if !errors.As(err, &said) {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
+	kind := kindOf(said.Code)
+	if kind == datastores.Internal { // nobody foresaw it: what the server quotes may be a statement or a row
+		return &serverError{datastores.Errorf(kind, "%s: the server answered with error %s", doing, said.Code), said}
+	}
 	message := said.Message
 	if said.Detail != "" {
 		message += " (" + said.Detail + ")"
 	}
-	return datastores.Errorf(kindOf(said.Code), "%s: %s (%s)", doing, message, said.Code)
+	return datastores.Errorf(kind, "%s: %s (%s)", doing, message, said.Code)
 }
+
+// serverError is what a tenant is told, and what the server said, for operators.
+type serverError struct {
+	told *datastores.Error
+	said *pgconn.PgError
+}
+
+func (e *serverError) Error() string     { return e.told.Message }
+func (e *serverError) Unwrap() []error   { return []error{e.told, e.said} }
+func (e *serverError) LastWords() string { return "error: " + e.said.Message }
 
 func kindOf(state string) datastores.ErrorKind {
 	switch state {

@@ -131,5 +131,6 @@ type startError struct {
 	words string
 }
 
-func (e *startError) Error() string { return e.err.Error() + "\n" + e.words }
-func (e *startError) Unwrap() error { return e.err }
+func (e *startError) Error() string     { return e.err.Error() }
+func (e *startError) Unwrap() error     { return e.err }
+func (e *startError) LastWords() string { return e.words }

@@ -29,7 +29,7 @@ type command struct {
 
 const keptOutput = 8 << 10
 
-// run runs a program to its end. The error names the program and the last of what it wrote, never its arguments. When the
+// run runs a program to its end. The error names the program, never its arguments; one that ended badly is a *[service.Failure]. When the
 // context ends the program and its children are killed.
 func (m *Manager) run(ctx context.Context, c command) (string, error) {
 	cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
@@ -64,7 +64,7 @@ func (m *Manager) run(ctx context.Context, c command) (string, error) {
 		if words == "" {
 			words = strings.TrimSpace(string(said.buf))
 		}
-		return string(said.buf), fmt.Errorf("%s: %w: %s", filepath.Base(c.argv[0]), err, words)
+		return string(said.buf), &service.Failure{Program: filepath.Base(c.argv[0]), Err: err, Words: words}
 	}
 	return string(said.buf), nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
 )
 
 // historyID is the history that a position belongs to.
@@ -104,7 +105,8 @@ func (m syncReplication) follow(ctx context.Context, from source, progress func(
 			progress("copying from the source, bytes left: " + left)
 		}
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
-			return fmt.Errorf("the source at %s has not been copied: %w: %s", from.Address, err, m.service.LastWords())
+			err = fmt.Errorf("the source at %s has not been copied: %w", from.Address, err)
+			return &service.Failure{Program: m.service.Name, Err: err, Words: m.service.LastWords()}
 		}
 	}
 }

@@ -36,7 +36,7 @@ type RunOptions struct {
 }
 
 // Run runs a program to its end and returns its standard output, of which it keeps the first MiB, unless opts.Stdout takes
-// it. The error names the program and the last 2 KiB of what it wrote to standard error, never its arguments. When the context ends the
+// it. The error names the program, never its arguments; a program that ended badly is a *[Failure]. When the context ends the
 // program and its children are killed.
 func Run(ctx context.Context, argv []string, opts RunOptions) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
@@ -60,16 +60,30 @@ func Run(ctx context.Context, argv []string, opts RunOptions) ([]byte, error) {
 		cmd.Stdout = streams
 	}
 	err := cmd.Run()
+	program := filepath.Base(argv[0])
 	if ctxErr := ctx.Err(); err != nil && ctxErr != nil {
-		err = ctxErr
+		err = fmt.Errorf("%s: %w", program, ctxErr)
 	} else if failure := streams.failure(); failure != nil {
-		err = failure // the program itself knows of an end or a broken pipe only
+		err = fmt.Errorf("%s: %w", program, failure) // the program itself knows of an end or a broken pipe only
+	} else if err != nil {
+		err = &Failure{Program: program, Err: err, Words: stderr.String()}
 	}
-	if err != nil {
-		return stdout.buf.Bytes(), fmt.Errorf("%s: %w: %s", filepath.Base(argv[0]), err, strings.TrimSpace(string(stderr.buf)))
-	}
-	return stdout.buf.Bytes(), nil
+	return stdout.buf.Bytes(), err
 }
+
+// Failure is a program that ended badly. Its text says which one and how it ended. Words, at most 2 KiB in whole lines, are the last that
+// it wrote; they may hold rows, statements and paths, so only [datastores.Told] passes them on, cleaned.
+type Failure struct {
+	Program string
+	Err     error
+	Words   string
+}
+
+func (f *Failure) Error() string { return f.Program + ": " + f.Err.Error() }
+func (f *Failure) Unwrap() error { return f.Err }
+
+// LastWords implements [datastores.LastWords].
+func (f *Failure) LastWords() string { return f.Words }
 
 func plainEnv() []string {
 	return []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"}
@@ -124,12 +138,22 @@ func (h *head) Write(p []byte) (int, error) {
 type tail struct {
 	buf []byte
 	max int
+	cut bool
 }
 
 func (t *tail) Write(p []byte) (int, error) {
 	t.buf = append(t.buf, p...)
 	if n := len(t.buf) - t.max; n > 0 {
-		t.buf = append(t.buf[:0], t.buf[n:]...)
+		t.buf, t.cut = append(t.buf[:0], t.buf[n:]...), true
 	}
 	return len(p), nil
+}
+
+// String returns what is kept, in whole lines.
+func (t *tail) String() string {
+	text := string(t.buf)
+	if t.cut {
+		_, text, _ = strings.Cut(text, "\n")
+	}
+	return strings.TrimSpace(text)
 }

@@ -18,8 +18,9 @@ func TestRun(t *testing.T) {
 		t.Errorf("cat = %q, %v", out, err)
 	}
 	_, err = Run(t.Context(), []string{"ls", "/does/not/exist"}, RunOptions{})
-	if err == nil || !strings.Contains(err.Error(), "No such file") {
-		t.Errorf("ls = %v, want what it said", err)
+	var failure *Failure
+	if !errors.As(err, &failure) || !strings.Contains(failure.Words, "No such file") || strings.Contains(err.Error(), "No such file") {
+		t.Errorf("ls = %v (%+v), want what it said beside the error's text", err, failure)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()

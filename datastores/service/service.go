@@ -121,14 +121,14 @@ func (s *Service) register(pid int, started time.Time) error {
 	}
 	p, err := inspect(pid)
 	if err != nil {
-		return fmt.Errorf("it ended at once: %s", s.LastWords())
+		return &Failure{Program: s.Name, Err: errors.New("it ended at once"), Words: s.LastWords()}
 	}
 	p.Started = started
 	return p.save(s.pidFile())
 }
 
-// Await returns when check does, retrying it until then. It fails when the server ends, with the last lines of its log,
-// or when the context does, with check's last error.
+// Await returns when check does, retrying it until then. It fails when the server ends, with a *[Failure] that has the end
+// of its log, or when the context does, with check's last error.
 func (s *Service) Await(ctx context.Context, check func(context.Context) error) error {
 	for {
 		// Looked at first: a check that succeeds must have asked this server, not one that was there before.
@@ -138,7 +138,7 @@ func (s *Service) Await(ctx context.Context, check func(context.Context) error) 
 			return nil
 		}
 		if !running {
-			return fmt.Errorf("%s ended before it answered: %s", s.Name, s.LastWords())
+			return &Failure{Program: s.Name, Err: errors.New("it ended before it answered"), Words: s.LastWords()}
 		}
 		if !Pause(ctx, pollEvery) {
 			return fmt.Errorf("%s does not answer: %w", s.Name, errors.Join(ctx.Err(), err))
@@ -259,7 +259,7 @@ func (s *Service) openLog() (*os.File, error) {
 	return os.OpenFile(s.LogFile, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 }
 
-// LastWords returns the end of the log file, at most 2 KiB in whole lines, for an error's text.
+// LastWords returns the end of the log file, at most 2 KiB in whole lines, for a [Failure] or [datastores.Reason].
 func (s *Service) LastWords() string {
 	if s.LogFile == "" {
 		return "it has no log"

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cofferdb/coffer/agentpoll"
@@ -261,7 +262,7 @@ func (d *decision) fail(reason string) {
 	op := d.Instance.Operation
 	d.giveUp(reason)
 	d.Instance.Failed = op.Kind
-	d.fault(fmt.Sprintf("%s failed at step %q: %s", op.Kind, op.Step, reason))
+	d.fault(fmt.Sprintf("%s (%s failed at step %q)", reason, op.Kind, op.Step))
 }
 
 // giveUp ends the operation, whatever it was, and everything that hangs on it.
@@ -279,9 +280,27 @@ func (d *decision) giveUp(reason string) {
 	d.Instance.Operation = nil
 }
 
+// fault puts down why something failed. Admins also see the particulars that the agent gave with its error.
 func (d *decision) fault(message string) {
-	d.Instance.Fault = &etcdschema.Fault{Message: message, Created: d.now}
-	d.tell("fault", message)
+	f := &etcdschema.Fault{Message: cut(message, maxFault), Created: d.now}
+	if d.event.Error != nil {
+		f.Details = cut(d.event.Error.Detail, maxDetails)
+	}
+	d.Instance.Fault = f
+	d.tell("fault", f.Message)
+}
+
+// What a fault may take, in bytes: an agent is not trusted to keep its words short.
+const (
+	maxFault   = 1 << 10
+	maxDetails = 4 << 10
+)
+
+func cut(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit], "") + "…"
 }
 
 // withdraw drops the command that the operation waits for.

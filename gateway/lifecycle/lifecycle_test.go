@@ -391,7 +391,7 @@ func TestOverdueFaultHasTheLastWords(t *testing.T) {
 	in := at(lifecycle.Preparing)
 	in.Operation.Progress = &agentpoll.Progress{Message: "installing mariadb-server"}
 	d, _ := decide(t, in, lifecycle.Event{Type: lifecycle.Overdue}, start.Add(time.Hour))
-	want := `create failed at step "prepare": the guest did not finish within 1m0s; its last words: installing mariadb-server`
+	want := `the guest did not finish within 1m0s; its last words: installing mariadb-server (create failed at step "prepare")`
 	if got := d.Instance.Fault.Message; got != want {
 		t.Errorf("fault:\n got %s\nwant %s", got, want)
 	}

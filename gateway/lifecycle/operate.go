@@ -63,7 +63,7 @@ func (d *decision) notConfigured() error {
 		d.Instance.RestartRequired = true
 	}
 	d.giveUp(reason)
-	d.fault("the parameters could not be changed: " + reason)
+	d.fault(reason + " (the parameters could not be changed)")
 	return nil
 }
 
@@ -94,7 +94,7 @@ func (d *decision) notBackedUp() error {
 	reason := d.reason()
 	id := d.Instance.Operation.Backup
 	d.giveUp(reason)
-	d.tell("fault", "backup "+id+" failed: "+reason)
+	d.tell("fault", reason+" (backup "+id+" failed)")
 	return nil
 }
 
