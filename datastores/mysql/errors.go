@@ -18,7 +18,6 @@ const (
 	errAccessDenied       = 1045
 	errNoDatabase         = 1049
 	errNameTooLong        = 1059
-	errSyntax             = 1064
 	errNoSuchThread       = 1094
 	errDatabaseName       = 1102
 	errCharacterSet       = 1115
