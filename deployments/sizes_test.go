@@ -1,7 +1,6 @@
 package deployments_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/agentpoll/agentpolltest"
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/agentpoll/server"
 	"github.com/cofferdb/coffer/datastores"
 )
@@ -177,13 +177,8 @@ func listen(t *testing.T) net.Listener {
 
 func await(t *testing.T, done func() bool, log fmt.Stringer) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	for !done() {
-		if ctx.Err() != nil {
-			t.Fatalf("the guest does not poll:\n%s", log)
-		}
-		time.Sleep(100 * time.Microsecond)
+	if !until.Holds(30*time.Second, done) {
+		t.Fatalf("the guest does not poll:\n%s", log)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/etcdschema/etcdtest"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
@@ -107,7 +108,7 @@ func storm(addr string) {
 				if err == nil {
 					pollUntilCut(conn, stormID(i), &bad)
 				}
-				time.Sleep(500 * time.Millisecond)
+				until.Passed(500 * time.Millisecond)
 			}
 		})
 	}

@@ -2,8 +2,14 @@ package gateway_test
 
 import (
 	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
+	"io/fs"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -60,12 +66,13 @@ func TestWhoMayImportWhom(t *testing.T) {
 		"agentpoll/agent":               {"agentpoll"},
 		"agentpoll/server":              {"agentpoll", "golang.org/x/sys/unix"},
 		"agentpoll/agentpolltest":       {"agentpoll", "agentpoll/server"},
+		"agentpoll/agentpolltest/until": {},
 		"datastores":                    {},
 		"datastores/service":            {"datastores", "golang.org/x/sys/unix"},
 		"datastores/configfile":         {},
 		"datastores/guest/stream":       {"datastores", "github.com/klauspost/compress/zstd"},
 		"datastores/guest":              {"datastores/guest/stream", "agentpoll", "agentpoll/agent", "datastores", "datastores/service", "golang.org/x/sys/unix"},
-		"datastores/datastoretest":      {"datastores", "datastores/service"},
+		"datastores/datastoretest":      {"agentpoll/agentpolltest/until", "datastores", "datastores/service"},
 		"datastores/redis":              engine,
 		"datastores/mysql":              append([]string{"github.com/go-sql-driver/mysql"}, engine...),
 		"datastores/postgresql":         append([]string{"github.com/jackc/pgx/v5/..."}, engine...),
@@ -84,7 +91,7 @@ func TestWhoMayImportWhom(t *testing.T) {
 		"gateway/identity":              {"agentpoll", "etcdschema", "github.com/google/uuid", "github.com/hashicorp/go-multierror", "github.com/goccy/go-yaml", "golang.org/x/crypto/argon2"},
 		"gateway/cmd/coffer-gateway":    {"etcdschema", "etcdschema/embedded", "gateway", "gateway/blobstore", "gateway/identity", "github.com/hashicorp/go-multierror"},
 		// Programs of others, for tests.
-		"gateway/blobstore/blobstoretest": {},
+		"gateway/blobstore/blobstoretest": {"agentpoll/agentpolltest/until"},
 		// The CLI and the test support of the gateway stand outside: they see both ends on purpose.
 		"gateway/cmd/coffer/...": nil,
 		"gateway/gatewaytest":    nil,
@@ -166,4 +173,76 @@ func slicesOf(all map[string]listed) []string {
 		paths = append(paths, p)
 	}
 	return paths
+}
+
+// TestTestsDoNotSleep holds every test, and every package for tests, against the rule that none waits by sleeping: what is
+// waited for is asked for with package until. Inside a synctest bubble time is the test's own; a helper that runs in one says
+// so beside the call.
+func TestTestsDoNotSleep(t *testing.T) {
+	const says = "// of the bubble"
+	files := token.NewFileSet()
+	sources := map[string][]byte{}
+	parsed := map[string][]*ast.File{} // by directory
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || !strings.Contains(path, "test") {
+			return err
+		}
+		if sources[path], err = os.ReadFile(path); err != nil {
+			return err
+		}
+		f, err := parser.ParseFile(files, path, sources[path], parser.SkipObjectResolution)
+		parsed[filepath.Dir(path)] = append(parsed[filepath.Dir(path)], f)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sleeps := 0
+	for _, dir := range parsed {
+		bubbles := []string{"synctest.Test"}
+		for _, f := range dir { // a function that makes a bubble for the one that it is given
+			for _, d := range f.Decls {
+				if fn, ok := d.(*ast.FuncDecl); ok && len(calls(fn, "synctest.Test")) > 0 {
+					bubbles = append(bubbles, fn.Name.Name)
+				}
+			}
+		}
+		for _, f := range dir {
+			made := calls(f, bubbles...)
+			for _, sleep := range calls(f, "time.Sleep") {
+				sleeps++
+				at := files.Position(sleep.Pos())
+				inside := slices.ContainsFunc(made, func(b *ast.CallExpr) bool { return b.Pos() <= sleep.Pos() && sleep.End() <= b.End() })
+				if line := strings.Split(string(sources[at.Filename]), "\n")[at.Line-1]; !inside && !strings.Contains(line, says) {
+					t.Errorf("%s sleeps: wait with package until, or say %q", at, says)
+				}
+			}
+		}
+	}
+	if sleeps == 0 {
+		t.Error("no sleep was looked at")
+	}
+}
+
+// calls are the calls below n of functions with these names.
+func calls(n ast.Node, names ...string) (found []*ast.CallExpr) {
+	ast.Inspect(n, func(n ast.Node) bool {
+		if call, ok := n.(*ast.CallExpr); ok && slices.Contains(names, named(call.Fun)) {
+			found = append(found, call)
+		}
+		return true
+	})
+	return found
+}
+
+func named(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return e.Name
+	case *ast.SelectorExpr:
+		if x, ok := e.X.(*ast.Ident); ok {
+			return x.Name + "." + e.Sel.Name
+		}
+	}
+	return ""
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/agentpoll/agentpolltest"
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/agentpoll/server"
 )
 
@@ -192,11 +193,7 @@ func (p *pending) answer() reply {
 // eventually waits for a state that nothing announces.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within 10 s", what)
-		}
-	}
+	until.True(t, 10*time.Second, what, ok)
 }
 
 func ids(commands []agentpoll.Command) []string {

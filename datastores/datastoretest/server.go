@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/datastores"
 )
 
@@ -50,17 +51,12 @@ func (s *server) within(t *testing.T) context.Context {
 // eventually waits until f is content; f says what it is waiting for.
 func (s *server) eventually(t *testing.T, f func() (content bool, waiting string)) {
 	t.Helper()
-	deadline := time.After(s.patience())
-	for {
-		content, waiting := f()
-		if content {
-			return
-		}
-		select {
-		case <-deadline:
-			t.Fatalf("after %v: %s", s.patience(), waiting)
-		case <-time.After(10 * time.Millisecond):
-		}
+	var waiting string
+	if !until.Holds(s.patience(), func() (content bool) {
+		content, waiting = f()
+		return content
+	}) {
+		t.Fatalf("after %v: %s", s.patience(), waiting)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
@@ -168,11 +169,11 @@ func kill(ctx context.Context, env datastores.Env) error {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 	for _, pid := range pids {
-		for syscall.Kill(pid, 0) == nil && ctx.Err() == nil {
-			if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err != nil || strings.Contains(string(b), ") Z ") {
-				break
-			}
-			time.Sleep(5 * time.Millisecond)
+		if !until.Holds(time.Minute, func() bool {
+			b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+			return ctx.Err() != nil || err != nil || strings.Contains(string(b), ") Z ")
+		}) {
+			return fmt.Errorf("process %d does not end", pid)
 		}
 	}
 	return ctx.Err()

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 )
 
 // TestMain lets the test binary play the server and the guest.
@@ -37,7 +39,7 @@ func server() {
 	if err := os.WriteFile(os.Args[1], nil, 0o600); err != nil {
 		panic(err)
 	}
-	time.Sleep(time.Minute)
+	until.Passed(time.Minute)
 	os.Exit(0)
 }
 
@@ -47,7 +49,7 @@ func guest() {
 		panic(err)
 	}
 	fmt.Println("started")
-	time.Sleep(time.Minute)
+	until.Passed(time.Minute)
 	os.Exit(0)
 }
 

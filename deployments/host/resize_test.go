@@ -16,6 +16,7 @@ import (
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/agentpoll/agentpolltest"
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/deployments"
 )
@@ -290,7 +291,7 @@ func TestResizeHostIsKilled(t *testing.T) {
 	}
 	for n, after := range []time.Duration{2, 8, 15, 25, 40, 60} {
 		command := enqueue(deployments.MethodResize, deployments.ResizeArgs{InstanceID: args.InstanceID, VolumeGB: n + 2, Stopped: true})
-		time.Sleep(after * time.Millisecond) // a moment to be killed at; every one must do
+		until.Passed(after * time.Millisecond) // a moment to be killed at; every one must do
 		kill()
 		kill = start()
 		wait(command)

@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
@@ -300,7 +301,7 @@ func (b *backupBench) watchMemory(id string) (stop func() (guest, gateway memory
 		}
 	}()
 	return func() (memory, memory) {
-		time.Sleep(calm)
+		until.Passed(calm)
 		close(ended)
 		<-done
 		return guest, gateway

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
@@ -80,7 +81,7 @@ func TestChaosOperations(t *testing.T) {
 				moment, away := part(chance, usual[d][unlucky]), part(chance, longestAway)
 				t.Logf("%s: killed in %q after %v, away for %v", d, trialSteps()[unlucky].name, moment, away)
 				w.newTrial(d).run(t, unlucky, func() error {
-					time.Sleep(moment)
+					until.Passed(moment)
 					return v.strike(w, away)
 				})
 			}
@@ -165,10 +166,11 @@ func (r *trial) holds(t *testing.T, what string, m member, n int) {
 	t.Helper()
 	var numbers []int
 	var err error
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(firstWait) {
-		if numbers, err = r.store.read(t.Context(), m.login); err == nil && len(numbers) == n {
-			return
-		}
+	if until.Holds(patience, func() bool {
+		numbers, err = r.store.read(t.Context(), m.login)
+		return err == nil && len(numbers) == n
+	}) {
+		return
 	}
 	t.Errorf("%s: %s %s has %d items, want %d (err %v)", r.name, what, m.id, len(numbers), n, err)
 }
@@ -178,7 +180,7 @@ func (r *trial) makeBackup(t *testing.T) {
 	r.backedUp = r.items
 	body := fmt.Sprintf(`{"backup":{"name":%q,"instance":%q}}`, r.name, r.source.id)
 	r.do(t, http.StatusAccepted, busy, http.MethodPost, "/backups", body)
-	for end := time.Now().Add(patience); ; time.Sleep(firstWait) {
+	until.True(t, patience, "the backup has ended", func() bool {
 		a := r.do(t, http.StatusOK, nil, http.MethodGet, gatewaytest.Instance(r.source.id)+"/backups", "")
 		running := false
 		for i := 0; a.At("backups", i) != nil; i++ {
@@ -191,13 +193,8 @@ func (r *trial) makeBackup(t *testing.T) {
 				running = true
 			}
 		}
-		if a.At("backups", 0) != nil && !running {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatalf("the backup does not end: %s", a.Body)
-		}
-	}
+		return a.At("backups", 0) != nil && !running
+	})
 	r.look(t, &r.source)
 	if r.source.fault != "" {
 		t.Errorf("a backup has put its instance into ERROR: %s", r.source.fault)
@@ -230,15 +227,13 @@ func (r *trial) attach(t *testing.T) {
 	body := fmt.Sprintf(`{"configuration":{"name":%q,"datastore":{"type":%q,"version":%q},"values":{%q:%s}}}`, r.name, r.store, version, p[0], value(p[1]))
 	r.group = r.do(t, http.StatusOK, nil, http.MethodPost, "/configurations", body).Text("configuration", "id")
 	at := gatewaytest.Instance(r.source.id)
-	for end := time.Now().Add(patience); ; time.Sleep(longWait) {
+	until.True(t, patience, "the group can be attached", func() bool {
 		a, _, err := r.ask(http.MethodPut, at, fmt.Sprintf(`{"instance":{"configuration":%q}}`, r.group))
-		if err == nil && a.Status == http.StatusAccepted {
-			break
-		}
-		if err != nil || a.Status != http.StatusUnprocessableEntity || time.Now().After(end) { // 422: the first try is at work still
+		if err != nil || a.Status != http.StatusAccepted && a.Status != http.StatusUnprocessableEntity { // 422: the first try is at work still
 			t.Fatalf("attach: %d %s, %v", a.Status, a.Body, err)
 		}
-	}
+		return a.Status == http.StatusAccepted
+	})
 	a := r.look(t, &r.source)
 	if got := a.Text("instance", "configuration", "id"); got != r.group {
 		t.Errorf("the group %q is attached, want %s", got, r.group)

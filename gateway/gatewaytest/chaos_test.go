@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
@@ -106,7 +107,7 @@ func (w *world) round(t *testing.T, v victim, d datastore, chance *rand.Rand, us
 				v.appears(w)
 			}
 			for _, moment := range moments {
-				time.Sleep(moment)
+				until.Passed(moment)
 				if err := v.strike(w, away); err != nil {
 					return err
 				}

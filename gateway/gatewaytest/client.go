@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 )
 
 // Client asks a gateway with a token.
@@ -173,17 +175,13 @@ func (c Client) Create(t testing.TB, name, extra string) string {
 }
 
 func (c Client) until(within time.Duration, done func() (bool, error)) error {
-	timeout := time.After(within)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if ok, err := done(); ok || err != nil {
-			return err
-		}
-		select {
-		case <-timeout:
-			return fmt.Errorf("not within %s", within)
-		case <-tick.C:
-		}
+	var ok bool
+	var err error
+	if !until.Holds(within, func() bool {
+		ok, err = done()
+		return ok || err != nil
+	}) {
+		return fmt.Errorf("not within %s", within)
 	}
+	return err
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
 
@@ -151,9 +152,10 @@ func (m *machine) sweep() {
 		_ = syscall.Unmount(mount, syscall.MNT_DETACH)
 	}
 	_ = exec.Command("nft", "delete", "table", "inet", m.table).Run()
-	for end := time.Now().Add(time.Second); len(m.groups()) > 0 && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	_ = until.Holds(time.Second, func() bool {
 		for _, group := range m.groups() { // busy until its last process is reaped
 			_ = os.Remove(group)
 		}
-	}
+		return len(m.groups()) == 0
+	})
 }

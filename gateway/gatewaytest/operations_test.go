@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
 
@@ -82,15 +82,16 @@ func (o *operations) backup(name, more string) gatewaytest.Answer {
 
 func (s *stage) awaitBackupStatus(t *testing.T, id, status string) gatewaytest.Answer {
 	t.Helper()
-	for end := time.Now().Add(lifeTimeout); ; time.Sleep(20 * time.Millisecond) {
-		a := s.member.Want(t, http.StatusOK, http.MethodGet, "/backups/"+id, "")
-		switch now := a.Text("backup", "status"); {
-		case now == status:
-			return a
-		case now == "FAILED" || now == "COMPLETED" || time.Now().After(end):
+	var a gatewaytest.Answer
+	until.True(t, lifeTimeout, "backup "+id+" is "+status, func() bool {
+		a = s.member.Want(t, http.StatusOK, http.MethodGet, "/backups/"+id, "")
+		now := a.Text("backup", "status")
+		if now != status && (now == "FAILED" || now == "COMPLETED") {
 			t.Fatalf("backup %s is %s, want %s: %s", id, now, status, a.Body)
 		}
-	}
+		return now == status
+	})
+	return a
 }
 
 func (o *operations) awaitBackup(id, status string) gatewaytest.Answer {
@@ -258,10 +259,11 @@ func (o *operations) awaitItems(l login, n int) {
 	o.t.Helper()
 	var numbers []int
 	var err error
-	for end := time.Now().Add(lifeTimeout); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if numbers, err = o.store.read(o.t.Context(), l); err == nil && len(numbers) == n {
-			return
-		}
+	if until.Holds(lifeTimeout, func() bool {
+		numbers, err = o.store.read(o.t.Context(), l)
+		return err == nil && len(numbers) == n
+	}) {
+		return
 	}
 	o.t.Errorf("%s has %d items, want %d (err %v)", l.address, len(numbers), n, err)
 }

@@ -8,31 +8,27 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
 
 // tenant asks as a sane client does: what got no answer, or one that says that the server could not, is asked again.
 type tenant struct{ gatewaytest.Client }
 
-const (
-	patience  = 90 * time.Second // for an answer
-	firstWait = 20 * time.Millisecond
-	longWait  = 500 * time.Millisecond
-)
+const patience = 90 * time.Second // for an answer
 
 // ask asks until there is an answer that means something. again tells that it took more than one try: then an earlier
 // one may have been heard.
 func (c tenant) ask(method, path, body string) (a gatewaytest.Answer, again bool, err error) {
-	wait := firstWait
-	for end := time.Now().Add(patience); ; time.Sleep(wait) {
-		if a, err = c.Try(method, path, body); err == nil && final(a.Status) {
-			return a, again, nil
-		}
-		if time.Now().After(end) {
-			return a, again, errors.Join(fmt.Errorf("%s %s: nobody could for %s; last answer: %d %s", method, path, patience, a.Status, a.Body), err)
-		}
-		again, wait = true, min(2*wait, longWait)
+	tries := 0
+	if until.Holds(patience, func() bool {
+		tries++
+		a, err = c.Try(method, path, body)
+		return err == nil && final(a.Status)
+	}) {
+		return a, tries > 1, nil
 	}
+	return a, tries > 1, errors.Join(fmt.Errorf("%s %s: nobody could for %s; last answer: %d %s", method, path, patience, a.Status, a.Body), err)
 }
 
 func final(status int) bool {
@@ -65,20 +61,19 @@ func busy(a gatewaytest.Answer) bool { return a.Status == http.StatusUnprocessab
 func (c tenant) create(t *testing.T, name string, d datastore, more string) string {
 	t.Helper()
 	body := fmt.Sprintf(`{"instance":{"name":%q,"flavorRef":1,"volume":{"size":1},"datastore":{"type":%q}%s}}`, name, d, more)
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(firstWait) {
+	id := ""
+	until.True(t, patience, "instance "+name+" is created", func() bool {
 		a, err := c.Try(http.MethodPost, "/instances", body)
 		if err == nil && a.Status == http.StatusOK {
-			return a.Text("instance", "id")
-		}
-		if err == nil && final(a.Status) {
+			id = a.Text("instance", "id")
+		} else if err == nil && final(a.Status) {
 			t.Fatalf("create %s: %d %s", name, a.Status, a.Body)
+		} else if ids := c.named(t, name); len(ids) > 0 {
+			id = ids[0]
 		}
-		if ids := c.named(t, name); len(ids) > 0 {
-			return ids[0]
-		}
-	}
-	t.Fatalf("create %s: nobody could for %s", name, patience)
-	return ""
+		return id != ""
+	})
+	return id
 }
 
 // named lists the instances of that name.
@@ -97,21 +92,20 @@ func (c tenant) named(t *testing.T, name string) []string {
 // settled waits until nothing is being done to an instance and returns its last sight: ACTIVE, ERROR, or not there.
 func (c tenant) settled(t *testing.T, id string) gatewaytest.Answer {
 	t.Helper()
-	end := time.Now().Add(patience)
-	for {
-		a, _, err := c.ask(http.MethodGet, gatewaytest.Instance(id), "")
-		if err != nil {
+	var a gatewaytest.Answer
+	var status string
+	if !until.Holds(patience, func() (settled bool) {
+		var err error
+		if a, _, err = c.ask(http.MethodGet, gatewaytest.Instance(id), ""); err != nil {
 			t.Fatal(err)
 		}
-		switch status := a.Text("instance", "status"); {
-		case a.Status == http.StatusNotFound, status == "ACTIVE", status == "ERROR":
-			return a
-		case time.Now().After(end):
-			why, _, _ := c.ask(http.MethodGet, gatewaytest.Instance(id)+"/why", "")
-			t.Fatalf("instance %s is %s for %s: %s", id, status, patience, why.Text("why", "summary"))
-		}
-		time.Sleep(firstWait)
+		status = a.Text("instance", "status")
+		return a.Status == http.StatusNotFound || status == "ACTIVE" || status == "ERROR"
+	}) {
+		why, _, _ := c.ask(http.MethodGet, gatewaytest.Instance(id)+"/why", "")
+		t.Fatalf("instance %s is %s for %s: %s", id, status, patience, why.Text("why", "summary"))
 	}
+	return a
 }
 
 // events returns the messages of an instance's timeline.

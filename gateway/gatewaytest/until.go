@@ -3,19 +3,12 @@ package gatewaytest
 import (
 	"testing"
 	"time"
+
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 )
 
-// Until asks again and again, until the condition holds. It fails the test when that takes longer than within.
+// Until is until.True.
 func Until(t testing.TB, within time.Duration, what string, holds func() bool) {
 	t.Helper()
-	timeout := time.After(within)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
-		select {
-		case <-timeout:
-			t.Fatalf("%s: not within %s", what, within)
-		case <-tick.C:
-		}
-	}
+	until.True(t, within, what, holds)
 }

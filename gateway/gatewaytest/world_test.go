@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
 
@@ -113,15 +114,13 @@ func (w *world) remove(t *testing.T, id string) {
 
 // awaitGuest waits until there is a guest that is no bystander's.
 func (w *world) awaitGuest() {
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	_ = until.Holds(patience, func() bool {
 		guests := w.guests()
 		for _, b := range w.bystanders {
 			delete(guests, b.id)
 		}
-		if len(guests) > 0 {
-			return
-		}
-	}
+		return len(guests) > 0
+	})
 }
 
 // killGuests kills every guest there is. The host starts them again, in its own time.
@@ -188,7 +187,7 @@ func (u *unit) strike(away time.Duration) (err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.process.Kill()
-	time.Sleep(away)
+	until.Passed(away)
 	u.process, err = u.start()
 	return err
 }

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 )
 
 // Server is a running S3 server, with no bucket. Its buckets are in the path of a URL, not in the host's name.
@@ -90,13 +92,13 @@ func versitygw() (program string, err error) {
 
 // answers waits until somebody listens.
 func answers(address string) error {
-	for limit := time.Now().Add(startTimeout); ; time.Sleep(20 * time.Millisecond) {
-		conn, err := net.Dial("tcp", address)
-		if err == nil {
-			return conn.Close()
+	var err error
+	until.Holds(startTimeout, func() bool {
+		var conn net.Conn
+		if conn, err = net.Dial("tcp", address); err == nil {
+			err = conn.Close()
 		}
-		if time.Now().After(limit) {
-			return err
-		}
-	}
+		return err == nil
+	})
+	return err
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/agentpoll/agentpolltest"
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 	"github.com/cofferdb/coffer/datastores/service"
@@ -185,7 +186,7 @@ func TestKilledDuringRestart(t *testing.T) {
 	for _, after := range []time.Duration{0, 5 * time.Millisecond, 15 * time.Millisecond, 40 * time.Millisecond, 80 * time.Millisecond} {
 		before, _, _ := m.server().Running()
 		command := m.gateway.Enqueue(m.id, agentpoll.Command{Method: datastores.MethodRestart})
-		time.Sleep(after) // a moment to be killed at; every one must do
+		until.Passed(after) // a moment to be killed at; every one must do
 		m.kill()
 		at, _, _ := m.server().Running()
 		m.start()
