@@ -61,10 +61,15 @@ type Firewall struct {
 	TCPPorts []string `json:"tcp_ports,omitempty"` // "3306", "21100-21199"
 	UDPPorts []string `json:"udp_ports,omitempty"`
 	ICMP     bool     `json:"icmp,omitempty"`
-	CIDRs    []string `json:"allowed_cidrs,omitempty"` // none: everybody
-	// Peers are addresses of instances that must get through whatever CIDRs says: source and replicas.
+	CIDRs    []string `json:"allowed_cidrs,omitempty"` // networks of IPv4; none: everybody, unless Closed
+	// Closed lets nobody in but the peers, when there are no CIDRs.
+	Closed bool `json:"closed,omitempty"`
+	// Peers are addresses of instances that must get through whatever CIDRs and Closed say: source and replicas.
 	Peers []string `json:"peers,omitempty"`
 }
+
+// Open reports whether everybody may reach the ports.
+func (f Firewall) Open() bool { return len(f.CIDRs) == 0 && !f.Closed }
 
 // LaunchReply tells what the instance got.
 type LaunchReply struct {

@@ -21,7 +21,7 @@ func (c *carrier) admit() error {
 	for _, id := range ids {
 		in := c.record(id)
 		addresses := c.setOf(*in)
-		if len(in.AllowedCIDRs) == 0 || in.Host == "" || slices.Equal(in.Firewall.Peers, addresses) || c.d.Gone && id == c.before.ID {
+		if in.Firewall.Open() || in.Host == "" || slices.Equal(in.Firewall.Peers, addresses) || c.d.Gone && id == c.before.ID {
 			continue
 		}
 		in.Firewall.Peers = addresses

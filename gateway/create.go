@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strconv"
 
@@ -144,9 +143,6 @@ func (g *Gateway) order(r *request, req createRequest) (order, error) {
 	if err != nil {
 		return o, err
 	}
-	if err := checkAccess(req.Access); err != nil {
-		return o, err
-	}
 	now := g.now().UTC()
 	o.instance = etcdschema.Instance{
 		ID: newID(), Project: r.project, Name: req.Name, Datastore: version.Datastore, Version: version.Name,
@@ -159,10 +155,12 @@ func (g *Gateway) order(r *request, req createRequest) (order, error) {
 	if req.Volume != nil {
 		o.instance.VolumeType = req.Volume.Type
 	}
+	o.instance.Firewall = firewall(version.Server)
 	if req.Access != nil {
-		o.instance.Public, o.instance.AllowedCIDRs = req.Access.IsPublic, req.Access.AllowedCIDRs
+		if err := restrict(&o.instance, *req.Access, false); err != nil {
+			return o, err
+		}
 	}
-	o.instance.Firewall = firewall(version.Server, o.instance.AllowedCIDRs)
 	o.guest = version.Guest
 	o.need = needOf(o.instance)
 	o.prepare, err = prepareArgs(o.instance, version.Guest, req)
@@ -198,23 +196,6 @@ func volumeSize(req createRequest, server datastores.ServerOptions) (int, error)
 		return 0, faultf(overLimit, "A volume of %d GB is larger than the %d GB that this datastore version allows.", size, most)
 	}
 	return size, nil
-}
-
-func checkAccess(a *accessView) error {
-	if a == nil {
-		return nil
-	}
-	for i, s := range a.AllowedCIDRs {
-		if _, err := netip.ParsePrefix(s); err != nil {
-			if _, err := netip.ParseAddr(s); err != nil {
-				return faultf(badRequest, "Validation error: access['allowed_cidrs'][%d] %q is not a CIDR such as 10.0.0.0/8.", i, s)
-			}
-		}
-		if slices.Contains(a.AllowedCIDRs[:i], s) {
-			return faultf(badRequest, "Validation error: access['allowed_cidrs'] holds %q twice.", s)
-		}
-	}
-	return nil
 }
 
 // prepareArgs checks the databases and users of a create, with the rules of the calls that make them later.

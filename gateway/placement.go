@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/deployments"
 	"github.com/cofferdb/coffer/etcdschema"
 )
@@ -82,22 +81,4 @@ func freeAddress(h etcdschema.HostRecord) string {
 		return ""
 	}
 	return address.String()
-}
-
-// firewall is what a datastore version opens to whom.
-func firewall(server datastores.ServerOptions, cidrs []string) deployments.Firewall {
-	f := deployments.Firewall{ICMP: server.ICMP}
-	for _, s := range cidrs {
-		if a, err := netip.ParseAddr(s); err == nil { // an address alone, as Trove allows
-			s = netip.PrefixFrom(a, a.BitLen()).String()
-		}
-		f.CIDRs = append(f.CIDRs, s)
-	}
-	for _, p := range server.TCPPorts {
-		f.TCPPorts = append(f.TCPPorts, p.String())
-	}
-	for _, p := range server.UDPPorts {
-		f.UDPPorts = append(f.UDPPorts, p.String())
-	}
-	return f
 }

@@ -96,9 +96,6 @@ func (g *Gateway) orderReplica(r *request, req createRequest) (order, error) {
 	if err != nil {
 		return o, err
 	}
-	if err := checkAccess(req.Access); err != nil {
-		return o, err
-	}
 	now := g.now().UTC()
 	o.guest = guest.Value
 	o.instance = etcdschema.Instance{
@@ -111,8 +108,9 @@ func (g *Gateway) orderReplica(r *request, req createRequest) (order, error) {
 	}
 	o.instance.Firewall.Peers = nil
 	if req.Access != nil {
-		o.instance.Public, o.instance.AllowedCIDRs = req.Access.IsPublic, req.Access.AllowedCIDRs
-		o.instance.Firewall.CIDRs = req.Access.AllowedCIDRs
+		if err := restrict(&o.instance, *req.Access, false); err != nil {
+			return o, err
+		}
 	}
 	o.instance.Configuration, err = g.configurationFor(r, req.Configuration, version)
 	o.need = needOf(o.instance)

@@ -87,7 +87,7 @@ func (g *Gateway) changeAccess(r *request, raw json.RawMessage) (reply, error) {
 	if err := json.Unmarshal(raw, &access); err != nil {
 		return reply{}, faultf(badRequest, `Validation error: access must be like {"is_public": true, "allowed_cidrs": ["10.0.0.0/8"]}.`)
 	}
-	if err := checkAccess(&access); err != nil {
+	if _, err := networks(access.AllowedCIDRs); err != nil { // whatever the instance is doing
 		return reply{}, err
 	}
 	err := g.change(r, func(s etcdschema.Snapshot, in *etcdschema.Instance) ([]etcdschema.Op, error) {
@@ -98,17 +98,22 @@ func (g *Gateway) changeAccess(r *request, raw json.RawMessage) (reply, error) {
 		if err != nil {
 			return nil, err
 		}
-		in.Public, in.AllowedCIDRs, in.Firewall.CIDRs = access.IsPublic, access.AllowedCIDRs, access.AllowedCIDRs
+		if err := restrict(in, access, true); err != nil {
+			return nil, err
+		}
 		in.Firewall.Peers = nil
 		for _, p := range peers {
 			in.Firewall.Peers = append(in.Firewall.Peers, p.Address)
 		}
 		slices.Sort(in.Firewall.Peers)
+		in.LastEvent++
+		event := etcdschema.Event{At: g.now().UTC(), Kind: "note", Message: whoMayReach(*in), Request: r.id()}
+		ops := []etcdschema.Op{etcdschema.Put(etcdschema.EventKey(in.ID, in.LastEvent), event).For(keepEvents)}
 		if in.Host == "" {
-			return nil, nil
+			return ops, nil
 		}
 		op, err := g.tellHost(s, *in)
-		return []etcdschema.Op{op}, err
+		return append(ops, op), err
 	})
 	return reply{status: http.StatusAccepted}, err
 }

@@ -27,7 +27,7 @@ type rule struct {
 }
 
 // rulesOf are the rules for an instance's address. A server may always reach itself, and peers its ports. CIDRs of IPv6 are
-// left out, since addresses are IPv4; if only such are given nobody but the peers is let in.
+// left out, since addresses are IPv4 and the gateway takes no others; if only such are given nobody but the peers is let in.
 func rulesOf(address netip.Addr, fw deployments.Firewall) ([]rule, error) {
 	from, err := sources(fw)
 	if err != nil {
@@ -62,7 +62,7 @@ func sources(fw deployments.Firewall) ([]netip.Prefix, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(fw.CIDRs) == 0 {
+	if fw.Open() {
 		return []netip.Prefix{{}}, nil // everybody, peers too
 	}
 	for _, text := range fw.CIDRs {

@@ -32,6 +32,8 @@ func TestRulesOf(t *testing.T) {
 		"ping":                                 {deployments.Firewall{ICMP: true}, []rule{{protocol: icmp}}},
 		"bits are masked":                      {deployments.Firewall{ICMP: true, CIDRs: []string{"10.1.2.3/8"}}, []rule{{from: ten, protocol: icmp}}},
 		"only IPv6 is none":                    {deployments.Firewall{ICMP: true, CIDRs: []string{"fd00::/8"}}, nil},
+		"closed is none":                       {deployments.Firewall{TCPPorts: []string{"3306"}, ICMP: true, Closed: true}, nil},
+		"closed, but for peers":                {deployments.Firewall{ICMP: true, Closed: true, Peers: []string{"192.0.2.1"}}, []rule{{from: one, protocol: icmp}}},
 		"peers without CIDRs are as everybody": {deployments.Firewall{ICMP: true, Peers: []string{"127.99.0.9"}}, []rule{{protocol: icmp}}},
 		"peers beside CIDRs": {
 			deployments.Firewall{TCPPorts: []string{"1"}, CIDRs: []string{"10.0.0.0/8"}, Peers: []string{"127.99.0.9", "fd00::1", "127.99.0.4", "127.99.0.9"}},
