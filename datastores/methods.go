@@ -304,7 +304,8 @@ type AccessArgs struct {
 	Databases []string `json:"databases"`
 }
 
-// ListArgs ask for one page, ordered by name: at most Limit (0: all) items after Marker. A user's marker is name@host.
+// ListArgs ask for one page, ordered by name: at most Limit (0: all) items after Marker. A user's marker is name@host,
+// or the name alone. A marker that names nothing as it is may be quoted as in a URL.
 type ListArgs struct {
 	Limit  int    `json:"limit,omitempty"`
 	Marker string `json:"marker,omitempty"`

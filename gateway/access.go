@@ -1,6 +1,11 @@
 package gateway
 
 import (
+	"errors"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
 	"github.com/cofferdb/coffer/gateway/identity"
 )
 
@@ -27,4 +32,25 @@ func (g *Gateway) admit(r *request, need access) error {
 		return faultf(forbidden, "The token has no role in this project.")
 	}
 	return nil
+}
+
+// admitUnknown answers those who may not use a part of the API the same there whether a path is a route or not.
+func (g *Gateway) admitUnknown(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		err := next(c)
+		var fromRouter *echo.HTTPError
+		path, versioned := strings.CutPrefix(c.Request().URL.Path, "/v1.0/")
+		project, below, ok := strings.Cut(path, "/")
+		if !versioned || !ok || !errors.As(err, &fromRouter) {
+			return err
+		}
+		need := reader
+		if strings.HasPrefix(below, "mgmt/") {
+			need = admin
+		}
+		if refused := g.admit(&request{echo: c, ctx: c.Request().Context(), project: project}, need); refused != nil {
+			return refused
+		}
+		return err
+	}
 }

@@ -74,14 +74,18 @@ func (g *Gateway) createBackupStrategy(r *request) (reply, error) {
 const storeName = "coffer"
 
 func (g *Gateway) listBackupStrategies(r *request) (reply, error) {
-	from := etcdschema.BackupStrategies(r.project)
+	project, err := r.askedProject()
+	if err != nil {
+		return reply{}, err
+	}
+	from := etcdschema.BackupStrategies(project)
 	list, err := etcdschema.List(r.ctx, g.store, from, etcdschema.Page{})
 	if err != nil {
 		return reply{}, err
 	}
 	views := []strategyView{}
 	for _, rec := range list.Records {
-		v := strategyView{r.project, from.Name(rec.Key), storeName, rec.Value.Container}
+		v := strategyView{project, from.Name(rec.Key), storeName, rec.Value.Container}
 		if v.InstanceID == etcdschema.WholeProject {
 			v.InstanceID = ""
 		}
@@ -92,12 +96,25 @@ func (g *Gateway) listBackupStrategies(r *request) (reply, error) {
 	return reply{http.StatusOK, map[string]any{"backup_strategies": views}}, nil
 }
 
-func (g *Gateway) deleteBackupStrategy(r *request) (reply, error) {
-	if p := r.query("project_id"); p != "" && p != r.project {
-		return reply{}, faultf(forbidden, "The backup strategies of another project cannot be deleted.")
+// askedProject is the project whose strategies the query is about: an admin may name another.
+func (r *request) askedProject() (string, error) {
+	project := r.query("project_id")
+	switch {
+	case project == "" || project == r.project:
+		return r.project, nil
+	case !r.who.Admin():
+		return "", faultf(forbidden, "The backup strategies of project %s are not this project's.", project)
 	}
-	key := etcdschema.BackupStrategyKey(r.project, r.query("instance_id"))
-	_, err := g.store.Update(r.ctx, []etcdschema.Ref{key}, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
+	return project, nil
+}
+
+func (g *Gateway) deleteBackupStrategy(r *request) (reply, error) {
+	project, err := r.askedProject()
+	if err != nil {
+		return reply{}, err
+	}
+	key := etcdschema.BackupStrategyKey(project, r.query("instance_id"))
+	_, err = g.store.Update(r.ctx, []etcdschema.Ref{key}, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		return []etcdschema.Op{etcdschema.Delete(key)}, nil
 	})
 	return reply{status: http.StatusAccepted}, err

@@ -18,37 +18,44 @@ type configurationView struct {
 	DatastoreName        string             `json:"datastore_name"`
 	DatastoreVersionID   string             `json:"datastore_version_id"`
 	DatastoreVersionName string             `json:"datastore_version_name"`
-	VersionNumber        string             `json:"datastore_version_number,omitempty"`
+	VersionNumber        string             `json:"datastore_version_number"` // "" of a version that is not defined any more
 	InstanceCount        *int               `json:"instance_count,omitempty"`
 	Values               *datastores.Values `json:"values,omitempty"`
 }
 
-func viewConfiguration(c etcdschema.Configuration) configurationView {
+func viewConfiguration(c etcdschema.Configuration, catalogue etcdschema.Catalogue) configurationView {
+	version, _ := catalogue.FindVersion(c.Datastore, c.Version)
 	return configurationView{
 		ID: c.ID, Name: c.Name, Description: optional(c.Description), Created: stamp(c.Created), Updated: stamp(c.Updated),
 		DatastoreName: c.Datastore, DatastoreVersionID: etcdschema.VersionID(c.Datastore, c.Version), DatastoreVersionName: c.Version,
+		VersionNumber: version.Server.VersionNumber,
 	}
 }
 
-func detailConfiguration(c etcdschema.Configuration) configurationView {
-	v := viewConfiguration(c)
+func detailConfiguration(c etcdschema.Configuration, catalogue etcdschema.Catalogue) configurationView {
+	v := viewConfiguration(c, catalogue)
 	count := len(c.Instances)
 	v.InstanceCount, v.Values = &count, &c.Values
 	return v
 }
 
+// listConfigurations lists the project's groups, and to admins, as Trove does, everybody's.
 func (g *Gateway) listConfigurations(r *request) (reply, error) {
-	from := etcdschema.Configurations(r.project)
+	from, read := etcdschema.Configurations(r.project), readPage[etcdschema.Configuration]
 	if r.who.Admin() {
-		from = etcdschema.AllConfigurations()
+		from, read = etcdschema.AllConfigurations(), readAllPage[etcdschema.Configuration]
 	}
-	records, next, err := readPage(g, r, from)
+	records, next, err := read(g, r, from)
+	if err != nil {
+		return reply{}, err
+	}
+	catalogue, err := g.catalogue(r.ctx)
 	if err != nil {
 		return reply{}, err
 	}
 	views := []configurationView{}
 	for _, rec := range records {
-		views = append(views, viewConfiguration(rec.Value))
+		views = append(views, viewConfiguration(rec.Value, catalogue))
 	}
 	return reply{http.StatusOK, listBody("configurations", views, next)}, nil
 }
@@ -66,7 +73,8 @@ func (g *Gateway) showConfiguration(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{http.StatusOK, map[string]any{"configuration": detailConfiguration(c)}}, nil
+	catalogue, err := g.catalogue(r.ctx)
+	return reply{http.StatusOK, map[string]any{"configuration": detailConfiguration(c, catalogue)}}, err
 }
 
 type configurationRequest struct {
@@ -124,9 +132,7 @@ func (g *Gateway) createConfiguration(r *request) (reply, error) {
 	_, err = g.store.Update(r.ctx, nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		return []etcdschema.Op{etcdschema.Put(etcdschema.ConfigurationKey(r.project, c.ID), c)}, nil
 	})
-	view := detailConfiguration(c)
-	view.VersionNumber = version.Server.VersionNumber
-	return reply{http.StatusOK, map[string]any{"configuration": view}}, err
+	return reply{http.StatusOK, map[string]any{"configuration": detailConfiguration(c, catalogue)}}, err
 }
 
 // checkValues holds values against the rules of a datastore version: 422 with all that is wrong.

@@ -130,7 +130,9 @@ func (g *Gateway) writeError(err error, c echo.Context) {
 	}
 	body := map[string]any{"code": status, "message": f.message}
 	if f.retryAfter > 0 {
-		c.Response().Header().Set("Retry-After", strconv.Itoa(int(f.retryAfter.Seconds())))
+		seconds := strconv.Itoa(int(f.retryAfter.Seconds()))
+		c.Response().Header().Set("Retry-After", seconds)
+		body["retryAfter"] = seconds // Trove's
 	}
 	if f.kind == unauthorized {
 		c.Response().Header().Set("WWW-Authenticate", `Keystone uri="/identity/v3"`)

@@ -156,7 +156,7 @@ func (g *Gateway) Handler() http.Handler {
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = g.writeError
 	e.IPExtractor = RemoteIP(g.TrustProxy)
-	e.Use(g.observeRequests)
+	e.Use(g.observeRequests, g.admitUnknown)
 	for _, rt := range routes() {
 		e.Add(rt.method, rt.path, g.serve(rt))
 	}

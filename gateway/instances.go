@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/lifecycle"
@@ -133,7 +134,7 @@ func isNotFound(err error) bool { return err != nil && faultOf(err, "").kind == 
 
 // nonEmpty is Trove's non_empty_string: 1 to 255 characters, at least one ASCII letter or digit.
 func nonEmpty(s string) bool {
-	return len(s) <= 255 && strings.ContainsFunc(s, func(c rune) bool {
+	return utf8.RuneCountInString(s) <= 255 && strings.ContainsFunc(s, func(c rune) bool {
 		return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 	})
 }

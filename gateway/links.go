@@ -3,7 +3,6 @@ package gateway
 import (
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -55,20 +54,24 @@ func RemoteIP(trustProxy bool) func(*http.Request) string {
 
 func (g *Gateway) base(req *http.Request) string { return PublicURL(g.TrustProxy)(req) }
 
-// links are the two that every resource has. path is such as "instances/<id>".
+// links are the two that every resource has, in the project of the request's path: a client can follow them with its token.
+// path is such as "instances/<id>".
 func (g *Gateway) links(r *request, path string) []link {
 	base := g.base(r.echo.Request())
-	return []link{{"self", base + "/v1.0/" + r.project + "/" + path}, {"bookmark", base + "/" + path}}
+	return []link{{"self", base + "/v1.0/" + r.param("project") + "/" + path}, {"bookmark", base + "/" + path}}
 }
 
-// nextLink is the link to the page after marker: none when marker is "".
+// nextLink is the link to the page after marker: none when marker is "". It keeps what else the query asks for.
 func (g *Gateway) nextLink(r *request, marker string, limit int) []link {
 	if marker == "" {
 		return nil
 	}
-	q := url.Values{"marker": {marker}, "limit": {strconv.Itoa(limit)}}
-	if v := r.query("include_clustered"); v != "" {
-		q.Set("include_clustered", v)
+	q := r.echo.Request().URL.Query()
+	q.Del(plainMarker)
+	q.Set("limit", strconv.Itoa(limit))
+	q.Set("marker", quote(marker))
+	if q.Get("marker") != marker {
+		q.Set(plainMarker, marker)
 	}
 	return []link{{"next", g.base(r.echo.Request()) + r.echo.Request().URL.EscapedPath() + "?" + q.Encode()}}
 }

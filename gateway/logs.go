@@ -56,7 +56,8 @@ func (g *Gateway) listLogs(r *request) (reply, error) {
 	return reply{http.StatusOK, map[string]any{"logs": views}}, nil
 }
 
-// actOnLog turns a log on or off, publishes what is pending, or discards what was published.
+// actOnLog turns a log on or off, publishes what is pending, or discards what was published. A name alone asks how the log is, as
+// Trove's clients do before everything else.
 func (g *Gateway) actOnLog(r *request) (reply, error) {
 	req, err := decode[struct {
 		Name    string `json:"name"`
@@ -74,8 +75,8 @@ func (g *Gateway) actOnLog(r *request) (reply, error) {
 			chosen++
 		}
 	}
-	if req.Name == "" || chosen > 1 || chosen == 0 && !bool(req.Publish) {
-		return reply{}, faultf(badRequest, "Validation error: name a log and one of enable, disable, discard, publish; publish may go with another.")
+	if req.Name == "" || chosen > 1 {
+		return reply{}, faultf(badRequest, "Validation error: name a log and at most one of enable, disable, discard; publish may go with each.")
 	}
 	if bool(req.Publish) && g.Blobs == nil {
 		return reply{}, faultf(notImplemented, "This gateway has no store for logs; its operator sets -backup-dir or -s3-endpoint.")

@@ -49,11 +49,14 @@ func (g *Gateway) viewMgmt(r *request, in etcdschema.Instance) mgmtView {
 }
 
 func (g *Gateway) mgmtListInstances(r *request) (reply, error) {
-	from := etcdschema.AllInstances()
-	if p := r.query("project_id"); p != "" {
-		from = etcdschema.Instances(p)
+	if isTrue(r.query("deleted")) { // what was deleted leaves no record
+		return reply{http.StatusOK, listBody("instances", []mgmtView{}, nil)}, nil
 	}
-	records, next, err := readPage(g, r, from)
+	from, read := etcdschema.AllInstances(), readAllPage[etcdschema.Instance]
+	if p := r.query("project_id"); p != "" {
+		from, read = etcdschema.Instances(p), readPage[etcdschema.Instance]
+	}
+	records, next, err := read(g, r, from)
 	if err != nil {
 		return reply{}, err
 	}
@@ -64,45 +67,8 @@ func (g *Gateway) mgmtListInstances(r *request) (reply, error) {
 	return reply{http.StatusOK, listBody("instances", views, next)}, nil
 }
 
-// anyInstance finds the instance of the path in whichever project it is.
-func (g *Gateway) anyInstance(r *request) (etcdschema.Instance, error) {
-	if err := g.locate(r); err != nil {
-		return etcdschema.Instance{}, err
-	}
-	return g.instance(r)
-}
-
-// locate makes the request one for the project of the path's instance: its guest's record knows, and before there is one
-// all instances are looked through.
-func (g *Gateway) locate(r *request) error {
-	id := r.param("id")
-	if _, err := etcdschema.Get(r.ctx, g.store, etcdschema.InstanceKey(r.project, id)); err == nil {
-		return nil
-	}
-	if agent, err := etcdschema.Get(r.ctx, g.store, etcdschema.AgentKey(id)); err == nil && agent.Value.Project != "" {
-		r.project = agent.Value.Project
-		return nil
-	}
-	for page := (etcdschema.Page{Limit: 1000}); ; {
-		list, err := etcdschema.List(r.ctx, g.store, etcdschema.AllInstances(), page)
-		if err != nil {
-			return err
-		}
-		for _, rec := range list.Records {
-			if rec.Value.ID == id {
-				r.project = rec.Value.Project
-				return nil
-			}
-		}
-		if !list.More {
-			return notFound("Instance", id)
-		}
-		page.After = list.Last // of a bad record, too: a page of nothing else must not be read for ever
-	}
-}
-
 func (g *Gateway) mgmtShowInstance(r *request) (reply, error) {
-	in, err := g.anyInstance(r)
+	in, err := g.instance(r)
 	if err != nil {
 		return reply{}, err
 	}
@@ -110,16 +76,10 @@ func (g *Gateway) mgmtShowInstance(r *request) (reply, error) {
 }
 
 func (g *Gateway) mgmtPing(r *request) (reply, error) {
-	if err := g.locate(r); err != nil {
-		return reply{}, err
-	}
 	return reply{status: http.StatusNoContent}, g.callGuest(r, datastores.MethodPing, nil, nil)
 }
 
 func (g *Gateway) mgmtAct(r *request) (reply, error) {
-	if err := g.locate(r); err != nil {
-		return reply{}, err
-	}
 	action, _, err := oneAction(r)
 	if err != nil {
 		return reply{}, err

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,6 +23,17 @@ type userBody struct {
 	Password  string         `json:"password"`
 	Host      string         `json:"host"`
 	Databases []databaseBody `json:"databases"`
+}
+
+// oneOrMore is a list, or as openstacksdk writes it the only item of one.
+type oneOrMore[T any] []T
+
+func (o *oneOrMore[T]) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '{' {
+		*o = make([]T, 1)
+		return json.Unmarshal(b, &(*o)[0])
+	}
+	return json.Unmarshal(b, (*[]T)(o))
 }
 
 // nameRules are the names that tenants of an instance may choose: its datastore's patterns, and what is reserved.

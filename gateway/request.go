@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -25,7 +26,7 @@ const (
 type request struct {
 	echo    echo.Context
 	ctx     context.Context
-	project string // of the path, and of the token
+	project string // whose objects it is about: of the path and the token, but for admins (locate)
 	who     identity.Who
 }
 
@@ -97,8 +98,24 @@ func (r *request) page() (limit int, marker string, err error) {
 			limit = min(n, pageSize)
 		}
 	}
-	return limit, r.query("marker"), nil
+	return limit, r.marker(), nil
 }
+
+// marker is where the page begins. A next link holds it quoted, as Trove's does: python-troveclient puts what it reads from the
+// link into a URL as it is. Who follows the link itself sends it quoted once too often, with the plain one beside it.
+func (r *request) marker() string {
+	marker, plain := r.query("marker"), r.query(plainMarker)
+	if plain != "" && marker == quote(plain) {
+		return plain
+	}
+	return marker
+}
+
+// plainMarker is the part of a next link's query that holds a marker as it is, where the quoted one differs.
+const plainMarker = "after"
+
+// quote is how Python's urllib quotes a part of a URL, but for the slash: only letters, digits and _.-~ stay.
+func quote(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
 
 // readPage reads the page of a list that the query asks for, and makes the link to the page after it, if there is one.
 func readPage[T any](g *Gateway, r *request, from etcdschema.Prefix[T]) ([]etcdschema.Record[T], []link, error) {
@@ -106,6 +123,29 @@ func readPage[T any](g *Gateway, r *request, from etcdschema.Prefix[T]) ([]etcds
 	if err != nil {
 		return nil, nil, err
 	}
+	return listPage(g, r, from, limit, marker)
+}
+
+// readAllPage is readPage of a list of all projects. A marker may be an id without its project, as clients see them.
+func readAllPage[T any](g *Gateway, r *request, from etcdschema.Prefix[T]) ([]etcdschema.Record[T], []link, error) {
+	limit, marker, err := r.page()
+	if err != nil {
+		return nil, nil, err
+	}
+	if marker != "" && !strings.Contains(marker, "/") {
+		owner, err := findOwner(g, r, marker, from)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case owner == "":
+			return nil, nil, faultf(badRequest, "The marker %q names nothing (any more); begin again with the first page.", marker)
+		}
+		marker = owner + "/" + marker
+	}
+	return listPage(g, r, from, limit, marker)
+}
+
+func listPage[T any](g *Gateway, r *request, from etcdschema.Prefix[T], limit int, marker string) ([]etcdschema.Record[T], []link, error) {
 	list, err := etcdschema.List(r.ctx, g.store, from, etcdschema.Page{Limit: limit, After: marker})
 	if err != nil || !list.More {
 		return list.Records, nil, err

@@ -64,7 +64,7 @@ func (g *Gateway) disableRoot(r *request) (reply, error) {
 
 // mgmtShowRoot tells who enabled root first, and when.
 func (g *Gateway) mgmtShowRoot(r *request) (reply, error) {
-	in, err := g.anyInstance(r)
+	in, err := g.instance(r)
 	if err != nil {
 		return reply{}, err
 	}

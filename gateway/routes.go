@@ -68,6 +68,7 @@ func routes() []route {
 		{http.MethodPut, tenant + "/instances/:id/users", member, (*Gateway).changePasswords},
 		{http.MethodGet, tenant + "/instances/:id/users", reader, (*Gateway).listUsers},
 		{http.MethodGet, tenant + "/instances/:id/users/:user", reader, (*Gateway).showUser},
+		{http.MethodPost, tenant + "/instances/:id/users/:user", member, (*Gateway).createUsers}, // openstacksdk; the body names the user
 		{http.MethodPut, tenant + "/instances/:id/users/:user", member, (*Gateway).updateUser},
 		{http.MethodDelete, tenant + "/instances/:id/users/:user", member, (*Gateway).deleteUser},
 		{http.MethodGet, tenant + "/instances/:id/users/:user/databases", reader, (*Gateway).listAccess},
@@ -134,12 +135,15 @@ func routes() []route {
 	}
 }
 
-// serve is the echo handler of one route: authenticate, call, write.
+// serve is the echo handler of one route: authenticate, find the project, call, write.
 func (g *Gateway) serve(rt route) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := &request{echo: c, ctx: c.Request().Context()}
 		r.project = r.param("project")
 		if err := g.admit(r, rt.access); err != nil {
+			return err
+		}
+		if err := g.locate(r, rt.path); err != nil {
 			return err
 		}
 		rep, err := rt.handle(g, r)

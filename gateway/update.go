@@ -11,7 +11,8 @@ import (
 )
 
 // updateInstance renames, and changes one thing beside: the configuration group, the source, the datastore version or who may
-// reach it. An empty object asks to detach the configuration group.
+// reach it. An empty object asks to detach the configuration group. The name comes last: when anything is refused, nothing of it
+// was done.
 func (g *Gateway) updateInstance(r *request) (reply, error) {
 	body, err := decode[struct {
 		Instance map[string]json.RawMessage `json:"instance"`
@@ -22,47 +23,64 @@ func (g *Gateway) updateInstance(r *request) (reply, error) {
 	if body.Instance == nil {
 		return reply{}, faultf(badRequest, "Validation error: 'instance' is a required property.")
 	}
-	changes := body.Instance
-	if name, ok := changes["name"]; ok {
-		if err := g.rename(r, name); err != nil {
-			return reply{}, err
+	name, err := newName(body.Instance)
+	if err != nil {
+		return reply{}, err
+	}
+	change, err := g.changeOf(body.Instance)
+	if err != nil {
+		return reply{}, err
+	}
+	if change != nil {
+		if rep, err := change(r); err != nil || name == "" {
+			return rep, err
 		}
-		delete(changes, "name")
-		if len(changes) == 0 {
-			return reply{status: http.StatusAccepted}, nil
-		}
 	}
-	if len(changes) == 0 {
-		return g.attach(r, "")
-	}
-	if len(changes) > 1 {
-		return reply{}, faultf(badRequest, "Validation error: beside the name only one of configuration, replica_of, datastore_version and access can be changed at a time.")
-	}
-	for key, value := range changes {
-		switch key {
-		case "configuration":
-			return g.attachRaw(r, value)
-		case "replica_of", "slave_of":
-			return g.detachReplica(r)
-		case "datastore_version":
-			return g.upgradeInstance(r, value)
-		case "access":
-			return g.changeAccess(r, value)
-		}
-		return reply{}, faultf(badRequest, "Validation error: instance[%q] is unknown; allowed: name, configuration, replica_of, datastore_version, access.", key)
-	}
-	panic("unreachable: there is one change")
-}
-
-func (g *Gateway) rename(r *request, raw json.RawMessage) error {
-	var name string
-	if err := json.Unmarshal(raw, &name); err != nil || !nonEmpty(name) {
-		return faultf(badRequest, "Validation error: instance['name'] must be a string of 1 to 255 characters with a letter or digit.")
-	}
-	return g.change(r, func(_ etcdschema.Snapshot, in *etcdschema.Instance) ([]etcdschema.Op, error) {
+	return reply{status: http.StatusAccepted}, g.change(r, func(_ etcdschema.Snapshot, in *etcdschema.Instance) ([]etcdschema.Op, error) {
 		in.Name = name
 		return nil, nil
 	})
+}
+
+// newName reads the name of an update; "" when it keeps the old one.
+func newName(update map[string]json.RawMessage) (name string, err error) {
+	raw, ok := update["name"]
+	if !ok {
+		return "", nil
+	}
+	if err := json.Unmarshal(raw, &name); err != nil || !nonEmpty(name) {
+		return "", faultf(badRequest, "Validation error: instance['name'] must be a string of 1 to 255 characters with a letter or digit.")
+	}
+	return name, nil
+}
+
+// changeOf finds what an update asks for beside the name; nil when that is all.
+func (g *Gateway) changeOf(update map[string]json.RawMessage) (change func(*request) (reply, error), err error) {
+	for key, value := range update {
+		var one func(*request) (reply, error)
+		switch key {
+		case "name":
+			continue
+		case "configuration":
+			one = func(r *request) (reply, error) { return g.attachRaw(r, value) }
+		case "replica_of", "slave_of":
+			one = g.detachReplica
+		case "datastore_version":
+			one = func(r *request) (reply, error) { return g.upgradeInstance(r, value) }
+		case "access":
+			one = func(r *request) (reply, error) { return g.changeAccess(r, value) }
+		default:
+			return nil, faultf(badRequest, "Validation error: instance[%q] is unknown; allowed: name, configuration, replica_of, datastore_version, access.", key)
+		}
+		if change != nil {
+			return nil, faultf(badRequest, "Validation error: beside the name only one of configuration, replica_of, datastore_version and access can be changed at a time.")
+		}
+		change = one
+	}
+	if len(update) == 0 {
+		change = func(r *request) (reply, error) { return g.attach(r, "") }
+	}
+	return change, nil
 }
 
 // change writes the instance of the path with something about it changed that is no operation.

@@ -30,7 +30,7 @@ func (g *Gateway) user(r *request) (datastores.UserArgs, nameRules, error) {
 // readUsers reads a body of users.
 func (g *Gateway) readUsers(r *request) ([]datastores.User, error) {
 	body, err := decode[struct {
-		Users []userBody `json:"users"`
+		Users oneOrMore[userBody] `json:"users"`
 	}](r)
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/cofferdb/coffer/datastores"
 )
@@ -188,11 +189,11 @@ func (s *memoryServer) hasDatabases(names []string) error {
 	return nil
 }
 
-var memoryName = regexp.MustCompile(`^[A-Za-z0-9_.@%+-]{1,64}$`)
+var memoryName = regexp.MustCompile(`^[\pL\pM\pN\pP\pS ]{1,64}$`)
 
 func checkName(what, name string) error {
-	if !memoryName.MatchString(name) {
-		return datastores.Errorf(datastores.Invalid, "%s %q: want 1 to 64 letters, digits and _ . @ %% + -", what, name)
+	if !utf8.ValidString(name) || !memoryName.MatchString(name) {
+		return datastores.Errorf(datastores.Invalid, "%s %q: want 1 to 64 letters, digits, signs and blanks", what, name)
 	}
 	return nil
 }

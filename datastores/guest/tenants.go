@@ -12,6 +12,9 @@ func createDatabases(ctx context.Context, c call, m datastores.Databases, args d
 	if err := c.refuseDatabases(names(args.Databases)...); err != nil {
 		return none{}, err
 	}
+	if err := c.allNew(ctx, m, args.Databases); err != nil {
+		return none{}, err
+	}
 	for _, db := range args.Databases {
 		if err := c.forgive(m.CreateDatabase(ctx, db), datastores.Exists); err != nil {
 			return none{}, err
@@ -20,12 +23,29 @@ func createDatabases(ctx context.Context, c call, m datastores.Databases, args d
 	return none{}, nil
 }
 
+// allNew refuses databases of which one is there, before another is made. A call that was cut has made some itself.
+func (c call) allNew(ctx context.Context, m datastores.Databases, dbs []datastores.Database) error {
+	if c.repeated || len(dbs) < 2 {
+		return nil
+	}
+	there, err := m.ListDatabases(ctx)
+	if err != nil {
+		return err
+	}
+	for _, db := range dbs {
+		if slices.Contains(names(there), db.Name) {
+			return datastores.Errorf(datastores.Exists, "database %q exists already", db.Name)
+		}
+	}
+	return nil
+}
+
 func listDatabases(ctx context.Context, c call, m datastores.Databases, args datastores.ListArgs) (datastores.DatabasePage, error) {
 	list, err := m.ListDatabases(ctx)
 	if err != nil {
 		return datastores.DatabasePage{}, err
 	}
-	part, next := page(c.visible(list), databaseKey, args)
+	part, next := page(c.visible(list), databaseKeys, args)
 	return datastores.DatabasePage{Databases: part, Next: next}, nil
 }
 
@@ -42,6 +62,9 @@ func createUsers(ctx context.Context, c call, m datastores.Users, args datastore
 			return none{}, err
 		}
 	}
+	if err := c.allNewUsers(ctx, m, args.Users); err != nil {
+		return none{}, err
+	}
 	for _, u := range args.Users {
 		err := m.CreateUser(ctx, u)
 		if c.repeated && isKind(err, datastores.Exists) {
@@ -52,6 +75,23 @@ func createUsers(ctx context.Context, c call, m datastores.Users, args datastore
 		}
 	}
 	return none{}, nil
+}
+
+// allNewUsers refuses users of which one is there, before another is made. A call that was cut has made some itself.
+func (c call) allNewUsers(ctx context.Context, m datastores.Users, users []datastores.User) error {
+	if c.repeated || len(users) < 2 {
+		return nil
+	}
+	for _, u := range users {
+		_, err := m.GetUser(ctx, u.Name, u.Host)
+		if err == nil {
+			return datastores.Errorf(datastores.Exists, "user %q exists already", u.Name)
+		}
+		if !isKind(err, datastores.NotFound) {
+			return err
+		}
+	}
+	return nil
 }
 
 func (c call) refuse(u datastores.User) error {
@@ -78,7 +118,7 @@ func listUsers(ctx context.Context, c call, m datastores.Users, args datastores.
 		return datastores.UserPage{}, err
 	}
 	list = slices.DeleteFunc(list, func(u datastores.User) bool { return holds(c.users, u.Name) })
-	part, next := page(list, userKey, args)
+	part, next := page(list, userKeys, args)
 	for i := range part {
 		part[i] = c.shown(part[i])
 	}
@@ -97,7 +137,7 @@ func getUser(ctx context.Context, c call, m datastores.Users, args datastores.Us
 func (c call) shown(u datastores.User) datastores.User {
 	u.Password = datastores.Secret{}
 	u.Databases = c.visible(u.Databases)
-	u.Databases, _ = page(u.Databases, databaseKey, datastores.ListArgs{})
+	u.Databases, _ = page(u.Databases, databaseKeys, datastores.ListArgs{})
 	return u
 }
 
@@ -111,6 +151,11 @@ func deleteUser(ctx context.Context, c call, m datastores.Users, args datastores
 func changePasswords(ctx context.Context, c call, m datastores.Users, args datastores.CreateUserArgs) (none, error) {
 	for _, u := range args.Users {
 		if err := c.refuseUsers(u.Name); err != nil {
+			return none{}, err
+		}
+	}
+	for _, u := range args.Users { // one that is missing is found before another is changed
+		if _, err := m.GetUser(ctx, u.Name, u.Host); err != nil {
 			return none{}, err
 		}
 	}
@@ -145,7 +190,7 @@ func listAccess(ctx context.Context, c call, m datastores.Access, args datastore
 	if err != nil {
 		return datastores.DatabasePage{}, err
 	}
-	part, next := page(c.visible(list), databaseKey, datastores.ListArgs{})
+	part, next := page(c.visible(list), databaseKeys, datastores.ListArgs{})
 	return datastores.DatabasePage{Databases: part, Next: next}, nil
 }
 

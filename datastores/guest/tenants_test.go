@@ -39,7 +39,8 @@ func TestListsHideReservedNamesAndComeInPages(t *testing.T) {
 		{"", 2, datastores.DatabasePage{Databases: databases("a", "b"), Next: "b"}},
 		{"b", 2, datastores.DatabasePage{Databases: databases("c")}},
 		{"aa", 1, datastores.DatabasePage{Databases: databases("b"), Next: "b"}}, // the marker was deleted since
-		{"z", 1, datastores.DatabasePage{}},
+		{"z", 1, datastores.DatabasePage{Databases: []datastores.Database{}}},
+		{"%62", 1, datastores.DatabasePage{Databases: databases("c")}}, // quoted by the client
 	} {
 		if diff := cmp.Diff(c.want, list(c.marker, c.limit)); diff != "" {
 			t.Errorf("page of %d after %q: %s", c.limit, c.marker, diff)
@@ -54,17 +55,42 @@ func TestPagesHoldEverythingOnce(t *testing.T) {
 		var got []string
 		args := datastores.ListArgs{Limit: limit}
 		for {
-			part, next := page(databases(all...), databaseKey, args)
+			part, next := page(databases(all...), databaseKeys, args)
 			got = append(got, names(part)...)
 			if args.Marker = next; next == "" {
 				break
 			}
 		}
-		want, _ := page(databases(all...), databaseKey, datastores.ListArgs{})
+		want, _ := page(databases(all...), databaseKeys, datastores.ListArgs{})
 		if diff := cmp.Diff(append([]string(nil), names(want)...), got); diff != "" {
 			t.Error(diff)
 		}
 	})
+}
+
+func TestSeveralAreCheckedBeforeOneIsChanged(t *testing.T) {
+	b := newBench(t).prepared(t)
+	users := func(password string, names ...string) datastores.CreateUserArgs {
+		var args datastores.CreateUserArgs
+		for _, name := range names {
+			args.Users = append(args.Users, datastores.User{Name: name, Host: "%", Password: datastores.NewSecret(password).ForSealing()})
+		}
+		return args
+	}
+	b.do(t, command(datastores.MethodCreateUser), users("first", "ann", "bob"))
+	b.do(t, command(datastores.MethodCreateDatabase), datastores.CreateDatabaseArgs{Databases: databases("shop")})
+
+	b.refused(t, command(datastores.MethodChangePasswords), users("second", "ann", "nobody", "bob"), agentpoll.NotFound)
+	if err := b.memory.Connect(t.Context(), b.address, "ann", "first", ""); err != nil {
+		t.Errorf("ann's password was changed although another user is missing: %v", err)
+	}
+	b.refused(t, command(datastores.MethodCreateUser), users("third", "cid", "bob"), agentpoll.Exists)
+	b.refused(t, command(datastores.MethodGetUser), datastores.UserArgs{Name: "cid", Host: "%"}, agentpoll.NotFound)
+	b.refused(t, command(datastores.MethodCreateDatabase), datastores.CreateDatabaseArgs{Databases: databases("stock", "shop")}, agentpoll.Exists)
+	page := read[datastores.DatabasePage](t, b.do(t, command(datastores.MethodListDatabases), nil))
+	if diff := cmp.Diff(databases("shop"), page.Databases); diff != "" {
+		t.Errorf("after a create of which a part was refused: %s", diff)
+	}
 }
 
 func TestReservedNamesAreRefused(t *testing.T) {
