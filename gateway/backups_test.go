@@ -236,7 +236,7 @@ func TestLogs(t *testing.T) {
 	if !strings.Contains(string(list.Body), `"general"`) || list.At("logs", 0, "container") != nil {
 		t.Errorf("logs: %s", list.Body)
 	}
-	for _, bad := range []string{`{}`, `{"name":"general"}`, `{"name":"general","enable":1,"disable":1}`, `{"name":"nothing","publish":1}`, `{"name":"error","disable":1}`} {
+	for _, bad := range []string{`{}`, `{"name":"general","enable":1,"disable":1}`, `{"name":"nothing","publish":1}`, `{"name":"error","disable":1}`} {
 		if a := c.Do(t, http.MethodPost, at, bad); a.Status != 400 && a.Status != 404 {
 			t.Errorf("%s: %d %s", bad, a.Status, a.Body)
 		}
