@@ -56,7 +56,9 @@ func testOpenstackOperations(t *testing.T, s *stage) {
 	tenant.Await(t, source, "ACTIVE", lifeTimeout)
 	c.run("database instance show cache -f json").says("volume", 2.0).says("flavor", "2")
 	c.run("database log list cache -f value").prints("redis", "SYS")
+	c.run("database log show cache redis -f json").says("name", "redis").says("type", "SYS").says("status", "Ready")
 	c.run("database log set cache redis --publish -f json").says("status", "Published")
+	c.run("database log show cache redis -f json").says("status", "Published")
 	c.run("database backup delete monday")
 }
 

@@ -139,6 +139,7 @@ func (c shell) operate(id string) {
 	if got := c.run("database quota show shop -f json").row("Resource", "instances")["Limit"]; got != 7.0 {
 		c.t.Errorf("the quota that was set to 7 is shown as %v", got)
 	}
+	c.run("database instance show "+id+" -f json").says("id", id)
 	c.run("database instance reboot " + id)
 }
 

@@ -75,6 +75,7 @@ func storedSize(b dbext.Backup) string {
 
 func (a *app) listBackups() *cobra.Command {
 	var instance string
+	var everyProject bool
 	cmd := a.api("list", "List the project's backups, the newest first", func(ctx context.Context, c *gophercloud.ServiceClient, _ []string) error {
 		id := ""
 		if instance != "" {
@@ -83,21 +84,30 @@ func (a *app) listBackups() *cobra.Command {
 				return err
 			}
 		}
-		all, err := dbext.ListBackups(ctx, c, id)
+		list, head := dbext.ListBackups, []string{"id", "name", "status", "size", "kind", "instance", "datastore", "created"}
+		if everyProject {
+			list, head = dbext.ListAllBackups, append(head, "project")
+		}
+		all, err := list(ctx, c, id)
 		if err != nil {
 			return err
 		}
 		slices.SortStableFunc(all, func(a, b dbext.Backup) int { return b.Created.Compare(a.Created.Time) })
-		t := table{{"id", "name", "status", "size", "kind", "instance", "datastore", "created"}}
+		t := table{head}
 		for _, b := range all {
 			kind := "full"
 			if b.Parent != "" {
 				kind = "incremental"
 			}
-			t = append(t, []string{b.ID, b.Name, b.Status, backupSize(b), kind, b.Instance, b.Datastore.Type + " " + b.Datastore.Version, b.Created.String()})
+			row := []string{b.ID, b.Name, b.Status, backupSize(b), kind, b.Instance, b.Datastore.Type + " " + b.Datastore.Version, b.Created.String()}
+			if everyProject {
+				row = append(row, b.Project)
+			}
+			t = append(t, row)
 		}
 		return a.print(all, t)
 	})
+	cmd.Flags().BoolVar(&everyProject, "all-projects", false, "those of every project (admin)")
 	cmd.Flags().StringVar(&instance, "instance", "", "those of one instance, by name or id; it may be gone when it is given by id")
 	return cmd
 }

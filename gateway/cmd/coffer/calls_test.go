@@ -68,6 +68,7 @@ var calls = []struct {
 	}, 1, "coffer: backup nightly is failed"},
 	{"backup list", []exchange{backups}, 0, "nightly  COMPLETED  0.25 GB  full  " + instanceID + "  mysql 8.4  2026-01-02T03:04:05"},
 	{"backup list --instance db", []exchange{listed, {"GET /backups?instance_id=" + instanceID, 200, backups.answer}}, 0, "nightly"},
+	{"backup list --all-projects", []exchange{{"GET /backups?all_projects=true", 200, backups.answer}}, 0, "CREATED  PROJECT"},
 	{"backup show nightly -o json", []exchange{backups, {"GET /backups/" + backupID, 200, `{"backup":` + nightly("COMPLETED") + `}`}}, 0, `"version_id": "v"`},
 	{"backup delete nightly", []exchange{backups, {"DELETE /backups/" + backupID, 202, ""}}, 0, "delete of nightly has begun"},
 	{"backup cancel " + backupID, []exchange{{`POST /backups/` + backupID + `/action {"cancel":{}}`, 202, ""}}, 0, "cancelling"},
@@ -116,6 +117,7 @@ var calls = []struct {
 	{"parameters mysql 8.4 -o json", []exchange{rules}, 0, `"max": 100000`},
 
 	{"log list db", []exchange{listed, {"GET /instances/" + instanceID + "/log", 200, `{"logs":[{"name":"general","type":"USER","status":"Partial","published":10,"pending":5,"container":null}]}`}}, 0, "general  USER  Partial  10         5"},
+	{"log status db general", []exchange{listed, {`POST /instances/` + instanceID + `/log {"name":"general"}`, 200, `{"log":{"name":"general","type":"USER","status":"Ready","pending":5}}`}}, 0, "status     Ready"},
 	{"log enable db general", []exchange{listed, {`POST /instances/` + instanceID + `/log {"enable":1,"name":"general"}`, 200, `{"log":{"name":"general","type":"USER","status":"Enabled"}}`}}, 0, "status     Enabled"},
 	{"log disable db general", []exchange{listed, {`POST /instances/` + instanceID + `/log {"disable":1,"name":"general"}`, 200, `{"log":{"name":"general"}}`}}, 0, "general"},
 	{"log publish db general", []exchange{listed, {`POST /instances/` + instanceID + `/log {"name":"general","publish":1}`, 200, `{"log":{"name":"general"}}`}}, 0, "general"},

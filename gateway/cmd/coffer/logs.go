@@ -11,8 +11,8 @@ import (
 )
 
 func (a *app) logCommands() *cobra.Command {
-	act := func(action, short string) *cobra.Command {
-		return a.inInstance(action+" INSTANCE LOG", short, func(ctx context.Context, c *gophercloud.ServiceClient, id string, args []string) error {
+	act := func(name, action, short string) *cobra.Command {
+		return a.inInstance(name+" INSTANCE LOG", short, func(ctx context.Context, c *gophercloud.ServiceClient, id string, args []string) error {
 			log, err := dbext.ActOnLog(ctx, c, id, args[0], action)
 			if err != nil {
 				return err
@@ -35,10 +35,11 @@ func (a *app) logCommands() *cobra.Command {
 			}
 			return a.print(all, t)
 		}),
-		act("enable", "Let the server write a log"),
-		act("disable", "Let the server write a log no more"),
-		act("publish", "Fetch what is new in a log from the server, for show"),
-		act("discard", "Delete what was published of a log"),
+		act("status", "", "Say how a log is, and how many bytes of it are published and pending"),
+		act("enable", "enable", "Let the server write a log"),
+		act("disable", "disable", "Let the server write a log no more"),
+		act("publish", "publish", "Fetch what is new in a log from the server, for show"),
+		act("discard", "discard", "Delete what was published of a log"),
 		a.inInstance("show INSTANCE LOG", "Print everything that was published of a log", func(ctx context.Context, c *gophercloud.ServiceClient, id string, args []string) error {
 			return dbext.ReadLog(ctx, c, id, args[0], a.out)
 		}),

@@ -41,9 +41,26 @@ func (b Backup) Running() bool {
 
 // ListBackups reads the project's backups, or those of one instance.
 func ListBackups(ctx context.Context, c *gophercloud.ServiceClient, instance string) ([]Backup, error) {
-	from := endpoint(c, "backups")
+	query := url.Values{}
 	if instance != "" {
-		from += "?" + url.Values{"instance_id": {instance}}.Encode()
+		query.Set("instance_id", instance)
+	}
+	return listBackups(ctx, c, query)
+}
+
+// ListAllBackups is ListBackups over all projects. For admins.
+func ListAllBackups(ctx context.Context, c *gophercloud.ServiceClient, instance string) ([]Backup, error) {
+	query := url.Values{"all_projects": {"true"}}
+	if instance != "" {
+		query.Set("instance_id", instance)
+	}
+	return listBackups(ctx, c, query)
+}
+
+func listBackups(ctx context.Context, c *gophercloud.ServiceClient, query url.Values) ([]Backup, error) {
+	from := endpoint(c, "backups")
+	if len(query) > 0 {
+		from += "?" + query.Encode()
 	}
 	return all[Backup](ctx, c, "backups", from)
 }

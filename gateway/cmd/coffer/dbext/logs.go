@@ -22,9 +22,12 @@ func ListLogs(ctx context.Context, c *gophercloud.ServiceClient, instance string
 	return get[[]Log](ctx, c, "logs", "instances", instance, "log")
 }
 
-// ActOnLog does something with a log: enable, disable, publish or discard.
+// ActOnLog does something with a log: enable, disable, publish or discard; with "" it reads how the log is.
 func ActOnLog(ctx context.Context, c *gophercloud.ServiceClient, instance, name, action string) (Log, error) {
-	body := map[string]any{"name": name, action: 1}
+	body := map[string]any{"name": name}
+	if action != "" {
+		body[action] = 1
+	}
 	members, err := send(ctx, c, http.MethodPost, endpoint(c, "instances", instance, "log"), body, http.StatusOK)
 	return member[Log](members, "log", err)
 }
