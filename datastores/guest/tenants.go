@@ -77,7 +77,8 @@ func createUsers(ctx context.Context, c call, m datastores.Users, args datastore
 	return none{}, nil
 }
 
-// allNewUsers refuses users of which one is there, before another is made. A call that was cut has made some itself.
+// allNewUsers refuses users of which one is there, or is to use a database that is not, before another is made. A call that was cut
+// has made some itself.
 func (c call) allNewUsers(ctx context.Context, m datastores.Users, users []datastores.User) error {
 	if c.repeated || len(users) < 2 {
 		return nil
@@ -89,6 +90,21 @@ func (c call) allNewUsers(ctx context.Context, m datastores.Users, users []datas
 		}
 		if !isKind(err, datastores.NotFound) {
 			return err
+		}
+	}
+	d, ok := m.(datastores.Databases)
+	if !ok {
+		return nil
+	}
+	there, err := d.ListDatabases(ctx)
+	if err != nil {
+		return err
+	}
+	for _, u := range users {
+		for _, db := range u.Databases {
+			if !holds(names(there), db.Name) {
+				return datastores.Errorf(datastores.NotFound, "there is no database %q for user %q", db.Name, u.Name)
+			}
 		}
 	}
 	return nil

@@ -86,6 +86,10 @@ func TestSeveralAreCheckedBeforeOneIsChanged(t *testing.T) {
 	}
 	b.refused(t, command(datastores.MethodCreateUser), users("third", "cid", "bob"), agentpoll.Exists)
 	b.refused(t, command(datastores.MethodGetUser), datastores.UserArgs{Name: "cid", Host: "%"}, agentpoll.NotFound)
+	some := users("third", "cid", "dan")
+	some.Users[0].Databases, some.Users[1].Databases = databases("shop"), databases("nowhere")
+	b.refused(t, command(datastores.MethodCreateUser), some, agentpoll.NotFound)
+	b.refused(t, command(datastores.MethodGetUser), datastores.UserArgs{Name: "cid", Host: "%"}, agentpoll.NotFound)
 	b.refused(t, command(datastores.MethodCreateDatabase), datastores.CreateDatabaseArgs{Databases: databases("stock", "shop")}, agentpoll.Exists)
 	page := read[datastores.DatabasePage](t, b.do(t, command(datastores.MethodListDatabases), nil))
 	if diff := cmp.Diff(databases("shop"), page.Databases); diff != "" {
