@@ -83,13 +83,13 @@ func (c call) allNewUsers(ctx context.Context, m datastores.Users, users []datas
 	if c.repeated || len(users) < 2 {
 		return nil
 	}
+	others, err := m.ListUsers(ctx)
+	if err != nil {
+		return err
+	}
 	for _, u := range users {
-		_, err := m.GetUser(ctx, u.Name, u.Host)
-		if err == nil {
+		if slices.ContainsFunc(others, func(o datastores.User) bool { return userKeys(o)[0] == userKeys(u)[0] }) {
 			return datastores.Errorf(datastores.Exists, "user %q exists already", u.Name)
-		}
-		if !isKind(err, datastores.NotFound) {
-			return err
 		}
 	}
 	d, ok := m.(datastores.Databases)
