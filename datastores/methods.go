@@ -16,7 +16,10 @@ type Method struct {
 	Long bool
 	// Secret: the arguments hold a secret and must be sealed to the agent.
 	Secret bool
-	// Timeout is how long the gateway waits by default. Prepare's is the datastore's usage_timeout instead.
+	// MovesData: the method copies all data, which takes as long as it takes. Its command lives for Timeout; whoever waits gives
+	// up when nothing is heard of it for long. Prepare moves data only when it restores or replicates.
+	MovesData bool
+	// Timeout is how long the gateway waits by default. That of a prepare without data is the datastore's usage_timeout instead.
 	Timeout time.Duration
 }
 
@@ -75,7 +78,7 @@ const (
 // Methods returns the table.
 func Methods() []Method {
 	return []Method{
-		{Name: MethodPrepare, Long: true, Secret: true, Timeout: 1800 * time.Second},
+		{Name: MethodPrepare, Long: true, Secret: true, MovesData: true, Timeout: transfer},
 		{Name: MethodStart, Timeout: high},
 		{Name: MethodStop, Timeout: high},
 		{Name: MethodRestart, Timeout: high},
@@ -98,10 +101,10 @@ func Methods() []Method {
 		{Name: MethodGetConfiguration, Needs: CanConfiguration, Reads: true, Timeout: low},
 		{Name: MethodUpdateOverrides, Needs: CanConfiguration, Timeout: high},
 
-		{Name: MethodCreateBackup, Needs: CanBackup, Long: true, Secret: true, Timeout: transfer},
+		{Name: MethodCreateBackup, Needs: CanBackup, Long: true, Secret: true, MovesData: true, Timeout: transfer},
 
-		{Name: MethodReplicationSnapshot, Needs: CanReplication, Long: true, Secret: true, Timeout: transfer},
-		{Name: MethodAttachReplica, Needs: CanReplication, Long: true, Secret: true, Timeout: transfer},
+		{Name: MethodReplicationSnapshot, Needs: CanReplication, Long: true, Secret: true, MovesData: true, Timeout: transfer},
+		{Name: MethodAttachReplica, Needs: CanReplication, Long: true, Secret: true, MovesData: true, Timeout: transfer},
 		{Name: MethodDetachReplica, Needs: CanReplication, Timeout: high},
 		{Name: MethodCleanupSource, Needs: CanReplication, Timeout: high},
 		{Name: MethodMakeReadOnly, Needs: CanReplication, Timeout: high},
@@ -112,7 +115,7 @@ func Methods() []Method {
 		{Name: MethodLogList, Needs: CanLogs, Reads: true, Timeout: low},
 		{Name: MethodLogAction, Needs: CanLogs, Timeout: high},
 
-		{Name: MethodUpgrade, Needs: CanUpgrade, Long: true, Timeout: transfer},
+		{Name: MethodUpgrade, Needs: CanUpgrade, Long: true, MovesData: true, Timeout: transfer},
 	}
 }
 

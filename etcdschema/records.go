@@ -71,9 +71,10 @@ type Instance struct {
 	Address string `json:"address,omitempty"`
 
 	Operation *Operation `json:"operation,omitempty"`
-	// Failed names the operation that failed last, until another one succeeds or reset_status; the API says ERROR.
+	// Failed names the operation that failed last, or lifecycle.Follow or Fence, until another one succeeds or reset_status; the
+	// API says ERROR.
 	Failed          string `json:"failed,omitempty"`
-	Fault           *Fault `json:"fault,omitempty"` // of the last failure; a success does not clear it
+	Fault           *Fault `json:"fault,omitempty"` // of the last failure, until an operation succeeds
 	RestartRequired bool   `json:"restart_required,omitempty"`
 
 	Service         datastores.Status `json:"service"` // as last reported by the guest
@@ -117,8 +118,9 @@ type Operation struct {
 	Backup string `json:"backup,omitempty"` // of a backup, or of a new replica's snapshot: which
 	// Target is what the instance becomes, of a resize, upgrade or configure.
 	Target *Target `json:"target,omitempty"`
-	// Reason is why the operation has failed, while what it did is being undone.
-	Reason string `json:"reason,omitempty"`
+	// Reason is why the operation has failed, and FailedStep where, while what it did is being undone.
+	Reason     string `json:"reason,omitempty"`
+	FailedStep string `json:"failed_step,omitempty"`
 
 	// Of a promotion: the other members of the replication set, those that are still to be asked, what those have said
 	// that were, and how far the old source has come.

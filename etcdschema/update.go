@@ -26,6 +26,12 @@ type errNeed struct{ path string }
 
 func (e *errNeed) Error() string { return "not read yet: " + e.path }
 
+// Unread reports whether the error of a decision only asks for one more record: see [Read].
+func Unread(err error) bool {
+	_, is := errors.AsType[*errNeed](err)
+	return is
+}
+
 // Read gives a decision a record, Found or not. Its error must be returned by the decision as it is: it may mean that
 // the record has to be read first, and then the decision is made again over a snapshot that holds it.
 func Read[T any](s Snapshot, k Key[T]) (Record[T], error) {

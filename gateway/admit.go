@@ -56,8 +56,15 @@ func (c *carrier) tellHost(id string) error {
 		return nil
 	}
 	op, err := c.Gateway.tellHost(c.s, *c.record(id))
-	c.put(op)
-	return err
+	switch {
+	case err == nil:
+		c.put(op)
+	case etcdschema.Unread(err):
+		return err
+	default: // what has happened is written all the same
+		c.log.Warn("a host cannot be told whom an instance lets through", "instance_id", id, "err", err)
+	}
+	return nil
 }
 
 // tellHost has the host of an instance that is there change what differs, whenever it can.

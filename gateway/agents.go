@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/agentpoll/server"
@@ -41,6 +43,7 @@ func (g backend) Report(ctx context.Context, agentID string, raw json.RawMessage
 	agentKey := etcdschema.AgentKey(agentID)
 	var m moves
 	_, err := g.store.Update(ctx, []etcdschema.Ref{agentKey}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		m = moves{}
 		agent, err := etcdschema.Read(s, agentKey)
 		if err != nil || !agent.Found {
 			return nil, err
@@ -79,7 +82,9 @@ const progressEvery = 5 * time.Second
 // Progress keeps the last words of a step's command in the instance, and gives a step that moves data more time.
 func (g backend) Progress(ctx context.Context, agentID, commandID string, p agentpoll.Progress) error {
 	key := etcdschema.CommandKey(agentID, commandID)
+	var moved etcdschema.Instance
 	_, err := g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		moved = etcdschema.Instance{}
 		cmd, err := etcdschema.Read(s, key)
 		if err != nil || !cmd.Found || !cmd.Value.Step {
 			return nil, err
@@ -91,8 +96,8 @@ func (g backend) Progress(ctx context.Context, agentID, commandID string, p agen
 		}
 		in, now := rec.Value, g.now().UTC()
 		op := *in.Operation
-		said := op.Progress != nil && op.Progress.Message == p.Message
-		if limit := lifecycle.Stall(op, now); limit.After(op.Deadline.Add(progressEvery)) {
+		said := op.Progress != nil && wording(op.Progress.Message) == wording(p.Message)
+		if limit := lifecycle.Stall(in, now); limit.After(op.Deadline.Add(progressEvery)) {
 			op.Deadline = limit
 		} else if said {
 			return nil, nil
@@ -107,9 +112,23 @@ func (g backend) Progress(ctx context.Context, agentID, commandID string, p agen
 			event := etcdschema.Event{At: now, Kind: "progress", Message: p.Message}
 			ops = append(ops, etcdschema.Put(etcdschema.EventKey(in.ID, in.LastEvent), event).For(keepEvents))
 		}
+		moved = in
 		return append(ops, etcdschema.Put(instanceKey, in)), nil
 	})
+	if err == nil && moved.ID != "" {
+		g.deadlines.set(moved)
+	}
 	return err
+}
+
+// wording is a message without its numbers: the timeline tells what is done, not how much of it.
+func wording(message string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsDigit(c) {
+			return -1
+		}
+		return c
+	}, message)
 }
 
 // Result commits how a command ended: it is deleted, its result stored, and the instance moved on, in one transaction.
@@ -117,6 +136,7 @@ func (g backend) Result(ctx context.Context, agentID, commandID string, result a
 	key, resultKey := etcdschema.CommandKey(agentID, commandID), etcdschema.ResultKey(commandID)
 	var m moves
 	_, err := g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		m = moves{}
 		cmd, err := etcdschema.Read(s, key)
 		if err != nil {
 			return nil, err

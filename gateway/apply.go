@@ -43,6 +43,7 @@ func (g *Gateway) transitionWith(ctx context.Context, project, id string, event 
 	key := etcdschema.InstanceKey(project, id)
 	var m moves
 	_, err := g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		m = moves{}
 		rec, err := etcdschema.Read(s, key)
 		in, err := mustFind(rec, err, "Instance", id)
 		if err != nil {
@@ -89,7 +90,7 @@ func (g *Gateway) decide(s etcdschema.Snapshot, in etcdschema.Instance, event li
 	if err != nil || !d.Changed {
 		return m, err
 	}
-	c := &carrier{Gateway: g, s: s, before: in, d: &d, peers: event.Peers}
+	c := &carrier{Gateway: g, s: s, before: in, event: event, d: &d, peers: event.Peers}
 	for _, step := range []func() error{c.admit, c.commands, c.backup, c.refund, c.membership, c.options} {
 		if err := step(); err != nil {
 			return m, err
@@ -149,6 +150,7 @@ type carrier struct {
 	*Gateway
 	s      etcdschema.Snapshot
 	before etcdschema.Instance
+	event  lifecycle.Event
 	d      *lifecycle.Decision
 	peers  []etcdschema.Instance // as they were
 	ops    []etcdschema.Op
@@ -176,7 +178,7 @@ func (c *carrier) refund() error {
 	if c.d.Refund == nil {
 		return nil
 	}
-	ops, err := c.exchange(c.s, lifecycle.Become(c.d.Instance, *c.d.Refund), c.d.Instance)
+	ops, err := resized(c.s, lifecycle.Become(c.d.Instance, *c.d.Refund), c.d.Instance)
 	c.put(ops...)
 	return err
 }

@@ -57,10 +57,14 @@ func (g *Gateway) attach(r *request, id string) (reply, error) {
 // configure has an instance's guest use the values of a group, "" for none, and waits for its answer.
 func (g *Gateway) configure(r *request, instance, id string) error {
 	event := lifecycle.Event{Type: lifecycle.AskConfigure, Target: &etcdschema.Target{Configuration: &id}, Request: r.id()}
-	after, err := g.transitionWith(r.ctx, r.project, instance, event, func(s etcdschema.Snapshot, in etcdschema.Instance, _ *lifecycle.Event) (etcdschema.Snapshot, []etcdschema.Op, error) {
-		return s, nil, g.canBeAsked(s, in)
+	after, err := g.transitionWith(r.ctx, r.project, instance, event, func(s etcdschema.Snapshot, in etcdschema.Instance, event *lifecycle.Event) (etcdschema.Snapshot, []etcdschema.Op, error) {
+		err := g.canBeAsked(s, in)
+		if event.Away = err != nil; etcdschema.Unread(err) {
+			return s, nil, err
+		}
+		return s, nil, nil
 	})
-	if err != nil {
+	if err != nil || after.Operation == nil {
 		return instanceError(err, instance)
 	}
 	ctx, cancel := context.WithDeadline(r.ctx, after.Operation.Deadline)
@@ -72,8 +76,8 @@ func (g *Gateway) configure(r *request, instance, id string) error {
 	return err
 }
 
-// reconfigure brings a group's changed values to every instance that has it. What could not be reached gets them with its
-// next restart; the error tells of the first that refused them.
+// reconfigure brings a group's changed values to every instance that has it. What could not be asked gets them with its next
+// restart; the error tells of the first that refused them.
 func (g *Gateway) reconfigure(r *request, group etcdschema.Configuration) error {
 	var first error
 	for _, id := range slices.Clone(group.Instances) {
@@ -85,7 +89,7 @@ func (g *Gateway) reconfigure(r *request, group etcdschema.Configuration) error 
 		if e := g.requireRestart(r, id, group.ID); e != nil {
 			err = e
 		}
-		if first == nil {
+		if f := faultOf(err, ""); first == nil && (f.kind != unprocessable || agentSaid(err)) && f.kind != unavailable {
 			first = err
 		}
 	}

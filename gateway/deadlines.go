@@ -13,41 +13,74 @@ import (
 // record, and whoever reads an overdue one moves it on.
 type deadlines struct {
 	mu      sync.Mutex
-	timers  map[string]*time.Timer // by instance
+	timers  map[string]*timer // by instance; one that has fired is not in it
 	overdue func(project, id string)
+	running sync.WaitGroup // of overdue
 	closed  bool
 }
+
+// timer is one in [deadlines]; it is itself what tells it from a later one of the same instance.
+type timer struct{ stop func() bool }
 
 // set arms, moves or stops the instance's timer, as its record says.
 func (d *deadlines) set(in etcdschema.Instance) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if t, ok := d.timers[in.ID]; ok {
-		t.Stop()
+		t.stop()
 		delete(d.timers, in.ID)
 	}
 	if in.Operation == nil || d.closed {
 		return
 	}
 	if d.timers == nil {
-		d.timers = map[string]*time.Timer{}
+		d.timers = map[string]*timer{}
 	}
-	d.timers[in.ID] = time.AfterFunc(time.Until(in.Operation.Deadline)+time.Millisecond, func() { d.overdue(in.Project, in.ID) })
+	t := &timer{}
+	t.stop = time.AfterFunc(time.Until(in.Operation.Deadline)+time.Millisecond, func() { d.fire(in.Project, in.ID, t) }).Stop
+	d.timers[in.ID] = t
 }
 
+// fire runs overdue, unless the timer was stopped or replaced meanwhile.
+func (d *deadlines) fire(project, id string, t *timer) {
+	d.mu.Lock()
+	mine := d.timers[id] == t && !d.closed
+	if mine {
+		delete(d.timers, id)
+		d.running.Add(1)
+	}
+	d.mu.Unlock()
+	if mine {
+		defer d.running.Done()
+		d.overdue(project, id)
+	}
+}
+
+// close stops every timer and waits for those that have fired.
 func (d *deadlines) close() {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.closed = true
 	for _, t := range d.timers {
-		t.Stop()
+		t.stop()
 	}
+	d.mu.Unlock()
+	d.running.Wait()
 }
 
-// fresh moves an instance on when it is overdue, and returns it as it is then.
+// fresh moves an instance on when it is overdue, and returns it as it is then. When that cannot be done it returns the
+// instance as it was read: what one record cannot do must not keep anybody from reading it, or others. The only error is that
+// the instance is not there any more.
 func (g *Gateway) fresh(ctx context.Context, in etcdschema.Instance) (etcdschema.Instance, error) {
 	if in.Operation == nil || g.now().Before(in.Operation.Deadline) {
 		return in, nil
 	}
-	return g.transition(ctx, in.Project, in.ID, lifecycle.Event{Type: lifecycle.Overdue})
+	after, err := g.transition(ctx, in.Project, in.ID, lifecycle.Event{Type: lifecycle.Overdue})
+	if isNotFound(err) {
+		return in, err
+	}
+	if err != nil {
+		g.log.Warn("an overdue operation could not be moved on; the next reader will try", "instance_id", in.ID, "err", err)
+		return in, nil
+	}
+	return after, nil
 }

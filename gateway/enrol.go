@@ -54,6 +54,7 @@ func (g backend) Enroll(ctx context.Context, req agentpoll.EnrollRequest) (agent
 	key := etcdschema.EnrolmentKey(agentpoll.HashSecret(req.Token))
 	var m moves
 	_, err := g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		m = moves{}
 		rec, err := etcdschema.Read(s, key)
 		if err != nil {
 			return nil, err

@@ -25,7 +25,6 @@ const (
 	forbidden      kind = "forbidden"
 	itemNotFound   kind = "itemNotFound"
 	badMethod      kind = "badMethod"
-	notAcceptable  kind = "notAcceptable"
 	conflict       kind = "conflict"
 	overLimit      kind = "overLimit"
 	badMediaType   kind = "badMediaType"
@@ -44,7 +43,6 @@ var statuses = map[kind]int{
 	forbidden:      http.StatusForbidden,
 	itemNotFound:   http.StatusNotFound,
 	badMethod:      http.StatusMethodNotAllowed,
-	notAcceptable:  http.StatusNotAcceptable,
 	conflict:       http.StatusConflict,
 	overLimit:      http.StatusRequestEntityTooLarge,
 	badMediaType:   http.StatusUnsupportedMediaType,
@@ -80,6 +78,12 @@ func (f *fault) Error() string { return f.message }
 
 func faultf(k kind, format string, args ...any) *fault {
 	return &fault{kind: k, message: fmt.Sprintf(format, args...)}
+}
+
+// agentSaid reports whether err is an agent's own.
+func agentSaid(err error) bool {
+	_, is := errors.AsType[*agentpoll.Error](err)
+	return is
 }
 
 // faultOf finds what a client may be told of err. What nobody foresaw is an instanceFault without particulars.

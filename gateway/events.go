@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/lifecycle"
 )
@@ -58,6 +60,7 @@ func (g *Gateway) why(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	in = g.observed(r.ctx, in)[0]
 	v := whyView{Status: lifecycle.Status(in)}
 	if in.Fault != nil {
 		v.Fault = in.Fault.Message
@@ -78,7 +81,7 @@ func (g *Gateway) why(r *request) (reply, error) {
 	if err := g.contact(r, agent, &v); err != nil {
 		return reply{}, err
 	}
-	v.Summary = summary(v)
+	v.Summary = summary(v, in)
 	return reply{http.StatusOK, map[string]any{"why": v}}, nil
 }
 
@@ -97,12 +100,19 @@ func (g *Gateway) contact(r *request, agent string, v *whyView) error {
 	return nil
 }
 
-func summary(v whyView) string {
+func summary(v whyView, in etcdschema.Instance) string {
 	if v.Operation == "" {
-		if v.Fault != "" && v.Status == lifecycle.StatusError {
-			return "Nothing is being done. " + v.Fault
+		words := []string{"Nothing is being done."}
+		switch {
+		case v.Fault != "" && v.Status == lifecycle.StatusError:
+			words = append(words, sentence(v.Fault))
+		case in.Service.Message != "" && in.Service.Service != datastores.StatusHealthy:
+			words = append(words, sentence(fmt.Sprintf("The database server is %s: %s", in.Service.Service, in.Service.Message)))
 		}
-		return "Nothing is being done."
+		if next := lifecycle.Next(in); next != "" && in.Failed != absent {
+			words = append(words, next)
+		}
+		return strings.Join(words, " ")
 	}
 	contact := "is connected"
 	if !v.Connected {
@@ -113,4 +123,12 @@ func summary(v whyView) string {
 	}
 	return fmt.Sprintf("%s is at step %q since %s, waiting for %s, which %s; it gives up at %s.",
 		v.Operation, v.Step, v.Since, v.WaitingFor, contact, v.Deadline)
+}
+
+// sentence ends what is to be followed by another sentence.
+func sentence(text string) string {
+	if strings.HasSuffix(text, ".") {
+		return text
+	}
+	return text + "."
 }

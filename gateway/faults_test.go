@@ -144,8 +144,21 @@ func TestGuestAway(t *testing.T) {
 	if a.Header.Get("Retry-After") == "" {
 		t.Error("503 without Retry-After")
 	}
+	shown := c.Want(t, 200, http.MethodGet, at, "")
+	if got := shown.Text("instance", "fault", "message"); shown.Text("instance", "status") != "ERROR" || !strings.HasPrefix(got, "The guest is not connected since") {
+		t.Errorf("an instance whose guest is gone: %s", shown.Body)
+	}
+	if list := c.Want(t, 200, http.MethodGet, "/instances", ""); list.Text("instances", 0, "status") != "ERROR" {
+		t.Errorf("in the list: %s", list.Body)
+	}
+	if why := c.Want(t, 200, http.MethodGet, at+"/why", ""); !strings.Contains(why.Text("why", "summary"), "not connected since") {
+		t.Errorf("why: %s", why.Body)
+	}
 	host.StartGuest(t, id)
 	gatewaytest.Until(t, time.Minute, "the guest is back", func() bool { return g.Polls().Parked == 2 })
+	if got := c.Want(t, 200, http.MethodGet, at, "").Text("instance", "status"); got != "ACTIVE" {
+		t.Errorf("status %s though the guest is back", got)
+	}
 	if list := c.Want(t, 200, http.MethodGet, at+"/databases", ""); list.At("databases", 0) != nil {
 		t.Errorf("the withdrawn command took effect: %s", list.Body)
 	}

@@ -97,11 +97,12 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read etcd: %w", err)
 	}
-	g.agents, err = server.New(server.Config{Backend: backend{g}, Log: g.log, Hold: g.Hold, Expiry: g.Expiry, Epoch: epoch.ID, EnrollRate: g.EnrollRate, RemoteIP: RemoteIP(g.TrustProxy)})
+	g.agents, err = server.New(server.Config{Backend: backend{g}, Log: g.log, Hold: g.Hold, Expiry: g.Expiry, Epoch: epoch.ID, EnrollRate: g.EnrollRate, RemoteIP: RemoteIP(g.TrustProxy), Outage: etcdschema.Outage})
 	if err != nil {
 		return nil, err
 	}
 	if g.session, err = g.store.NewSession(ctx, sessionTTL, g.sessionRenewed); err != nil {
+		g.agents.Close()
 		return nil, err
 	}
 	running, cancel := context.WithCancel(context.Background())
@@ -136,15 +137,20 @@ func (g *Gateway) sessionRenewed() {
 
 // overdue is what a deadline's timer does.
 func (g *Gateway) overdue(project, id string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(g.running, 10*time.Second)
 	defer cancel()
 	rec, err := etcdschema.Get(ctx, g.store, etcdschema.InstanceKey(project, id))
-	if err == nil {
-		_, err = g.fresh(ctx, rec.Value)
+	if err != nil {
+		if !errors.Is(err, etcdschema.ErrNotFound) {
+			g.log.Warn("an overdue operation could not be read; the next reader will move it on", "instance_id", id, "err", err)
+		}
+		return
 	}
-	if err != nil && !errors.Is(err, etcdschema.ErrNotFound) {
-		g.log.Warn("an overdue operation could not be moved on; the next reader will", "instance_id", id, "err", err)
+	if in := rec.Value; in.Operation != nil && g.now().Before(in.Operation.Deadline) {
+		g.deadlines.set(in) // another gateway has given it more time
+		return
 	}
+	_, _ = g.fresh(ctx, rec.Value)
 }
 
 // Polls tells what the agents' polls do here.
@@ -198,9 +204,9 @@ func (g *Gateway) Close(ctx context.Context, srv *http.Server) error {
 	if srv != nil {
 		errs = append(errs, srv.Shutdown(ctx))
 	}
-	g.deadlines.close()
 	g.agents.Close()
 	g.cancel()
+	g.deadlines.close()
 	g.work.Wait()
 	return errors.Join(append(errs, g.session.Close(ctx))...)
 }

@@ -108,8 +108,12 @@ func (g *Gateway) createEnrolment(r *request) (reply, error) {
 	}
 	id := newID()
 	if old := body.Enrolment.Host; old != "" {
-		if _, err := etcdschema.Get(r.ctx, g.store, etcdschema.HostKey(old)); err != nil {
-			return reply{}, notFound("Host", old)
+		_, err := etcdschema.Get(r.ctx, g.store, etcdschema.HostKey(old))
+		if isNotFound(err) {
+			err = notFound("Host", old)
+		}
+		if err != nil {
+			return reply{}, err
 		}
 		id = old
 	}

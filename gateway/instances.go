@@ -25,15 +25,14 @@ func (g *Gateway) instancePage(r *request, from etcdschema.Prefix[etcdschema.Ins
 	if err != nil {
 		return reply{}, err
 	}
-	views := []instanceView{}
+	var list []etcdschema.Instance
 	for _, rec := range records {
-		in, err := g.fresh(r.ctx, rec.Value)
-		if isNotFound(err) {
-			continue // deleted since the list was read
+		if in, err := g.fresh(r.ctx, rec.Value); err == nil { // else it was deleted since the list was read
+			list = append(list, in)
 		}
-		if err != nil {
-			return reply{}, err
-		}
+	}
+	views := []instanceView{}
+	for _, in := range g.observed(r.ctx, list...) {
 		views = append(views, view(r, in))
 	}
 	slices.Reverse(views)
@@ -54,7 +53,7 @@ func (g *Gateway) showInstance(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{http.StatusOK, map[string]any{"instance": g.detailView(r, in)}}, nil
+	return reply{http.StatusOK, map[string]any{"instance": g.detailView(r, g.observed(r.ctx, in)[0])}}, nil
 }
 
 // deleteInstance deletes an instance that nobody follows.

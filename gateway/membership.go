@@ -35,8 +35,5 @@ func mayFollow(s etcdschema.Snapshot, in etcdschema.Instance) error {
 	if source.ReplicaOf != "" {
 		return faultf(unauthorized, "Instance %s is a replica itself; replicate its source %s.", source.ID, source.ReplicaOf)
 	}
-	if source.Failed != "" || source.Operation != nil {
-		return &lifecycle.NotAllowed{Message: "Instance " + source.ID + " is not ready to be replicated (instance status was " + lifecycle.Status(source) + ")."}
-	}
-	return lifecycle.Serves(source)
+	return lifecycle.Leads(source)
 }

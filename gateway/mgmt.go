@@ -60,9 +60,13 @@ func (g *Gateway) mgmtListInstances(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	views := []mgmtView{}
+	var list []etcdschema.Instance
 	for _, rec := range records {
-		views = append(views, g.viewMgmt(r, rec.Value))
+		list = append(list, rec.Value)
+	}
+	views := []mgmtView{}
+	for _, in := range g.observed(r.ctx, list...) {
+		views = append(views, g.viewMgmt(r, in))
 	}
 	return reply{http.StatusOK, listBody("instances", views, next)}, nil
 }
@@ -72,7 +76,7 @@ func (g *Gateway) mgmtShowInstance(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{http.StatusOK, map[string]any{"instance": g.viewMgmt(r, in)}}, nil
+	return reply{http.StatusOK, map[string]any{"instance": g.viewMgmt(r, g.observed(r.ctx, in)[0])}}, nil
 }
 
 func (g *Gateway) mgmtPing(r *request) (reply, error) {

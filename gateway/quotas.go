@@ -48,21 +48,6 @@ func (g *Gateway) charge(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcds
 	return g.account(s, in.Project, func(u etcdschema.Usage) etcdschema.Usage { return addUsage(u, in, 1) })
 }
 
-// roomFor refuses with 413 when a project may not have several such instances more, before the first is made.
-func (g *Gateway) roomFor(r *request, in etcdschema.Instance, count int) error {
-	refs := []etcdschema.Ref{etcdschema.UsageKey(in.Project), etcdschema.QuotaKey(in.Project)}
-	_, err := g.store.Update(r.ctx, refs, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		_, err := g.account(s, in.Project, func(u etcdschema.Usage) etcdschema.Usage {
-			for range count {
-				u = addUsage(u, in, 1)
-			}
-			return u
-		})
-		return nil, err
-	})
-	return err
-}
-
 // account changes what a project uses; what would be more of something than before, and too much, is refused with 413.
 func (g *Gateway) account(s etcdschema.Snapshot, project string, change func(etcdschema.Usage) etcdschema.Usage) ([]etcdschema.Op, error) {
 	usageKey := etcdschema.UsageKey(project)
@@ -84,26 +69,56 @@ func (g *Gateway) account(s etcdschema.Snapshot, project string, change func(etc
 	return []etcdschema.Op{etcdschema.Put(usageKey, after)}, nil
 }
 
-// exchange accounts for an instance that becomes another size: in its project's usage, and in what its host has given.
+// exchange accounts for an instance that becomes another size, see resized. It refuses with 413 what exceeds the project's
+// quota, and with 422 what its host does not have.
 func (g *Gateway) exchange(s etcdschema.Snapshot, from, to etcdschema.Instance) ([]etcdschema.Op, error) {
-	ops, err := g.account(s, from.Project, func(u etcdschema.Usage) etcdschema.Usage { return addUsage(addUsage(u, from, -1), to, 1) })
-	if err != nil || from.Host == "" {
-		return ops, err
+	if _, err := g.account(s, from.Project, func(u etcdschema.Usage) etcdschema.Usage { return addUsage(addUsage(u, from, -1), to, 1) }); err != nil {
+		return nil, err
 	}
-	key := etcdschema.HostKey(from.Host)
-	rec, err := etcdschema.Read(s, key)
-	if err != nil || !rec.Found {
-		return ops, err
+	rec, err := allocator(s, from)
+	if err != nil {
+		return nil, err
 	}
-	host, need := rec.Value, needOf(to)
-	had, left := host.Allocated[from.ID], free(rec.Value)
+	if !rec.Found {
+		return resized(s, from, to)
+	}
+	need, had, left := needOf(to), rec.Value.Allocated[from.ID], free(rec.Value)
 	if need.MemoryMB-had.MemoryMB > max(0, left.MemoryMB) || need.VCPUs > max(had.VCPUs, left.VCPUs) || need.DiskGB-had.DiskGB > max(0, left.DiskGB) {
 		return nil, faultf(unprocessable, "The host of instance %s has %d MB of memory, %d processors and %d GB of disk left, too little for it.", from.ID, left.MemoryMB, left.VCPUs, left.DiskGB)
 	}
+	return resized(s, from, to)
+}
+
+// resized writes that an instance has another size into its project's usage, and into what its host has given. It refuses
+// nothing: what an instance had is given back to it even when others have taken it meanwhile.
+func resized(s etcdschema.Snapshot, from, to etcdschema.Instance) ([]etcdschema.Op, error) {
+	key := etcdschema.UsageKey(from.Project)
+	usage, err := etcdschema.Read(s, key)
+	if err != nil {
+		return nil, err
+	}
+	ops := []etcdschema.Op{etcdschema.Put(key, addUsage(addUsage(usage.Value, from, -1), to, 1))}
+	rec, err := allocator(s, from)
+	if err != nil || !rec.Found {
+		return ops, err
+	}
+	host := rec.Value
 	host.Allocated = maps.Clone(host.Allocated)
-	had.Capacity = need
-	host.Allocated[from.ID] = had
-	return append(ops, etcdschema.Put(key, host)), nil
+	if host.Allocated == nil {
+		host.Allocated = map[string]etcdschema.Allocation{}
+	}
+	allocation := host.Allocated[from.ID]
+	allocation.Capacity = needOf(to)
+	host.Allocated[from.ID] = allocation
+	return append(ops, etcdschema.Put(etcdschema.HostKey(from.Host), host)), nil
+}
+
+// allocator reads the host of an instance; not Found: it has none.
+func allocator(s etcdschema.Snapshot, in etcdschema.Instance) (etcdschema.Record[etcdschema.HostRecord], error) {
+	if in.Host == "" {
+		return etcdschema.Record[etcdschema.HostRecord]{}, nil
+	}
+	return etcdschema.Read(s, etcdschema.HostKey(in.Host))
 }
 
 // needOf is what an instance takes of a host.

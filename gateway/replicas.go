@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -37,9 +39,6 @@ func (g *Gateway) createReplicas(r *request, req createRequest) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if err := g.roomFor(r, o.instance, count); err != nil {
-		return reply{}, err
-	}
 	var first etcdschema.Instance
 	for n := range count {
 		one := o
@@ -49,7 +48,10 @@ func (g *Gateway) createReplicas(r *request, req createRequest) (reply, error) {
 		}
 		in, _, err := g.place(r, one, false)
 		if err != nil && n > 0 {
-			return reply{}, fmt.Errorf("%d of %d replicas were asked for, then: %w", n, count, err)
+			if f := new(fault); errors.As(err, &f) {
+				err = &fault{f.kind, fmt.Sprintf("%d of %d replicas were asked for, then: %s", n, count, f.message), f.retryAfter}
+			}
+			return reply{}, err
 		}
 		if err != nil {
 			return reply{}, err
@@ -140,7 +142,15 @@ func (g *Gateway) promoteReplica(r *request) (reply, error) {
 	if in.ReplicaOf == "" {
 		return reply{}, faultf(badRequest, "Instance %s is not a replica, so it cannot be promoted.", in.ID)
 	}
-	return g.event(r, lifecycle.AskPromote)
+	_, err = g.transitionWith(r.ctx, r.project, in.ID, lifecycle.Event{Type: lifecycle.AskPromote, Request: r.id()},
+		func(s etcdschema.Snapshot, in etcdschema.Instance, _ *lifecycle.Event) (etcdschema.Snapshot, []etcdschema.Op, error) {
+			if lifecycle.Ready(in) != nil {
+				return s, nil, nil // the life cycle says more
+			}
+			source := etcdschema.Instance{ID: in.ReplicaOf}
+			return s, nil, cmp.Or(g.canBeAsked(s, in), g.canBeAsked(s, source)) // before anybody is made to refuse writes
+		})
+	return reply{status: http.StatusAccepted}, instanceError(err, in.ID)
 }
 
 // ejectSource puts a replica in the place of a source whose guest has not been heard of for so long that it counts as gone.

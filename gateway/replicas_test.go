@@ -99,6 +99,14 @@ func TestPromoteThatFails(t *testing.T) {
 			if got := a.Text("instance", "fault", "message"); !strings.Contains(got, "no luck") {
 				t.Errorf("fault %q", got)
 			}
+			if method == "make_read_only" { // nor can it be told to take writes again
+				a := c.Await(t, ids[0], "ERROR", soon)
+				if got := a.Text("instance", "fault", "message"); !strings.Contains(got, "reset_status") {
+					t.Errorf("fault of the source %q", got)
+				}
+				host.Memory.Fail(addresses[0], method, nil)
+				c.Want(t, 202, http.MethodPost, gatewaytest.Instance(ids[0])+"/action", `{"reset_status":{}}`)
+			}
 			c.Await(t, ids[0], "ACTIVE", soon)
 			if n, err := host.Memory.Write(t.Context(), login(addresses[0]), 0, 3); n != 3 || err != nil {
 				t.Errorf("the source took %d of 3 writes after the failure: %v", n, err)

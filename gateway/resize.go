@@ -27,6 +27,9 @@ func (g *Gateway) resizeInstance(r *request, raw json.RawMessage) (reply, error)
 	if in.Host == "" {
 		return reply{}, faultf(notImplemented, "Instance %s runs on a machine of its own; whoever runs that resizes it.", in.ID)
 	}
+	if err := lifecycle.Free(in); err != nil {
+		return reply{}, err
+	}
 	if args.FlavorRef != "" {
 		return g.resizeFlavor(r, in, lastPart(string(args.FlavorRef)))
 	}

@@ -3,7 +3,7 @@ package gateway
 import (
 	"encoding/json"
 	"fmt"
-	"time"
+	"slices"
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/datastores"
@@ -12,25 +12,74 @@ import (
 	"github.com/cofferdb/coffer/gateway/lifecycle"
 )
 
-// commands enqueues what the decision sends.
+// commands enqueues what the decision sends. What has happened has happened, whatever becomes of the step that it led to: a
+// command that cannot be made is a failure of that step. A tenant's wish is refused instead.
 func (c *carrier) commands() error {
-	for _, command := range c.d.Commands {
-		args, secret, err := c.args(command)
-		if err != nil {
+	for i := 0; i < len(c.d.Commands); i++ { // a failure may add some
+		command, s, ops := c.d.Commands[i], c.s, len(c.ops)
+		err := c.enqueue(command)
+		if err == nil {
+			continue
+		}
+		if etcdschema.Unread(err) || c.event.Asked() {
 			return err
 		}
-		cmd := etcdschema.Command{
-			Command: agentpoll.Command{ID: command.ID, Method: command.Method, Deadline: command.Deadline},
-			Project: c.before.Project, Instance: command.Of, Enqueued: c.now().UTC(), Step: command.Instance != "",
-		}
-		if command.Instance != "" {
-			cmd.Instance = command.Instance
-		}
-		if err := fillArgs(c.s, &cmd, command.Agent, args, secret); err != nil {
+		c.s, c.ops = s, c.ops[:ops]
+		if err := c.cannotSend(command, err); err != nil {
 			return err
 		}
-		c.put(etcdschema.Put(etcdschema.CommandKey(command.Agent, command.ID), cmd))
 	}
+	return nil
+}
+
+func (c *carrier) enqueue(command lifecycle.Command) error {
+	args, secret, err := c.args(command)
+	if err != nil {
+		return err
+	}
+	cmd := etcdschema.Command{
+		Command: agentpoll.Command{ID: command.ID, Method: command.Method, Deadline: command.Deadline},
+		Project: c.before.Project, Instance: command.Of, Enqueued: c.now().UTC(), Step: command.Instance != "",
+	}
+	if command.Instance != "" {
+		cmd.Instance = command.Instance
+	}
+	if err := fillArgs(c.s, &cmd, command.Agent, args, secret); err != nil {
+		return err
+	}
+	c.put(etcdschema.Put(etcdschema.CommandKey(command.Agent, command.ID), cmd))
+	return nil
+}
+
+// cannotSend lets the step fail that waits for a command, at once and with the reason.
+func (c *carrier) cannotSend(command lifecycle.Command, reason error) error {
+	failed := lifecycle.Event{
+		Type: lifecycle.Failed, Command: command.ID, Request: c.event.Request, Peers: c.peers,
+		Error: agentpoll.Errorf(agentpoll.Internal, "%s", faultOf(reason, command.ID).message),
+	}
+	switch command.Instance {
+	case "":
+		c.log.Warn("a command could not be made", "instance_id", command.Of, "agent_id", command.Agent, "method", command.Method, "err", reason)
+		return nil
+	case c.before.ID:
+		d, err := c.d.Then(failed, c.now().UTC(), newID)
+		*c.d = d
+		return err
+	}
+	peer := c.record(command.Instance) // it has a step of its own, of which nothing else hangs
+	if peer == nil {
+		return nil
+	}
+	failed.Peers = nil
+	d, err := lifecycle.Decide(*peer, failed, c.now().UTC(), newID)
+	if err != nil || !d.Changed {
+		return err
+	}
+	for _, e := range d.Events {
+		d.Instance.LastEvent++
+		c.put(etcdschema.Put(etcdschema.EventKey(peer.ID, d.Instance.LastEvent), e).For(keepEvents))
+	}
+	*peer = d.Instance
 	return nil
 }
 
@@ -90,7 +139,7 @@ func fillArgs(s etcdschema.Snapshot, cmd *etcdschema.Command, agentID string, ar
 func (c *carrier) launchArgs() (deployments.LaunchArgs, error) {
 	in := c.d.Instance
 	token := agentpoll.NewSecret()
-	wait := time.Until(in.Created.Add(lifecycle.UsageTimeout(in)))
+	wait := in.Created.Add(lifecycle.UsageTimeout(in)).Sub(c.now())
 	c.put(enrolmentOp(token, etcdschema.Enrolment{Kind: agentpoll.Guest, AgentID: in.ID, Project: in.Project, Created: c.now().UTC()}, wait))
 	return launchArgs(c.s, in, token)
 }
@@ -141,9 +190,11 @@ func (c *carrier) prepareArgs() (datastores.PrepareArgs, error) {
 	return sealable(args), nil
 }
 
-// restartArgs carry the parameters that the instance should have: an attempt to change them may have failed.
+// restartArgs carry the parameters that the instance should have: an attempt to change them may have failed, or they were
+// taken away while the server could not be told.
 func (c *carrier) restartArgs() (any, error) {
-	if c.d.Instance.Configuration == "" {
+	in := c.d.Instance
+	if in.Configuration == "" && (!in.RestartRequired || !slices.Contains(in.Capabilities, datastores.CanConfiguration)) {
 		return nil, nil
 	}
 	values, err := c.overrides(c.d.Instance.Configuration)

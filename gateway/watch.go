@@ -32,12 +32,21 @@ func (g *Gateway) observe(b etcdschema.Batch) server.Changes {
 			}
 		}
 	}
+	removed := map[string]bool{} // agents that are deleted, with their presence: they have not left
+	for _, c := range b.Changes {
+		if id, ok := etcdschema.ParseAgentKey(c.Key); ok && c.Value == nil {
+			removed[id] = true
+		}
+	}
 	for _, c := range b.Changes {
 		if agent, id, ok := etcdschema.ParseCommandKey(c.Key); ok {
 			changes.Commands = append(changes.Commands, g.commandChange(agent, id, c, finished[id]))
 		} else if id, ok := etcdschema.ParseAgentKey(c.Key); ok {
 			changes.Agents = append(changes.Agents, id)
 		} else if id, ok := etcdschema.ParsePresenceKey(c.Key); ok {
+			if c.Value == nil && !removed[id] {
+				g.left.Store(g.now().UnixNano())
+			}
 			g.observePresence(id, c.Value, &changes)
 		} else if c.Key == etcdschema.EpochKey().String() && c.Value != nil {
 			g.newEpoch(c.Value)
@@ -49,7 +58,6 @@ func (g *Gateway) observe(b etcdschema.Batch) server.Changes {
 // observePresence hears who says that it holds an agent's poll.
 func (g *Gateway) observePresence(agentID string, value []byte, changes *server.Changes) {
 	if value == nil {
-		g.left.Store(g.now().UnixNano())
 		changes.Vacant = append(changes.Vacant, agentID)
 		return
 	}

@@ -31,6 +31,10 @@ type Config struct {
 	// RemoteIP tells who calls, for the limits. Nil: the address of the connection. Behind a proxy it should be what
 	// a trusted proxy says.
 	RemoteIP func(*http.Request) string
+	// Outage reports whether an error of the Backend says that it can serve no agent at present: then nobody is told absent
+	// before one more Expiry has passed. An error that concerns one call only must not be one: its agent has been heard of.
+	// Nil: every error is.
+	Outage func(error) bool
 }
 
 // Validate reports all that is wrong with the Config.
@@ -72,6 +76,9 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.EnrollRate, 5)
 	if c.RemoteIP == nil {
 		c.RemoteIP = remoteIP
+	}
+	if c.Outage == nil {
+		c.Outage = func(error) bool { return true }
 	}
 	return c
 }

@@ -49,10 +49,14 @@ func (l *ledger) setFail(err error) {
 }
 
 // presenceTest runs f in a bubble, with a server whose polls are made by handing requests to its handler.
-func presenceTest(t *testing.T, f func(t *testing.T, l *ledger, s *server.Server, g *gateway)) {
+func presenceTest(t *testing.T, f func(t *testing.T, l *ledger, s *server.Server, g *gateway), options ...func(*server.Config)) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &ledger{Backend: agentpolltest.NewBackend()}
-		s, err := server.New(server.Config{Backend: l, Epoch: l.Epoch(), Hold: 30 * time.Second, Expiry: 60 * time.Second})
+		config := server.Config{Backend: l, Epoch: l.Epoch(), Hold: 30 * time.Second, Expiry: 60 * time.Second}
+		for _, option := range options {
+			option(&config)
+		}
+		s, err := server.New(config)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -143,6 +147,28 @@ func TestAbsenceIsNotJudgedAfterOwnOutage(t *testing.T) {
 			t.Errorf("never judged: %v", calls)
 		}
 	})
+}
+
+// TestOnePoisonedCallDoesNotEndJudging: an agent's call that can never be served says nothing about who is absent.
+func TestOnePoisonedCallDoesNotEndJudging(t *testing.T) {
+	poison := errors.New("this record cannot be read")
+	presenceTest(t, func(t *testing.T, l *ledger, s *server.Server, g *gateway) {
+		gone, other := l.Agent(), l.Agent()
+		time.Sleep(2 * time.Minute)
+		g.poll(t, gone, agentpoll.PollRequest{})
+		g.poll(t, other, agentpoll.PollRequest{})
+		time.Sleep(time.Second)
+		l.take()
+		l.Break(poison)
+		for range 10 { // other comes back again and again
+			time.Sleep(10 * time.Second)
+			wantError(t, g.poll(t, other, agentpoll.PollRequest{Status: []byte(`{}`)}), 503, "unavailable")
+		}
+		calls := l.take()
+		if len(calls) != 1 || !maps.Equal(calls[0], map[string]bool{gone.AgentID: false}) {
+			t.Errorf("told %v, want that %s is absent", calls, gone.AgentID)
+		}
+	}, func(c *server.Config) { c.Outage = func(err error) bool { return !errors.Is(err, poison) } })
 }
 
 func TestPresenceIsToldAgainWhenItFailed(t *testing.T) {

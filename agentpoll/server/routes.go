@@ -131,7 +131,9 @@ func (s *Server) refuse(c *call, err error) {
 	case !ours && c.r.Context().Err() != nil: // it failed because the peer is gone
 	case !ours:
 		s.counters.failed.Add(1)
-		s.presence.postpone()
+		if s.config.Outage(err) {
+			s.presence.postpone()
+		}
 		s.config.Log.Error("a call of an agent failed", "path", c.r.URL.Path, "agent_id", c.agentID, "err", err)
 	case refusal.status == http.StatusTooManyRequests:
 		s.counters.overload.Add(1)

@@ -24,7 +24,7 @@ func Quick(c *gateway.Config) { c.EnrollRate = 1e6 }
 // that are asked for nothing. It returns their ids when all have enrolled.
 func Fleet(t testing.TB, store *etcdschema.Store, n int, urls ...string) []string {
 	t.Helper()
-	return fleet(t, store, n, agentpoll.Host, urls)
+	return Agents(t, store, agentpoll.Host, idle{}, fleetIDs(n), urls...)
 }
 
 // Guests is a Fleet of guests: each has a healthy instance, and answers every command at once with an empty list of
@@ -47,12 +47,22 @@ func Guests(t testing.TB, store *etcdschema.Store, n int, urls ...string) []stri
 			t.Fatal(err)
 		}
 	}
-	return fleet(t, store, n, agentpoll.Guest, urls)
+	return Agents(t, store, agentpoll.Guest, idle{}, fleetIDs(n), urls...)
 }
 
 func fleetID(i int) string { return fmt.Sprintf("00000000-0000-7000-8000-%012d", i+1) }
 
-func fleet(t testing.TB, store *etcdschema.Store, n int, kind agentpoll.Kind, urls []string) []string {
+func fleetIDs(n int) []string {
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = fleetID(i)
+	}
+	return ids
+}
+
+// Agents enrols agents with these ids, which answer with handler what they are asked and poll the gateways at urls until the
+// test ends. It returns the ids when all have enrolled. Guests need the records of their instances before.
+func Agents(t testing.TB, store *etcdschema.Store, kind agentpoll.Kind, handler agent.Handler, ids []string, urls ...string) []string {
 	t.Helper()
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -61,14 +71,12 @@ func fleet(t testing.TB, store *etcdschema.Store, n int, kind agentpoll.Kind, ur
 		cancel()
 		running.Wait()
 	})
-	manifest, err := json.Marshal(deployments.Announcement{Name: "fleet", Driver: "none", Pool: "127.98.0.0/16"})
+	manifest, err := json.Marshal(deployments.Announcement{Name: "fleet", Driver: "none", Pool: "127.98.0.0/16", Capacity: capacity(handler)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ids := make([]string, n)
 	var enrolled sync.WaitGroup
-	for i := range n {
-		ids[i] = fleetID(i)
+	for i := range ids {
 		token := agentpoll.NewSecret()
 		_, err := store.Update(t.Context(), nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
 			e := etcdschema.Enrolment{Kind: kind, AgentID: ids[i], Project: Project, Created: time.Now().UTC()}
@@ -80,7 +88,7 @@ func fleet(t testing.TB, store *etcdschema.Store, n int, kind agentpoll.Kind, ur
 		enrolled.Add(1)
 		a, err := agent.New(agent.Config{
 			Gateways: urls, Dir: filepath.Join(dir, fmt.Sprint(i)), Kind: kind, Token: token, Manifest: manifest,
-			Handler: idle{}, RotateEvery: -1, Grace: time.Millisecond,
+			Handler: handler, RotateEvery: -1, Grace: time.Millisecond,
 			OnEnrolled: func(agentpoll.EnrollReply) error { enrolled.Done(); return nil },
 		})
 		if err != nil {
@@ -96,6 +104,14 @@ func fleet(t testing.TB, store *etcdschema.Store, n int, kind agentpoll.Kind, ur
 		t.Fatal("not all agents of the fleet have enrolled within 2 minutes")
 	}
 	return ids
+}
+
+// capacity is what a host announces: room for instances unless it is idle.
+func capacity(h agent.Handler) deployments.Capacity {
+	if h == (idle{}) {
+		return deployments.Capacity{}
+	}
+	return deployments.Capacity{MemoryMB: 1 << 20, VCPUs: 64, DiskGB: 1 << 20}
 }
 
 // idle answers everything with an empty list.

@@ -49,6 +49,8 @@ type Host struct {
 	gateways []string
 	dir      string
 
+	launching sync.RWMutex // read-locked by each launch
+
 	mu     sync.Mutex
 	guests map[string]func() // ends one and waits for it
 	args   map[string]deployments.LaunchArgs
@@ -137,8 +139,12 @@ func (h *Host) Run(_ context.Context, cmd agent.Command) (json.RawMessage, error
 		was := h.args[args.InstanceID]
 		was.Firewall = args.Firewall
 		h.args[args.InstanceID] = was
-	} else if err := h.launch(args); err != nil {
-		return nil, err
+	} else {
+		h.launching.RLock()
+		defer h.launching.RUnlock()
+		if err := h.launch(args); err != nil {
+			return nil, err
+		}
 	}
 	return json.Marshal(deployments.LaunchReply{Volume: "directory"})
 }
@@ -157,6 +163,12 @@ func (h *Host) resize(args deployments.ResizeArgs) (json.RawMessage, error) {
 		return nil, err
 	}
 	return json.Marshal(deployments.ResizeReply{})
+}
+
+// HoldLaunches has every launch wait until it is released.
+func (h *Host) HoldLaunches() (release func()) {
+	h.launching.Lock()
+	return sync.OnceFunc(h.launching.Unlock)
 }
 
 // Launched is how an instance was launched, and changed since.

@@ -73,7 +73,7 @@ func (d *decision) snapshotMade() error {
 func (d *decision) prepare(message string) error {
 	d.Instance.Service = datastores.Status{Service: datastores.StatusBuilding}
 	limit := d.createBy()
-	if len(d.Instance.Restore) > 0 || d.Instance.ReplicaOf != "" {
+	if beginsWithData(d.Instance) {
 		limit = later(limit, d.now.Add(stall))
 	}
 	d.enterUntil(Preparing, limit, d.Instance.ID, datastores.MethodPrepare, message)
@@ -91,21 +91,31 @@ func (d *decision) prepared() error {
 	return nil
 }
 
-// reset gives the operation up. An instance that never was ready stays in ERROR: there is nothing that could work.
+// reset gives the operation up. What a status cannot undo stays in ERROR: an instance that never was ready, and one of which
+// nobody knows what it has become.
 func (d *decision) reset() error {
-	if op := d.Instance.Operation; op != nil {
-		if slices.Contains([]Step{Fencing, CatchingUp, Unfencing}, Step(op.Step)) {
-			d.tellSource(datastores.MethodMakeReadOnly) // it may be fenced
-		}
+	step, op, failed := StepOf(d.Instance), d.Instance.Operation, d.Instance.Failed
+	if op != nil {
 		d.giveUp("the status was reset")
 	}
 	d.Changed = true
-	if d.Instance.Prepared {
-		d.Instance.Failed = ""
-	} else {
-		d.Instance.Failed = Create
-	}
 	d.tell("note", "the status was reset")
+	d.Instance.Failed = ""
+	switch {
+	case !d.Instance.Prepared:
+		d.Instance.Failed = Create
+	case step == Promoting:
+		d.leaveFenced(op.Kind)
+	case step == Fencing, step == CatchingUp, step == Unfencing:
+		d.tellSource(datastores.MethodMakeReadOnly) // it may be fenced
+	case step == Following:
+		d.Instance.Failed = Follow
+		d.fault("it does not follow its source " + d.Instance.ReplicaOf + ": that was given up. Detach it, or delete it and make another replica")
+	case failed == Follow && d.Instance.ReplicaOf != "":
+		d.Instance.Failed = Follow // its fault says what to do
+	case failed == Fence:
+		d.send(Command{ID: d.newID(), Of: d.Instance.ID, Agent: d.Instance.ID, Method: datastores.MethodMakeReadOnly, Deadline: d.now.Add(patience)})
+	}
 	return nil
 }
 
@@ -116,7 +126,7 @@ func (d *decision) report() error {
 		d.tell("status", fmt.Sprintf("the database server is %s", d.event.Status.Service))
 	}
 	if d.Instance.Failed == Restart && d.event.Status.Service == datastores.StatusHealthy {
-		d.Instance.Failed = ""
+		d.Instance.Failed, d.Instance.Fault = "", nil
 	}
 	d.Instance.Service = d.event.Status
 	d.Changed = true

@@ -34,6 +34,12 @@ const (
 	Delete    = "delete"
 )
 
+// What an instance's Failed may say beside the kind of an operation: what is the matter until a certain call mends it.
+const (
+	Follow = "follow" // a replica does not follow its source
+	Fence  = "fence"  // a source, or one that was ejected, refuses writes
+)
+
 // Step is where an instance stands: in a step of its operation, or in none.
 type Step string
 
@@ -110,9 +116,13 @@ type Event struct {
 	Value   json.RawMessage    // of Done: the command's result
 	Backup  string             // of AskBackup: its id
 	Target  *etcdschema.Target // of AskConfigure, AskResize and AskUpgrade
+	Away    bool               // of AskConfigure: the guest is not there to be asked
 	// Peers are the other members of the instance's replication set: those that [Members] names.
 	Peers []etcdschema.Instance
 }
+
+// Asked reports whether somebody asked for the event, and can be told no.
+func (e Event) Asked() bool { return e.Type == Created || slices.Contains(asks(), e.Type) }
 
 // Members are the other instances that an event of this one may concern: its source and that one's other replicas, its own
 // replicas, and those that its operation names. source is its source's record; without one it is zero.
@@ -161,11 +171,6 @@ type BackupEnd struct {
 	Remove bool
 }
 
-// NotAllowed is returned for what cannot be asked for in the instance's present state. HTTP 422.
-type NotAllowed struct{ Message string }
-
-func (e *NotAllowed) Error() string { return e.Message }
-
 // Decide works out what event means for an instance at the time now. newID makes command ids.
 func Decide(in etcdschema.Instance, event Event, now time.Time, newID func() string) (Decision, error) {
 	d := &decision{Decision: Decision{Instance: in}, event: event, now: now, newID: newID}
@@ -193,6 +198,31 @@ func Decide(in etcdschema.Instance, event Event, now time.Time, newID func() str
 		d.Instance.Updated = now
 	}
 	return d.Decision, nil
+}
+
+// Then lets a second event happen to what a decision leaves, in the same transaction. What both have decided is written.
+func (d Decision) Then(event Event, now time.Time, newID func() string) (Decision, error) {
+	for i, p := range event.Peers {
+		if at := slices.IndexFunc(d.Peers, func(m etcdschema.Instance) bool { return m.ID == p.ID }); at >= 0 {
+			event.Peers = slices.Clone(event.Peers)
+			event.Peers[i] = d.Peers[at]
+		}
+	}
+	next, err := Decide(d.Instance, event, now, newID)
+	if err != nil || !next.Changed {
+		return d, err
+	}
+	next.Commands, next.Events = slices.Concat(d.Commands, next.Commands), slices.Concat(d.Events, next.Events)
+	for _, p := range d.Peers {
+		if !slices.ContainsFunc(next.Peers, func(m etcdschema.Instance) bool { return m.ID == p.ID }) {
+			next.Peers = append(next.Peers, p)
+		}
+	}
+	if d.Drop != nil { // the second's would be of a command that was never written
+		next.Drop = d.Drop
+	}
+	next.Backup, next.Refund = cmp.Or(next.Backup, d.Backup), cmp.Or(next.Refund, d.Refund)
+	return next, nil
 }
 
 // StepOf tells where an instance stands.
@@ -243,17 +273,23 @@ func (d *decision) enterUntil(step Step, deadline time.Time, agent, method, mess
 // send enqueues a command. One that moves data lives as long as the guest needs: its step has a deadline that progress
 // moves on.
 func (d *decision) send(c Command) {
-	if m, ok := datastores.LookupMethod(c.Method); ok && m.Timeout > stall {
+	m, _ := datastores.LookupMethod(c.Method)
+	if m.MovesData && (c.Method != datastores.MethodPrepare || beginsWithData(d.Instance)) {
 		c.Deadline = d.now.Add(m.Timeout)
 	}
 	d.Commands = append(d.Commands, c)
 }
 
-// finish ends the operation well.
+// finish ends the operation well. What failed before is over with that, unless only a change of roles can mend it; the timeline
+// keeps it.
 func (d *decision) finish(message string) {
 	d.release()
 	d.Changed = true
-	d.Instance.Operation, d.Instance.Failed = nil, ""
+	kind := d.Instance.Operation.Kind
+	if d.Instance.Failed != Follow && d.Instance.Failed != Fence || slices.Contains([]string{Promote, Eject, Detach}, kind) {
+		d.Instance.Failed, d.Instance.Fault = "", nil
+	}
+	d.Instance.Operation = nil
 	d.tell("done", message)
 }
 
@@ -262,7 +298,7 @@ func (d *decision) fail(reason string) {
 	op := d.Instance.Operation
 	d.giveUp(reason)
 	d.Instance.Failed = op.Kind
-	d.fault(fmt.Sprintf("%s (%s failed at step %q)", reason, op.Kind, op.Step))
+	d.fault(fmt.Sprintf("%s (%s failed at step %q)", reason, op.Kind, cmp.Or(op.FailedStep, op.Step)))
 }
 
 // giveUp ends the operation, whatever it was, and everything that hangs on it.
@@ -345,13 +381,17 @@ const (
 	stall = 30 * time.Minute
 )
 
-// Stall is by when a step that moves data must be heard of again, after progress at the time now.
-func Stall(op etcdschema.Operation, now time.Time) time.Time {
-	switch Step(op.Step) {
-	case Snapshotting, Preparing, BackingUp, Upgrading, Following, CatchingUp:
-		if limit := now.Add(stall); limit.After(op.Deadline) {
-			return limit
-		}
+// beginsWithData reports whether an instance's server begins with the data of another: a backup's or its source's.
+func beginsWithData(in etcdschema.Instance) bool { return len(in.Restore) > 0 || in.ReplicaOf != "" }
+
+// Stall returns by when an instance's step must be heard of again, after progress at the time now. Progress gives time only
+// to a step that moves data.
+func Stall(in etcdschema.Instance, now time.Time) time.Time {
+	op := in.Operation
+	moves := slices.Contains([]Step{Snapshotting, BackingUp, Upgrading, Following}, Step(op.Step)) ||
+		Step(op.Step) == Preparing && beginsWithData(in)
+	if limit := now.Add(stall); moves && limit.After(op.Deadline) {
+		return limit
 	}
 	return op.Deadline
 }

@@ -186,22 +186,19 @@ func TestTable(t *testing.T) {
 			lifecycle.Reported:    {Step: lifecycle.Preparing, Status: "BUILD"},
 		},
 		lifecycle.Restarting: {
-			lifecycle.Done:      {Status: "ACTIVE"},
-			lifecycle.Failed:    {Status: "ERROR", Drop: "c0" + guest, Fault: true},
-			lifecycle.Overdue:   {Status: "ERROR", Drop: "c0" + guest, Fault: true},
-			lifecycle.AskDelete: {Step: lifecycle.Removing, Status: "SHUTDOWN", Command: deployments.MethodRemove + host, Drop: "c0" + guest},
+			lifecycle.Done:    {Status: "ACTIVE"},
+			lifecycle.Failed:  {Status: "ERROR", Drop: "c0" + guest, Fault: true},
+			lifecycle.Overdue: {Status: "ERROR", Drop: "c0" + guest, Fault: true},
 		},
 		lifecycle.Configuring: {
-			lifecycle.Done:      {Status: "ACTIVE"},
-			lifecycle.Failed:    {Status: "RESTART_REQUIRED", Drop: "c0" + guest, Fault: true},
-			lifecycle.Overdue:   {Status: "RESTART_REQUIRED", Drop: "c0" + guest, Fault: true},
-			lifecycle.AskDelete: {Step: lifecycle.Removing, Status: "SHUTDOWN", Command: deployments.MethodRemove + host, Drop: "c0" + guest},
+			lifecycle.Done:    {Status: "ACTIVE"},
+			lifecycle.Failed:  {Status: "RESTART_REQUIRED", Drop: "c0" + guest, Fault: true},
+			lifecycle.Overdue: {Status: "RESTART_REQUIRED", Drop: "c0" + guest, Fault: true},
 		},
 		lifecycle.BackingUp: {
-			lifecycle.Done:      {Status: "ACTIVE"},
-			lifecycle.Failed:    {Status: "ACTIVE", Drop: "c0" + guest},
-			lifecycle.Overdue:   {Status: "ACTIVE", Drop: "c0" + guest},
-			lifecycle.AskDelete: {Step: lifecycle.Removing, Status: "SHUTDOWN", Command: deployments.MethodRemove + host, Drop: "c0" + guest},
+			lifecycle.Done:    {Status: "ACTIVE"},
+			lifecycle.Failed:  {Status: "ACTIVE", Drop: "c0" + guest},
+			lifecycle.Overdue: {Status: "ACTIVE", Drop: "c0" + guest},
 		},
 		lifecycle.Stopping: {
 			lifecycle.Done:    {Step: lifecycle.Resizing, Status: "RESIZE", Command: deployments.MethodResize + host},
@@ -215,22 +212,19 @@ func TestTable(t *testing.T) {
 			lifecycle.ResetStatus: {Status: "ACTIVE", Drop: "c0" + host},
 		},
 		lifecycle.Starting: {
-			lifecycle.Done:      {Status: "ACTIVE"},
-			lifecycle.Failed:    {Status: "ERROR", Drop: "c0" + guest, Fault: true},
-			lifecycle.Overdue:   {Status: "ERROR", Drop: "c0" + guest, Fault: true},
-			lifecycle.AskDelete: {Step: lifecycle.Removing, Status: "SHUTDOWN", Command: deployments.MethodRemove + host, Drop: "c0" + guest},
+			lifecycle.Done:    {Status: "ACTIVE"},
+			lifecycle.Failed:  {Status: "ERROR", Drop: "c0" + guest, Fault: true},
+			lifecycle.Overdue: {Status: "ERROR", Drop: "c0" + guest, Fault: true},
 		},
 		lifecycle.Upgrading: {
-			lifecycle.Done:      {Status: "ACTIVE"},
-			lifecycle.Failed:    {Status: "ERROR", Drop: "c0" + guest, Fault: true},
-			lifecycle.Overdue:   {Step: lifecycle.Upgrading, Status: "UPGRADE", Fault: true},
-			lifecycle.AskDelete: {Step: lifecycle.Removing, Status: "SHUTDOWN", Command: deployments.MethodRemove + host, Drop: "c0" + guest},
+			lifecycle.Done:    {Status: "ACTIVE"},
+			lifecycle.Failed:  {Status: "ERROR", Drop: "c0" + guest, Fault: true},
+			lifecycle.Overdue: {Step: lifecycle.Upgrading, Status: "UPGRADE", Fault: true},
 		},
 		lifecycle.Detaching: {
-			lifecycle.Done:      {Status: "ACTIVE"},
-			lifecycle.Failed:    {Status: "ERROR", Drop: "c0" + guest, Fault: true},
-			lifecycle.Overdue:   {Step: lifecycle.Detaching, Status: "DETACH", Fault: true},
-			lifecycle.AskDelete: {Step: lifecycle.Removing, Status: "SHUTDOWN", Command: deployments.MethodRemove + host, Drop: "c0" + guest},
+			lifecycle.Done:    {Status: "ACTIVE"},
+			lifecycle.Failed:  {Status: "ERROR", Drop: "c0" + guest, Fault: true},
+			lifecycle.Overdue: {Step: lifecycle.Detaching, Status: "DETACH", Fault: true},
 		},
 		lifecycle.Electing: {
 			lifecycle.Done:        {Status: "ERROR", Fault: true, Drop: "c0@replica"},
@@ -250,9 +244,10 @@ func TestTable(t *testing.T) {
 			lifecycle.Overdue: {Step: lifecycle.Unfencing, Status: "PROMOTE", Command: datastores.MethodMakeReadOnly + "@source", Drop: "c0" + guest},
 		},
 		lifecycle.Promoting: {
-			lifecycle.Done:    {Status: "ACTIVE"},
-			lifecycle.Failed:  {Step: lifecycle.Unfencing, Status: "PROMOTE", Command: datastores.MethodMakeReadOnly + "@source", Drop: "c0" + guest},
-			lifecycle.Overdue: {Step: lifecycle.Promoting, Status: "PROMOTE", Fault: true},
+			lifecycle.Done:        {Status: "ACTIVE"},
+			lifecycle.Failed:      {Step: lifecycle.Unfencing, Status: "PROMOTE", Command: datastores.MethodMakeReadOnly + "@source", Drop: "c0" + guest},
+			lifecycle.Overdue:     {Step: lifecycle.Promoting, Status: "PROMOTE", Fault: true},
+			lifecycle.ResetStatus: {Status: "ERROR", Drop: "c0" + guest, Fault: true},
 		},
 		lifecycle.Unfencing: {
 			lifecycle.Done:        {Status: "ERROR", Fault: true, Drop: "c0@source"},
@@ -261,10 +256,10 @@ func TestTable(t *testing.T) {
 			lifecycle.ResetStatus: {Status: "ACTIVE", Drop: "c0@source"},
 		},
 		lifecycle.Following: {
-			lifecycle.Done:      {Status: "ACTIVE"},
-			lifecycle.Failed:    {Status: "ERROR", Drop: "c0" + guest, Fault: true},
-			lifecycle.Overdue:   {Step: lifecycle.Following, Status: "PROMOTE", Fault: true},
-			lifecycle.AskDelete: {Step: lifecycle.Removing, Status: "SHUTDOWN", Command: deployments.MethodRemove + host, Drop: "c0" + guest},
+			lifecycle.Done:        {Status: "ACTIVE"},
+			lifecycle.Failed:      {Status: "ERROR", Drop: "c0" + guest, Fault: true},
+			lifecycle.Overdue:     {Step: lifecycle.Following, Status: "PROMOTE", Fault: true},
+			lifecycle.ResetStatus: {Status: "ERROR", Drop: "c0" + guest, Fault: true},
 		},
 		lifecycle.Removing: {
 			lifecycle.Done:    {Step: lifecycle.Removing, Status: "SHUTDOWN", Gone: true},
@@ -301,8 +296,8 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// fillIn adds what holds for every step of an operation: nothing else can be asked for, it can be given up, and a guest's
-// report is taken.
+// fillIn adds what holds for every step of an operation: the instance can be deleted and nothing else be asked for, the
+// operation can be given up, and a guest's report is taken.
 func fillIn(step lifecycle.Step, cells map[lifecycle.EventType]outcome) {
 	if step == lifecycle.Idle {
 		return
@@ -313,7 +308,13 @@ func fillIn(step lifecycle.Step, cells map[lifecycle.EventType]outcome) {
 			continue
 		}
 		switch {
-		case strings.HasPrefix(string(e), "ask_") && !(step == lifecycle.Removing && e == lifecycle.AskDelete):
+		case e == lifecycle.AskDelete && step != lifecycle.Removing:
+			o := outcome{Step: lifecycle.Removing, Status: "SHUTDOWN", Command: deployments.MethodRemove + "@host"}
+			if c := in.Operation.Command; c != "" {
+				o.Drop = c + "@" + in.Operation.Agent
+			}
+			cells[e] = o
+		case strings.HasPrefix(string(e), "ask_") && e != lifecycle.AskDelete:
 			cells[e] = outcome{Step: step, Status: lifecycle.Status(in), Refused: true}
 		case e == lifecycle.ResetStatus && step != lifecycle.Removing:
 			cells[e] = outcome{Status: "ACTIVE", Drop: in.Operation.Command + "@" + in.Operation.Agent}
@@ -348,7 +349,7 @@ func checkInvariants(t fataler, before etcdschema.Instance, d lifecycle.Decision
 	if s := lifecycle.Status(in); !slices.Contains(known, s) {
 		t.Fatalf("status %q is unknown to clients", s)
 	}
-	if lifecycle.Status(in) == "ACTIVE" && !in.Prepared {
+	if lifecycle.Status(in) == "ACTIVE" && !in.Prepared && !d.Gone {
 		t.Fatalf("an instance is ACTIVE that never was prepared")
 	}
 }
@@ -394,6 +395,53 @@ func TestOverdueFaultHasTheLastWords(t *testing.T) {
 	want := `the guest did not finish within 1m0s; its last words: installing mariadb-server (create failed at step "prepare")`
 	if got := d.Instance.Fault.Message; got != want {
 		t.Errorf("fault:\n got %s\nwant %s", got, want)
+	}
+}
+
+// TestWhatMovesDataMayTakeLong: a restore, a new replica and a backup live as long as they make progress; their commands must
+// not end before, wherever the deadline is looked at. A prepare without data ends with its usage_timeout.
+func TestWhatMovesDataMayTakeLong(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		in    etcdschema.Instance
+		event lifecycle.EventType
+		long  bool
+	}{
+		{"create", etcdschema.Instance{}, lifecycle.Enrolled, false},
+		{"restore", etcdschema.Instance{Restore: []string{"b1"}}, lifecycle.Enrolled, true},
+		{"a replica's copy", etcdschema.Instance{ReplicaOf: "source"}, lifecycle.Done, true},
+		{"backup", at(lifecycle.Idle), lifecycle.AskBackup, true},
+		{"upgrade", at(lifecycle.Idle), lifecycle.AskUpgrade, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			in := c.in
+			if in.ID == "" {
+				in.ID, in.Host, in.Created, in.UsageTimeout = "guest", "host", start, 600
+				in.Operation = &etcdschema.Operation{Kind: lifecycle.Create, Step: string(lifecycle.Enrolling), Since: start, Deadline: start.Add(time.Minute)}
+				if c.event == lifecycle.Done {
+					in.Operation.Step, in.Operation.Command = string(lifecycle.Snapshotting), "c0"
+				}
+			}
+			d, err := lifecycle.Decide(in, event(c.event, in), start, ids())
+			if err != nil {
+				t.Fatal(err)
+			}
+			in, command := d.Instance, own(d)
+			if command == nil {
+				t.Fatalf("no command: %+v", in.Operation)
+			}
+			for hours := range 5 { // it tells of progress again and again
+				now := start.Add(time.Duration(hours) * 25 * time.Minute)
+				in.Operation.Deadline = lifecycle.Stall(in, now)
+			}
+			late := start.Add(2 * time.Hour)
+			if got := late.Before(in.Operation.Deadline); got != c.long {
+				t.Errorf("its step lives for two hours with progress: %v, want %v", got, c.long)
+			}
+			if got := late.Before(command.Deadline); got != c.long {
+				t.Errorf("its command lives for two hours: %v, want %v", got, c.long)
+			}
+		})
 	}
 }
 

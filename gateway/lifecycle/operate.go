@@ -9,8 +9,8 @@ import (
 )
 
 func (d *decision) restart() error {
-	if !d.Instance.Prepared || len(d.Instance.Holds) > 0 {
-		return notAllowed(d.Instance.ID, Status(d.Instance))
+	if err := Free(d.Instance); err != nil {
+		return err
 	}
 	d.begin(Restart)
 	d.enter(Restarting, guestTimeout, d.Instance.ID, datastores.MethodRestart, "asked the guest to restart the database server")
@@ -29,10 +29,16 @@ func (d *decision) runs() {
 	d.Instance.Service = datastores.Status{Service: datastores.StatusHealthy, Since: d.now, Volume: d.Instance.Service.Volume}
 }
 
-// configure gives the server the parameters of the target's configuration group, or none.
+// configure gives the server the parameters of the target's configuration group, or none. One that is not well may be so
+// because of its parameters, and may not even have a guest to ask: it gets them with its next restart.
 func (d *decision) configure() error {
-	if err := d.ready(); err != nil {
+	if err := Free(d.Instance); err != nil {
 		return err
+	}
+	if d.event.Away || Ready(d.Instance) != nil {
+		d.Instance.Configuration, d.Instance.RestartRequired, d.Changed = *d.event.Target.Configuration, true, true
+		d.tell("note", "the parameters are kept for the next restart")
+		return nil
 	}
 	d.begin(Configure)
 	d.operation().Target = d.event.Target
@@ -68,7 +74,7 @@ func (d *decision) notConfigured() error {
 }
 
 func (d *decision) backup() error {
-	if err := d.ready(); err != nil {
+	if err := Ready(d.Instance); err != nil {
 		return err
 	}
 	d.begin(Backup)
@@ -98,8 +104,10 @@ func (d *decision) notBackedUp() error {
 	return nil
 }
 
+// upgrade may be asked for again when it has failed.
 func (d *decision) upgrade() error {
-	if err := d.ready(); err != nil {
+	again := d.Instance.Failed == Upgrade && Free(d.Instance) == nil
+	if err := Ready(d.Instance); err != nil && !again {
 		return err
 	}
 	d.begin(Upgrade)

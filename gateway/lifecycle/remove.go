@@ -7,11 +7,12 @@ import (
 	"github.com/cofferdb/coffer/deployments"
 )
 
+// remove is possible in any state: what is being done is given up, and those that wait for this instance go on without it.
 func (d *decision) remove() error {
-	if len(d.Instance.Holds) > 0 {
-		return notAllowed(d.Instance.ID, Status(d.Instance))
-	}
 	if d.Instance.Operation != nil {
+		if d.mayBeFenced() {
+			d.tellSource(datastores.MethodMakeReadOnly)
+		}
 		d.giveUp("the instance was deleted")
 	}
 	if d.Instance.Host == "" {

@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -67,11 +68,12 @@ func (d *decision) replica() error {
 	if d.Instance.ReplicaOf == "" {
 		return &NotAllowed{fmt.Sprintf("Instance %s is not a replica.", d.Instance.ID)}
 	}
-	return d.ready()
+	return nil
 }
 
+// detach heals: it is taken of a replica that failed, too.
 func (d *decision) detach() error {
-	if err := d.replica(); err != nil {
+	if err := cmp.Or(d.replica(), Free(d.Instance)); err != nil {
 		return err
 	}
 	d.begin(Detach)
@@ -88,13 +90,13 @@ func (d *decision) detached() error {
 // promote makes a replica the source, without losing a write that the old one has acknowledged: that one is made to refuse
 // writes first, and the replica to have everything that it took.
 func (d *decision) promote() error {
-	if err := d.replica(); err != nil {
+	if err := cmp.Or(d.replica(), mayChangeRoles(d.Instance)); err != nil {
 		return err
 	}
 	var others []string
 	for _, p := range d.event.Peers {
-		if !p.Prepared || p.Failed != "" || p.Operation != nil || len(p.Holds) > 0 {
-			return notAllowed(p.ID, Status(p))
+		if err := mayChangeRoles(p); err != nil {
+			return err
 		}
 		others = append(others, p.ID)
 	}
@@ -103,6 +105,37 @@ func (d *decision) promote() error {
 	d.hold(Promote, others)
 	d.enter(Fencing, guestTimeout, d.Instance.ReplicaOf, datastores.MethodMakeReadOnly, "asked the guest of the source to stop taking writes")
 	return nil
+}
+
+// mayChangeRoles refuses a member of which a promotion could not make anything. What a promotion has left behind, another one
+// may mend.
+func mayChangeRoles(in etcdschema.Instance) error {
+	if slices.Contains([]string{Promote, Eject, Follow, Fence}, in.Failed) {
+		in.Failed = ""
+	}
+	return Ready(in)
+}
+
+// mayBeFenced reports whether the source may refuse writes because of the promotion that is under way.
+func (d *decision) mayBeFenced() bool {
+	op := d.Instance.Operation
+	return op.Kind == Promote && slices.Contains([]Step{Fencing, CatchingUp, Promoting, Unfencing}, Step(op.Step))
+}
+
+// leaveFenced is what remains of a promotion that was given up while the replica became the source: nobody knows whether it
+// has, so the old source takes no writes until somebody says so.
+func (d *decision) leaveFenced(kind string) {
+	d.Instance.Failed = kind
+	if kind == Eject {
+		d.fault("its promotion was given up before it was done; eject the source again, or delete the instance")
+		return
+	}
+	d.fault("its promotion was given up before it was done, and the source " + d.Instance.ReplicaOf + " takes no writes; promote it again, or reset the status of the source, which then takes writes again")
+	if source := d.peer(d.Instance.ReplicaOf); source != nil {
+		source.Failed = Fence
+		source.Fault = &etcdschema.Fault{Created: d.now, Message: "it takes no writes since the promotion of " + d.Instance.ID +
+			" was given up; promote that again, or have this one take writes again with reset_status"}
+	}
 }
 
 func (d *decision) fenced() error {
@@ -137,6 +170,9 @@ func (d *decision) promoted() error {
 		d.Instance.Replicas = append(d.Instance.Replicas, id)
 		m.ReplicaOf, m.Replicas, m.Updated = d.Instance.ID, nil, d.now
 		m.ReplicationStrategy = d.Instance.ReplicationStrategy
+		if m.Operation != nil {
+			continue // it is being deleted
+		}
 		command := Command{ID: d.newID(), Instance: id, Of: id, Agent: id, Method: datastores.MethodAttachReplica, Deadline: d.now.Add(stall)}
 		m.Operation = &etcdschema.Operation{
 			Kind: op.Kind, Step: string(Following), Since: d.now, Started: d.now, Deadline: command.Deadline,
@@ -155,7 +191,9 @@ func (d *decision) ejected(id string, others []string) {
 		return
 	}
 	old.Replicas = slices.DeleteFunc(slices.Clone(old.Replicas), func(r string) bool { return r == d.Instance.ID || slices.Contains(others, r) })
-	old.Updated = d.now
+	old.Updated, old.Failed, old.ReplicationStrategy = d.now, Fence, d.Instance.ReplicationStrategy
+	old.Fault = &etcdschema.Fault{Created: d.now, Message: "it was ejected, and " + d.Instance.ID +
+		" took its place: what this one has taken since may be missing there. reset_status lets it take writes again, as an instance of its own"}
 	d.send(Command{ID: d.newID(), Of: d.Instance.ID, Agent: id, Method: datastores.MethodMakeReadOnly, ReadOnly: true, Deadline: d.now.Add(patience)})
 }
 
@@ -172,7 +210,7 @@ func (d *decision) unfence() error {
 	reason := d.reason()
 	d.withdraw()
 	op := d.operation()
-	op.Reason, op.Position = reason, nil
+	op.Reason, op.FailedStep, op.Position = reason, op.Step, nil
 	d.enter(Unfencing, guestTimeout, d.Instance.ReplicaOf, datastores.MethodMakeReadOnly, "that failed; asked the guest of the source to take writes again")
 	return nil
 }
@@ -183,7 +221,20 @@ func (d *decision) unfenced() error {
 }
 
 func (d *decision) notUnfenced() error {
-	d.fail(d.Instance.Operation.Reason + "; and the source may still refuse writes: " + d.reason())
+	reason := d.reason()
+	if source := d.peer(d.Instance.ReplicaOf); source != nil {
+		source.Failed = Fence
+		source.Fault = &etcdschema.Fault{Created: d.now, Message: "it may still refuse writes after the promotion of " + d.Instance.ID +
+			" failed: " + reason + "; reset_status asks its guest again to let it take writes"}
+	}
+	d.fail(d.Instance.Operation.Reason + "; and the source may still refuse writes: " + reason)
+	return nil
+}
+
+// notFollowing: there is no way to have a replica follow again but to make it anew.
+func (d *decision) notFollowing() error {
+	d.fail(d.reason() + "; detach it, or delete it and make another replica")
+	d.Instance.Failed = Follow
 	return nil
 }
 
@@ -199,12 +250,15 @@ func (d *decision) eject() error {
 		return &NotAllowed{fmt.Sprintf("Instance %s is not a replica source.", d.Instance.ID)}
 	}
 	if len(d.Instance.Holds) > 0 {
-		return notAllowed(d.Instance.ID, Status(d.Instance))
+		return notAllowed(d.Instance)
 	}
 	var able []string // a replica that never was ready has nothing to say
 	for _, p := range d.event.Peers {
+		if p.Operation != nil && p.Operation.Kind == Delete {
+			continue
+		}
 		if p.Operation != nil || len(p.Holds) > 0 {
-			return notAllowed(p.ID, Status(p))
+			return notAllowed(p)
 		}
 		if p.Prepared {
 			able = append(able, p.ID)
@@ -259,6 +313,9 @@ func (d *decision) count() error {
 	}
 	var best string
 	for _, id := range op.Members {
+		if m := d.peer(id); m == nil || m.Operation != nil {
+			continue // it is being deleted
+		}
 		if p, ok := op.Votes[id]; ok && (best == "" || p.Count > op.Votes[best].Count) {
 			best = id
 		}

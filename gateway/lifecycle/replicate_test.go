@@ -2,6 +2,7 @@ package lifecycle_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/deployments"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/lifecycle"
 )
@@ -17,12 +19,13 @@ import (
 type cluster struct {
 	records map[string]etcdschema.Instance
 	pending []lifecycle.Command
+	fenced  map[string]bool // what each server was told last: to refuse writes, or to take them
 	now     time.Time
 	newID   func() string
 }
 
 func newCluster(replicas int) *cluster {
-	c := &cluster{records: map[string]etcdschema.Instance{}, now: start, newID: ids()}
+	c := &cluster{records: map[string]etcdschema.Instance{}, fenced: map[string]bool{}, now: start, newID: ids()}
 	source := etcdschema.Instance{ID: "m0", Prepared: true, Host: "host", Created: start, Service: datastores.Status{Service: datastores.StatusHealthy}}
 	for n := range replicas {
 		r := source
@@ -57,9 +60,15 @@ func (c *cluster) apply(id string, e lifecycle.Event) error {
 		drop(d.Drop.ID)
 	}
 	for _, command := range d.Commands {
+		if command.Method == datastores.MethodMakeReadOnly {
+			c.fenced[command.Agent] = command.ReadOnly
+		}
 		if command.Instance != "" {
 			c.pending = append(c.pending, command)
 		}
+	}
+	if c.records[id].ReplicaOf != "" && d.Instance.ReplicaOf == "" {
+		c.fenced[id] = false // its guest has made it a source, or independent
 	}
 	c.records[id] = d.Instance
 	for _, p := range d.Peers {
@@ -99,7 +108,7 @@ func TestPromotionSwapsTheRoles(t *testing.T) {
 			t.Errorf("%s is %s while a promotion goes on, want %s", id, got, want)
 		}
 	}
-	for _, e := range []lifecycle.EventType{lifecycle.AskBackup, lifecycle.AskDelete, lifecycle.AskRestart, lifecycle.AskPromote} {
+	for _, e := range []lifecycle.EventType{lifecycle.AskBackup, lifecycle.AskRestart, lifecycle.AskPromote} {
 		if err := c.apply("m2", lifecycle.Event{Type: e, Backup: "b"}); err == nil {
 			t.Errorf("%s of a member was taken while a promotion goes on", e)
 		}
@@ -124,6 +133,94 @@ func TestPromotionSwapsTheRoles(t *testing.T) {
 	}
 	if errors != 1 {
 		t.Errorf("%d members are in ERROR, want the one that could not follow", errors)
+	}
+}
+
+// TestDeleteDuringAPromotion: the replica that is promoted, or another one, is deleted at any step. The source takes writes
+// again, or has been followed by somebody; the rest goes on.
+func TestDeleteDuringAPromotion(t *testing.T) {
+	answers := []struct{ method, value string }{
+		{datastores.MethodMakeReadOnly, `{"id":"7","count":7}`}, {datastores.MethodWaitForTxn, ``}, {datastores.MethodEnableAsMaster, ``},
+	}
+	for steps := range len(answers) {
+		for _, victim := range []string{"m1", "m2"} {
+			c := newCluster(2)
+			if err := c.apply("m1", lifecycle.Event{Type: lifecycle.AskPromote}); err != nil {
+				t.Fatal(err)
+			}
+			for _, a := range answers[:steps] {
+				c.answer(t, a.method, a.value, nil)
+			}
+			if err := c.apply(victim, lifecycle.Event{Type: lifecycle.AskDelete}); err != nil {
+				t.Fatalf("delete of %s after %d steps: %v", victim, steps, err)
+			}
+			if victim == "m2" {
+				for _, a := range answers[steps:] {
+					c.answer(t, a.method, a.value, nil)
+				}
+				c.answer(t, datastores.MethodAttachReplica, ``, nil)
+			}
+			c.answer(t, deployments.MethodRemove, ``, nil)
+			c.consistent(t)
+			if _, there := c.records[victim]; there || c.busy() {
+				t.Errorf("after the delete of %s at step %d: %+v", victim, steps, c.records)
+			}
+			if victim == "m1" && c.fenced["m0"] {
+				t.Errorf("%s was deleted after %d steps, and the source still refuses writes", victim, steps)
+			}
+		}
+	}
+}
+
+// TestWhatAResetCannotUndo: the status of a replica is reset while nobody knows whether it has become the source, or when it
+// does not follow. None of them is shown as if all was well, and each says what to do.
+func TestWhatAResetCannotUndo(t *testing.T) {
+	c := newCluster(1)
+	_ = c.apply("m1", lifecycle.Event{Type: lifecycle.AskPromote})
+	c.answer(t, datastores.MethodMakeReadOnly, `{"id":"7","count":7}`, nil)
+	c.answer(t, datastores.MethodWaitForTxn, ``, nil)
+	_ = c.apply("m1", lifecycle.Event{Type: lifecycle.ResetStatus})
+	for _, id := range []string{"m0", "m1"} {
+		if in := c.records[id]; lifecycle.Status(in) != "ERROR" || !strings.Contains(in.Fault.Message, "no writes") {
+			t.Errorf("%s after the reset: %s, %+v", id, lifecycle.Status(in), in.Fault)
+		}
+	}
+	_ = c.apply("m0", lifecycle.Event{Type: lifecycle.ResetStatus})
+	if lifecycle.Status(c.records["m0"]) != "ACTIVE" || c.fenced["m0"] {
+		t.Errorf("the source after its own reset: %+v, fenced %v", c.records["m0"], c.fenced["m0"])
+	}
+	if err := c.apply("m1", lifecycle.Event{Type: lifecycle.AskPromote}); err != nil {
+		t.Fatalf("promote again: %v", err)
+	}
+	c.answer(t, datastores.MethodMakeReadOnly, `{"id":"7","count":7}`, nil)
+	c.answer(t, datastores.MethodWaitForTxn, ``, nil)
+	c.answer(t, datastores.MethodEnableAsMaster, ``, nil)
+	c.answer(t, datastores.MethodAttachReplica, ``, agentpoll.Errorf(agentpoll.Conflict, "it has what the source has not"))
+	_ = c.apply("m0", lifecycle.Event{Type: lifecycle.ResetStatus})
+	_ = c.apply("m0", lifecycle.Event{Type: lifecycle.AskRestart})
+	c.answer(t, datastores.MethodRestart, ``, nil)
+	if in := c.records["m0"]; lifecycle.Status(in) != "ERROR" || !strings.HasPrefix(in.Fault.Message, "it has what the source has not; detach it") {
+		t.Errorf("what does not follow is %s after a reset and a restart: %+v", lifecycle.Status(in), in.Fault)
+	}
+	if err := c.apply("m0", lifecycle.Event{Type: lifecycle.AskDetach}); err != nil {
+		t.Fatal(err)
+	}
+	c.answer(t, datastores.MethodDetachReplica, ``, nil)
+	if in := c.records["m0"]; lifecycle.Status(in) != "ACTIVE" || in.Fault != nil {
+		t.Errorf("detached: %+v", in)
+	}
+}
+
+// TestTheFaultNamesTheStepThatFailed, not the one that undoes what came before.
+func TestTheFaultNamesTheStepThatFailed(t *testing.T) {
+	c := newCluster(1)
+	_ = c.apply("m1", lifecycle.Event{Type: lifecycle.AskPromote})
+	c.answer(t, datastores.MethodMakeReadOnly, `{"id":"7","count":7}`, nil)
+	c.answer(t, datastores.MethodWaitForTxn, ``, agentpoll.Errorf(agentpoll.Conflict, "the stream has ended"))
+	c.answer(t, datastores.MethodMakeReadOnly, ``, nil)
+	want := `the stream has ended (promote failed at step "catch up")`
+	if got := c.records["m1"].Fault; got == nil || got.Message != want {
+		t.Errorf("fault %+v, want %s", got, want)
 	}
 }
 
@@ -156,6 +253,9 @@ func (c *cluster) consistent(t fataler) {
 	for id, in := range c.records {
 		if in.Operation == nil && len(in.Holds) > 0 && !c.busy() {
 			t.Fatalf("%s is held though nothing is being done: %+v", id, in.Holds)
+		}
+		if lifecycle.Status(in) == lifecycle.StatusActive && in.ReplicaOf == "" && c.fenced[id] {
+			t.Fatalf("%s is shown as ACTIVE, and was told to refuse writes", id)
 		}
 		if in.ReplicaOf != "" && !slices.Contains(c.records[in.ReplicaOf].Replicas, id) {
 			t.Fatalf("%s follows %s, which does not know of it: %+v", id, in.ReplicaOf, c.records[in.ReplicaOf])

@@ -9,9 +9,10 @@ import (
 )
 
 // resize gives the instance another flavor, or a larger volume. A volume may grow under a running server when its host can do
-// that; for another flavor the server is stopped, so that its memory settings follow.
+// that; for another flavor the server is stopped, so that its memory settings follow. A resize heals: it is taken of an
+// instance that failed or whose server is down, and ends with a start.
 func (d *decision) resize() error {
-	if err := d.ready(); err != nil {
+	if err := Free(d.Instance); err != nil {
 		return err
 	}
 	if d.Instance.Host == "" {
@@ -31,8 +32,13 @@ func (d *decision) stop(message string) {
 	d.enter(Stopping, guestTimeout, d.Instance.ID, datastores.MethodStop, message)
 }
 
+// start starts the server; with a restart, which carries them, when it lacks parameters.
 func (d *decision) start(message string) {
-	d.enter(Starting, guestTimeout, d.Instance.ID, datastores.MethodStart, message)
+	method := datastores.MethodStart
+	if d.Instance.RestartRequired {
+		method = datastores.MethodRestart
+	}
+	d.enter(Starting, guestTimeout, d.Instance.ID, method, message)
 }
 
 func (d *decision) stopped() error {
@@ -62,7 +68,7 @@ func (d *decision) resized() error {
 	op := d.operation()
 	d.become(op.Target)
 	op.Target = nil
-	if !d.isStopped() {
+	if d.Instance.Failed == "" && !down(d.Instance) {
 		d.finish("the volume is larger")
 		return nil
 	}
@@ -82,7 +88,8 @@ func (d *decision) notResized() error {
 func (d *decision) startAgain() error {
 	reason := d.reason()
 	d.withdraw()
-	d.operation().Reason = reason
+	op := d.operation()
+	op.Reason, op.FailedStep = reason, op.Step
 	d.start("that failed; asked the guest to start the database server as it was")
 	return nil
 }

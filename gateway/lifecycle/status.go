@@ -1,10 +1,8 @@
 package lifecycle
 
 import (
-	"slices"
 	"strings"
 
-	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
 )
 
@@ -32,7 +30,7 @@ var statusOf = map[string]string{
 
 // Status works out the API's status.
 func Status(in etcdschema.Instance) string {
-	if in.Failed != "" {
+	if in.Failed != "" && (in.Operation == nil || in.Failed == Delete) { // else another operation is under way, which may mend it
 		return StatusError
 	}
 	if in.Operation != nil && statusOf[in.Operation.Kind] != "" {
@@ -55,21 +53,4 @@ func OperatingStatus(in etcdschema.Instance) string {
 		return ""
 	}
 	return strings.ToUpper(string(in.Service.Service))
-}
-
-// harmless are the operations beside which the guest can be asked for something that needs the database server.
-var harmless = []string{Restart, Backup, Configure}
-
-// Serves tells whether the guest can be asked for something that needs the database server; when not, why.
-func Serves(in etcdschema.Instance) error {
-	busy := in.Operation != nil && !slices.Contains(harmless, in.Operation.Kind)
-	held := slices.ContainsFunc(in.Holds, func(h etcdschema.Hold) bool { return !slices.Contains(harmless, h.Kind) })
-	if !in.Prepared || busy || held {
-		return notAllowed(in.ID, Status(in))
-	}
-	switch in.Service.Service {
-	case datastores.StatusShutdown, datastores.StatusCrashed:
-		return notAllowed(in.ID, strings.ToUpper(string(in.Service.Service)))
-	}
-	return nil
 }

@@ -1,9 +1,6 @@
 package lifecycle
 
-import (
-	"fmt"
-	"slices"
-)
+import "slices"
 
 // Row says what an event means in a step.
 type Row struct {
@@ -49,17 +46,14 @@ func Table() []Row {
 		{Restarting, Done, []Step{Idle}, (*decision).restarted},
 		{Restarting, Failed, []Step{Idle}, (*decision).failed},
 		{Restarting, Overdue, []Step{Idle}, (*decision).overdue},
-		{Restarting, AskDelete, []Step{Removing}, (*decision).remove},
 
 		{Configuring, Done, []Step{Idle}, (*decision).configured},
 		{Configuring, Failed, []Step{Idle}, (*decision).notConfigured},
 		{Configuring, Overdue, []Step{Idle}, (*decision).notConfigured},
-		{Configuring, AskDelete, []Step{Removing}, (*decision).remove},
 
 		{BackingUp, Done, []Step{Idle}, (*decision).backedUp},
 		{BackingUp, Failed, []Step{Idle}, (*decision).notBackedUp},
 		{BackingUp, Overdue, []Step{Idle}, (*decision).notBackedUp},
-		{BackingUp, AskDelete, []Step{Removing}, (*decision).remove},
 
 		{Stopping, Done, []Step{Resizing}, (*decision).stopped},
 		{Stopping, Failed, []Step{Starting}, (*decision).startAgain},
@@ -72,17 +66,14 @@ func Table() []Row {
 		{Starting, Done, []Step{Idle}, (*decision).started},
 		{Starting, Failed, []Step{Idle}, (*decision).failed},
 		{Starting, Overdue, []Step{Idle}, (*decision).overdue},
-		{Starting, AskDelete, []Step{Removing}, (*decision).remove},
 
 		{Upgrading, Done, []Step{Idle}, (*decision).upgraded},
 		{Upgrading, Failed, []Step{Idle}, (*decision).failed},
 		{Upgrading, Overdue, []Step{Upgrading}, (*decision).keepWaiting},
-		{Upgrading, AskDelete, []Step{Removing}, (*decision).remove},
 
 		{Detaching, Done, []Step{Idle}, (*decision).detached},
 		{Detaching, Failed, []Step{Idle}, (*decision).failed},
 		{Detaching, Overdue, []Step{Detaching}, (*decision).keepWaiting},
-		{Detaching, AskDelete, []Step{Removing}, (*decision).remove},
 
 		{Electing, Done, []Step{Electing, Idle}, (*decision).voted},
 		{Electing, Failed, []Step{Electing, Idle}, (*decision).abstained},
@@ -106,9 +97,8 @@ func Table() []Row {
 		{Unfencing, Overdue, []Step{Unfencing}, (*decision).keepWaiting},
 
 		{Following, Done, []Step{Idle}, (*decision).follows},
-		{Following, Failed, []Step{Idle}, (*decision).failed},
+		{Following, Failed, []Step{Idle}, (*decision).notFollowing},
 		{Following, Overdue, []Step{Following}, (*decision).keepWaiting},
-		{Following, AskDelete, []Step{Removing}, (*decision).remove},
 
 		{Removing, Done, nil, (*decision).gone},
 		{Removing, Failed, []Step{Removing}, (*decision).removeFailed},
@@ -122,8 +112,8 @@ func Table() []Row {
 	return rows
 }
 
-// rest are a step's rows for what the table does not say: while something is being done nothing else can be asked for, it can
-// be given up, and a guest that is there tells how its server is.
+// rest are a step's rows for what the table does not say: while something is being done nothing else can be asked for than the
+// end of the instance, it can be given up, and a guest that is there tells how its server is.
 func rest(rows []Row, step Step) []Row {
 	if step == Idle {
 		return nil
@@ -133,7 +123,11 @@ func rest(rows []Row, step Step) []Row {
 	}
 	var more []Row
 	for _, e := range asks() {
-		if !said(e) {
+		switch {
+		case said(e):
+		case e == AskDelete:
+			more = append(more, Row{step, e, []Step{Removing}, (*decision).remove})
+		default:
 			more = append(more, Row{step, e, []Step{step}, (*decision).busy})
 		}
 	}
@@ -150,7 +144,7 @@ func (d *decision) failed() error  { d.fail(d.event.Error.Message); return nil }
 func (d *decision) overdue() error { d.fail(d.overdueReason()); return nil }
 func (d *decision) nothing() error { return nil }
 
-func (d *decision) busy() error { return notAllowed(d.Instance.ID, Status(d.Instance)) }
+func (d *decision) busy() error { return notAllowed(d.Instance) }
 
 // keepWaiting lets a command stay pending that must not be given up, for its agent to find when it is back.
 func (d *decision) keepWaiting() error {
@@ -158,17 +152,4 @@ func (d *decision) keepWaiting() error {
 	op := d.operation()
 	op.Deadline = d.now.Add(d.now.Sub(op.Since))
 	return nil
-}
-
-// ready refuses what only an instance can be asked for that is up and to which nothing is being done.
-func (d *decision) ready() error {
-	in := d.Instance
-	if !in.Prepared || in.Failed != "" || len(in.Holds) > 0 {
-		return notAllowed(in.ID, Status(in))
-	}
-	return nil
-}
-
-func notAllowed(id, status string) error {
-	return &NotAllowed{fmt.Sprintf("Instance %s is not currently available for an action to be performed (instance status was %s).", id, status)}
 }

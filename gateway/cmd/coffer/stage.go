@@ -7,11 +7,13 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -43,7 +45,6 @@ type stage struct {
 	token    string // of an admin of every project, for as long as the gateway runs
 	gateway  *child
 	host     *child
-	claimed  *os.File // the directory is this process's
 }
 
 const (
@@ -85,10 +86,16 @@ func (s *stage) check(context.Context) error {
 			return fmt.Errorf("%s is not in %s; `task build` makes it", program, s.bin)
 		}
 	}
-	if err := os.MkdirAll(s.dir, 0o711); err != nil {
-		return err
+	for _, address := range []string{s.listen, s.etcdListen} {
+		l, err := net.Listen("tcp", address)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("something serves at %s already. If that is `coffer up`, stop it with Ctrl-C and try again; else choose another address with --listen or --etcd-listen", address)
+		}
+		if err == nil { // what else is the matter the gateway says
+			_ = l.Close()
+		}
 	}
-	return s.claim()
+	return os.MkdirAll(s.dir, 0o711)
 }
 
 // hostDir is where the instances are: in dir, unless they are elsewhere already, or the databases' users, who are nobody
@@ -244,7 +251,7 @@ func (s *stage) awaitHost(ctx context.Context, admin *gophercloud.ServiceClient)
 }
 
 // stop ends the host, then the gateway. Guests and databases run on.
-func (s *stage) stop() error { return errors.Join(s.host.stop(), s.gateway.stop(), s.release()) }
+func (s *stage) stop() error { return errors.Join(s.host.stop(), s.gateway.stop()) }
 
 // clear deletes every instance of every project, waits, and stops.
 func (s *stage) clear(ctx context.Context, w watcher) error {

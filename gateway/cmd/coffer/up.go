@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -12,8 +11,6 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack/db/v1/instances"
 	"github.com/spf13/cobra"
-
-	"github.com/cofferdb/coffer/gateway/cmd/coffer/dbext"
 )
 
 // lastingConfig is of what stays: nothing of it may be another host's on the same machine.
@@ -113,7 +110,7 @@ func (a *app) downCommand() *cobra.Command {
 			return fmt.Errorf("%s is kept: %w", cfg.dir, err)
 		}
 		err = os.RemoveAll(s.hostDir())
-		for _, name := range []string{"gateway", "gateway.log", "host.log", "tokens.yaml", "openrc", passwordFile, claimFile} {
+		for _, name := range []string{"gateway", "gateway.log", "host.log", "tokens.yaml", "openrc", passwordFile} {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(s.dir, name)))
 		}
 		_ = os.Remove(s.dir) // unless somebody keeps something else there
@@ -129,13 +126,7 @@ func (a *app) remove(ctx context.Context, c *gophercloud.ServiceClient, id strin
 	if err != nil {
 		return err
 	}
-	err = instances.Delete(ctx, c, id).ExtractErr()
-	if gophercloud.ResponseCodeIs(err, http.StatusUnprocessableEntity) { // it is being built
-		if err = dbext.ResetStatus(ctx, c, id); err == nil {
-			err = instances.Delete(ctx, c, id).ExtractErr()
-		}
-	}
-	if err != nil {
+	if err := instances.Delete(ctx, c, id).ExtractErr(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)

@@ -1,0 +1,95 @@
+package lifecycle
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
+)
+
+// NotAllowed is returned for what cannot be asked for in the instance's present state. HTTP 422.
+type NotAllowed struct{ Message string }
+
+func (e *NotAllowed) Error() string { return e.Message }
+
+// notAllowed refuses what cannot be done to an instance now: in Trove's sentence, and then in words what can be done.
+func notAllowed(in etcdschema.Instance) error {
+	status := Status(in)
+	if in.Operation == nil && in.Failed == "" && len(in.Holds) == 0 && down(in) {
+		status = strings.ToUpper(string(in.Service.Service))
+	}
+	return &NotAllowed{fmt.Sprintf("Instance %s is not currently available for an action to be performed (instance status was %s). %s", in.ID, status, Next(in))}
+}
+
+// Next says what can be done about an instance that is not simply ready; "" when it is.
+func Next(in etcdschema.Instance) string {
+	switch op := in.Operation; {
+	case op != nil && op.Kind == Delete:
+		return "It is being deleted."
+	case op != nil:
+		return fmt.Sprintf("Its %s is at step %q: wait until it ends, give it up with reset_status, or delete the instance.", op.Kind, op.Step)
+	case !in.Prepared:
+		return "It never became ready, and its fault says why: delete it."
+	case len(in.Holds) > 0:
+		h := in.Holds[0]
+		return fmt.Sprintf("It takes part in the %s of instance %s: wait until that ends, or give it up with reset_status of that instance.", h.Kind, h.By)
+	case in.Failed == Follow:
+		return "It does not follow its source: detach it, or delete it and make another replica."
+	case in.Failed == Fence:
+		return "It refuses writes, and its fault says why: reset_status lets it take writes again."
+	case in.Failed != "":
+		return "Its fault says why: restart it. Its configuration group can be detached and its volume resized before; it can also be deleted."
+	case down(in):
+		return "Its database server does not run: restart it. Its configuration group can be detached and its volume resized before."
+	case in.Service.Service == datastores.StatusBlocked:
+		return "Its database server does not answer: restart it."
+	case in.RestartRequired:
+		return "Some of its parameters take a restart."
+	}
+	return ""
+}
+
+// down reports whether the guest says that the database server does not run.
+func down(in etcdschema.Instance) bool {
+	return in.Service.Service == datastores.StatusShutdown || in.Service.Service == datastores.StatusCrashed
+}
+
+// harmless are the operations beside which the guest can be asked for something that needs the database server.
+var harmless = []string{Restart, Backup, Configure}
+
+// Serves refuses what needs the database server when the guest cannot be asked for it.
+func Serves(in etcdschema.Instance) error {
+	busy := in.Operation != nil && !slices.Contains(harmless, in.Operation.Kind)
+	held := slices.ContainsFunc(in.Holds, func(h etcdschema.Hold) bool { return !slices.Contains(harmless, h.Kind) })
+	if !in.Prepared || busy || held || down(in) {
+		return notAllowed(in)
+	}
+	return nil
+}
+
+// Ready refuses what only an instance can be asked for that is up and to which nothing is being done.
+func Ready(in etcdschema.Instance) error {
+	if in.Failed != "" || down(in) {
+		return notAllowed(in)
+	}
+	return Free(in)
+}
+
+// Leads refuses a new replica of an instance that cannot be copied now. One that is being copied can be once more.
+func Leads(in etcdschema.Instance) error {
+	if in.Failed != "" || in.Operation != nil {
+		return notAllowed(in)
+	}
+	return Serves(in)
+}
+
+// Free refuses what cannot be asked for while something else is being done, nor of an instance that never was ready. What heals
+// an instance asks for no more.
+func Free(in etcdschema.Instance) error {
+	if !in.Prepared || in.Operation != nil || len(in.Holds) > 0 {
+		return notAllowed(in)
+	}
+	return nil
+}

@@ -1,0 +1,171 @@
+package gateway_test
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/gatewaytest"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+)
+
+// stand is a state that an instance can be in, with the other members of its set as they are then.
+type stand struct {
+	name  string
+	set   func(s *set3)
+	alone bool // nobody polls for its guest
+}
+
+// set3 is an instance, a source that it follows, and another replica of that; those without an id are not there.
+type set3 struct{ it, source, other etcdschema.Instance }
+
+// stands are all states: idle ones first, then what failed, then every step of every operation.
+func stands() []stand {
+	follows := func(s *set3) {
+		s.it.ReplicaOf, s.source.ID = idOf(s.it, 1), idOf(s.it, 1)
+		s.source.Replicas = []string{s.it.ID}
+	}
+	withOther := func(s *set3) {
+		follows(s)
+		s.other.ID, s.other.ReplicaOf = idOf(s.it, 2), s.source.ID
+		s.source.Replicas = append(s.source.Replicas, s.other.ID)
+	}
+	leads := func(s *set3) {
+		s.other.ID, s.other.ReplicaOf = idOf(s.it, 2), s.it.ID
+		s.it.Replicas = []string{s.other.ID}
+	}
+	service := func(status datastores.ServiceStatus) func(*set3) {
+		return func(s *set3) { s.it.Service = datastores.Status{Service: status, Message: "it does not answer"} }
+	}
+	failed := func(kind string, more ...func(*set3)) func(*set3) {
+		return func(s *set3) {
+			for _, f := range more {
+				f(s)
+			}
+			s.it.Failed, s.it.Fault = kind, &etcdschema.Fault{Message: "no luck", Created: s.it.Created}
+		}
+	}
+	at := func(kind string, step lifecycle.Step, more ...func(*set3)) stand {
+		return stand{name: fmt.Sprintf("%s: %s", kind, step), set: func(s *set3) {
+			for _, f := range more {
+				f(s)
+			}
+			s.it.Operation = &etcdschema.Operation{
+				Kind: kind, Step: string(step), Since: s.it.Created, Started: s.it.Created, Deadline: s.it.Created.Add(24 * time.Hour),
+				Agent: s.it.ID, Command: idOf(s.it, 9),
+			}
+			if kind == lifecycle.Create {
+				s.it.Prepared, s.it.Service.Service = false, datastores.StatusNew
+			}
+			op, none := s.it.Operation, ""
+			switch kind {
+			case lifecycle.Configure:
+				op.Target = &etcdschema.Target{Configuration: &none}
+			case lifecycle.Resize:
+				op.Target = &etcdschema.Target{VolumeGB: 2}
+			case lifecycle.Upgrade:
+				op.Target = &etcdschema.Target{Version: &etcdschema.Upgrade{Version: "2"}}
+			case lifecycle.Backup:
+				op.Backup = idOf(s.it, 8)
+			case lifecycle.Promote, lifecycle.Eject:
+				for _, m := range []*etcdschema.Instance{&s.source, &s.other} {
+					if m.ID != "" && step != lifecycle.Following {
+						m.Holds = []etcdschema.Hold{{Kind: kind, By: s.it.ID}}
+						op.Members = append(op.Members, m.ID)
+					}
+				}
+			}
+			switch step {
+			case lifecycle.Launching, lifecycle.Resizing, lifecycle.Removing:
+				op.Agent = s.it.Host
+			case lifecycle.Enrolling:
+				op.Command = ""
+			case lifecycle.Snapshotting:
+				op.Agent, op.Backup = s.source.ID, idOf(s.it, 8)
+				s.source.Holds = []etcdschema.Hold{{Kind: lifecycle.Backup, By: s.it.ID}}
+			case lifecycle.Fencing, lifecycle.Unfencing:
+				op.Agent, op.Reason, op.FailedStep = s.source.ID, "no luck", string(lifecycle.CatchingUp)
+			case lifecycle.Electing:
+				op.Agent = s.other.ID
+			}
+		}}
+	}
+	held := func(kind string, set func(*set3)) func(*set3) {
+		return func(s *set3) {
+			set(s)
+			s.it.Holds = []etcdschema.Hold{{Kind: kind, By: s.other.ID}}
+			s.other.Operation = &etcdschema.Operation{
+				Kind: kind, Step: string(lifecycle.CatchingUp), Since: s.it.Created, Started: s.it.Created, Deadline: s.it.Created.Add(24 * time.Hour),
+				Agent: s.other.ID, Command: idOf(s.it, 9), Members: []string{s.it.ID},
+			}
+			if kind == lifecycle.Backup {
+				op := s.other.Operation
+				op.Kind, op.Step, op.Agent, op.Members, s.other.Prepared = lifecycle.Create, string(lifecycle.Snapshotting), s.it.ID, nil, false
+			}
+		}
+	}
+	return []stand{
+		{name: "well", set: func(*set3) {}},
+		{name: "well, restart required", set: func(s *set3) { s.it.RestartRequired = true }},
+		{name: "well, a replica", set: withOther},
+		{name: "well, a source", set: leads},
+		{name: "well, its guest is gone", set: func(*set3) {}, alone: true},
+		{name: "server shutdown", set: service(datastores.StatusShutdown)},
+		{name: "server crashed", set: service(datastores.StatusCrashed)},
+		{name: "server blocked", set: service(datastores.StatusBlocked)},
+		{name: "held: replica's snapshot", set: held(lifecycle.Backup, leads)},
+		{name: "held: promotion, the source", set: held(lifecycle.Promote, leads)},
+		{name: "held: promotion, a replica", set: held(lifecycle.Promote, withOther)},
+
+		{name: "failed: create", set: failed(lifecycle.Create, func(s *set3) { s.it.Prepared = false })},
+		{name: "failed: create of a replica", set: failed(lifecycle.Create, follows, func(s *set3) { s.it.Prepared = false })},
+		{name: "failed: restart", set: failed(lifecycle.Restart, service(datastores.StatusCrashed))},
+		{name: "failed: resize", set: failed(lifecycle.Resize, service(datastores.StatusShutdown))},
+		{name: "failed: upgrade", set: failed(lifecycle.Upgrade)},
+		{name: "failed: detach", set: failed(lifecycle.Detach, follows)},
+		{name: "failed: promote", set: failed(lifecycle.Promote, withOther)},
+		{name: "failed: eject", set: failed(lifecycle.Eject, leads)},
+		{name: "failed: does not follow", set: failed(lifecycle.Follow, follows)},
+		{name: "failed: refuses writes", set: failed(lifecycle.Fence)},
+		{name: "failed: crashed replica", set: failed(lifecycle.Restart, follows, service(datastores.StatusCrashed))},
+
+		at(lifecycle.Create, lifecycle.Launching), at(lifecycle.Create, lifecycle.Enrolling),
+		at(lifecycle.Create, lifecycle.Snapshotting, follows), at(lifecycle.Create, lifecycle.Preparing),
+		at(lifecycle.Restart, lifecycle.Restarting), at(lifecycle.Configure, lifecycle.Configuring), at(lifecycle.Backup, lifecycle.BackingUp),
+		at(lifecycle.Resize, lifecycle.Stopping), at(lifecycle.Resize, lifecycle.Resizing), at(lifecycle.Resize, lifecycle.Starting),
+		at(lifecycle.Upgrade, lifecycle.Upgrading), at(lifecycle.Detach, lifecycle.Detaching, follows),
+		at(lifecycle.Promote, lifecycle.Fencing, withOther), at(lifecycle.Promote, lifecycle.CatchingUp, withOther),
+		at(lifecycle.Promote, lifecycle.Promoting, withOther), at(lifecycle.Promote, lifecycle.Unfencing, withOther),
+		at(lifecycle.Promote, lifecycle.Following, follows), at(lifecycle.Eject, lifecycle.Electing, leads),
+		at(lifecycle.Eject, lifecycle.Promoting, withOther), at(lifecycle.Delete, lifecycle.Removing),
+	}
+}
+
+// idOf makes further ids of an instance's: of its members (1, 2), its backup (8) and its command (9).
+func idOf(in etcdschema.Instance, n int) string { return in.ID[:len(in.ID)-1] + fmt.Sprint(n) }
+
+const (
+	walkHost  = "00000000-0000-7000-9000-000000000001"
+	walkGroup = "00000000-0000-7000-9000-000000000002"
+)
+
+// build makes the nth state's records.
+func (st stand) build(n int) set3 {
+	base := etcdschema.Instance{
+		Project: gatewaytest.Project, Datastore: "memory", Version: "1", Manager: "memory", FlavorID: "1",
+		Flavor: etcdschema.Flavor{Name: "small", RAM: 512, VCPUs: 1, Disk: 1}, VolumeGB: 1, Prepared: true, Host: walkHost,
+		Capabilities: []datastores.Capability{
+			datastores.CanDatabases, datastores.CanUsers, datastores.CanAccess, datastores.CanRoot, datastores.CanConfiguration,
+			datastores.CanBackup, datastores.CanReplication, datastores.CanLogs, datastores.CanUpgrade,
+		},
+		Service: datastores.Status{Service: datastores.StatusHealthy}, Created: time.Now().UTC(), Updated: time.Now().UTC(),
+		RootEnabled: true, RootEnabledAt: time.Now().UTC(), RootEnabledBy: "member", ReplicationStrategy: "memory",
+	}
+	s := set3{it: base, source: base, other: base}
+	s.it.ID, s.it.Name, s.it.Configuration = fmt.Sprintf("00000000-0000-7000-8000-%011d0", n), "walk", walkGroup
+	s.it.Address, s.source.Address, s.other.Address = fmt.Sprintf("127.98.1.%d", n), fmt.Sprintf("127.98.2.%d", n), fmt.Sprintf("127.98.3.%d", n)
+	s.source.Name, s.other.Name = "source", "other"
+	st.set(&s)
+	return s
+}
