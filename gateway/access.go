@@ -41,7 +41,7 @@ func (g *Gateway) admitUnknown(next echo.HandlerFunc) echo.HandlerFunc {
 		var fromRouter *echo.HTTPError
 		path, versioned := strings.CutPrefix(c.Request().URL.Path, "/v1.0/")
 		project, below, ok := strings.Cut(path, "/")
-		if !versioned || !ok || !errors.As(err, &fromRouter) {
+		if !versioned || !ok || below == "" || !errors.As(err, &fromRouter) {
 			return err
 		}
 		need := reader

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
@@ -70,6 +71,66 @@ func TestUpdateIsCheckedBeforeAnyEffect(t *testing.T) {
 	a := c.Want(t, 200, http.MethodGet, at, "")
 	if a.Text("instance", "name") != "new" || a.Text("instance", "datastore", "version") != "2" {
 		t.Errorf("after name and version: %s", a.Body)
+	}
+}
+
+// TestReplicasAreCountedBeforeTheFirst: of more replicas than the quota allows none is made.
+func TestReplicasAreCountedBeforeTheFirst(t *testing.T) {
+	_, g, _ := start(t)
+	c := g.Client(gatewaytest.Member)
+	id := c.Create(t, "source", "")
+	c.Await(t, id, "ACTIVE", soon)
+	g.Client(gatewaytest.Admin).Want(t, 200, http.MethodPut, "/mgmt/quotas/"+gatewaytest.Project, `{"quotas":{"instances":2}}`)
+	c.Want(t, 413, http.MethodPost, "/instances", `{"instance":{"name":"replica","replica_of":"`+id+`","replica_count":2}}`)
+	if list := c.Want(t, 200, http.MethodGet, "/instances", ""); list.At("instances", 1) != nil {
+		t.Errorf("after a refusal there are %s", list.Body)
+	}
+	c.Want(t, 200, http.MethodPost, "/instances", `{"instance":{"name":"replica","replica_of":"`+id+`","replica_count":1}}`)
+}
+
+// TestVersionByMediaType asks for versions of the API as old clients of Trove may.
+func TestVersionByMediaType(t *testing.T) {
+	_, g, _ := start(t)
+	for accept, want := range map[string]int{
+		"": 200, "*/*": 200, "application/json": 200, "application/vnd.openstack.trove+json": 200, "application/vnd.openstack.trove+json;version=1.0": 200,
+		"application/vnd.openstack.trove+json;version=2.0": 406, "application/json, application/vnd.openstack.trove+json; version=0.9": 406, "nonsense;;": 200,
+	} {
+		req, err := http.NewRequest(http.MethodGet, g.URL+"/v1.0/"+gatewaytest.Project+"/flavors", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Auth-Token", gatewaytest.Member)
+		req.Header.Set("Accept", accept)
+		if got := answer(t, req); got != want {
+			t.Errorf("Accept %q: %d, want %d", accept, got, want)
+		}
+	}
+}
+
+// TestBackupsPageByOffset: the marker is a number, and a limit may be above the size of a page.
+func TestBackupsPageByOffset(t *testing.T) {
+	etcd, g, _ := start(t)
+	var ops []etcdschema.Op
+	for n := range 25 {
+		id := fmt.Sprintf("01234567-89ab-7cde-8f01-2345678900%02d", n)
+		ops = append(ops, etcdschema.Put(etcdschema.BackupKey(gatewaytest.Project, id), etcdschema.Backup{
+			Project: gatewaytest.Project, Name: "b", Status: etcdschema.BackupFailed, BackupRef: datastores.BackupRef{BackupID: id},
+		}))
+	}
+	if _, err := etcd.Store(t).Update(t.Context(), nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) { return ops, nil }); err != nil {
+		t.Fatal(err)
+	}
+	c := g.Client(gatewaytest.Member)
+	for query, want := range map[string]int{
+		"": 20, "?limit=22": 22, "?limit=1000000000000000000": 25, "?limit=3": 3, "?marker=20": 5, "?marker=9223372036854775807": 0, "?marker=24&limit=30": 1,
+	} {
+		a := c.Want(t, 200, http.MethodGet, "/backups"+query, "")
+		if got := len(a.At("backups").([]any)); got != want {
+			t.Errorf("GET backups%s: %d of them, want %d", query, got, want)
+		}
+	}
+	if got := len(follow(t, c, "/backups", "backups", false)); got != 25 {
+		t.Errorf("over all pages there are %d of 25", got)
 	}
 }
 

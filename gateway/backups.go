@@ -82,11 +82,14 @@ func (g *Gateway) listInstanceBackups(r *request) (reply, error) {
 	return g.backupPage(r, etcdschema.Backups(r.project), in.ID)
 }
 
-// backupPage answers one page, the last changed first; as in Trove the marker is an offset.
+// backupPage answers one page, the last changed first; as in Trove the marker is an offset, and a limit may be more than a page.
 func (g *Gateway) backupPage(r *request, from etcdschema.Prefix[etcdschema.Backup], instance string) (reply, error) {
 	limit, marker, err := r.page()
 	if err != nil {
 		return reply{}, err
+	}
+	if n, err := strconv.Atoi(r.query("limit")); err == nil && n > limit {
+		limit = n
 	}
 	offset, err := strconv.Atoi(cmp.Or(marker, "0"))
 	if err != nil || offset < 0 {
@@ -103,11 +106,12 @@ func (g *Gateway) backupPage(r *request, from etcdschema.Prefix[etcdschema.Backu
 	})
 	slices.SortStableFunc(all, func(a, b etcdschema.Backup) int { return b.Updated.Compare(a.Updated) })
 	views := []backupView{}
-	for _, b := range all[min(offset, len(all)):min(offset+limit, len(all))] {
+	rest := all[min(offset, len(all)):]
+	for _, b := range rest[:min(limit, len(rest))] {
 		views = append(views, viewBackup(b))
 	}
 	var next []link
-	if offset+limit < len(all) {
+	if limit < len(rest) {
 		next = g.nextLink(r, strconv.Itoa(offset+limit), limit)
 	}
 	return reply{http.StatusOK, listBody("backups", views, next)}, nil

@@ -25,6 +25,7 @@ const (
 	forbidden      kind = "forbidden"
 	itemNotFound   kind = "itemNotFound"
 	badMethod      kind = "badMethod"
+	notAcceptable  kind = "notAcceptable"
 	conflict       kind = "conflict"
 	overLimit      kind = "overLimit"
 	badMediaType   kind = "badMediaType"
@@ -43,6 +44,7 @@ var statuses = map[kind]int{
 	forbidden:      http.StatusForbidden,
 	itemNotFound:   http.StatusNotFound,
 	badMethod:      http.StatusMethodNotAllowed,
+	notAcceptable:  http.StatusNotAcceptable,
 	conflict:       http.StatusConflict,
 	overLimit:      http.StatusRequestEntityTooLarge,
 	badMediaType:   http.StatusUnsupportedMediaType,

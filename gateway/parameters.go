@@ -59,13 +59,23 @@ func (g *Gateway) parameterList(r *request, deleted *deletedView) (reply, error)
 }
 
 func (g *Gateway) showParameter(r *request) (reply, error) {
+	return g.oneParameter(r, nil)
+}
+
+func (g *Gateway) mgmtShowParameter(r *request) (reply, error) {
+	return g.oneParameter(r, &deletedView{})
+}
+
+func (g *Gateway) oneParameter(r *request, deleted *deletedView) (reply, error) {
 	v, err := g.datastoreVersion(r)
 	if err != nil {
 		return reply{}, err
 	}
 	for _, p := range v.Server.Parameters {
 		if p.Name == r.param("name") {
-			return reply{http.StatusOK, viewParameter(v, p)}, nil
+			view := viewParameter(v, p)
+			view.deletedView = deleted
+			return reply{http.StatusOK, view}, nil
 		}
 	}
 	return reply{}, noParameter(v, r.param("name"))

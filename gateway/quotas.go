@@ -48,6 +48,21 @@ func (g *Gateway) charge(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcds
 	return g.account(s, in.Project, func(u etcdschema.Usage) etcdschema.Usage { return addUsage(u, in, 1) })
 }
 
+// roomFor refuses with 413 when a project may not have several such instances more, before the first is made.
+func (g *Gateway) roomFor(r *request, in etcdschema.Instance, count int) error {
+	refs := []etcdschema.Ref{etcdschema.UsageKey(in.Project), etcdschema.QuotaKey(in.Project)}
+	_, err := g.store.Update(r.ctx, refs, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		_, err := g.account(s, in.Project, func(u etcdschema.Usage) etcdschema.Usage {
+			for range count {
+				u = addUsage(u, in, 1)
+			}
+			return u
+		})
+		return nil, err
+	})
+	return err
+}
+
 // account changes what a project uses; what would be more of something than before, and too much, is refused with 413.
 func (g *Gateway) account(s etcdschema.Snapshot, project string, change func(etcdschema.Usage) etcdschema.Usage) ([]etcdschema.Op, error) {
 	usageKey := etcdschema.UsageKey(project)

@@ -39,6 +39,9 @@ func (g *Gateway) createReplicas(r *request, req createRequest) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	if err := g.roomFor(r, o.instance, count); err != nil {
+		return reply{}, err
+	}
 	var first etcdschema.Instance
 	for n := range count {
 		one := o

@@ -51,6 +51,17 @@ func requestID(c echo.Context) string { return c.Response().Header().Get(headerR
 
 const headerRequestID = "X-Openstack-Request-Id"
 
+// acceptable refuses a version of the API that is not there, asked for by Trove's media type.
+func (r *request) acceptable() error {
+	for _, one := range strings.Split(r.echo.Request().Header.Get("Accept"), ",") {
+		media, params, err := mime.ParseMediaType(one)
+		if v := params["version"]; err == nil && media == "application/vnd.openstack.trove+json" && v != "" && v != "1.0" {
+			return faultf(notAcceptable, "There is no version %s of the API; there is 1.0.", v)
+		}
+	}
+	return nil
+}
+
 // decode reads a JSON body into T. As in Trove, a body without a Content-Type is not read, and unknown keys are ignored.
 func decode[T any](r *request) (T, error) {
 	var v T

@@ -121,7 +121,7 @@ func routes() []route {
 		{http.MethodGet, tenant + "/mgmt/datastore-problems", admin, (*Gateway).datastoreProblems},
 		{http.MethodGet, tenant + "/mgmt/datastores/versions/:version/parameters", admin, (*Gateway).mgmtListParameters},
 		{http.MethodPost, tenant + "/mgmt/datastores/versions/:version/parameters", admin, (*Gateway).mgmtCreateParameter},
-		{http.MethodGet, tenant + "/mgmt/datastores/versions/:version/parameters/:name", admin, (*Gateway).showParameter},
+		{http.MethodGet, tenant + "/mgmt/datastores/versions/:version/parameters/:name", admin, (*Gateway).mgmtShowParameter},
 		{http.MethodPut, tenant + "/mgmt/datastores/versions/:version/parameters/:name", admin, (*Gateway).mgmtUpdateParameter},
 		{http.MethodDelete, tenant + "/mgmt/datastores/versions/:version/parameters/:name", admin, (*Gateway).mgmtDeleteParameter},
 		{http.MethodGet, tenant + "/mgmt/hosts", admin, (*Gateway).listHosts},
@@ -141,6 +141,9 @@ func (g *Gateway) serve(rt route) echo.HandlerFunc {
 		r := &request{echo: c, ctx: c.Request().Context()}
 		r.project = r.param("project")
 		if err := g.admit(r, rt.access); err != nil {
+			return err
+		}
+		if err := r.acceptable(); err != nil {
 			return err
 		}
 		if err := g.locate(r, rt.path); err != nil {

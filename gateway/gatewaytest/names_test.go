@@ -278,15 +278,33 @@ func (n hell) some(what string, made int) {
 	}
 }
 
-// pages follows a list from page to page, and returns the names in their order.
-func (n hell) pages(list string) (names []string) {
+// pages goes through a list with one name on each page, once by the link itself and once by its marker alone, as it was read, and
+// returns the names in their order.
+func (n hell) pages(list string) []string {
 	n.t.Helper()
-	for path := n.at + "/" + list + "?limit=4"; path != ""; {
-		a := n.client.Want(n.t, http.StatusOK, http.MethodGet, path, "")
-		for i := 0; a.At(list, i) != nil; i++ {
-			names = append(names, a.Text(list, i, "name"))
+	linked := n.follow(list, func(link *url.URL) string { return link.RawQuery })
+	marked := n.follow(list, func(link *url.URL) string { return "limit=1&marker=" + link.Query().Get("marker") })
+	if !slices.Equal(linked, marked) {
+		n.t.Errorf("by links there are the %s\n%q, by markers\n%q", list, linked, marked)
+	}
+	return linked
+}
+
+func (n hell) follow(list string, query func(*url.URL) string) (names []string) {
+	n.t.Helper()
+	for next := "limit=1"; next != ""; {
+		a := n.client.Want(n.t, http.StatusOK, http.MethodGet, n.at+"/"+list+"?"+next, "")
+		if names = append(names, a.Text(list, 0, "name")); len(names) > len(fromHell)+1 {
+			n.t.Fatalf("paging does not end: %q", names)
 		}
-		path = strings.TrimPrefix(a.Text("links", 0, "href"), n.client.URL+"/v1.0/"+n.client.Project)
+		href := a.Text("links", 0, "href")
+		if next = ""; href != "" {
+			link, err := url.Parse(href)
+			if err != nil {
+				n.t.Fatal(err)
+			}
+			next = query(link)
+		}
 	}
 	return sorted(names)
 }

@@ -78,7 +78,7 @@ func explain(err error) (code int, message string) {
 		hostname *url.Error
 		network  *net.OpError
 	)
-	message = strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+	message = oneLine(err.Error())
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage, message
@@ -104,6 +104,26 @@ func explain(err error) (code int, message string) {
 		return exitUnavailable, message
 	}
 	return exitFailed, message
+}
+
+// oneLine joins the lines of a message.
+func oneLine(message string) string {
+	var lines []string
+	for line := range strings.Lines(message) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "; ")
+}
+
+// wrongFlag says what is wrong with a flag, without what only programmers know, and where the flags are listed.
+func wrongFlag(cmd *cobra.Command, err error) error {
+	message, number, _ := strings.Cut(err.Error(), " flag: strconv.")
+	if number != "" {
+		message += " flag"
+	}
+	return usagef("%s; %s --help lists the flags", message, cmd.CommandPath())
 }
 
 // faultMessage digs the message out of {"itemNotFound": {"code": 404, "message": "…"}}.

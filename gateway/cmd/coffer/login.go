@@ -93,7 +93,7 @@ func (a *app) credentials() (gophercloud.AuthOptions, error) {
 		AllowReauth: true,
 	}
 	if opts.IdentityEndpoint == "" {
-		return opts, usagef("not logged in: set OS_AUTH_URL, OS_USERNAME, OS_PASSWORD and OS_PROJECT_NAME, or give --endpoint")
+		return opts, usagef("not logged in: set OS_AUTH_URL, OS_USERNAME, OS_PASSWORD and OS_PROJECT_NAME (`coffer up` writes them to .coffer/openrc), or give --endpoint")
 	}
 	project := gophercloud.AuthScope{ProjectID: cmp.Or(env("OS_PROJECT_ID"), env("OS_TENANT_ID"))}
 	if project.ProjectID == "" {

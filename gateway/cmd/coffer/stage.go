@@ -7,13 +7,11 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -45,6 +43,7 @@ type stage struct {
 	token    string // of an admin of every project, for as long as the gateway runs
 	gateway  *child
 	host     *child
+	claimed  *os.File // the directory is this process's
 }
 
 const (
@@ -86,16 +85,10 @@ func (s *stage) check(context.Context) error {
 			return fmt.Errorf("%s is not in %s; `task build` makes it", program, s.bin)
 		}
 	}
-	for _, address := range []string{s.listen, s.etcdListen} {
-		l, err := net.Listen("tcp", address)
-		if errors.Is(err, syscall.EADDRINUSE) {
-			return fmt.Errorf("something serves at %s already. If that is `coffer up`, stop it with Ctrl-C and try again; else choose another address with --listen or --etcd-listen", address)
-		}
-		if err == nil { // what else is the matter the gateway says
-			_ = l.Close()
-		}
+	if err := os.MkdirAll(s.dir, 0o711); err != nil {
+		return err
 	}
-	return os.MkdirAll(s.dir, 0o711)
+	return s.claim()
 }
 
 // hostDir is where the instances are: in dir, unless they are elsewhere already, or the databases' users, who are nobody
@@ -251,7 +244,7 @@ func (s *stage) awaitHost(ctx context.Context, admin *gophercloud.ServiceClient)
 }
 
 // stop ends the host, then the gateway. Guests and databases run on.
-func (s *stage) stop() error { return errors.Join(s.host.stop(), s.gateway.stop()) }
+func (s *stage) stop() error { return errors.Join(s.host.stop(), s.gateway.stop(), s.release()) }
 
 // clear deletes every instance of every project, waits, and stops.
 func (s *stage) clear(ctx context.Context, w watcher) error {

@@ -110,7 +110,7 @@ func (a *app) downCommand() *cobra.Command {
 			return fmt.Errorf("%s is kept: %w", cfg.dir, err)
 		}
 		err = os.RemoveAll(s.hostDir())
-		for _, name := range []string{"gateway", "gateway.log", "host.log", "tokens.yaml", "openrc", passwordFile} {
+		for _, name := range []string{"gateway", "gateway.log", "host.log", "tokens.yaml", "openrc", passwordFile, claimFile} {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(s.dir, name)))
 		}
 		_ = os.Remove(s.dir) // unless somebody keeps something else there

@@ -94,6 +94,9 @@ func TestUp(t *testing.T) {
 	u := newUpper(t)
 	stop := u.start(t)
 	u.coffer(t, "instance", "create", "cache", "--datastore", "redis", "--flavor", "tiny", "--size", "1", "--wait")
+	if out, err := exec.CommandContext(t.Context(), u.program, append([]string{"down"}, u.flags...)...).CombinedOutput(); err == nil || !strings.Contains(string(out), "is in use by process") {
+		t.Errorf("coffer down beside coffer up: %v\n%s", err, out)
+	}
 	u.coffer(t, "backup", "create", "cache", "nightly", "--wait")
 	u.coffer(t, "instance", "create", "second", "--replica-of", "cache", "--wait")
 	stop()
@@ -107,5 +110,23 @@ func TestUp(t *testing.T) {
 	u.coffer(t, append([]string{"down"}, u.flags...)...)
 	if _, err := os.Stat(u.dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%s is still there: %v", u.dir, err)
+	}
+}
+
+// TestClaim: a directory is one process's at a time, which the second is told.
+func TestClaim(t *testing.T) {
+	first, second := &stage{stageConfig: stageConfig{dir: t.TempDir()}}, &stage{}
+	second.dir = first.dir
+	if err := first.claim(); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.claim(); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("in use by process %d,", os.Getpid())) {
+		t.Errorf("the second claim: %v", err)
+	}
+	if err := first.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.claim(); err != nil {
+		t.Errorf("a claim after the first has stopped: %v", err)
 	}
 }
