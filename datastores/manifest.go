@@ -1,7 +1,6 @@
 package datastores
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -41,6 +40,8 @@ type Plugin struct {
 	manifest Manifest
 	new      func(env Env, options []byte) (Manager, error)
 	common   func(options []byte) (GuestOptions, error)
+	problems func(options []byte) []error
+	program  func(options []byte) Program
 }
 
 // Options is a plug-in's options struct: JSON fields, a doc tag each, GuestOptions embedded.
@@ -80,6 +81,18 @@ func NewPlugin[O Options](manager string, defaults O, open func(Env, O) Manager,
 			return GuestOptions{}, err
 		}
 		return o.Common(), nil
+	}
+	p.problems = func(raw []byte) []error {
+		_, problems := readOptions(defaults, raw)
+		return problems
+	}
+	p.program = func(raw []byte) Program {
+		if o, problems := readOptions(defaults, raw); len(problems) == 0 {
+			if named, ok := any(o).(ProgramOptions); ok {
+				return named.ServerProgram()
+			}
+		}
+		return Program{}
 	}
 	for _, offer := range offers {
 		o, err := decodeOptions(defaults, offer.Guest)
@@ -138,6 +151,19 @@ func CommonOptions(options []byte) (GuestOptions, error) {
 }
 
 func decodeOptions[O Options](defaults O, raw []byte) (O, error) {
+	o, problems := readOptions(defaults, raw)
+	if len(problems) == 0 {
+		return o, nil
+	}
+	texts := make([]string, len(problems))
+	for i, p := range problems {
+		texts[i] = p.Error()
+	}
+	return o, fmt.Errorf("guest options: %s", strings.Join(texts, "; "))
+}
+
+// readOptions returns the defaults as raw changes them, and everything that is wrong with that.
+func readOptions[O Options](defaults O, raw []byte) (O, []error) {
 	// Through JSON, so that decoding raw does not write into lists that every instance's defaults share.
 	var o O
 	own, err := json.Marshal(defaults)
@@ -145,23 +171,14 @@ func decodeOptions[O Options](defaults O, raw []byte) (O, error) {
 		err = json.Unmarshal(own, &o)
 	}
 	if err != nil {
-		return o, fmt.Errorf("defaults of the guest options: %w", err)
+		return o, []error{fmt.Errorf("defaults of the guest options: %w", err)}
 	}
 	if len(raw) > 0 {
-		d := json.NewDecoder(bytes.NewReader(raw))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&o); err != nil {
-			return o, fmt.Errorf("guest options: %w", err)
+		if problems := fill(&o, raw); len(problems) > 0 {
+			return o, problems
 		}
 	}
-	if problems := o.Problems(); len(problems) > 0 {
-		texts := make([]string, len(problems))
-		for i, p := range problems {
-			texts[i] = p.Error()
-		}
-		return o, fmt.Errorf("guest options: %s", strings.Join(texts, "; "))
-	}
-	return o, nil
+	return o, o.Problems()
 }
 
 // optionDocs reads names, types and doc tags off an options struct; embedded structs count as their fields.

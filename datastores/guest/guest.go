@@ -45,6 +45,7 @@ type Guest struct {
 
 	// Set by open, before the first command, status or check.
 	opened  chan struct{}
+	broken  error                  // why there is no manager; then nothing of what follows is set
 	served  atomic.Pointer[served] // changed by upgrade
 	state   *stateFile
 	logbook *logbook
@@ -113,7 +114,9 @@ func (g *Guest) Run(ctx context.Context) error {
 	supervising.Go(func() {
 		select {
 		case <-g.opened:
-			g.supervise(ctx)
+			if g.broken == nil {
+				g.supervise(ctx)
+			}
 		case <-ctx.Done():
 		}
 	})
@@ -123,7 +126,8 @@ func (g *Guest) Run(ctx context.Context) error {
 	return err
 }
 
-// open makes the manager, with the options that the gateway gave at enrolment or with the last upgrade.
+// open makes the manager, with the options that the gateway gave at enrolment or with the last upgrade. When it cannot be
+// made the guest works all the same: it has enrolled, and every command is answered with the reason.
 func (g *Guest) open(reply agentpoll.EnrollReply) (err error) {
 	if reply.AgentID != g.config.InstanceID {
 		return fmt.Errorf("the token is of instance %s, the configuration of %s", reply.AgentID, g.config.InstanceID)
@@ -137,7 +141,10 @@ func (g *Guest) open(reply agentpoll.EnrollReply) (err error) {
 	}
 	s, err := g.serve(options)
 	if err != nil {
-		return err
+		g.log.Error("the options are not good: there is nothing to manage", "err", err)
+		g.broken = datastores.Errorf(datastores.Conflict, "the options of this datastore version are not good, and an operator has to mend its definition: %v", err)
+		close(g.opened)
+		return nil
 	}
 	if g.logbook, err = openLogbook(g.config.Dir); err != nil {
 		return err
@@ -218,6 +225,9 @@ func (h handler) Run(ctx context.Context, cmd agent.Command) (json.RawMessage, e
 	run := h.table[cmd.Method]
 	if run == nil {
 		return nil, agentpoll.Errorf(agentpoll.Unsupported, "there is no method %q", cmd.Method)
+	}
+	if h.broken != nil {
+		return nil, wireError(h.broken)
 	}
 	if !cmd.Deadline.IsZero() {
 		var cancel context.CancelFunc

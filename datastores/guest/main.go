@@ -22,13 +22,14 @@ import (
 //
 //	<manager>-guest run -config FILE
 //	<manager>-guest describe [-format json|etcdctl]
+//	<manager>-guest check [-options-only] < guest halves of definitions
 //	<manager>-guest version
 //
 // Flags may be given in the environment too: -config is COFFER_GUEST_CONFIG. Logs are JSON on standard error. SIGTERM
 // and SIGINT end the guest, never the database server.
 func Main(plugin datastores.Plugin) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	code := program{plugin, os.Getenv, os.Stdout, os.Stderr}.run(ctx, os.Args[1:])
+	code := program{plugin, os.Getenv, os.Stdin, os.Stdout, os.Stderr}.run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
 }
@@ -37,6 +38,7 @@ func Main(plugin datastores.Plugin) {
 type program struct {
 	plugin         datastores.Plugin
 	getenv         func(string) string
+	stdin          io.Reader
 	stdout, stderr io.Writer
 }
 
@@ -67,11 +69,13 @@ func (p program) dispatch(ctx context.Context, args []string) error {
 		return p.serve(ctx, args[1:])
 	case "describe":
 		return p.describe(args[1:])
+	case "check":
+		return p.check(ctx, args[1:])
 	case "version":
 		_, err := fmt.Fprintf(p.stdout, "%s %s %s\n", p.name(), version(), runtime.Version())
 		return err
 	}
-	_, _ = fmt.Fprintf(p.stderr, "usage: %[1]s run -config FILE | %[1]s describe [-format json|etcdctl] | %[1]s version\n", p.name())
+	_, _ = fmt.Fprintf(p.stderr, "usage: %[1]s run -config FILE | %[1]s describe [-format json|etcdctl] | %[1]s check [-options-only] | %[1]s version\n", p.name())
 	return errUsage
 }
 

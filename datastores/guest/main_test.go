@@ -14,7 +14,7 @@ import (
 func runProgram(t *testing.T, env map[string]string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	var out, err bytes.Buffer
-	p := program{(&datastoretest.Memory{}).Plugin(), func(name string) string { return env[name] }, &out, &err}
+	p := program{(&datastoretest.Memory{}).Plugin(), func(name string) string { return env[name] }, strings.NewReader(env["stdin"]), &out, &err}
 	code = p.run(t.Context(), args)
 	return out.String(), err.String(), code
 }
@@ -24,6 +24,38 @@ func TestDescribe(t *testing.T) {
 	var m datastores.Manifest
 	if err := json.Unmarshal([]byte(out), &m); err != nil || code != 0 || m.Manager != "memory" || len(m.Offers) != 2 {
 		t.Errorf("describe: %v, exit %d, %s", err, code, out)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	stdin := `{} {"hue":"red","mount_point":7,"packages":["no-such-package-of-coffer"]}{"mount_point":"x"} {"packages":["no-such-package-of-coffer"]}`
+	for _, args := range [][]string{{"check"}, {"check", "-options-only"}} {
+		out, stderr, code := runProgram(t, map[string]string{"stdin": stdin}, args...)
+		var got []datastores.Verdict
+		for line := range strings.Lines(out) {
+			var v datastores.Verdict
+			if err := json.Unmarshal([]byte(line), &v); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, v)
+		}
+		if code != 0 || len(got) != 4 {
+			t.Fatalf("%q: exit %d, %s%s", args, code, out, stderr)
+		}
+		if !got[0].Good() || len(got[1].Problems) != 2 || len(got[2].Problems) != 1 {
+			t.Errorf("%q: %s", args, out)
+		}
+		for i, path := range []string{"hue: unknown option", "mount_point: want a string"} {
+			if !strings.HasPrefix(got[1].Problems[i], path) {
+				t.Errorf("problem %q, want %q", got[1].Problems[i], path)
+			}
+		}
+		if unable := got[3].Unable; (unable == "") != (len(args) == 2) {
+			t.Errorf("%q: a package that is nowhere: %q", args, unable)
+		}
+	}
+	if _, stderr, code := runProgram(t, map[string]string{"stdin": "{} x"}, "check"); code != 1 || !strings.Contains(stderr, "cannot read") {
+		t.Errorf("exit %d, %s", code, stderr)
 	}
 }
 

@@ -99,6 +99,9 @@ func (g *Guest) revive(ctx context.Context) {
 func (g *Guest) observe(ctx context.Context) datastores.Status {
 	operation := g.operations.Load()
 	s := g.state.get()
+	if g.broken != nil {
+		return datastores.Status{Service: brokenIs(s.Phase), Message: datastores.Told(g.broken).Message}
+	}
 	var st datastores.Status
 	switch s.Phase {
 	case phaseNew:
@@ -127,6 +130,17 @@ func (g *Guest) observe(ctx context.Context) datastores.Status {
 	}
 	st.Volume = g.volume.usage()
 	return st
+}
+
+// brokenIs is how the server is as far as a guest without a manager can tell: it may run, and is not reached.
+func brokenIs(p phase) datastores.ServiceStatus {
+	switch p {
+	case phaseNew:
+		return datastores.StatusNew
+	case phasePrepared:
+		return datastores.StatusBlocked
+	}
+	return datastores.StatusFailed
 }
 
 // clean makes a manager's message fit for tenants: an error's text, or the last words of a server that is gone.

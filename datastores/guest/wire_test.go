@@ -26,7 +26,12 @@ type remote struct {
 
 func newRemote(t *testing.T, gateway *agentpolltest.Server, memory *datastoretest.Memory, address string) *remote {
 	t.Helper()
-	token, id := gateway.Token(json.RawMessage(`{}`))
+	return newRemoteWith(t, gateway, memory, address, `{}`)
+}
+
+func newRemoteWith(t *testing.T, gateway *agentpolltest.Server, memory *datastoretest.Memory, address, options string) *remote {
+	t.Helper()
+	token, id := gateway.Token(json.RawMessage(options))
 	dir := t.TempDir()
 	r := &remote{Server: gateway, id: id, config: Config{Plugin: memory.Plugin(), Guest: datastores.GuestConfig{
 		InstanceID: id, Gateways: []string{gateway.URL}, Token: datastores.NewSecret(token), Dir: dir, Root: dir, Address: address, UID: -1, GID: -1,
@@ -141,5 +146,21 @@ func TestBackupOverTheWire(t *testing.T) {
 	target.do(t, datastores.MethodLogAction, datastores.LogArgs{Name: "error", Discard: true})
 	if chunks := gateway.LogChunks(target.id, "error"); len(chunks) > 0 {
 		t.Errorf("%d chunks are still published", len(chunks))
+	}
+}
+
+// TestOptionsThatAreNotGood: a guest that has nothing to manage enrols all the same, and says why to whatever it is told.
+func TestOptionsThatAreNotGood(t *testing.T) {
+	gateway := agentpolltest.NewServer(t)
+	r := newRemoteWith(t, gateway, &datastoretest.Memory{}, address, `{"hue":"red","mount_point":"x"}`)
+	for range 2 { // and again after a start
+		for _, method := range []string{datastores.MethodPrepare, datastores.MethodListUsers, datastores.MethodRestart} {
+			result := r.result(t, r.send(t, method, nil))
+			if result.Error == nil || !strings.Contains(result.Error.Message, "hue: unknown option") || !strings.Contains(result.Error.Message, "mend its definition") {
+				t.Errorf("%s: %+v", method, result)
+			}
+		}
+		r.stop()
+		r.start(t)
 	}
 }

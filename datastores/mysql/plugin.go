@@ -44,6 +44,11 @@ func DefaultOptions() Options {
 // Common implements [datastores.Options].
 func (o Options) Common() datastores.GuestOptions { return o.GuestOptions }
 
+// ServerProgram implements [datastores.ProgramOptions].
+func (o Options) ServerProgram() datastores.Program {
+	return datastores.Program{Path: o.Program, Version: o.Version}
+}
+
 // maxConnections is the server's own limit of max_connections.
 const maxConnections = 100000
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"strconv"
 
 	"github.com/cofferdb/coffer/datastores"
 )
@@ -41,6 +42,11 @@ func DefaultOptions() Options {
 
 // Common implements [datastores.Options].
 func (o Options) Common() datastores.GuestOptions { return o.GuestOptions }
+
+// ServerProgram implements [datastores.ProgramOptions].
+func (o Options) ServerProgram() datastores.Program {
+	return datastores.Program{Path: filepath.Join(o.BinDir, "postgres"), Version: strconv.Itoa(o.Version)}
+}
 
 // Problems implements [datastores.Options].
 func (o Options) Problems() []error {

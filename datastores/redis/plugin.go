@@ -42,6 +42,12 @@ func defaultsOf(v variant) Options {
 // Common implements [datastores.Options].
 func (o Options) Common() datastores.GuestOptions { return o.GuestOptions }
 
+// ServerProgram implements [datastores.ProgramOptions].
+func (o Options) ServerProgram() datastores.Program {
+	v, _ := findVariant(o.Server)
+	return datastores.Program{Path: o.Program, Version: v.version()}
+}
+
 // Problems implements [datastores.Options].
 func (o Options) Problems() []error {
 	problems := o.GuestOptions.Problems()

@@ -34,6 +34,11 @@ func DefaultOptions() Options {
 // Common implements [datastores.Options].
 func (o Options) Common() datastores.GuestOptions { return o.GuestOptions }
 
+// ServerProgram implements [datastores.ProgramOptions]: hosts find out whether they can serve it.
+func (o Options) ServerProgram() datastores.Program {
+	return datastores.Program{Path: o.Program, Version: "1.6"}
+}
+
 // Problems implements [datastores.Options].
 func (o Options) Problems() []error {
 	problems := o.GuestOptions.Problems()
