@@ -1,7 +1,6 @@
 package deployments
 
 import (
-	"encoding/json"
 	"fmt"
 	"time"
 )
@@ -28,8 +27,11 @@ type Announcement struct {
 	// Pool is the CIDR from which instances get their addresses. The network and broadcast addresses are not used, nor
 	// is the first host address.
 	Pool string `json:"pool"`
-	// Manifests are those of the guest binaries found, each a datastores.Manifest.
-	Manifests []json.RawMessage `json:"manifests"`
+	// Managers are those whose guest binaries were found and describe themselves.
+	Managers []string `json:"managers"`
+	// Inventory changes when the guest binaries or the machine's packages do: what the host said to [MethodCheck] before is
+	// then no longer sure.
+	Inventory string            `json:"inventory,omitempty"`
 	Labels    map[string]string `json:"labels,omitempty"`
 	// Notes are for operators: what this machine cannot do ("no cgroup controllers: instances are not limited").
 	Notes []string `json:"notes,omitempty"`

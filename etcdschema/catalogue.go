@@ -13,6 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/deployments"
 )
 
 // Catalogue is what operators have defined: what may be offered, and what is wrong with the rest.
@@ -20,6 +21,9 @@ type Catalogue struct {
 	Datastores []CatalogueDatastore // by name
 	Problems   []Problem            // by key
 	Revision   int64
+	// Hosts are what hosts say of definitions, by host; Definitions are those that they should be asked about.
+	Hosts       map[string]HostCheck
+	Definitions []deployments.Definition
 }
 
 // CatalogueDatastore is a datastore with the versions of it that may be offered, by name. Active and inactive ones are
@@ -40,6 +44,13 @@ type Version struct {
 	Guest     json.RawMessage // an object; defaults are the plug-in's
 	// StaleSince is the revision since which the definition is bad: the one before it stays in force. 0: it is good.
 	StaleSince int64
+	// Unserved says why no host can serve the version. "": one can, or has not said; or there are no hosts.
+	Unserved string
+}
+
+// Definition is what hosts judge of the version.
+func (v Version) Definition() deployments.Definition {
+	return deployments.Definition{Manager: v.Server.Manager, Guest: v.Guest}
 }
 
 // Offered tells whether tenants may see the version.
@@ -76,18 +87,19 @@ func (c Catalogue) FindVersion(datastore, version string) (Version, bool) {
 	return Version{}, false
 }
 
-// Catalogue reads and judges all definitions of datastores, in one transaction; each bad one costs a few reads more, of
-// its earlier revisions.
+// Catalogue reads and judges all definitions of datastores, with what hosts say of them, in one transaction; each bad one
+// costs a few reads more, of its earlier revisions.
 func (s *Store) Catalogue(ctx context.Context) (Catalogue, error) {
 	resp, err := s.client.Txn(ctx).Then(
 		clientv3.OpGet(datastoresPrefix, clientv3.WithPrefix()),
 		clientv3.OpGet(guestDatastoresPrefix, clientv3.WithPrefix()),
+		clientv3.OpGet(HostChecks().path, clientv3.WithPrefix()),
 	).Commit()
 	if err != nil {
 		return Catalogue{}, fmt.Errorf("cannot read the definitions: %w", err)
 	}
 	found := gather(resp)
-	c := Catalogue{Revision: resp.Header.Revision, Problems: found.strange}
+	c := Catalogue{Revision: resp.Header.Revision, Problems: found.strange, Hosts: found.checks}
 	s.judged.keep(found.versions)
 	byName := map[string]*CatalogueDatastore{}
 	for name, now := range found.records {
@@ -99,7 +111,7 @@ func (s *Store) Catalogue(ctx context.Context) (Catalogue, error) {
 		byName[name] = &CatalogueDatastore{Name: name, Datastore: record}
 	}
 	for name, now := range found.versions {
-		v, offered, problems, err := s.versionInForce(ctx, name, now)
+		v, offered, problems, err := s.versionInForce(ctx, &c, name, now)
 		if err != nil {
 			return Catalogue{}, err
 		}
@@ -122,20 +134,28 @@ func (s *Store) Catalogue(ctx context.Context) (Catalogue, error) {
 	return c, nil
 }
 
-// settleDefault fills in the default version.
+// settleDefault fills in the default version. One that no host can serve gives way to one that can be had.
 func (d *CatalogueDatastore) settleDefault() []Problem {
 	var newest *Version
 	var names []string
+	why := fmt.Sprintf("%q is not offered", d.Datastore.DefaultVersion)
 	for i, v := range d.Versions {
-		if v.Name == d.Datastore.DefaultVersion {
+		if v.Name == d.Datastore.DefaultVersion && v.Unserved == "" {
 			return nil
 		}
-		names = append(names, v.Name)
-		if v.Offered() && (newest == nil || compareVersions(v, *newest) > 0) {
+		if v.Name == d.Datastore.DefaultVersion {
+			why = fmt.Sprintf("no host can serve %q: %s", v.Name, v.Unserved)
+		} else if v.Unserved == "" {
+			names = append(names, v.Name)
+		}
+		if v.Offered() && v.Unserved == "" && (newest == nil || compareVersions(v, *newest) > 0) {
 			newest = &d.Versions[i]
 		}
 	}
 	asked := d.Datastore.DefaultVersion
+	if newest == nil && slices.ContainsFunc(d.Versions, func(v Version) bool { return v.Name == asked }) {
+		return nil // there is nothing better
+	}
 	d.Datastore.DefaultVersion = ""
 	if newest != nil {
 		d.Datastore.DefaultVersion = newest.Name
@@ -148,8 +168,7 @@ func (d *CatalogueDatastore) settleDefault() []Problem {
 		offered = "offered are: " + strings.Join(names, ", ")
 	}
 	return []Problem{{
-		Datastore: d.Name, Key: DatastoreKey(d.Name).path, Path: "default_version",
-		Message: fmt.Sprintf("%q is not offered; %s", asked, offered),
+		Datastore: d.Name, Key: DatastoreKey(d.Name).path, Path: "default_version", Message: why + "; " + offered,
 	}}
 }
 

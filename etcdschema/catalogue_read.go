@@ -43,11 +43,12 @@ type halves [2]stored
 type definitions struct {
 	records  map[string]stored
 	versions map[versionName]halves
+	checks   map[string]HostCheck
 	strange  []Problem // keys that are none of the schema's
 }
 
 func gather(resp *clientv3.TxnResponse) definitions {
-	d := definitions{records: map[string]stored{}, versions: map[versionName]halves{}}
+	d := definitions{records: map[string]stored{}, versions: map[versionName]halves{}, checks: map[string]HostCheck{}}
 	for _, r := range resp.Responses {
 		for _, kv := range r.GetResponseRange().Kvs {
 			d.add(storedOf(kv))
@@ -57,6 +58,12 @@ func gather(resp *clientv3.TxnResponse) definitions {
 }
 
 func (d *definitions) add(s stored) {
+	if parts, ok := cut(hostCheckPattern, s.key); ok {
+		if check, err := Decode[HostCheck](s.value); err == nil { // else it is as if the host had said nothing
+			d.checks[parts[0]] = check
+		}
+		return
+	}
 	if parts, ok := cut(datastorePattern, s.key); ok {
 		d.records[parts[0]] = s
 		return
@@ -75,18 +82,25 @@ func (d *definitions) add(s stored) {
 }
 
 // versionInForce judges a definition as it is now and, when that is bad, as it was before. A half that was deleted
-// withdraws the version: nothing older stays in force.
-func (s *Store) versionInForce(ctx context.Context, name versionName, now halves) (Version, bool, []Problem, error) {
+// withdraws the version: nothing older stays in force. What a plug-in's own options may be its guest knows, so hosts have
+// their say; c notes what they should be asked about.
+func (s *Store) versionInForce(ctx context.Context, c *Catalogue, name versionName, now halves) (Version, bool, []Problem, error) {
 	judged := func(h []stored) (Version, error) {
-		server, guest, err := JudgeVersion(h[0].value, h[1].value)
-		return Version{Datastore: name.datastore, Name: name.version, Server: server, Guest: guest}, err
-	}
-	if v, known := s.judged.get(name, now); known {
-		return v, true, nil, nil
+		v, err := s.judgeVersion(name, halves(h), now)
+		if err != nil {
+			return v, err
+		}
+		c.Definitions = append(c.Definitions, v.Definition())
+		guest := judge{half: "guest"}
+		for _, problem := range problemsBy(c.Hosts, v.Definition()) {
+			path, message := SplitPath(problem)
+			guest.bad(path, "%s", message)
+		}
+		v.Unserved = unserved(c.Hosts, v.Definition())
+		return v, guest.err()
 	}
 	v, bad := judged(now[:])
 	if bad == nil {
-		s.judged.put(name, now, v)
 		return v, true, nil, nil
 	}
 	old, since, err := lastGood(ctx, s, now[:], judged)
@@ -95,6 +109,19 @@ func (s *Store) versionInForce(ctx context.Context, name versionName, now halves
 	}
 	old.StaleSince = since
 	return old, since != 0, problemsOf(bad, name, name.keyOf, since != 0), nil
+}
+
+// judgeVersion judges a definition by what can be told without its guest. That of now is remembered.
+func (s *Store) judgeVersion(name versionName, h, now halves) (Version, error) {
+	if v, known := s.judged.get(name, h); known {
+		return v, nil
+	}
+	server, guest, err := JudgeVersion(h[0].value, h[1].value)
+	v := Version{Datastore: name.datastore, Name: name.version, Server: server, Guest: guest}
+	if err == nil && h[0].changed == now[0].changed && h[1].changed == now[1].changed {
+		s.judged.put(name, h, v)
+	}
+	return v, err
 }
 
 // datastoreInForce does the same for the record of a datastore. When there is no good one left it is a zero record, so

@@ -88,7 +88,7 @@ func JudgeVersion(server, guest []byte, own ...datastores.OptionDoc) (datastores
 	}
 	if len(js.found)+len(jg.found) == 0 {
 		for _, err := range datastores.Disagreements(s, g) {
-			path, message := splitPath(err.Error())
+			path, message := SplitPath(err.Error())
 			jg.bad(path, "%s", message)
 		}
 	}

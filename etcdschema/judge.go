@@ -65,7 +65,7 @@ func (j *judge) read(value []byte, into definition, stray func(name string) stri
 	all := j.members(value)
 	j.fields("", all, reflect.ValueOf(into).Elem(), stray)
 	for _, err := range into.Problems() {
-		path, message := splitPath(err.Error())
+		path, message := SplitPath(err.Error())
 		if !j.blames(path) { // else it is a consequence
 			j.bad(path, "%s", message)
 		}
@@ -104,7 +104,8 @@ func (j *judge) blames(path string) bool {
 // pathRE is what the errors of Problems begin with.
 var pathRE = regexp.MustCompile(`^[a-z0-9_.\[\]]+$`)
 
-func splitPath(text string) (path, message string) {
+// SplitPath divides what is wrong with an option into the option's path and the message; the path is "" when none is named.
+func SplitPath(text string) (path, message string) {
 	if path, message, ok := strings.Cut(text, ": "); ok && pathRE.MatchString(path) {
 		return path, message
 	}

@@ -32,6 +32,7 @@ const (
 	configurationPattern = "/server/configurations/*/*"
 	eventPattern         = "/server/events/*/*"
 	hostPattern          = "/server/hosts/*"
+	hostCheckPattern     = "/server/checks/*"
 	gatewayPattern       = "/server/gateways/*"
 	epochPattern         = "/guest/epoch"
 	userPattern          = "/server/identity/users/*"
@@ -65,6 +66,7 @@ func Keys() []KeyDoc {
 		{configurationPattern, "Configuration", "gateway", "", "a configuration group: its values, and which instances have it"},
 		{eventPattern, "Event", "gateway", "30 days", "one line of an instance's timeline"},
 		{hostPattern, "HostRecord", "gateway", "", "a host: capacity, allocations, managers"},
+		{hostCheckPattern, "HostCheck", "gateway", "", "what a host says of definitions: wrong options, what it cannot serve and why"},
 		{gatewayPattern, "Gateway", "gateway", "session", "a running gateway"},
 		{epochPattern, "Epoch", "gateway", "", "names this etcd's history; `coffer epoch new` after a restore from a snapshot"},
 		{userPattern, "IdentityUser", "gateway", "", "a user of the built-in identity: argon2id hash, roles by project"},
@@ -159,6 +161,13 @@ func Events(instance string) Prefix[Event] {
 
 func HostKey(id string) Key[HostRecord] { return key[HostRecord](hostPattern, anID("host", id)) }
 func Hosts() Prefix[HostRecord]         { return Prefix[HostRecord]{path: "/server/hosts/"} }
+
+// HostCheckKey is the place of what a host says of definitions.
+func HostCheckKey(id string) Key[HostCheck] {
+	return key[HostCheck](hostCheckPattern, anID("host", id))
+}
+func HostChecks() Prefix[HostCheck] { return Prefix[HostCheck]{path: "/server/checks/"} }
+
 func GatewayKey(id string) Key[Gateway] { return key[Gateway](gatewayPattern, anID("gateway", id)) }
 func Gateways() Prefix[Gateway]         { return Prefix[Gateway]{path: "/server/gateways/"} }
 func EpochKey() Key[Epoch]              { return Key[Epoch]{path: epochPattern} }

@@ -2,6 +2,9 @@ package etcdschema
 
 import "strings"
 
+// IsDefinition reports whether key is the guest half of a datastore version's definition.
+func IsDefinition(key string) bool { return strings.HasPrefix(key, guestDatastoresPrefix) }
+
 // cut is the opposite of join: it returns the variable parts of a key, and false when the key is not of that pattern or
 // a part is no name. Ids and hashes are names, too; what they stand for is found, or not, by whoever looks it up.
 func cut(pattern, key string) ([]string, bool) {

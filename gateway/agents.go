@@ -42,13 +42,14 @@ func (g backend) Pending(ctx context.Context, agentID string) ([]agentpoll.Comma
 func (g backend) Report(ctx context.Context, agentID string, raw json.RawMessage) error {
 	agentKey := etcdschema.AgentKey(agentID)
 	var m moves
+	isHost := false
 	_, err := g.store.Update(ctx, []etcdschema.Ref{agentKey}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		m = moves{}
 		agent, err := etcdschema.Read(s, agentKey)
 		if err != nil || !agent.Found {
 			return nil, err
 		}
-		if agent.Value.Kind == agentpoll.Host {
+		if isHost = agent.Value.Kind == agentpoll.Host; isHost {
 			return g.hostAnnounced(s, agentID, raw)
 		}
 		var status datastores.Status
@@ -65,6 +66,9 @@ func (g backend) Report(ctx context.Context, agentID string, raw json.RawMessage
 		m, err = g.decide(s, rec.Value, lifecycle.Event{Type: lifecycle.Reported, Status: status})
 		return m.ops, err
 	})
+	if err == nil && isHost {
+		g.work.Go(func() { g.review(g.running) })
+	}
 	if err == nil {
 		g.committed(m)
 	}
@@ -152,7 +156,7 @@ func (g backend) Result(ctx context.Context, agentID, commandID string, result a
 			etcdschema.Delete(key),
 			etcdschema.Put(resultKey, etcdschema.CommandResult{Result: result, Agent: agentID, At: g.now().UTC()}).For(keepResults),
 		}
-		m, err = g.resultMoves(s, cmd.Value, result)
+		m, err = g.resultMoves(s, agentID, cmd.Value, result)
 		return append(ops, m.ops...), err
 	})
 	if err == nil {
@@ -162,7 +166,11 @@ func (g backend) Result(ctx context.Context, agentID, commandID string, result a
 }
 
 // resultMoves is what a command's result changes of its instance.
-func (g backend) resultMoves(s etcdschema.Snapshot, cmd etcdschema.Command, result agentpoll.Result) (moves, error) {
+func (g backend) resultMoves(s etcdschema.Snapshot, agentID string, cmd etcdschema.Command, result agentpoll.Result) (moves, error) {
+	if cmd.Method == deployments.MethodCheck && result.Error == nil {
+		ops, err := g.checked(s, agentID, cmd, result.Value)
+		return moves{ops: ops}, err
+	}
 	remembered := rootAfter[cmd.Method]
 	if !cmd.Step && (remembered == nil || result.Error != nil) {
 		return moves{}, nil

@@ -15,8 +15,18 @@ type problems struct {
 	known []string
 }
 
-// catalogue reads what operators have defined, as it is now: a definition is usable as soon as it is put.
+// catalogue reads what operators have defined, as it is now: a definition is usable as soon as it is put. Hosts that have not
+// judged it are asked; nobody waits for them, see [Gateway.settled].
 func (g *Gateway) catalogue(ctx context.Context) (etcdschema.Catalogue, error) {
+	c, err := g.readCatalogue(ctx)
+	if err == nil {
+		g.askHosts(c)
+	}
+	return c, err
+}
+
+// readCatalogue reads it and logs what is new of its problems.
+func (g *Gateway) readCatalogue(ctx context.Context) (etcdschema.Catalogue, error) {
 	c, err := g.store.Catalogue(ctx)
 	if err != nil {
 		return c, err
@@ -38,7 +48,7 @@ func (g *Gateway) catalogue(ctx context.Context) (etcdschema.Catalogue, error) {
 func (g *Gateway) countProblems() float64 {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	c, err := g.catalogue(ctx)
+	c, err := g.readCatalogue(ctx)
 	if err != nil {
 		return -1
 	}

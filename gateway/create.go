@@ -65,6 +65,12 @@ type order struct {
 	prepare  datastores.PrepareArgs
 	password string // of root, when root_on_create
 	need     deployments.Capacity
+	hosts    map[string]etcdschema.HostCheck // what they say of definitions
+}
+
+// servedBy reports whether a host can serve what is ordered, as far as it has said.
+func (o order) servedBy(host string) bool {
+	return o.hosts[host].Serves(deployments.Definition{Manager: o.instance.Manager, Guest: o.guest})
 }
 
 func (g *Gateway) createInstance(r *request) (reply, error) {
@@ -113,7 +119,7 @@ func (g *Gateway) order(r *request, req createRequest) (order, error) {
 	if err != nil {
 		return o, err
 	}
-	catalogue, err := g.catalogue(r.ctx)
+	catalogue, err := g.settled(r.ctx)
 	if err != nil {
 		return o, err
 	}
@@ -121,6 +127,10 @@ func (g *Gateway) order(r *request, req createRequest) (order, error) {
 	if err != nil {
 		return o, err
 	}
+	if version.Unserved != "" && !req.UserData {
+		return o, cannotBeHad(version)
+	}
+	o.hosts = catalogue.Hosts
 	flavorID := lastPart(string(req.FlavorRef))
 	if flavorID == "" {
 		return o, faultf(badRequest, "Validation error: instance['flavorRef'] is required; GET flavors lists what there is.")

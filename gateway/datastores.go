@@ -24,6 +24,7 @@ type versionView struct {
 	Links     []link   `json:"links"`
 	Datastore string   `json:"datastore,omitempty"` // id; when shown by itself
 	Active    *bool    `json:"active,omitempty"`    // admins only, as the rest
+	Unserved  string   `json:"unserved,omitempty"`  // why no host can serve it
 	Packages  *string  `json:"packages,omitempty"`
 	Image     *string  `json:"image,omitempty"`
 	ImageTags []string `json:"image_tags,omitempty"`
@@ -34,11 +35,11 @@ func (g *Gateway) viewDatastore(r *request, d etcdschema.CatalogueDatastore) dat
 	v := datastoreView{
 		ID: id, Name: d.Name, Description: d.Datastore.Description, Links: g.links(r, "datastores/"+id), Versions: []versionView{},
 	}
-	if d.Datastore.DefaultVersion != "" {
-		v.DefaultVersion = etcdschema.VersionID(d.Name, d.Datastore.DefaultVersion)
-	}
-	for _, version := range shown(r, d) {
+	for _, version := range g.shown(r, d) {
 		v.Versions = append(v.Versions, g.viewVersion(r, version))
+		if version.Name == d.Datastore.DefaultVersion { // clients look for it among the versions
+			v.DefaultVersion = etcdschema.VersionID(d.Name, version.Name)
+		}
 	}
 	return v
 }
@@ -52,18 +53,20 @@ func (g *Gateway) viewVersion(r *request, version etcdschema.Version) versionVie
 	if r.who.Admin() {
 		active := version.Offered()
 		v.Active, v.Image, v.ImageTags = &active, &version.Server.Image, version.Server.ImageTags
+		v.Unserved = version.Unserved
 	}
 	return v
 }
 
-// shown leaves out what is hidden from all but admins.
-func shown(r *request, d etcdschema.CatalogueDatastore) []etcdschema.Version {
+// shown leaves out what is hidden from all but admins: inactive versions, and those that nobody can have, since no host can
+// serve them and there are no machines to boot.
+func (g *Gateway) shown(r *request, d etcdschema.CatalogueDatastore) []etcdschema.Version {
 	if r.who.Admin() {
 		return d.Versions
 	}
 	var active []etcdschema.Version
 	for _, v := range d.Versions {
-		if v.Offered() {
+		if v.Offered() && (v.Unserved == "" || len(g.AgentURLs) > 0) {
 			active = append(active, v)
 		}
 	}
@@ -77,7 +80,7 @@ func (g *Gateway) listDatastores(r *request) (reply, error) {
 	}
 	views := []datastoreView{}
 	for _, d := range catalogue.Datastores {
-		if len(shown(r, d)) > 0 {
+		if len(g.shown(r, d)) > 0 {
 			views = append(views, g.viewDatastore(r, d))
 		}
 	}
@@ -91,7 +94,7 @@ func (g *Gateway) datastore(r *request) (etcdschema.CatalogueDatastore, error) {
 		return etcdschema.CatalogueDatastore{}, err
 	}
 	d, ok := findDatastore(catalogue, r.param("datastore"))
-	if !ok || len(shown(r, d)) == 0 {
+	if !ok || len(g.shown(r, d)) == 0 {
 		return d, faultf(itemNotFound, "Datastore %s cannot be found.", r.param("datastore"))
 	}
 	return d, nil
@@ -187,14 +190,14 @@ func (g *Gateway) datastoreVersion(r *request) (etcdschema.Version, error) {
 		if err != nil {
 			return etcdschema.Version{}, err
 		}
-		among = shown(r, d)
+		among = g.shown(r, d)
 	} else {
 		catalogue, err := g.catalogue(r.ctx)
 		if err != nil {
 			return etcdschema.Version{}, err
 		}
 		for _, d := range catalogue.Datastores {
-			among = append(among, shown(r, d)...)
+			among = append(among, g.shown(r, d)...)
 		}
 	}
 	v, ok := findVersion(among, ref)
@@ -206,7 +209,7 @@ func (g *Gateway) datastoreVersion(r *request) (etcdschema.Version, error) {
 
 // datastoreProblems tells what is wrong with the definitions.
 func (g *Gateway) datastoreProblems(r *request) (reply, error) {
-	catalogue, err := g.catalogue(r.ctx)
+	catalogue, err := g.settled(r.ctx)
 	if err != nil {
 		return reply{}, err
 	}

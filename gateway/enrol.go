@@ -128,7 +128,13 @@ func (g backend) hostAnnounced(s etcdschema.Snapshot, id string, raw json.RawMes
 	if !rec.Found {
 		host.Enrolled = g.now().UTC()
 	}
-	return []etcdschema.Op{etcdschema.Put(key, host)}, nil
+	checkKey := etcdschema.HostCheckKey(id)
+	check, err := etcdschema.Read(s, checkKey)
+	if err != nil {
+		return nil, err
+	}
+	check.Value.Managers, check.Value.Inventory = a.Managers, a.Inventory
+	return []etcdschema.Op{etcdschema.Put(key, host), etcdschema.Put(checkKey, check.Value)}, nil
 }
 
 // Rotate takes a new credential beside the one in use. A sequence number from the past means that somebody copied the

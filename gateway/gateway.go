@@ -69,11 +69,14 @@ type Gateway struct {
 	waiters   waiters
 	problems  problems
 	deadlines deadlines
-	draining  atomic.Bool
-	left      atomic.Int64    // when an agent's presence was last seen to vanish, in Unix nanoseconds
-	work      sync.WaitGroup  // goroutines that end with cancel
-	running   context.Context // ends with cancel
-	cancel    context.CancelFunc
+
+	conversations conversations
+
+	draining atomic.Bool
+	left     atomic.Int64    // when an agent's presence was last seen to vanish, in Unix nanoseconds
+	work     sync.WaitGroup  // goroutines that end with cancel
+	running  context.Context // ends with cancel
+	cancel   context.CancelFunc
 }
 
 // Open starts a gateway's work with etcd. ctx limits the opening only; Close ends it.

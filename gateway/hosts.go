@@ -24,6 +24,8 @@ type hostView struct {
 	Instances []string             `json:"instances"`
 	Labels    map[string]string    `json:"labels,omitempty"`
 	Notes     []string             `json:"notes,omitempty"`
+	Serves    []string             `json:"serves"`                 // datastore versions
+	Cannot    map[string]string    `json:"cannot_serve,omitempty"` // and those that it cannot, by why
 	Enrolled  string               `json:"enrolled"`
 }
 
@@ -32,13 +34,18 @@ func (g *Gateway) listHosts(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	catalogue, err := g.settled(r.ctx)
+	if err != nil {
+		return reply{}, err
+	}
 	views := []hostView{}
 	for _, rec := range list.Records {
 		id, h := etcdschema.Hosts().Name(rec.Key), rec.Value
 		v := hostView{
 			ID: id, Name: h.Name, Driver: h.Driver, Disabled: h.Disabled, Capacity: h.Capacity, Free: free(h), Pool: h.Pool,
-			Managers: managers(h), Instances: []string{}, Labels: h.Labels, Notes: h.Notes, Enrolled: stamp(h.Enrolled),
+			Managers: h.Managers, Instances: []string{}, Labels: h.Labels, Notes: h.Notes, Enrolled: stamp(h.Enrolled),
 		}
+		v.Serves, v.Cannot = verdictsOf(catalogue, id)
 		for instance := range h.Allocated {
 			v.Instances = append(v.Instances, instance)
 		}
@@ -90,6 +97,7 @@ func (g *Gateway) deleteHost(r *request) (reply, error) {
 		}
 		return []etcdschema.Op{
 			etcdschema.Delete(key), etcdschema.Delete(etcdschema.AgentKey(id)), etcdschema.Delete(etcdschema.PresenceKey(id)),
+			etcdschema.Delete(etcdschema.HostCheckKey(id)),
 			etcdschema.DeleteAll(etcdschema.Commands(id)),
 		}, nil
 	})

@@ -26,7 +26,7 @@ func (g *Gateway) place(r *request, o order, withoutHost bool) (etcdschema.Insta
 	if err != nil {
 		return o.instance, "", err
 	}
-	for _, host := range candidates(hosts.Records, o.instance.Manager, o.need) {
+	for _, host := range candidates(hosts.Records, o.servedBy, o.instance.Manager, o.need) {
 		in, err := g.commitCreate(r, o, host, "")
 		if !errors.Is(err, errHostFull) {
 			return in, "", err

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"cmp"
-	"encoding/json"
 	"net/netip"
 	"slices"
 
@@ -10,16 +9,17 @@ import (
 	"github.com/cofferdb/coffer/etcdschema"
 )
 
-// candidates returns the hosts that could take an instance of need for manager, the one with most free memory first.
-func candidates(hosts []etcdschema.Record[etcdschema.HostRecord], manager string, need deployments.Capacity) []string {
+// candidates returns the hosts that could take an instance of need for manager, the one with most free memory first. serves
+// reports whether a host can serve what the instance is defined as.
+func candidates(hosts []etcdschema.Record[etcdschema.HostRecord], serves func(host string) bool, manager string, need deployments.Capacity) []string {
 	type candidate struct {
 		id   string
 		free int
 	}
 	var fit []candidate
 	for _, h := range hosts {
-		if canTake(h.Value, manager, need) {
-			fit = append(fit, candidate{etcdschema.Hosts().Name(h.Key), free(h.Value).MemoryMB})
+		if id := etcdschema.Hosts().Name(h.Key); canTake(h.Value, manager, need) && serves(id) {
+			fit = append(fit, candidate{id, free(h.Value).MemoryMB})
 		}
 	}
 	slices.SortFunc(fit, func(a, b candidate) int {
@@ -49,21 +49,7 @@ func free(h etcdschema.HostRecord) deployments.Capacity {
 }
 
 func starts(h etcdschema.HostRecord, manager string) bool {
-	return slices.Contains(managers(h), manager)
-}
-
-// managers are those whose guests the host starts.
-func managers(h etcdschema.HostRecord) []string {
-	names := []string{}
-	for _, raw := range h.Manifests {
-		var m struct {
-			Manager string `json:"manager"`
-		}
-		if json.Unmarshal(raw, &m) == nil {
-			names = append(names, m.Manager)
-		}
-	}
-	return names
+	return slices.Contains(h.Managers, manager)
 }
 
 // freeAddress picks the lowest address of the host's pool that no instance has; "" when the pool is used up.

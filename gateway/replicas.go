@@ -96,6 +96,7 @@ func (g *Gateway) orderReplica(r *request, req createRequest) (order, error) {
 	if err != nil {
 		return o, err
 	}
+	o.hosts = catalogue.Hosts
 	version, _ := catalogue.FindVersion(source.Datastore, source.Version)
 	if version.Server.ReplicationStrategy == "" {
 		return o, faultf(badRequest, "Replication of %s %s is turned off: its definition has no replication_strategy.", source.Datastore, source.Version)

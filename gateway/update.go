@@ -146,7 +146,7 @@ func (g *Gateway) upgradeInstance(r *request, raw json.RawMessage) (reply, error
 	if err != nil {
 		return reply{}, err
 	}
-	catalogue, err := g.catalogue(r.ctx)
+	catalogue, err := g.settled(r.ctx)
 	if err != nil {
 		return reply{}, err
 	}
@@ -163,6 +163,9 @@ func (g *Gateway) upgradeInstance(r *request, raw json.RawMessage) (reply, error
 		return reply{}, faultf(unprocessable, "Instance %s is in a replication set; detach its replicas before an upgrade.", in.ID)
 	}
 	if err := supports(in, method(datastores.MethodUpgrade)); err != nil {
+		return reply{}, err
+	}
+	if err := refusedBy(catalogue.Hosts, in.Host, v); err != nil {
 		return reply{}, err
 	}
 	target := &etcdschema.Target{Version: &etcdschema.Upgrade{

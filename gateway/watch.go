@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"slices"
 
 	"github.com/cofferdb/coffer/agentpoll/server"
 	"github.com/cofferdb/coffer/etcdschema"
@@ -37,6 +38,9 @@ func (g *Gateway) observe(b etcdschema.Batch) server.Changes {
 		if id, ok := etcdschema.ParseAgentKey(c.Key); ok && c.Value == nil {
 			removed[id] = true
 		}
+	}
+	if slices.ContainsFunc(b.Changes, func(c etcdschema.Change) bool { return etcdschema.IsDefinition(c.Key) }) {
+		g.work.Go(func() { g.review(g.running) })
 	}
 	for _, c := range b.Changes {
 		if agent, id, ok := etcdschema.ParseCommandKey(c.Key); ok {

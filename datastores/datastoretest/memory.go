@@ -51,7 +51,16 @@ type memoryServer struct {
 type MemoryOptions struct {
 	datastores.GuestOptions
 	Colour  string `json:"colour,omitempty" doc:"means nothing"`
-	Release int    `json:"release" doc:"the format of the data"`
+	Release int    `json:"release" doc:"the format of the data, 1 or more"`
+}
+
+// Problems implements [datastores.Options].
+func (o MemoryOptions) Problems() []error {
+	problems := o.GuestOptions.Problems()
+	if o.Release < 1 {
+		problems = append(problems, fmt.Errorf("release: %d is not 1 or more", o.Release))
+	}
+	return problems
 }
 
 // Common implements [datastores.Options].

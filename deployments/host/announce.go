@@ -21,13 +21,14 @@ const driver = "process"
 
 // announce is the host's status: a [deployments.Announcement]. The agent sends it when it differs from the last one.
 func (h *Host) announce(context.Context) json.RawMessage {
-	manifests, notes := h.binaries.manifests()
+	managers, notes := h.binaries.managers()
 	a := deployments.Announcement{
 		Name:      h.cfg.Name,
 		Driver:    driver,
 		Capacity:  h.capacity(),
 		Pool:      h.pool.String(),
-		Manifests: manifests,
+		Managers:  managers,
+		Inventory: h.inventory(),
 		Labels:    h.cfg.Labels,
 		Notes:     append(h.notes(), notes...),
 	}

@@ -32,10 +32,9 @@ type binaries struct {
 }
 
 type binary struct {
-	stamp    stamp
-	asked    time.Time
-	manifest json.RawMessage
-	err      error // why there is no manifest
+	stamp stamp
+	asked time.Time
+	err   error // why it is of no use
 }
 
 // stamp tells whether a file is still the same.
@@ -113,7 +112,7 @@ func (b *binaries) scan(ctx context.Context) (changed bool, err error) {
 			continue
 		}
 		next := binary{stamp: now, asked: time.Now()}
-		next.manifest, next.err = describe(ctx, path, manager)
+		next.err = describe(ctx, path, manager)
 		found[manager] = next
 		changed = true
 	}
@@ -124,38 +123,37 @@ func (b *binaries) scan(ctx context.Context) (changed bool, err error) {
 	return changed, nil
 }
 
-// describe asks a guest binary for its manifest.
-func describe(ctx context.Context, path, manager string) (json.RawMessage, error) {
+// describe asks a guest binary for its manifest, which must be that of the manager.
+func describe(ctx context.Context, path, manager string) error {
 	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
 	defer cancel()
 	out, err := service.Run(ctx, []string{path, "describe"}, service.RunOptions{})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var manifest struct {
 		Manager string `json:"manager"`
 	}
 	if err := json.Unmarshal(out, &manifest); err != nil {
-		return nil, fmt.Errorf("describe printed no manifest: %w", err)
+		return fmt.Errorf("describe printed no manifest: %w", err)
 	}
 	if manifest.Manager != manager {
-		return nil, fmt.Errorf("describe says manager %q: a guest binary must be named <manager>%s", manifest.Manager, guestSuffix)
+		return fmt.Errorf("describe says manager %q: a guest binary must be named <manager>%s", manifest.Manager, guestSuffix)
 	}
-	compact, err := json.Marshal(json.RawMessage(out))
-	return compact, err
+	return nil
 }
 
-// manifests are those of the binaries that described themselves, and a note for each that did not, in order of names.
-func (b *binaries) manifests() (manifests []json.RawMessage, notes []string) {
+// managers are those whose binaries described themselves, and a note for each that did not, in order of names.
+func (b *binaries) managers() (managers, notes []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	manifests = []json.RawMessage{}
+	managers = []string{}
 	for _, manager := range sortedKeys(b.known) {
 		if known := b.known[manager]; known.err != nil {
 			notes = append(notes, fmt.Sprintf("guest binary %s%s is not offered: %v", manager, guestSuffix, known.err))
 		} else {
-			manifests = append(manifests, known.manifest)
+			managers = append(managers, manager)
 		}
 	}
-	return manifests, notes
+	return managers, notes
 }

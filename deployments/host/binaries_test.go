@@ -3,7 +3,6 @@ package host
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,19 +11,15 @@ import (
 func TestBinaries(t *testing.T) {
 	dir := t.TempDir()
 	b := &binaries{dir: dir}
-	scan := func(want bool, manifests, notes string) {
+	scan := func(want bool, managers, notes string) {
 		t.Helper()
 		changed, err := b.scan(t.Context())
 		if err != nil || changed != want {
 			t.Errorf("scan = %v, %v, want %v", changed, err, want)
 		}
-		got, gotNotes := b.manifests()
-		var names []string
-		for _, m := range got {
-			names = append(names, string(m))
-		}
-		if text := strings.Join(names, " "); text != manifests {
-			t.Errorf("manifests %s, want %s", text, manifests)
+		got, gotNotes := b.managers()
+		if text := strings.Join(got, " "); text != managers {
+			t.Errorf("managers %s, want %s", text, managers)
 		}
 		if text := strings.Join(gotNotes, "; "); !strings.Contains(text, notes) || notes == "" && text != "" {
 			t.Errorf("notes %q, want %q", text, notes)
@@ -38,24 +33,22 @@ func TestBinaries(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const a = `{"manager":"a","capabilities":[]}`
-
 	scan(false, "", "")
 	link(t, dir, "a-guest")
 	link(t, dir, "something")
-	scan(true, a, "")
-	scan(false, a, "")
+	scan(true, "a", "")
+	scan(false, "a", "")
 
 	script("b-guest", "echo not json")
-	scan(true, a, "b-guest is not offered: describe printed no manifest")
-	scan(false, a, "b-guest is not offered")
+	scan(true, "a", "b-guest is not offered: describe printed no manifest")
+	scan(false, "a", "b-guest is not offered")
 	script("b-guest", `echo '{ "manager": "c" }'`)
-	scan(true, a, `manager "c"`)
+	scan(true, "a", `manager "c"`)
 	script("b-guest", `echo '{ "manager": "b", "datastores": [] }'`)
-	scan(true, a+` {"manager":"b","datastores":[]}`, "")
+	scan(true, "a b", "")
 
 	write(t, filepath.Join(dir, "c-guest"), "not executable")
-	scan(true, a+` {"manager":"b","datastores":[]}`, "permission denied")
+	scan(true, "a b", "permission denied")
 	for _, name := range []string{"a-guest", "b-guest", "c-guest"} {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
@@ -85,7 +78,7 @@ func TestBrokenBinaryIsAskedAgain(t *testing.T) {
 	broken.err, broken.asked = os.ErrInvalid, time.Now().Add(-2*describeAgain)
 	b.known["a"] = broken
 	changed, err := b.scan(t.Context())
-	if manifests, _ := b.manifests(); !changed || err != nil || len(manifests) != 1 {
-		t.Errorf("scan = %v, %v, manifests %s", changed, err, slices.Collect(slices.Values(manifests)))
+	if managers, _ := b.managers(); !changed || err != nil || len(managers) != 1 {
+		t.Errorf("scan = %v, %v, managers %s", changed, err, managers)
 	}
 }

@@ -95,8 +95,8 @@ func (h *Host) Run(ctx context.Context) error {
 // handler is the methods of a host.
 type handler struct{ h *Host }
 
-// methods is the one table of them. A remove may wait for processes to end and a resize for a large volume to be checked, so
-// they run beside the queue, one at a time.
+// methods is the one table of them. A remove may wait for processes to end, a resize for a large volume to be checked, a check
+// for lists of packages, so they run beside the queue, one at a time.
 var methods = map[string]struct {
 	traits agent.Traits
 	run    func(*Host, context.Context, json.RawMessage) (any, error)
@@ -114,6 +114,13 @@ var methods = map[string]struct {
 			return nil, err
 		}
 		return h.Resize(ctx, args)
+	}},
+	deployments.MethodCheck: {agent.Traits{Long: true, Reads: true}, func(h *Host, ctx context.Context, raw json.RawMessage) (any, error) {
+		var args deployments.CheckArgs
+		if err := decode(raw, &args); err != nil {
+			return nil, err
+		}
+		return h.Check(ctx, args)
 	}},
 	deployments.MethodRemove: {agent.Traits{Long: true}, func(h *Host, ctx context.Context, raw json.RawMessage) (any, error) {
 		var args deployments.RemoveArgs

@@ -48,6 +48,8 @@ type Host struct {
 	ID       string
 	gateways []string
 	dir      string
+	agent    *agent.Agent
+	lacks    map[string]string // by colour: why
 
 	launching sync.RWMutex // read-locked by each launch
 
@@ -62,25 +64,15 @@ func StartHost(t testing.TB, g *Gateway, others ...string) *Host {
 	h := &Host{Memory: new(datastoretest.Memory), gateways: append([]string{g.URL}, others...), dir: t.TempDir(), guests: map[string]func(){}, args: map[string]deployments.LaunchArgs{}}
 	enrolment := g.Client(Admin).Want(t, http.StatusOK, http.MethodPost, "/mgmt/enrolments", `{"enrolment":{}}`)
 	h.ID = enrolment.Text("enrolment", "agent_id")
-	manifest, err := json.Marshal(h.Memory.Plugin().Manifest())
-	if err != nil {
-		t.Fatal(err)
-	}
-	announcement, err := json.Marshal(deployments.Announcement{
-		Name: "test", Driver: "memory", Capacity: deployments.Capacity{MemoryMB: 1 << 20, VCPUs: 64, DiskGB: 1 << 20},
-		Pool: "127.99.0.0/16", Manifests: []json.RawMessage{manifest},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := agent.New(agent.Config{
+	var err error
+	h.agent, err = agent.New(agent.Config{
 		Gateways: h.gateways, Dir: filepath.Join(h.dir, "host"), Kind: agentpoll.Host, Handler: h,
-		Token: enrolment.Text("enrolment", "token"), Manifest: announcement,
+		Token: enrolment.Text("enrolment", "token"), Manifest: h.announce(t.Context()), Status: h.announce,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop := run(func(ctx context.Context) error { return a.Run(ctx) })
+	stop := run(func(ctx context.Context) error { return h.agent.Run(ctx) })
 	t.Cleanup(func() {
 		stop()
 		h.mu.Lock()
@@ -109,12 +101,24 @@ func run(f func(context.Context) error) (stop func()) {
 
 // Method implements agent.Handler.
 func (h *Host) Method(name string) (agent.Traits, bool) {
-	return agent.Traits{}, name == deployments.MethodLaunch || name == deployments.MethodResize || name == deployments.MethodRemove
+	switch name {
+	case deployments.MethodCheck:
+		return agent.Traits{Reads: true, Long: true}, true
+	case deployments.MethodLaunch, deployments.MethodResize, deployments.MethodRemove:
+		return agent.Traits{}, true
+	}
+	return agent.Traits{}, false
 }
 
 // Run implements agent.Handler.
 func (h *Host) Run(_ context.Context, cmd agent.Command) (json.RawMessage, error) {
 	switch cmd.Method {
+	case deployments.MethodCheck:
+		var args deployments.CheckArgs
+		if err := json.Unmarshal(cmd.Args, &args); err != nil {
+			return nil, err
+		}
+		return json.Marshal(h.check(args))
 	case deployments.MethodRemove:
 		var args deployments.RemoveArgs
 		if err := json.Unmarshal(cmd.Args, &args); err != nil {
@@ -147,6 +151,49 @@ func (h *Host) Run(_ context.Context, cmd agent.Command) (json.RawMessage, error
 		}
 	}
 	return json.Marshal(deployments.LaunchReply{Volume: "directory"})
+}
+
+// check judges options as the guest does, and the machine by the option "colour" of the datastore "memory", when Lacks says
+// so.
+func (h *Host) check(args deployments.CheckArgs) deployments.CheckReply {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	reply := deployments.CheckReply{Verdicts: map[string]datastores.Verdict{}}
+	for _, d := range args.Definitions {
+		var v datastores.Verdict
+		for _, problem := range h.Memory.Plugin().Problems(d.Guest) {
+			v.Problems = append(v.Problems, problem.Error())
+		}
+		var options struct{ Colour string }
+		if json.Unmarshal(d.Guest, &options) == nil {
+			v.Unable = h.lacks[options.Colour]
+		}
+		reply.Verdicts[d.ID()] = v
+	}
+	return reply
+}
+
+// Lacks has the host unable to serve definitions with an option "colour" of that value, and says why; "" takes that back.
+// The host announces it with its next status.
+func (h *Host) Lacks(colour, why string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.lacks == nil {
+		h.lacks = map[string]string{}
+	}
+	h.lacks[colour] = why
+	h.agent.StatusChanged()
+}
+
+// announce is the host's status.
+func (h *Host) announce(context.Context) json.RawMessage {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	b, _ := json.Marshal(deployments.Announcement{
+		Name: "test", Driver: "memory", Capacity: deployments.Capacity{MemoryMB: 1 << 20, VCPUs: 64, DiskGB: 1 << 20},
+		Pool: "127.99.0.0/16", Managers: []string{h.Memory.Plugin().Manifest().Manager}, Inventory: fmt.Sprint(h.lacks),
+	})
+	return b
 }
 
 // resize is a host's whose volumes grow only while the server is stopped.

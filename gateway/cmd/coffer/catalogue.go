@@ -40,9 +40,9 @@ func (a *app) datastoreCommands() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				t := table{{"id", "name", "server", "active"}}
+				t := table{{"id", "name", "server", "active", "no host can serve it"}}
 				for _, v := range d.Versions {
-					t = append(t, []string{v.ID, v.Name, v.Number, yesNo(v.Active == nil || *v.Active)})
+					t = append(t, []string{v.ID, v.Name, v.Number, yesNo(v.Active == nil || *v.Active), v.Unserved})
 				}
 				return a.print(d.Versions, t)
 			}),

@@ -79,7 +79,7 @@ func (a *app) openEtcd(ctx context.Context, f etcdFlags) (*etcdschema.Store, err
 func (a *app) definitionsCommands() *cobra.Command {
 	var guests string
 	checking := func(cmd *cobra.Command) *cobra.Command {
-		cmd.Flags().StringVar(&guests, "guests", "", "directory of guest binaries, which are asked what options they have")
+		cmd.Flags().StringVar(&guests, "guests", "", "directory of guest binaries, which check the options, values included")
 		return cmd
 	}
 	return group("definitions", "What operators define: datastore versions, flavors, quotas",
@@ -138,14 +138,14 @@ func (a *app) definitionsCommands() *cobra.Command {
 
 // read reads a directory of definitions and prints all that is wrong with them.
 func (a *app) read(ctx context.Context, dir, guests string) (*definitions.Set, error) {
-	var own definitions.Guests
+	var own *definitions.Guests
 	if guests != "" {
 		var err error
 		if own, err = definitions.AskGuests(ctx, guests); err != nil {
 			return nil, err
 		}
 	}
-	set, err := definitions.Read(dir, own)
+	set, err := definitions.Read(ctx, dir, own)
 	if err != nil || len(set.Problems) == 0 {
 		return set, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/cmd/coffer/definitions"
 	"github.com/cofferdb/coffer/gateway/cmd/coffer/troveconf"
@@ -101,12 +102,14 @@ func (a *app) writeImport(result *troveimport.Result, to string) error {
 
 // base reads what an import starts from. The directory may be missing when guests are asked.
 func base(ctx context.Context, f importFlags) (*troveimport.Base, error) {
-	var guests definitions.Guests
+	var guests map[string]datastores.Manifest
 	if f.guests != "" {
 		var err error
-		if guests, err = definitions.AskGuests(ctx, f.guests); err != nil {
+		asked, err := definitions.AskGuests(ctx, f.guests)
+		if err != nil {
 			return nil, err
 		}
+		guests = asked.Manifests
 	}
 	var dir fs.FS
 	if _, err := os.Stat(f.base); err == nil {

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -55,6 +57,9 @@ func (a *app) listHosts(ctx context.Context, c *gophercloud.ServiceClient, _ []s
 	for _, h := range all {
 		for _, note := range h.Notes {
 			a.say("%s: %s", h.Name, note)
+		}
+		for _, version := range slices.Sorted(maps.Keys(h.Cannot)) {
+			a.say("%s cannot serve %s: %s", h.Name, version, h.Cannot[version])
 		}
 	}
 	return nil

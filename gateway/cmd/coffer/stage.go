@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -171,7 +172,7 @@ func (s *stage) keepPassword() error {
 
 // define puts the definitions that come with Coffer.
 func (s *stage) define(ctx context.Context) error {
-	set, err := definitions.Read(s.definitions, nil)
+	set, err := definitions.Read(ctx, s.definitions, nil)
 	if err != nil {
 		return err
 	}
@@ -229,6 +230,10 @@ func (s *stage) awaitHost(ctx context.Context, admin *gophercloud.ServiceClient)
 				s.say("host %s, connected: guests of %s; to give: %s; addresses of %s; data in %s", h.Name, strings.Join(h.Managers, ", "), capacity(h.Capacity), h.Pool, s.hostDir())
 				for _, note := range h.Notes {
 					s.say("  note: %s", note)
+				}
+				s.say("  it serves %s", strings.Join(h.Serves, ", "))
+				for _, version := range slices.Sorted(maps.Keys(h.Cannot)) {
+					s.say("  not offered: %s, for %s", version, h.Cannot[version])
 				}
 				return nil
 			}

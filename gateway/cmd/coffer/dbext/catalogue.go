@@ -34,7 +34,9 @@ type Version struct {
 	ID     string `json:"id"`
 	Name   string `json:"name"`
 	Number string `json:"version,omitempty"` // the server's
-	Active *bool  `json:"active,omitempty"`  // told to admins only
+	Active *bool  `json:"active,omitempty"`  // told to admins only, as the rest
+	// Unserved says why no host can serve it.
+	Unserved string `json:"unserved,omitempty"`
 }
 
 // ListDatastores reads what is on offer.

@@ -50,6 +50,8 @@ type Host struct {
 	Instances []string             `json:"instances"`
 	Labels    map[string]string    `json:"labels,omitempty"`
 	Notes     []string             `json:"notes,omitempty"`
+	Serves    []string             `json:"serves"`                 // datastore versions
+	Cannot    map[string]string    `json:"cannot_serve,omitempty"` // and those that it cannot, by why
 	Enrolled  Time                 `json:"enrolled"`
 }
 

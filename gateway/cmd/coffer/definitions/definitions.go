@@ -54,16 +54,16 @@ type file struct {
 // reading is a Set in the making.
 type reading struct {
 	*Set
-	guests   Guests
+	guests   *Guests
 	halves   map[version]*[2]file // server, guest
 	defaults map[string]file      // by datastore: the file that names its default version
 	byKey    map[string]string    // file by key
 }
 
-// Read reads and checks every definition below dir; a guest's own options are checked when guests know its manager. The
-// error is about the directory; what is wrong with the files is in the Set. A file that is neither JSON nor YAML by its
-// name is passed over: a README may be there.
-func Read(dir string, guests Guests) (*Set, error) {
+// Read reads and checks every definition below dir; a guest's own options, their values too, are checked when guests has its
+// manager. The error is about the directory or the guests; what is wrong with the files is in the Set. A file that is
+// neither JSON nor YAML by its name is passed over: a README may be there.
+func Read(ctx context.Context, dir string, guests *Guests) (*Set, error) {
 	r := reading{Set: &Set{}, guests: guests, halves: map[version]*[2]file{}, defaults: map[string]file{}, byKey: map[string]string{}}
 	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 		ext := filepath.Ext(p)
@@ -84,7 +84,9 @@ func Read(dir string, guests Guests) (*Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the definitions: %w", err)
 	}
-	r.judgeVersions()
+	if err := r.judgeVersions(ctx); err != nil {
+		return nil, err
+	}
 	if r.Len()+len(r.Problems) == 0 {
 		return nil, fmt.Errorf("%s holds no definition: want files such as server/datastores/redis/7.0.json", dir)
 	}
@@ -151,18 +153,23 @@ func (r *reading) half(v version, which int, f file) {
 }
 
 // judgeVersions judges every version's two halves together, then the defaults that are told by name.
-func (r *reading) judgeVersions() {
+func (r *reading) judgeVersions(ctx context.Context) error {
 	have := map[string][]string{}
 	for v, halves := range r.halves {
 		have[v.datastore] = append(have[v.datastore], v.name)
 		server, guest, err := etcdschema.JudgeVersion(halves[0].value, halves[1].value)
-		if own := r.guests[server.Manager].Options; len(own) > 0 {
-			server, guest, err = etcdschema.JudgeVersion(halves[0].value, halves[1].value, own...)
-		}
 		if err != nil {
 			either := cmp.Or(halves[0].name, halves[1].name) // a half that is missing is the other's problem
 			r.blame(err, file{name: cmp.Or(halves[0].name, either)}, file{name: cmp.Or(halves[1].name, either)})
 			continue
+		}
+		problems, err := r.guests.problems(ctx, server.Manager, guest)
+		if err != nil {
+			return err
+		}
+		for _, problem := range problems {
+			path, message := etcdschema.SplitPath(problem)
+			r.bad(halves[1], path, message)
 		}
 		both := recordOf(etcdschema.VersionKey(v.datastore, v.name), server)
 		r.records = append(r.records, both.with(recordOf(etcdschema.GuestOptionsKey(v.datastore, v.name), guest)))
@@ -174,6 +181,7 @@ func (r *reading) judgeVersions() {
 			r.bad(f, "default_version", fmt.Sprintf("%q is not here; here are: %s", asked, strings.Join(there, ", ")))
 		}
 	}
+	return nil
 }
 
 // blame spreads what a judge found over the files.

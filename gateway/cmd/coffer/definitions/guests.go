@@ -1,6 +1,7 @@
 package definitions
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,13 +12,16 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 )
 
-// Guests knows by manager what guests say of themselves.
-type Guests map[string]datastores.Manifest
+// Guests are guest binaries, each <manager>-guest. A nil one knows none.
+type Guests struct {
+	Manifests map[string]datastores.Manifest // by manager: what they say of themselves
+	programs  map[string]string              // by manager
+}
 
-const describeTimeout = 10 * time.Second
+const askTimeout = 10 * time.Second
 
-// AskGuests asks the guest binaries in dir, each <manager>-guest, to describe themselves.
-func AskGuests(ctx context.Context, dir string) (Guests, error) {
+// AskGuests asks the guest binaries in dir to describe themselves.
+func AskGuests(ctx context.Context, dir string) (*Guests, error) {
 	programs, err := filepath.Glob(filepath.Join(dir, "*-guest"))
 	if err != nil {
 		return nil, err
@@ -25,28 +29,43 @@ func AskGuests(ctx context.Context, dir string) (Guests, error) {
 	if len(programs) == 0 {
 		return nil, fmt.Errorf("%s holds no guest binary", dir)
 	}
-	guests := Guests{}
+	g := &Guests{Manifests: map[string]datastores.Manifest{}, programs: map[string]string{}}
 	for _, program := range programs {
-		manifest, err := describe(ctx, program)
-		if err != nil {
+		var manifest datastores.Manifest
+		if err := ask(ctx, program, nil, &manifest, "describe"); err != nil {
 			return nil, fmt.Errorf("%s does not describe itself: %w", program, err)
 		}
-		guests[manifest.Manager] = manifest
+		g.Manifests[manifest.Manager], g.programs[manifest.Manager] = manifest, program
 	}
-	return guests, nil
+	return g, nil
 }
 
-func describe(ctx context.Context, program string) (datastores.Manifest, error) {
-	var manifest datastores.Manifest
-	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
+// problems are what the manager's guest finds wrong with a guest half, each "path: message"; none when the guest is not
+// there to be asked.
+func (g *Guests) problems(ctx context.Context, manager string, guest json.RawMessage) ([]string, error) {
+	if g == nil || g.programs[manager] == "" {
+		return nil, nil
+	}
+	var verdict datastores.Verdict
+	if err := ask(ctx, g.programs[manager], guest, &verdict, "check", "-options-only"); err != nil {
+		return nil, fmt.Errorf("%s does not judge options: %w", g.programs[manager], err)
+	}
+	return verdict.Problems, nil
+}
+
+// ask runs a guest binary and reads the JSON that it prints.
+func ask(ctx context.Context, program string, stdin []byte, answer any, args ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	path, err := filepath.Abs(program)
 	if err != nil {
-		return manifest, err
+		return err
 	}
-	out, err := exec.CommandContext(ctx, path, "describe").Output()
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Stdin = bytes.NewReader(stdin)
+	out, err := cmd.Output()
 	if err != nil {
-		return manifest, err
+		return err
 	}
-	return manifest, json.Unmarshal(out, &manifest)
+	return json.Unmarshal(out, answer)
 }

@@ -37,7 +37,7 @@ func builtin(t testing.TB) *Base {
 	}
 	maria := mysql("mariabackup")
 	maria.ReplicationStrategy = "MariaDBGTIDReplication"
-	b, err := ReadBase(nil, definitions.Guests{
+	b, err := ReadBase(nil, map[string]datastores.Manifest{
 		"mysql": {Manager: "mysql", Offers: []datastores.Offer{
 			offer("mysql", "8.4", `{"mount_point":"/var/lib/mysql","ignore_users":["os_admin"],"program":"/usr/sbin/mysqld"}`, mysql("xtrabackup")),
 			offer("mysql", "8.0", `{"mount_point":"/var/lib/mysql","program":"/opt/mysqld"}`, mysql("xtrabackup")),
@@ -104,7 +104,7 @@ func everything(t testing.TB, conf *troveconf.Conf, r *Result) {
 			t.Fatal(err)
 		}
 	}
-	set, err := definitions.Read(dir, nil)
+	set, err := definitions.Read(t.Context(), dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

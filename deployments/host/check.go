@@ -1,0 +1,81 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/deployments"
+)
+
+// Check asks the guest binaries what they say of definitions, each for those of its manager. One that fails says nothing.
+func (h *Host) Check(ctx context.Context, args deployments.CheckArgs) (deployments.CheckReply, error) {
+	by := map[string][]deployments.Definition{}
+	for _, d := range args.Definitions {
+		by[d.Manager] = append(by[d.Manager], d)
+	}
+	reply := deployments.CheckReply{Verdicts: map[string]datastores.Verdict{}}
+	able, _ := h.binaries.managers()
+	for _, manager := range sortedKeys(by) {
+		if !slices.Contains(able, manager) {
+			continue
+		}
+		verdicts, err := askGuest(ctx, guestBinary(h.cfg.Guests, manager), by[manager])
+		if ctx.Err() != nil {
+			return reply, agentpoll.Errorf(agentpoll.Expired, "the check of definitions was not done in time")
+		}
+		if err != nil {
+			h.log.Warn("a guest binary does not judge definitions", "manager", manager, "err", err)
+			continue
+		}
+		for i, d := range by[manager] {
+			reply.Verdicts[d.ID()] = verdicts[i]
+		}
+	}
+	return reply, nil
+}
+
+// askGuest has one binary judge definitions, all at once.
+func askGuest(ctx context.Context, binary string, definitions []deployments.Definition) ([]datastores.Verdict, error) {
+	var in bytes.Buffer
+	for _, d := range definitions {
+		in.Write(d.Guest)
+		in.WriteByte('\n')
+	}
+	out, err := service.Run(ctx, []string{binary, "check"}, service.RunOptions{Stdin: &in})
+	if err != nil {
+		return nil, err
+	}
+	verdicts := make([]datastores.Verdict, len(definitions))
+	answers := json.NewDecoder(bytes.NewReader(out))
+	for i := range verdicts {
+		if err := answers.Decode(&verdicts[i]); err != nil {
+			return nil, fmt.Errorf("it gave %d verdicts of %d: %w", i, len(verdicts), err)
+		}
+	}
+	return verdicts, nil
+}
+
+// inventory names the state of the guest binaries and of the machine's packages.
+func (h *Host) inventory() string {
+	sum := sha256.New()
+	for _, path := range []string{"/var/lib/dpkg/status", "/var/lib/apt/lists"} {
+		if info, err := os.Stat(path); err == nil {
+			fmt.Fprintln(sum, path, info.ModTime().UnixNano())
+		}
+	}
+	managers, _ := h.binaries.managers()
+	for _, manager := range managers {
+		s, _ := h.binaries.stamp(manager)
+		fmt.Fprintln(sum, manager, s.Inode, s.Size, s.Changed.UnixNano())
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:8])
+}

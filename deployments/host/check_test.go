@@ -1,0 +1,44 @@
+package host
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/deployments"
+)
+
+func TestCheck(t *testing.T) {
+	h := &Host{cfg: Config{Guests: t.TempDir()}.withDefaults()}
+	h.log, h.binaries = h.cfg.Log, &binaries{dir: h.cfg.Guests}
+	link(t, h.cfg.Guests, "a-guest")
+	link(t, h.cfg.Guests, "b-guest")
+	silent := filepath.Join(h.cfg.Guests, "c-guest")
+	write(t, silent, "#!/bin/sh\n[ $1 != describe ] || echo '{\"manager\":\"c\"}'\n")
+	if err := os.Chmod(silent, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	before := h.inventory()
+	if _, err := h.binaries.scan(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if h.inventory() == before {
+		t.Error("guests have come and the inventory is the same")
+	}
+	good := deployments.Definition{Manager: "a", Guest: []byte(`{}`)}
+	bad := deployments.Definition{Manager: "a", Guest: []byte(`{"say":{"problems":["x: y"]}}`)}
+	unable := deployments.Definition{Manager: "b", Guest: []byte(`{"say":{"unable":"no"}}`)}
+	reply, err := h.Check(t.Context(), deployments.CheckArgs{Definitions: []deployments.Definition{
+		good, unable, bad, {Manager: "c", Guest: []byte(`{}`)}, {Manager: "d", Guest: []byte(`{}`)},
+	}})
+	want := map[string]datastores.Verdict{good.ID(): {}, bad.ID(): {Problems: []string{"x: y"}}, unable.ID(): {Unable: "no"}}
+	if diff := cmp.Diff(want, reply.Verdicts); err != nil || diff != "" {
+		t.Errorf("%v, verdicts (-want +got)\n%s", err, diff)
+	}
+	if good.ID() == bad.ID() || good.ID() == (deployments.Definition{Manager: "b", Guest: good.Guest}).ID() {
+		t.Error("two definitions have one id")
+	}
+}

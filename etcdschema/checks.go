@@ -1,0 +1,94 @@
+package etcdschema
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/deployments"
+)
+
+// HostCheck is what a host says of definitions. It is apart from the host's record, which changes with every instance.
+type HostCheck struct {
+	Managers  []string `json:"managers"`            // as last announced
+	Inventory string   `json:"inventory,omitempty"` // as last announced
+	// Verdicts are by the id of the definition. They were given at Checked, with the inventory that is named there.
+	Verdicts map[string]datastores.Verdict `json:"verdicts,omitempty"`
+	Checked  string                        `json:"checked,omitempty"`
+	At       time.Time                     `json:"at,omitzero"`
+}
+
+// Starts reports whether the host has the guest of the manager.
+func (h HostCheck) Starts(manager string) bool { return slices.Contains(h.Managers, manager) }
+
+// Serves reports whether the host can serve the definition, as far as it has said: one of which it has said nothing yet
+// counts as good.
+func (h HostCheck) Serves(d deployments.Definition) bool {
+	return h.Starts(d.Manager) && h.Verdicts[d.ID()].Good()
+}
+
+// unableAgain is how long a host is believed that it cannot serve a definition: what it lacks an operator may bring without
+// the host's inventory telling.
+const unableAgain = time.Minute
+
+// Ask returns the definitions that the host should be asked about, all or none: it has not judged one of them yet, its
+// inventory is another, or it is time to ask again for one that it could not serve. unknown: it has not judged one of them.
+func (h HostCheck) Ask(among []deployments.Definition, now time.Time) (ask []deployments.Definition, unknown bool) {
+	able := true
+	seen := map[string]bool{}
+	for _, d := range among {
+		id := d.ID()
+		if seen[id] || !h.Starts(d.Manager) {
+			continue
+		}
+		seen[id] = true
+		ask = append(ask, d)
+		verdict, known := h.Verdicts[id]
+		unknown = unknown || !known
+		able = able && verdict.Good()
+	}
+	if !unknown && h.Checked == h.Inventory && (able || now.Before(h.At.Add(unableAgain))) {
+		return nil, false
+	}
+	return ask, unknown
+}
+
+// problemsBy are what hosts find wrong with the definition's options; none when one of them takes it.
+func problemsBy(hosts map[string]HostCheck, d deployments.Definition) []string {
+	var problems []string
+	for _, id := range slices.Sorted(maps.Keys(hosts)) {
+		verdict, known := hosts[id].Verdicts[d.ID()]
+		if known && hosts[id].Starts(d.Manager) {
+			if len(verdict.Problems) == 0 {
+				return nil
+			}
+			problems = verdict.Problems
+		}
+	}
+	return problems
+}
+
+// unserved says why no host can serve the definition; "" when one can, or there is none that could be asked.
+func unserved(hosts map[string]HostCheck, d deployments.Definition) string {
+	var reasons []string
+	for _, id := range slices.Sorted(maps.Keys(hosts)) {
+		h := hosts[id]
+		if h.Serves(d) {
+			return ""
+		}
+		reason := h.Verdicts[d.ID()].Unable
+		switch {
+		case !h.Starts(d.Manager):
+			reason = fmt.Sprintf("there is no guest binary %s-guest", d.Manager)
+		case reason == "":
+			reason = "its options are not good"
+		}
+		if !slices.Contains(reasons, reason) {
+			reasons = append(reasons, reason)
+		}
+	}
+	return strings.Join(reasons, "; ")
+}
