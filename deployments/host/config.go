@@ -99,13 +99,13 @@ func ParseFlags(args []string, getenv func(string) string, usage io.Writer) (Con
 	fs.StringVar(&c.Dir, "dir", "/var/lib/coffer-host", "`directory` of the host and its instances")
 	fs.StringVar(&c.Guests, "guests", "/usr/lib/coffer/guests", "`directory` of the guest binaries, each named <manager>-guest")
 	fs.StringVar(&c.Name, "name", "", "the host's `name` (default: the machine's)")
-	fs.StringVar(&c.Pool, "address-pool", DefaultPool, "IPv4 `network` that instances get their addresses from")
+	fs.StringVar(&c.Pool, "address-pool", DefaultPool, "IPv4 `network` that instances get their addresses from; two hosts on one machine need two")
 	fs.StringVar(&c.Interface, "interface", "lo", "where addresses outside 127.0.0.0/8 are added")
 	fs.IntVar(&c.Capacity.MemoryMB, "memory", 0, "`MB` of memory to give (default: the machine's)")
 	fs.IntVar(&c.Capacity.VCPUs, "vcpus", 0, "processors to give (default: the machine's)")
 	fs.IntVar(&c.Capacity.DiskGB, "disk", 0, "`GB` of disk to give (default: the filesystem's size)")
 	fs.StringVar(&c.FirewallTable, "firewall-table", "coffer", "nftables `table` of the host's own; two hosts on one machine need two")
-	fs.Func("uids", "`range` of user ids for instances (default 20000-29999)", func(s string) error {
+	fs.Func("uids", "`range` of user ids for instances (default 20000-29999); two hosts on one machine need two", func(s string) error {
 		_, err := fmt.Sscanf(s, "%d-%d", &c.UIDs.First, &c.UIDs.Last)
 		return err
 	})

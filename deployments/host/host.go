@@ -69,6 +69,13 @@ func New(cfg Config) (*Host, error) {
 
 // Run polls the gateways and supervises the guests until ctx ends. Guests and databases run on after it.
 func (h *Host) Run(ctx context.Context) error {
+	if h.root {
+		release, err := claim(claimsDir, h.cfg.UIDs)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = release() }()
+	}
 	if _, err := h.binaries.scan(ctx); err != nil {
 		return err
 	}
