@@ -12,8 +12,9 @@ import (
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
 
-// quick lets a guest count as gone soon after it was last heard of.
-func quick(c *gateway.Config) { c.Hold, c.Expiry = 300*time.Millisecond, time.Second }
+// quick lets a guest count as gone soon after it was last heard of. Polls are held for longer than a second all the same: to an
+// agent answers that bring nothing and come sooner are a fault, and it asks ever less often.
+func quick(c *gateway.Config) { c.Hold, c.Expiry = 2*time.Second, 5*time.Second }
 
 // TestEject: the source's guest is gone, and the replica that has most takes its place.
 func TestEject(t *testing.T) {

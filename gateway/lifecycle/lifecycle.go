@@ -297,7 +297,9 @@ func (d *decision) finish(message string) {
 func (d *decision) fail(reason string) {
 	op := d.Instance.Operation
 	d.giveUp(reason)
-	d.Instance.Failed = op.Kind
+	if d.Instance.Failed != Follow && d.Instance.Failed != Fence { // which a failure of something else does not end
+		d.Instance.Failed = op.Kind
+	}
 	d.fault(fmt.Sprintf("%s (%s failed at step %q)", reason, op.Kind, cmp.Or(op.FailedStep, op.Step)))
 }
 

@@ -211,6 +211,22 @@ func TestWhatAResetCannotUndo(t *testing.T) {
 	}
 }
 
+// TestAFailureDoesNotHideAFence: what refuses writes is known to do so after something else has failed, and takes them again
+// after its reset.
+func TestAFailureDoesNotHideAFence(t *testing.T) {
+	c := newCluster(1)
+	_ = c.apply("m1", lifecycle.Event{Type: lifecycle.AskPromote})
+	c.answer(t, datastores.MethodMakeReadOnly, `{"id":"7","count":7}`, nil)
+	c.answer(t, datastores.MethodWaitForTxn, ``, nil)
+	_ = c.apply("m1", lifecycle.Event{Type: lifecycle.ResetStatus})
+	_ = c.apply("m0", lifecycle.Event{Type: lifecycle.AskRestart})
+	c.answer(t, datastores.MethodRestart, ``, agentpoll.Errorf(agentpoll.Internal, "no luck"))
+	_ = c.apply("m0", lifecycle.Event{Type: lifecycle.ResetStatus})
+	if in := c.records["m0"]; lifecycle.Status(in) != "ACTIVE" || c.fenced["m0"] {
+		t.Errorf("after the reset: %s, refuses writes: %v", lifecycle.Status(in), c.fenced["m0"])
+	}
+}
+
 // TestTheFaultNamesTheStepThatFailed, not the one that undoes what came before.
 func TestTheFaultNamesTheStepThatFailed(t *testing.T) {
 	c := newCluster(1)
