@@ -60,6 +60,7 @@ func (m *Manager) needs() []configfile.Setting {
 		{Name: "secure_file_priv", Value: m.path(filesDir)},
 		{Name: "socket", Value: "../" + socketName}, // from datadir, where the server works: see service.DialUnix
 		{Name: "pid_file", Value: m.path(serverPIDName)},
+		{Name: "init_file", Value: m.path(initName)},
 		{Name: "lc_messages_dir", Value: m.options.ShareDir},
 		{Name: "character_sets_dir", Value: filepath.Join(m.options.ShareDir, "charsets")},
 		{Name: "bind_address", Value: m.env.Address},

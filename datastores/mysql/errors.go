@@ -19,6 +19,8 @@ const (
 	errNoDatabase         = 1049
 	errNameTooLong        = 1059
 	errNoSuchThread       = 1094
+	errTableDenied        = 1142
+	errRightDenied        = 1227
 	errDatabaseName       = 1102
 	errCharacterSet       = 1115
 	errNoMatchingUser     = 1133
@@ -42,6 +44,16 @@ func failed(err error, doing string, args ...any) error {
 	var said *mysql.MySQLError
 	if !errors.As(err, &said) {
 		return fmt.Errorf("%s: %w", doing, err)
+	}
+	switch said.Number {
+	case errTooManyConnections:
+		return datastores.Errorf(datastores.Unavailable, "%s: all connections are taken; a restart of the instance ends them", doing)
+	case errAccessDenied, errRightDenied, errTableDenied:
+		return datastores.Errorf(datastores.Conflict, "%s: root has changed the account %s@localhost, which is the guest's; "+
+			"a restart of the instance brings it back", doing, adminUser)
+	case errLockWaitTimeout:
+		return datastores.Errorf(datastores.Conflict, "%s: another session holds a lock that this needs; end that session, "+
+			"or restart the instance, which ends all", doing)
 	}
 	kind := kindOf(said.Number)
 	if kind == datastores.Internal { // nobody foresaw it: what the server quotes may be a statement or a row
@@ -69,7 +81,7 @@ func kindOf(number uint16) datastores.ErrorKind {
 	case errNameTooLong, errDatabaseName, errCharacterSet, errCollationMismatch, errCollation, errInvalidText,
 		errConflictingClauses, errStringTooLong, errDatabaseDenied:
 		return datastores.Invalid
-	case errReadOnly, errUserStatement, errTooManyConnections:
+	case errReadOnly, errUserStatement:
 		return datastores.Conflict
 	}
 	return datastores.Internal

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/service"
 )
 
@@ -33,15 +32,15 @@ func systemTables(version string) []string {
 // one when its guest was killed may still be writing there.
 const unfinished = "unfinished-"
 
-// install makes the data directory, with the administration account and the server's own locked one in it and no other. It
-// does what mariadb-install-db does, without a shell and in one run with the accounts.
+// install makes the data directory, with the server's own locked account in it and no other. It does what
+// mariadb-install-db does, without a shell and in one run.
 func (m *Manager) install(ctx context.Context) error {
-	return m.makeDir(ctx, func(making string, password datastores.Secret) error {
+	return m.makeDir(ctx, func(making string) error {
 		// The server would sync a thousand times, which on a slow disk is most of what a create takes. Until the directory
 		// has its name nobody needs what a crash leaves of it, so it is synced once, afterwards.
 		more := []string{"--datadir=" + m.path(making), "--debug-no-sync"}
 		if m.variant.family == "mysql" {
-			return m.initialise(ctx, oracleAccounts(password), "--initialize-insecure", more[0])
+			return m.initialise(ctx, more[0])
 		}
 		tables, closeTables, err := m.openSystemTables()
 		if err != nil {
@@ -52,14 +51,13 @@ func (m *Manager) install(ctx context.Context) error {
 			strings.NewReader("CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n"),
 			tables,
 			strings.NewReader("DELETE FROM global_priv WHERE User <> 'mariadb.sys';\nDELETE FROM proxies_priv;\n"),
-			strings.NewReader(adminAccount(password)),
 		), more...)
 	})
 }
 
 // makeDir makes the data directory under another name, has fill fill it, and gives it its name. The administration password
 // is written before that, so a directory that has its name is one that this guest can log in to.
-func (m *Manager) makeDir(ctx context.Context, fill func(making string, password datastores.Secret) error) error {
+func (m *Manager) makeDir(ctx context.Context, fill func(making string) error) error {
 	volume, err := os.OpenRoot(m.env.DataDir)
 	if err != nil {
 		return err
@@ -72,8 +70,7 @@ func (m *Manager) makeDir(ctx context.Context, fill func(making string, password
 	if err := service.MakeDir(m.env.DataDir, making, m.env.UID, m.env.GID); err != nil {
 		return err
 	}
-	password := datastores.NewSecret(rand.Text())
-	if err := fill(making, password); err != nil {
+	if err := fill(making); err != nil {
 		_ = volume.RemoveAll(making) // or the next Prepare does: it may be most of the volume
 		return err
 	}
@@ -83,7 +80,7 @@ func (m *Manager) makeDir(ctx context.Context, fill func(making string, password
 	if err := service.SyncTree(volume, making); err != nil {
 		return err
 	}
-	if err := m.writeAdminPassword(password); err != nil {
+	if err := m.newAdminPassword(); err != nil {
 		return err
 	}
 	if err := volume.Rename(making, dataDir); err != nil {
@@ -92,28 +89,12 @@ func (m *Manager) makeDir(ctx context.Context, fill func(making string, password
 	return service.Sync(volume, ".")
 }
 
-// adopt gives a complete data directory to this guest: one whose guest has lost its own directory, or one that was
-// restored. A running server is stopped.
+// adopt gives a complete data directory to this guest, whose own directory was lost. A running server is stopped.
 func (m *Manager) adopt(ctx context.Context) error {
 	if err := m.Stop(ctx); err != nil {
 		return err
 	}
-	if err := m.configure(); err != nil {
-		return err
-	}
-	password := datastores.NewSecret(rand.Text())
-	if err := m.giveAccount(ctx, password); err != nil {
-		return err
-	}
-	return m.writeAdminPassword(password)
-}
-
-// giveAccount gives a complete data directory, of a server that does not run, the administration account.
-func (m *Manager) giveAccount(ctx context.Context, password datastores.Secret, more ...string) error {
-	if m.variant.family == "mysql" {
-		return m.initialise(ctx, oracleAccounts(password)+"SHUTDOWN;\n", append([]string{"--skip-networking"}, more...)...)
-	}
-	return m.bootstrap(ctx, strings.NewReader(adminAccount(password)), more...)
+	return m.newAdminPassword()
 }
 
 // forgetReplicas takes away the accounts of replicas of the server that a backup is of.
@@ -132,37 +113,14 @@ func (m *Manager) bootstrap(ctx context.Context, script io.Reader, more ...strin
 	return nil
 }
 
-// adminAccount is the statement of a bootstrap script, which knows no accounts yet, that makes the administration
-// account or gives it a new password.
-func adminAccount(password datastores.Secret) string {
-	return fmt.Sprintf("REPLACE INTO mysql.global_priv (Host, User, Priv) VALUES ('localhost', '%s', "+
-		`'{"access":18446744073709551615,"plugin":"mysql_native_password","authentication_string":"%s"}');`+"\n",
-		adminUser, nativeHash(password))
-}
-
-// initialise is bootstrap for Oracle's servers, which read the script from a file.
-func (m *Manager) initialise(ctx context.Context, script string, options ...string) error {
-	if err := service.WriteFile(m.env.DataDir, initName, []byte(script), m.env.UID, m.env.GID); err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(m.path(initName)) }()
-	argv := m.argv(append([]string{"--init-file=" + m.path(initName), "--skip-log-bin"}, options...)...)
+// initialise makes the data directory of one of Oracle's servers, which has the statements for it built in.
+func (m *Manager) initialise(ctx context.Context, more ...string) error {
+	argv := m.argv(append([]string{"--initialize-insecure", "--skip-log-bin"}, more...)...)
 	_, err := service.Run(ctx, argv, service.RunOptions{Credential: service.Credential(m.env.UID, m.env.GID)})
 	if err != nil {
 		return fmt.Errorf("cannot initialise the data directory: %w", err)
 	}
 	return nil
-}
-
-const initName = "init.sql"
-
-// oracleAccounts are the statements that make the administration account of one of Oracle's servers the only one to log in to.
-func oracleAccounts(password datastores.Secret) string {
-	a := account{adminUser, "localhost"}
-	clause := variants()["mysql"].identified(password)
-	return "CREATE USER IF NOT EXISTS " + a.sql() + clause + ";\nALTER USER " + a.sql() + clause + ";\n" +
-		"GRANT ALL PRIVILEGES ON *.* TO " + a.sql() + " WITH GRANT OPTION;\n" +
-		"ALTER USER IF EXISTS 'root'@'localhost' ACCOUNT LOCK;\n"
 }
 
 func (m *Manager) openSystemTables() (r io.Reader, closeAll func(), err error) {

@@ -120,8 +120,7 @@ func (m *Manager) makeData(ctx context.Context, req datastores.PrepareRequest) e
 	return nil
 }
 
-// Start implements [datastores.Manager]. When root has changed the administration account, so that the guest is not let
-// in any more, a server that did not run is given that account again.
+// Start implements [datastores.Manager].
 func (m *Manager) Start(ctx context.Context) error {
 	_, _, running := m.service.Running()
 	if !running {
@@ -129,44 +128,22 @@ func (m *Manager) Start(ctx context.Context) error {
 			return err
 		}
 	}
-	err := m.launch(ctx)
-	if err == nil && !running {
-		return m.applyRuntime(ctx)
-	}
-	if !is(err, errAccessDenied) {
-		return err
-	}
-	if running {
-		return fmt.Errorf("%w: root may have changed the account %s@localhost; restart the instance to have it back", err, adminUser)
-	}
-	m.env.Log.Warn("giving the server its administration account again", "err", err)
-	if err := m.adopt(ctx); err != nil {
-		return err
-	}
-	if err := m.launch(ctx); err != nil {
-		return err
-	}
-	return m.applyRuntime(ctx)
-}
-
-// launch starts the server, unless it runs, and returns when it answers, be it that it does not let the guest in.
-func (m *Manager) launch(ctx context.Context) error {
 	if err := m.service.Start(ctx); err != nil {
 		return err
 	}
 	var denied error
 	err := m.service.Await(ctx, func(ctx context.Context) error {
 		err := m.ping(ctx)
-		if is(err, errAccessDenied) {
+		if e := new(datastores.Error); errors.As(err, &e) && e.Kind == datastores.Conflict { // the guest is not let in
 			denied = err
 			return nil
 		}
 		return err
 	})
-	if err != nil {
+	if err = firstError(err, denied); err != nil || running {
 		return err
 	}
-	return denied
+	return m.applyRuntime(ctx)
 }
 
 // Stop implements [datastores.Manager].
@@ -200,6 +177,9 @@ func (m *Manager) configure() error {
 		if err := service.MakeDir(m.env.DataDir, dir, m.env.UID, m.env.GID); err != nil {
 			return err
 		}
+	}
+	if err := m.writeInit(); err != nil {
+		return err
 	}
 	config, err := m.config()
 	if err != nil {

@@ -156,7 +156,7 @@ func (m *Manager) restoreFiles(ctx context.Context, req datastores.RestoreReques
 	if err := m.discardData(ctx); err != nil {
 		return err
 	}
-	return m.makeDir(ctx, func(making string, password datastores.Secret) error {
+	return m.makeDir(ctx, func(making string) error {
 		for i, link := range req.Chain {
 			req.Progress(fmt.Sprintf("restoring backup %d of %d", i+1, len(req.Chain)))
 			if err := m.restoreLink(ctx, making, link, i, len(req.Chain)); err != nil {
@@ -164,9 +164,6 @@ func (m *Manager) restoreFiles(ctx context.Context, req datastores.RestoreReques
 			}
 		}
 		if err := m.removeTold(making); err != nil {
-			return err
-		}
-		if err := m.giveAccount(ctx, password, "--datadir="+m.path(making)); err != nil {
 			return err
 		}
 		if m.variant.family == "mysql" {

@@ -5,12 +5,9 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"fmt"
 	"maps"
 	"net"
-	"os"
-	"path/filepath"
-	"strings"
+	"strconv"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -18,17 +15,6 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/service"
 )
-
-// adminUser is the guest's own account, Trove's name for it. It can log in through the socket only.
-const adminUser = "os_admin"
-
-const adminPasswordName = adminUser + ".password"
-
-func (m *Manager) adminPasswordFile() string { return filepath.Join(m.env.Dir, adminPasswordName) }
-
-func (m *Manager) writeAdminPassword(password datastores.Secret) error {
-	return service.WriteFile(m.env.Dir, adminPasswordName, []byte(password.Reveal()+"\n"), -1, -1)
-}
 
 // session runs do with a session of the administration account. Each call of the manager has its own, so that nothing is
 // held between calls, whatever becomes of the server. A failure to log in shows with the first statement.
@@ -62,6 +48,10 @@ func (m *Manager) sessionWith(params map[string]string, do func(*sql.DB) error) 
 	return do(db)
 }
 
+// lockSeconds is how long a statement of the guest waits for another session's lock: it must not take effect long after its
+// caller has been told that it did not.
+const lockSeconds = 5
+
 // connect opens a session with those variables; the caller closes it. What tenants may set for every session is set to
 // what the guest needs.
 func (m *Manager) connect(params map[string]string) (*sql.DB, error) {
@@ -75,9 +65,11 @@ func (m *Manager) connect(params map[string]string) (*sql.DB, error) {
 	c.DialFunc = func(ctx context.Context, _, path string) (net.Conn, error) { return service.DialUnix(ctx, path) }
 	c.Logger = &mysql.NopLogger{} // every failure is returned too
 	c.Params = map[string]string{
-		"sql_mode":    text(sqlMode),
-		"sql_log_off": "1", // hashes of passwords stay out of the general log
-		"autocommit":  "1",
+		"sql_mode":          text(sqlMode),
+		"sql_log_off":       "1", // hashes of passwords stay out of the general log
+		"autocommit":        "1",
+		"sql_select_limit":  "18446744073709551615",
+		"lock_wait_timeout": strconv.Itoa(lockSeconds),
 	}
 	maps.Copy(c.Params, m.variant.session)
 	maps.Copy(c.Params, params)
@@ -86,14 +78,6 @@ func (m *Manager) connect(params map[string]string) (*sql.DB, error) {
 		return nil, err
 	}
 	return sql.OpenDB(patient{connector}), nil
-}
-
-func (m *Manager) adminPassword() (datastores.Secret, error) {
-	password, err := os.ReadFile(m.adminPasswordFile())
-	if err != nil {
-		return datastores.Secret{}, fmt.Errorf("cannot read the administration password: %w", err)
-	}
-	return datastores.NewSecret(strings.TrimSpace(string(password))), nil
 }
 
 // patient waits for the one connection that the server keeps for administrators when tenants have all the others: another
@@ -124,10 +108,7 @@ func (p patient) Connect(ctx context.Context) (driver.Conn, error) {
 func (m *Manager) ping(ctx context.Context) error {
 	return m.session(func(db *sql.DB) error {
 		var one int
-		if err := db.QueryRowContext(ctx, "SELECT 1").Scan(&one); err != nil {
-			return fmt.Errorf("the server does not answer: %w", err)
-		}
-		return nil
+		return failed(db.QueryRowContext(ctx, "SELECT 1").Scan(&one), "the server does not answer")
 	})
 }
 

@@ -16,12 +16,13 @@ type variant struct {
 	section  string   // of the option file
 	// settings are those that its server needs beside what all need.
 	settings func(serverID uint32, version string) []configfile.Setting
-	session  map[string]string // variables of the guest's own sessions
-	isUser   string            // of mysql.user u: an account that is neither a role nor a replica's
-	password string            // the clause that gives an account the hash of a password
-	client   string            // reads SQL
-	dump     string            // writes SQL
-	upgrade  string            // brings the system tables to the server's version; "": the server does so itself
+	session  map[string]string                           // variables of the guest's own sessions
+	admin    func(a account, identified string) []string // statements that make the guest's account
+	isUser   string                                      // of mysql.user u: an account that is neither a role nor a replica's
+	password string                                      // the clause that gives an account the hash of a password
+	client   string                                      // reads SQL
+	dump     string                                      // writes SQL
+	upgrade  string                                      // brings the system tables to the server's version; "": the server does so itself
 	physical physical
 	dialect  dialect
 }
@@ -35,7 +36,8 @@ func variants() map[string]variant {
 			versions: []string{"10.11", "11.8"},
 			section:  "mariadbd",
 			settings: mariadbSettings,
-			session:  map[string]string{"slow_query_log": "0"},
+			session:  map[string]string{"slow_query_log": "0", "max_statement_time": "0", "tx_read_only": "0"},
+			admin:    mariadbAdmin,
 			isUser:   "BINARY u.is_role = 'N' AND " + noReplica,
 			password: " IDENTIFIED VIA mysql_native_password USING ",
 			client:   "mariadb", dump: "mariadb-dump", upgrade: "mariadb-upgrade",
@@ -59,6 +61,7 @@ func oracle() variant {
 		versions: []string{"8.0"},
 		section:  "mysqld",
 		settings: mysqlSettings,
+		admin:    oracleAdmin,
 		isUser:   noReplica,
 		password: " IDENTIFIED WITH mysql_native_password AS ",
 		client:   "mysql", dump: "mysqldump",

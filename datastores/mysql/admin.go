@@ -1,0 +1,72 @@
+package mysql
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
+)
+
+// adminUser is the guest's own account, Trove's name for it. It can log in through the socket only.
+const adminUser = "os_admin"
+
+const (
+	adminPasswordName = adminUser + ".password"
+	initName          = "init.sql"
+)
+
+func (m *Manager) adminPasswordFile() string { return filepath.Join(m.env.Dir, adminPasswordName) }
+
+// newAdminPassword writes a password that the account has from the next start on.
+func (m *Manager) newAdminPassword() error {
+	return service.WriteFile(m.env.Dir, adminPasswordName, []byte(rand.Text()+"\n"), -1, -1)
+}
+
+func (m *Manager) adminPassword() (datastores.Secret, error) {
+	password, err := os.ReadFile(m.adminPasswordFile())
+	if err != nil {
+		return datastores.Secret{}, fmt.Errorf("cannot read the administration password: %w", err)
+	}
+	return datastores.NewSecret(strings.TrimSpace(string(password))), nil
+}
+
+// writeInit writes what the server runs at each start before it lets anybody in: the guest's account is made anew. So
+// root can take it from the guest only until the next restart, and a restored server has the account of this guest.
+func (m *Manager) writeInit() error {
+	password, err := m.adminPassword()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // the data directory is being made; no server is started before the password is there
+	}
+	if err != nil {
+		return err
+	}
+	a := account{adminUser, "localhost"}
+	script := strings.Join(append([]string{"SET SESSION sql_log_bin = 0"}, m.variant.admin(a, m.variant.identified(password))...), ";\n") + ";\n"
+	return service.WriteFile(m.env.DataDir, initName, []byte(script), m.env.UID, m.env.GID)
+}
+
+// mariadbAdmin are the statements that make the administration account. A server that holds passwords against a plug-in's
+// rule would refuse hashes.
+func mariadbAdmin(a account, identified string) []string {
+	return []string{
+		"SET GLOBAL strict_password_validation = OFF",
+		"CREATE OR REPLACE USER " + a.sql() + identified,
+		"GRANT ALL PRIVILEGES ON *.* TO " + a.sql() + " WITH GRANT OPTION",
+	}
+}
+
+// oracleAdmin are those for Oracle's servers, which know no OR REPLACE and have a root account of their own.
+func oracleAdmin(a account, identified string) []string {
+	return []string{
+		"CREATE USER IF NOT EXISTS " + a.sql() + identified,
+		"ALTER USER " + a.sql() + identified + " ACCOUNT UNLOCK",
+		"GRANT ALL PRIVILEGES ON *.* TO " + a.sql() + " WITH GRANT OPTION",
+		"ALTER USER IF EXISTS 'root'@'localhost' ACCOUNT LOCK",
+	}
+}
