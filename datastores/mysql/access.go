@@ -48,10 +48,15 @@ func (a account) revokeAccess(ctx context.Context, db *sql.DB, database string) 
 			return failed(err, "cannot revoke the access of user %s to database %q", a, database)
 		}
 	}
+	// A session keeps the rights on the database that it uses.
 	if none {
+		err := endSessions(ctx, db, tenantSessions+" AND BINARY USER = ? AND BINARY DB = ?", a.name, database)
+		if err != nil {
+			return failed(err, "cannot end the sessions of user %s", a)
+		}
 		return datastores.Errorf(datastores.NotFound, "user %s has no access to database %q", a, database)
 	}
-	return nil
+	return a.endSessions(ctx, db)
 }
 
 // grant gives an account all rights on each of the databases.

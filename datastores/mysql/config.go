@@ -9,7 +9,12 @@ import (
 	"github.com/cofferdb/coffer/datastores/configfile"
 )
 
-const port = 3306
+const (
+	port = 3306
+	// ownPort is where MariaDB's other listener is, which shares its places with the guest's socket only. No definition opens
+	// it, so a host's firewall lets nobody in.
+	ownPort = 3307
+)
 
 // config renders my.cnf: what tenants may change, as they have it, and then what the guest needs, for the last one counts.
 func (m *Manager) config() ([]byte, error) {
@@ -64,7 +69,6 @@ func (m *Manager) needs() []configfile.Setting {
 		{Name: "lc_messages_dir", Value: m.options.ShareDir},
 		{Name: "character_sets_dir", Value: filepath.Join(m.options.ShareDir, "charsets")},
 		{Name: "bind_address", Value: m.env.Address},
-		{Name: "port", Value: strconv.Itoa(port)},
 		{Name: "skip_name_resolve", Value: "ON"},
 		{Name: "server_id", Value: strconv.FormatUint(uint64(m.serverID()), 10)},
 		{Name: "log_bin", Value: "binlog"},
@@ -77,7 +81,15 @@ func (m *Manager) needs() []configfile.Setting {
 		{Name: "log_bin_trust_function_creators", Value: "ON"},
 	}
 	if m.variant.family == "mariadb" {
-		settings = append(settings, configfile.Setting{Name: "aria_pagecache_buffer_size", Value: megabytes(16)})
+		settings = append(settings,
+			// Tenants have the places of the extra port, all of them, and the guest those of the socket: max_connections holds
+			// for each. No tenant can take what the guest needs.
+			configfile.Setting{Name: "port", Value: strconv.Itoa(ownPort)},
+			configfile.Setting{Name: "extra_port", Value: strconv.Itoa(port)},
+			configfile.Setting{Name: "report_port", Value: strconv.Itoa(port)},
+			configfile.Setting{Name: "aria_pagecache_buffer_size", Value: megabytes(16)})
+	} else {
+		settings = append(settings, configfile.Setting{Name: "port", Value: strconv.Itoa(port)})
 	}
 	return append(settings, m.variant.settings(m.serverID(), m.options.Version)...)
 }

@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"errors"
 
 	"github.com/cofferdb/coffer/datastores"
 )
@@ -34,18 +35,26 @@ func (m *Manager) ListDatabases(ctx context.Context) (all []datastores.Database,
 	return all, err
 }
 
-// DeleteDatabase implements [datastores.Databases]. The rights on it go with it: MariaDB would keep them, for the next
-// database of that name.
+// DeleteDatabase implements [datastores.Databases]. Sessions that use the database end. What can fail comes first; then the
+// rights on it go: MariaDB would keep them, for the next database of that name.
 func (m *Manager) DeleteDatabase(ctx context.Context, name string) error {
 	return m.change(ctx, func(db *sql.DB) error {
-		if err := requireDatabases(ctx, db, []string{name}); err != nil {
-			return err
+		missing := requireDatabases(ctx, db, []string{name})
+		if missing == nil {
+			if err := m.dropDatabase(ctx, db, name); err != nil {
+				return err
+			}
+		} else if e := new(datastores.Error); !errors.As(missing, &e) || e.Kind != datastores.NotFound {
+			return missing
 		}
+		// Also when it is gone already: an earlier call may have been cut here.
 		if err := revokeFromAll(ctx, db, name); err != nil {
-			return failed(err, "cannot delete database %q", name)
+			return failed(err, "cannot revoke the rights on database %q", name)
 		}
-		_, err := db.ExecContext(ctx, "DROP DATABASE "+identifier(name))
-		return failed(err, "cannot delete database %q", name)
+		if err := endSessions(ctx, db, tenantSessions+" AND BINARY DB = ?", name); err != nil {
+			return failed(err, "cannot end the sessions that used database %q", name)
+		}
+		return missing
 	})
 }
 

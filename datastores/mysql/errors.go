@@ -40,6 +40,9 @@ func failed(err error, doing string, args ...any) error {
 	if err == nil {
 		return nil
 	}
+	if own := new(datastores.Error); errors.As(err, &own) {
+		return err
+	}
 	doing = fmt.Sprintf(doing, args...)
 	var said *mysql.MySQLError
 	if !errors.As(err, &said) {

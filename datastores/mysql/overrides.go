@@ -69,6 +69,11 @@ func (m *Manager) rendered(values datastores.Values) []configfile.Setting {
 			settings = append(settings, setting)
 		}
 	}
+	for _, p := range m.parameters() {
+		if i := slices.IndexFunc(settings, func(s configfile.Setting) bool { return s.Name == p.Name }); i >= 0 && p.also != "" {
+			settings = append(settings, configfile.Setting{Name: p.also, Value: settings[i].Value})
+		}
+	}
 	return settings
 }
 
@@ -136,7 +141,11 @@ func (m *Manager) apply(ctx context.Context, db *sql.DB, names []string, values 
 		} else if value, ok := defaults[p.Name]; ok {
 			literal = p.literal(value)
 		}
-		if _, err := db.ExecContext(ctx, "SET GLOBAL "+p.Name+" = "+literal); err != nil {
+		statement := "SET GLOBAL " + p.Name + " = " + literal
+		if p.also != "" {
+			statement += ", GLOBAL " + p.also + " = " + literal
+		}
+		if _, err := db.ExecContext(ctx, statement); err != nil {
 			return refusedValue(err, p.Name)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 type parameter struct {
 	datastores.Parameter
 	runtimeOnly bool   // no option of the program: set after each start
+	also        string // another variable of the server that has the same value; "": none
 	family      string // "": all
 	since       string // version; "": always
 	until       string // the last version; "": still
@@ -131,7 +132,8 @@ func allParameters() []parameter {
 		static(integer("lower_case_table_names", "0", "1")),
 		integer("max_allowed_packet", "1024", "1073741824"),
 		integer("max_connect_errors", "1", most32),
-		integer("max_connections", "10", "100000"),
+		of("mariadb", integer("max_connections", "10", "100000").with("extra_max_connections")),
+		of("mysql", integer("max_connections", "10", "100000")),
 		integer("max_heap_table_size", "16384", mostSession),
 		integer("max_prepared_stmt_count", "0", "1048576"),
 		of("mariadb", float("max_statement_time", "0", "31536000")),
@@ -155,6 +157,12 @@ const charset = "[a-z0-9_]{1,64}"
 
 func integer(name string, least, most json.Number) parameter {
 	return parameter{Parameter: datastores.Parameter{Name: name, Type: datastores.IntegerParameter, Min: least, Max: most}}
+}
+
+// with names another variable that has the same value.
+func (p parameter) with(also string) parameter {
+	p.also = also
+	return p
 }
 
 func float(name string, least, most json.Number) parameter {

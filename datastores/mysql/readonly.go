@@ -35,10 +35,6 @@ func isReadOnly(ctx context.Context, db *sql.DB) (readOnly bool, err error) {
 	return readOnly, failed(err, "cannot ask the server whether it takes changes")
 }
 
-// tenantSessions is the condition of [endSessions] for all that are not the guest's or the server's own.
-const tenantSessions = "USER NOT IN ('" + adminUser + "', 'system user', 'event_scheduler') AND " +
-	"COMMAND NOT IN ('Daemon', 'Binlog Dump', 'Binlog Dump GTID')"
-
 // graceSeconds is how long statements that write may take to end before their sessions are.
 const graceSeconds = 3
 

@@ -19,12 +19,17 @@ func (m *Manager) EnableRoot(ctx context.Context, password datastores.Secret) (s
 	if password.IsZero() {
 		return "", datastores.Errorf(datastores.Invalid, "root needs a password")
 	}
-	return rootUser, m.onRoot(ctx, "cannot enable root",
-		"CREATE USER IF NOT EXISTS "+root.sql()+m.variant.identified(password)+" ACCOUNT LOCK",
-		"GRANT ALL PRIVILEGES ON *.* TO "+root.sql()+" WITH GRANT OPTION",
-		m.variant.dialect.revokeReadOnlyAdmin(root),
-		"ALTER USER "+root.sql()+m.variant.identified(password)+" ACCOUNT UNLOCK",
-	)
+	return rootUser, m.change(ctx, func(db *sql.DB) error {
+		err := execute(ctx, db,
+			"CREATE USER IF NOT EXISTS "+root.sql()+m.variant.identified(password)+" ACCOUNT LOCK",
+			"GRANT ALL PRIVILEGES ON *.* TO "+root.sql()+" WITH GRANT OPTION",
+			m.variant.dialect.revokeReadOnlyAdmin(root),
+			"ALTER USER "+root.sql()+m.variant.identified(password)+" ACCOUNT UNLOCK")
+		if err != nil {
+			return failed(err, "cannot enable root")
+		}
+		return root.endSessions(ctx, db) // of an earlier password
+	})
 }
 
 // DisableRoot implements [datastores.Root]. As in Trove nothing is dropped, what root owns stays; the account is locked,
@@ -35,12 +40,6 @@ func (m *Manager) DisableRoot(ctx context.Context) error {
 		if err := execute(ctx, db, lock); err != nil {
 			return failed(err, "cannot disable root")
 		}
-		return failed(endSessions(ctx, db, "USER = "+text(rootUser)), "cannot disable root")
-	})
-}
-
-func (m *Manager) onRoot(ctx context.Context, doing string, statements ...string) error {
-	return m.change(ctx, func(db *sql.DB) error {
-		return failed(execute(ctx, db, statements...), "%s", doing)
+		return root.endSessions(ctx, db)
 	})
 }

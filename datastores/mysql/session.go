@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"errors"
 	"maps"
 	"net"
 	"strconv"
@@ -135,21 +134,4 @@ func execute(ctx context.Context, db *sql.DB, statements ...string) error {
 		}
 	}
 	return nil
-}
-
-// endSessions kills the sessions of the server's list of processes for which the condition is true.
-func endSessions(ctx context.Context, db *sql.DB, where string) error {
-	var ids []string
-	err := query(ctx, db, func(scan func(...any) error) error {
-		var id string
-		err := scan(&id)
-		ids = append(ids, id)
-		return err
-	}, "SELECT ID FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() AND "+where)
-	for _, id := range ids {
-		if _, kill := db.ExecContext(ctx, "KILL "+id); kill != nil && !is(kill, errNoSuchThread) {
-			err = errors.Join(err, kill)
-		}
-	}
-	return err
 }

@@ -72,10 +72,13 @@ func (m *Manager) has(ctx context.Context, db *sql.DB, a account) (found bool, e
 	return found, failed(err, "cannot look for user %s", a)
 }
 
-// require returns NotFound when there is no such account.
+// require returns NotFound when there is no such account, nor any session of it.
 func (m *Manager) require(ctx context.Context, db *sql.DB, a account) error {
 	found, err := m.has(ctx, db, a)
 	if err == nil && !found {
+		if err := endOrphans(ctx, db); err != nil {
+			return err
+		}
 		return datastores.Errorf(datastores.NotFound, "there is no user %s", a)
 	}
 	return err
@@ -182,7 +185,7 @@ func (m *Manager) update(ctx context.Context, db *sql.DB, before, after account,
 			return failed(err, "cannot change user %s to %s", before, after)
 		}
 	}
-	return nil
+	return before.endSessions(ctx, db)
 }
 
 // DeleteUser implements [datastores.Users].
@@ -192,7 +195,9 @@ func (m *Manager) DeleteUser(ctx context.Context, name, host string) error {
 		if err := m.require(ctx, db, a); err != nil {
 			return err
 		}
-		_, err := db.ExecContext(ctx, "DROP USER "+a.sql())
-		return failed(err, "cannot delete user %s", a)
+		if _, err := db.ExecContext(ctx, "DROP USER "+a.sql()); err != nil {
+			return failed(err, "cannot delete user %s", a)
+		}
+		return a.endSessions(ctx, db)
 	})
 }

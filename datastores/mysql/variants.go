@@ -15,16 +15,17 @@ type variant struct {
 	versions []string // in the order in which they may be upgraded
 	section  string   // of the option file
 	// settings are those that its server needs beside what all need.
-	settings func(serverID uint32, version string) []configfile.Setting
-	session  map[string]string                           // variables of the guest's own sessions
-	admin    func(a account, identified string) []string // statements that make the guest's account
-	isUser   string                                      // of mysql.user u: an account that is neither a role nor a replica's
-	password string                                      // the clause that gives an account the hash of a password
-	client   string                                      // reads SQL
-	dump     string                                      // writes SQL
-	upgrade  string                                      // brings the system tables to the server's version; "": the server does so itself
-	physical physical
-	dialect  dialect
+	settings    func(serverID uint32, version string) []configfile.Setting
+	session     map[string]string                           // variables of the guest's own sessions
+	admin       func(a account, identified string) []string // statements that make the guest's account
+	lockHolders string                                      // query of the ids of sessions that have locks in a database
+	isUser      string                                      // of mysql.user u: an account that is neither a role nor a replica's
+	password    string                                      // the clause that gives an account the hash of a password
+	client      string                                      // reads SQL
+	dump        string                                      // writes SQL
+	upgrade     string                                      // brings the system tables to the server's version; "": the server does so itself
+	physical    physical
+	dialect     dialect
 }
 
 // variants has every variant by the name that the option variant has for it. Servers of the two that are Oracle's could not
@@ -32,15 +33,16 @@ type variant struct {
 func variants() map[string]variant {
 	return map[string]variant{
 		"mariadb": {
-			family:   "mariadb",
-			versions: []string{"10.11", "11.8"},
-			section:  "mariadbd",
-			settings: mariadbSettings,
-			session:  map[string]string{"slow_query_log": "0", "max_statement_time": "0", "tx_read_only": "0"},
-			admin:    mariadbAdmin,
-			isUser:   "BINARY u.is_role = 'N' AND " + noReplica,
-			password: " IDENTIFIED VIA mysql_native_password USING ",
-			client:   "mariadb", dump: "mariadb-dump", upgrade: "mariadb-upgrade",
+			family:      "mariadb",
+			versions:    []string{"10.11", "11.8"},
+			section:     "mariadbd",
+			settings:    mariadbSettings,
+			session:     map[string]string{"slow_query_log": "0", "max_statement_time": "0", "tx_read_only": "0"},
+			admin:       mariadbAdmin,
+			lockHolders: mariadbLockHolders,
+			isUser:      "BINARY u.is_role = 'N' AND " + noReplica,
+			password:    " IDENTIFIED VIA mysql_native_password USING ",
+			client:      "mariadb", dump: "mariadb-dump", upgrade: "mariadb-upgrade",
 			physical: physical{
 				name: "mariabackup", program: "mariadb-backup", stream: "mbstream", files: []string{"mariadb_backup_", "xtrabackup_"},
 			},
@@ -57,14 +59,15 @@ const noReplica = "NOT (BINARY u.Repl_slave_priv = 'Y' AND BINARY u.Select_priv 
 
 func oracle() variant {
 	return variant{
-		family:   "mysql",
-		versions: []string{"8.0"},
-		section:  "mysqld",
-		settings: mysqlSettings,
-		admin:    oracleAdmin,
-		isUser:   noReplica,
-		password: " IDENTIFIED WITH mysql_native_password AS ",
-		client:   "mysql", dump: "mysqldump",
+		family:      "mysql",
+		versions:    []string{"8.0"},
+		section:     "mysqld",
+		settings:    mysqlSettings,
+		admin:       oracleAdmin,
+		lockHolders: oracleLockHolders,
+		isUser:      noReplica,
+		password:    " IDENTIFIED WITH mysql_native_password AS ",
+		client:      "mysql", dump: "mysqldump",
 		physical: physical{
 			name: "xtrabackup", program: "xtrabackup", stream: "xbstream", files: []string{"xtrabackup_"},
 			applyLogOnly: true,
@@ -84,6 +87,7 @@ const binlogDays = 7
 func mariadbSettings(serverID uint32, version string) []configfile.Setting {
 	settings := []configfile.Setting{
 		{Name: "log_slave_updates", Value: "ON"},
+		{Name: "plugin_load_add", Value: "metadata_lock_info"}, // who holds locks on what
 		{Name: "gtid_strict_mode", Value: "ON"},
 		{Name: "relay_log_recovery", Value: "ON"},
 	}
