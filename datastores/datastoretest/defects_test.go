@@ -2,6 +2,7 @@ package datastoretest_test
 
 import (
 	"context"
+	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
 )
@@ -50,6 +51,40 @@ func (g generous) GrantAccess(ctx context.Context, name, host string, databases 
 
 // lingerer is the datastore in memory, which has this defect built in: no manager decides when a server ends a session.
 type lingerer interface{ Linger() }
+
+// sharer is the datastore in memory with another defect built in.
+type sharer interface{ ShareConnections() }
+
+// halver takes the rights on a database away before it finds out that the database cannot be deleted.
+type halver struct{ planted }
+
+func (h halver) DeleteDatabase(ctx context.Context, name string) error {
+	users, err := h.ListUsers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, u := range users {
+		_ = h.RevokeAccess(ctx, u.Name, u.Host, name)
+	}
+	return h.planted.DeleteDatabase(ctx, name)
+}
+
+// confused deletes a name in lower case when there is no other.
+type confused struct{ planted }
+
+func (c confused) DeleteDatabase(ctx context.Context, name string) error {
+	if err := c.planted.DeleteDatabase(ctx, strings.ToLower(name)); err == nil {
+		return nil
+	}
+	return c.planted.DeleteDatabase(ctx, name)
+}
+
+func (c confused) DeleteUser(ctx context.Context, name, host string) error {
+	if err := c.planted.DeleteUser(ctx, strings.ToLower(name), host); err == nil {
+		return nil
+	}
+	return c.planted.DeleteUser(ctx, name, host)
+}
 
 type quiet struct{ planted }
 

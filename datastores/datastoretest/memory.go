@@ -41,7 +41,10 @@ type memoryServer struct {
 	accounts map[string]string // of replicas, name to password
 	source   *memorySource     // of a replica
 
-	lingering bool // a defect, see Linger
+	lingering bool   // a defect, see Linger
+	sharing   bool   // a defect, see ShareConnections
+	sessions  int    // that are open
+	obstacle  string // what keeps databases and users from being deleted; "": nothing
 
 	failures map[string]error // by method
 	held     map[string]int   // by method

@@ -40,6 +40,11 @@ func (m *memoryManager) ask(ctx context.Context, f func(*memoryServer) error) (e
 			err = errors.New("connection refused")
 			return
 		}
+		if s.sharing {
+			if err = s.full(); err != nil {
+				return
+			}
+		}
 		err = f(s)
 	})
 	return err
@@ -106,7 +111,7 @@ func (m *memoryManager) Start(ctx context.Context) (err error) {
 			s.log(memoryErrorLog, "cannot start: %v", err)
 			return
 		}
-		s.running, s.since, s.inForce = true, time.Now(), m.configuration(s.overrides)
+		s.running, s.since, s.inForce, s.sessions = true, time.Now(), m.configuration(s.overrides), 0
 		s.log(memoryErrorLog, "started")
 	})
 	return err
@@ -174,6 +179,9 @@ func (m *memoryManager) ListDatabases(ctx context.Context) (list []datastores.Da
 func (m *memoryManager) DeleteDatabase(ctx context.Context, name string) error {
 	return m.ask(ctx, func(s *memoryServer) error {
 		if err := s.hasDatabases([]string{name}); err != nil {
+			return err
+		}
+		if err := s.free(); err != nil {
 			return err
 		}
 		return s.change(change{DropDatabase: &name})

@@ -12,14 +12,16 @@ import (
 // harness is that of the datastore in memory.
 func harness(memory *datastoretest.Memory, plugin datastores.Plugin) datastoretest.Harness {
 	return datastoretest.Harness{
-		Plugin:  plugin,
-		NewEnv:  func(t *testing.T) datastores.Env { return datastoretest.NewEnv(t, "nobody") },
-		Connect: memory.Connect,
-		Session: memory.Session,
-		Write:   memory.Write,
-		Digest:  memory.Digest,
-		Dynamic: datastores.Values{"max_connections": json.Number("7"), "strict": false, "greeting": "good morning"},
-		Static:  datastores.Values{"boot": "slow", "cache_mb": json.Number("64")},
+		Plugin:         plugin,
+		NewEnv:         func(t *testing.T) datastores.Env { return datastoretest.NewEnv(t, "nobody") },
+		Connect:        memory.Connect,
+		Session:        memory.Session,
+		Obstruct:       memory.Obstruct,
+		FewConnections: datastores.Values{"max_connections": json.Number("5")},
+		Write:          memory.Write,
+		Digest:         memory.Digest,
+		Dynamic:        datastores.Values{"max_connections": json.Number("7"), "strict": false, "greeting": "good morning"},
+		Static:         datastores.Values{"boot": "slow", "cache_mb": json.Number("64")},
 		Show: func(ctx context.Context, m datastores.Manager, parameter string) (string, error) {
 			if p, ok := m.(interface{ inside() datastores.Manager }); ok {
 				m = p.inside()

@@ -61,6 +61,9 @@ func (m *memoryManager) UpdateUser(ctx context.Context, name, host string, to da
 
 func (m *memoryManager) DeleteUser(ctx context.Context, name, host string) error {
 	return m.askUser(ctx, name, host, func(s *memoryServer, u memoryUser) error {
+		if err := s.free(); err != nil {
+			return err
+		}
 		return s.change(change{DropUser: &u.account})
 	})
 }

@@ -23,6 +23,14 @@ type Harness struct {
 	// Session logs in as Connect does and keeps the connection. Needed for users.
 	Session func(ctx context.Context, login Login) (Session, error)
 
+	// FewConnections are values of parameters with which the server lets few sessions in, some dozens at most. nil: that is not
+	// tested.
+	FewConnections datastores.Values
+
+	// Obstruct puts something in the way of deleting login's database or user that is still there when all sessions of tenants
+	// have ended. nil: there is no such thing, and it is not tested.
+	Obstruct func(ctx context.Context, login Login) (Obstacle, error)
+
 	// Write stores the items of numbers from to to-1, each of some 100 bytes that follow from its number (see [Item]), one
 	// after the other, making what they need when it is missing; an item that is there is no error. It returns how many the
 	// server has acknowledged, also with an error. Needed for backups, replication and upgrade.
@@ -90,13 +98,17 @@ func suite() []suiteTest {
 
 		{"databases", datastores.CanDatabases, nil, shared(testDatabases)},
 		{"database names", datastores.CanDatabases, nil, shared(testDatabaseNames)},
+		{"databases alike", datastores.CanDatabases, nil, shared(testDatabasesAlike)},
 		{"databases cut short", datastores.CanDatabases, nil, shared(testDatabasesCutShort)},
 		{"users", datastores.CanUsers, nil, shared(testUsers)},
 		{"change users", datastores.CanUsers, nil, shared(testChangeUsers)},
 		{"user names", datastores.CanUsers, nil, shared(testUserNames)},
+		{"users alike", datastores.CanUsers, nil, shared(testUsersAlike)},
 		{"passwords", datastores.CanUsers, nil, shared(testPasswords)},
 		{"users cut short", datastores.CanUsers, nil, shared(testUsersCutShort)},
 		{"sessions", datastores.CanUsers, nil, shared(testSessions)},
+		{"delete in use", datastores.CanUsers, nil, shared(testDeleteInUse)},
+		{"half a delete", datastores.CanUsers, nil, shared(testHalfADelete)},
 		{"access", datastores.CanAccess, nil, shared(testAccess)},
 		{"root", datastores.CanRoot, nil, shared(testRoot)},
 
@@ -108,6 +120,8 @@ func suite() []suiteTest {
 		{"overrides that the server refuses", datastores.CanConfiguration, nil, shared(testOverridesRefused)},
 		{"overrides at prepare", datastores.CanConfiguration, nil, alone(testOverridesAtPrepare)},
 		{"memory", datastores.CanConfiguration, nil, shared(testMemory)},
+
+		{"all connections taken", datastores.CanConfiguration, nil, shared(testCrowd)},
 
 		{"logs", datastores.CanLogs, nil, shared(testLogs)},
 		{"user logs", datastores.CanLogs, nil, shared(testUserLogs)},

@@ -42,8 +42,10 @@ func harness() datastoretest.Harness {
 		Session: func(ctx context.Context, l datastoretest.Login) (datastoretest.Session, error) {
 			return openSession(ctx, l)
 		},
-		Write:  write,
-		Digest: digest,
+		FewConnections: datastores.Values{"max_connections": json.Number("10")},
+		Obstruct:       obstruct,
+		Write:          write,
+		Digest:         digest,
 		Dynamic: datastores.Values{
 			"max_connections": json.Number("77"), "long_query_time": json.Number("2.5"), "innodb_print_all_deadlocks": true,
 			"collation_server": "utf8mb4_bin", "character_set_results": "latin2",
@@ -54,9 +56,6 @@ func harness() datastoretest.Harness {
 		Stir:     stir,
 		Diverges: "MariaDB keeps what is in its binary log: what was acknowledged by a former source is never undone silently",
 		Kill:     kill,
-		Exceptions: []datastoretest.Exception{
-			{Test: "sessions", Reason: "its sessions outlive their account, which is about to change"},
-		},
 	}
 }
 
@@ -94,6 +93,24 @@ func (h *held) Ask(ctx context.Context) error {
 }
 
 func (h *held) Close() error { return errors.Join(h.conn.Close(), h.db.Close()) }
+
+// obstruct prepares a transaction, which outlives its session.
+func obstruct(ctx context.Context, l datastoretest.Login) (datastoretest.Obstacle, error) {
+	session, err := openSession(ctx, l)
+	if err != nil {
+		return datastoretest.Obstacle{}, err
+	}
+	defer func() { _ = session.Close() }()
+	const xid = "'in','the way',7"
+	for _, statement := range []string{"XA START " + xid, "UPDATE items SET item = 'x' WHERE n = 0", "XA END " + xid, "XA PREPARE " + xid} {
+		if _, err := session.conn.ExecContext(ctx, statement); err != nil {
+			return datastoretest.Obstacle{}, err
+		}
+	}
+	return datastoretest.Obstacle{Named: xid, Clear: func(ctx context.Context) error {
+		return asTenant(l, func(db *sql.DB) error { return execute(ctx, db, "XA ROLLBACK "+xid) })
+	}}, nil
+}
 
 func write(ctx context.Context, l datastoretest.Login, from, to int) (acknowledged int, err error) {
 	return acknowledged, asTenant(l, func(db *sql.DB) error {

@@ -74,10 +74,12 @@ func (c *conn) Close() error {
 
 // call sends one command and returns its reply, which is no array.
 func (c *conn) call(args ...string) (string, error) {
-	if _, err := c.Write(request(args)); err != nil {
-		return "", err
+	_, unsent := c.Write(request(args))
+	reply, err := readReply(c.r)
+	if refused := replyError(""); unsent != nil && !errors.As(err, &refused) { // else the server has said why it hung up
+		return "", unsent
 	}
-	return readReply(c.r)
+	return reply, err
 }
 
 // list sends one command and returns its reply, an array of texts.

@@ -149,12 +149,21 @@ func (m *Manager) talk(ctx context.Context, do func(*conn) error) error {
 	}
 	defer func() { _ = c.Close() }()
 	if _, err := c.call("AUTH", adminUser, password); err != nil {
+		if isCrowded(err) {
+			return datastores.Errorf(datastores.Unavailable, "all connections are taken; a restart of the instance ends them")
+		}
 		return fmt.Errorf("AUTH: %w", err)
 	}
 	if err = do(c); err != nil && ctx.Err() != nil {
 		return errors.Join(ctx.Err(), err)
 	}
 	return err
+}
+
+// isCrowded reports whether the server has refused a connection because there are too many. It keeps no place for its guest.
+func isCrowded(err error) bool {
+	var refused replyError
+	return errors.As(err, &refused) && strings.HasPrefix(string(refused), "ERR max number of clients")
 }
 
 // pause waits for d, and returns an error when the context ends.

@@ -85,7 +85,8 @@ func harness(options []byte) datastoretest.Harness {
 			defer func() { _ = c.Close() }()
 			return c.Ping(ctx).Err()
 		},
-		Session: openSession,
+		Session:        openSession,
+		FewConnections: datastores.Values{"maxclients": json.Number("64")},
 		Write: func(ctx context.Context, l datastoretest.Login, from, to int) (int, error) {
 			return writeItems(ctx, l.Address, l.User, l.Password, from, to)
 		},

@@ -1,0 +1,86 @@
+package datastoretest
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// alike are names that somebody may take for one another: by case, by blanks at the end, by how a letter is written, by what
+// a client writes for a host, by where a server cuts.
+func alike() []string {
+	return []string{
+		"bob", "Bob", "BOB", "bob ", " bob", "bob@", "bob@%", "bob@10.0.0.1", "bob@example.com", "bob.", "bob%", "bob_", "bobx",
+		"böb", "bo\u0308b", "BÖB", "b\u00f6b ", "strasse", "straße", "İb", "ib", "ıb",
+		strings.Repeat("l", 30) + "a", strings.Repeat("l", 31) + "a", strings.Repeat("l", 31) + "b", strings.Repeat("l", 62) + "a",
+		strings.Repeat("l", 63) + "a", strings.Repeat("l", 63) + "b", strings.Repeat("ö", 31), strings.Repeat("ö", 31) + "a", strings.Repeat("ö", 32),
+	}
+}
+
+// printable are names with each printable character of ASCII inside.
+func printable() (names []string) {
+	for c := byte(' '); c < 0x7f; c++ {
+		names = append(names, "p"+string(c)+"q")
+	}
+	return names
+}
+
+// testDatabasesAlike makes databases whose names are alike, all at once: each is there verbatim, or was refused as Invalid, or
+// the server takes it for one that Exists. Then each is deleted and no other goes with it.
+func testDatabasesAlike(t *testing.T, s *server) {
+	m := s.manager.(datastores.Databases)
+	before := databaseNames(t, m)
+	made := s.makeAll(t, before, func() []string { return databaseNames(t, m) }, func(name string) error {
+		return m.CreateDatabase(s.within(t), datastores.Database{Name: name})
+	})
+	for i, name := range made {
+		s.must(t, "delete "+name, m.DeleteDatabase(s.within(t), name))
+		wantNames(t, "databases after deleting "+name, databaseNames(t, m), sorted(slices.Concat(before, made[i+1:])))
+	}
+}
+
+// testUsersAlike is testDatabasesAlike for users, each with a password and a database of its own.
+func testUsersAlike(t *testing.T, s *server) {
+	m := s.manager.(datastores.Users)
+	database := s.withDatabase(t, "shop")
+	before := userNames(t, m)
+	made := s.makeAll(t, before, func() []string { return userNames(t, m) }, func(name string) error {
+		return m.CreateUser(s.within(t), datastores.User{Name: name, Password: datastores.NewSecret("of " + name), Databases: database})
+	})
+	for i, name := range made {
+		u, err := m.GetUser(s.within(t), name, "%")
+		if err != nil || u.Name != name {
+			t.Errorf("get %q = %q, %v", name, u.Name, err)
+		}
+		s.letsIn(t, name, "of "+name, database[0].Name)
+		password := datastores.NewSecret("new of " + name)
+		s.must(t, "change the password of "+name, m.UpdateUser(s.within(t), name, "%", datastores.UserChange{Password: password}))
+		s.letsIn(t, name, "new of "+name, database[0].Name)
+		for _, other := range made[i+1:] {
+			s.keepsOut(t, other, "new of "+name, database[0].Name)
+		}
+		if access, ok := m.(datastores.Access); ok && database[0].Name != "" {
+			s.must(t, "revoke", access.RevokeAccess(s.within(t), name, "%", database[0].Name))
+		}
+		s.must(t, "delete "+name, m.DeleteUser(s.within(t), name, "%"))
+		wantNames(t, "users after deleting "+name, userNames(t, m), sorted(slices.Concat(before, made[i+1:])))
+	}
+}
+
+// makeAll makes all names that the server takes and returns them.
+func (s *server) makeAll(t *testing.T, before []string, list func() []string, create func(string) error) (made []string) {
+	t.Helper()
+	for _, name := range append(alike(), printable()...) {
+		switch err := create(name); {
+		case err == nil:
+			made = append(made, name)
+		case isInvalid(err):
+		default: // it is taken for one of the others
+			wantKind(t, "create "+name, err, datastores.Exists)
+		}
+	}
+	wantNames(t, "what was made", list(), sorted(slices.Concat(before, made)))
+	return made
+}
