@@ -42,7 +42,7 @@ func testHalfADelete(t *testing.T, s *server) {
 			t.Fatalf("write: %d acknowledged, %v", acknowledged, err)
 		}
 		before := s.contentsOf(t, login)
-		obstacle, err := s.Obstruct(s.within(t), login)
+		obstacle, err := s.Obstruct(s.within(t), s.env, login)
 		s.must(t, "put something in the way", err)
 		if err := remove(s.within(t)); err != nil {
 			wantKind(t, "delete "+what, err, datastores.Conflict)

@@ -73,7 +73,7 @@ func (m *memoryManager) ShareConnections() {
 }
 
 // Obstruct is a [Harness]'s Obstruct.
-func (m *Memory) Obstruct(_ context.Context, l Login) (Obstacle, error) {
+func (m *Memory) Obstruct(_ context.Context, _ datastores.Env, l Login) (Obstacle, error) {
 	const named = "the lock of number 7"
 	m.with(l.Address, func(s *memoryServer) { s.obstacle = named })
 	return Obstacle{named, func(context.Context) error {

@@ -29,7 +29,7 @@ type Harness struct {
 
 	// Obstruct puts something in the way of deleting login's database or user that is still there when all sessions of tenants
 	// have ended. nil: there is no such thing, and it is not tested.
-	Obstruct func(ctx context.Context, login Login) (Obstacle, error)
+	Obstruct func(ctx context.Context, env datastores.Env, login Login) (Obstacle, error)
 
 	// Write stores the items of numbers from to to-1, each of some 100 bytes that follow from its number (see [Item]), one
 	// after the other, making what they need when it is missing; an item that is there is no error. It returns how many the

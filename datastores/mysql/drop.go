@@ -76,12 +76,16 @@ func requireUnreferenced(ctx context.Context, db *sql.DB, name string) error {
 		"drop that table or its foreign key first", name, table, schema)
 }
 
-// lockTables fails as DROP DATABASE would when a transaction that belongs to no session, such as a prepared one, has changed
-// a table. Without such transactions it does nothing.
+// lockTables fails as DROP DATABASE would when a transaction that outlives its session, such as a prepared one, has changed a
+// table. Without such transactions it does nothing.
 func lockTables(ctx context.Context, db *sql.DB, conn *sql.Conn, name string) error {
-	var strays int
-	err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_mysql_thread_id = 0").Scan(&strays)
-	if err != nil || strays == 0 {
+	prepared, err := preparedTransactions(ctx, db)
+	if err != nil {
+		return err
+	}
+	var strays int // such as those that the server has found when it started
+	err = db.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_mysql_thread_id = 0").Scan(&strays)
+	if err != nil || len(prepared)+strays == 0 {
 		return err
 	}
 	var tables []string
@@ -114,14 +118,7 @@ func (m *Manager) inTheWay(ctx context.Context, db *sql.DB, name, doing string, 
 	if !errors.Is(err, sql.ErrNoRows) {
 		return failed(err, "%s", doing)
 	}
-	var prepared []string
-	err = query(ctx, db, func(scan func(...any) error) error {
-		var format, gtrid, bqual int
-		var xid string
-		err := scan(&format, &gtrid, &bqual, &xid)
-		prepared = append(prepared, xid)
-		return err
-	}, "XA RECOVER FORMAT = 'SQL'")
+	prepared, err := preparedTransactions(ctx, db)
 	if err != nil || len(prepared) == 0 {
 		return failed(waited, "%s", doing)
 	}
@@ -133,4 +130,16 @@ func (m *Manager) inTheWay(ctx context.Context, db *sql.DB, name, doing string, 
 	}
 	return datastores.Errorf(datastores.Conflict, "%s: a prepared transaction has changed one of its tables; "+
 		"end it with XA COMMIT or XA ROLLBACK, there are %s%s", doing, strings.Join(prepared, "; "), more)
+}
+
+// preparedTransactions are those of two phases that wait for the second, each as XA COMMIT names it.
+func preparedTransactions(ctx context.Context, db *sql.DB) (xids []string, err error) {
+	err = query(ctx, db, func(scan func(...any) error) error {
+		var format, gtrid, bqual int
+		var xid string
+		err := scan(&format, &gtrid, &bqual, &xid)
+		xids = append(xids, xid)
+		return err
+	}, "XA RECOVER FORMAT = 'SQL'")
+	return xids, err
 }

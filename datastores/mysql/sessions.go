@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// tenantSessions is the condition of [endSessions] for all that are not the guest's or the server's own.
-const tenantSessions = "USER NOT IN ('" + adminUser + "', 'system user', 'event_scheduler') AND " +
-	"COMMAND NOT IN ('Daemon', 'Binlog Dump', 'Binlog Dump GTID')"
+// tenantSessions is the condition of [endSessions] for all that are not the guest's, a replica's or the server's own. A replica
+// whose connection ends before it has asked for the log may give up.
+const tenantSessions = "USER NOT IN ('" + adminUser + "', 'system user', 'event_scheduler') AND COMMAND <> 'Daemon' AND " +
+	"BINARY USER NOT IN (SELECT BINARY u.User FROM mysql.user u WHERE NOT (" + noReplica + "))"
 
 // endSessions kills the sessions of the server's list of processes for which the condition is true. A killed session runs no
 // further statement; a transaction that was open is rolled back.

@@ -95,7 +95,7 @@ func (h *held) Ask(ctx context.Context) error {
 func (h *held) Close() error { return errors.Join(h.conn.Close(), h.db.Close()) }
 
 // obstruct prepares a transaction, which outlives its session.
-func obstruct(ctx context.Context, l datastoretest.Login) (datastoretest.Obstacle, error) {
+func obstruct(ctx context.Context, env datastores.Env, l datastoretest.Login) (datastoretest.Obstacle, error) {
 	session, err := openSession(ctx, l)
 	if err != nil {
 		return datastoretest.Obstacle{}, err
@@ -108,7 +108,7 @@ func obstruct(ctx context.Context, l datastoretest.Login) (datastoretest.Obstacl
 		}
 	}
 	return datastoretest.Obstacle{Named: xid, Clear: func(ctx context.Context) error {
-		return asTenant(l, func(db *sql.DB) error { return execute(ctx, db, "XA ROLLBACK "+xid) })
+		return New(env, DefaultOptions()).session(func(db *sql.DB) error { return execute(ctx, db, "XA ROLLBACK "+xid) })
 	}}, nil
 }
 
