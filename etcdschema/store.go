@@ -154,6 +154,9 @@ func (o Op) For(ttl time.Duration) Op { o.ttl = ttl; return o }
 // On lets the record vanish when the session ends.
 func (o Op) On(s *Session) Op { o.session = s; return o }
 
+// ErrTooLarge is the error of a record that is larger than a record may be.
+var ErrTooLarge = errors.New("the record is too large")
+
 // encode writes a value as JSON with its format number in front.
 func encode(v any) ([]byte, error) {
 	b, err := json.Marshal(v)
@@ -169,7 +172,7 @@ func encode(v any) ([]byte, error) {
 	}
 	out = append(out, b[1:]...)
 	if len(out) > maxValue {
-		return nil, fmt.Errorf("%d bytes are more than the %d that a value may have", len(out), maxValue)
+		return nil, fmt.Errorf("%w: %d bytes are more than the %d that a value may have", ErrTooLarge, len(out), maxValue)
 	}
 	return out, nil
 }

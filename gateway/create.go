@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"net/http"
-	"slices"
 	"strconv"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -228,12 +227,16 @@ func prepareArgs(in etcdschema.Instance, guest json.RawMessage, req createReques
 	if args.Databases, err = checkDatabases(req.Databases, nameRules{in.Names, options}); err != nil {
 		return args, err
 	}
-	if args.Users, err = checkUsers(req.Users, nameRules{in.Names, options}); err != nil {
+	if args.Users, err = checkUsers(req.Users, nameRules{in.Names, options}, checkNewUser); err != nil {
 		return args, err
+	}
+	made := map[string]bool{}
+	for _, db := range args.Databases {
+		made[db.Name] = true
 	}
 	for _, u := range args.Users {
 		for _, db := range u.Databases {
-			if !slices.ContainsFunc(args.Databases, func(d datastores.Database) bool { return d.Name == db.Name }) {
+			if !made[db.Name] {
 				return args, faultf(badRequest, "The database %q of user %q is not among the databases of the request.", db.Name, u.Name)
 			}
 		}

@@ -106,6 +106,8 @@ func faultOf(err error, requestID string) *fault {
 		return faultf(itemNotFound, "%s %q cannot be found.", badKey.Part, badKey.Value)
 	case errors.Is(err, etcdschema.ErrNotFound):
 		return faultf(itemNotFound, "The resource cannot be found.")
+	case errors.Is(err, etcdschema.ErrTooLarge):
+		return faultf(overLimit, "The request asks for more than one record can hold; make several requests.")
 	case errors.Is(err, identity.ErrUnauthorized):
 		return faultf(unauthorized, "The token is missing, unknown or has expired. Log in again.")
 	case errors.As(err, &agent):

@@ -32,6 +32,8 @@ func TestCreateRefused(t *testing.T) {
 		{400, "volume size", `{"name":"a","flavorRef":1}`},
 		{400, "volume", `{"name":"a","flavorRef":1,"volume":{"size":"big"}}`},
 		{413, "11 GB", `{"name":"a","flavorRef":1,"volume":{"size":11}}`},
+		{413, "256", `{"name":"a","flavorRef":1,"volume":{"size":1},"databases":[` + strings.Repeat(`{"name":"d"},`, 50_000) + `{"name":"e"}]}`},
+		{400, "character set", `{"name":"a","flavorRef":1,"volume":{"size":1},"databases":[{"name":"d","character_set":"` + strings.Repeat("x", 65) + `"}]}`},
 		{400, "reserved", `{"name":"a","flavorRef":1,"volume":{"size":1},"databases":[{"name":"system"}]}`},
 		{400, "twice", `{"name":"a","flavorRef":1,"volume":{"size":1},"databases":[{"name":"d"},{"name":"d"}]}`},
 		{400, "not among", `{"name":"a","flavorRef":1,"volume":{"size":1},"users":[{"name":"u","password":"p","databases":[{"name":"d"}]}]}`},
@@ -47,7 +49,7 @@ func TestCreateRefused(t *testing.T) {
 	} {
 		a := c.Do(t, http.MethodPost, "/instances", `{"instance":`+r.instance+`}`)
 		if a.Status != r.status || !strings.Contains(string(a.Body), r.says) {
-			t.Errorf("create %s: %d %s; want %d and a word of %q", r.instance, a.Status, a.Body, r.status, r.says)
+			t.Errorf("create %.200s: %d %s; want %d and a word of %q", r.instance, a.Status, a.Body, r.status, r.says)
 		}
 	}
 	if list := c.Want(t, 200, http.MethodGet, "/instances", ""); list.At("instances", 0) != nil {

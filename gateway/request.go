@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,7 +20,10 @@ import (
 
 const (
 	maxRequestBody = 1 << 20 // bytes
-	pageSize       = 20      // Trove's, of every paginated list
+	// maxEntries is how many entries the lists of one request's body may hold together: databases, users and what each may use,
+	// networks. What a guest is asked for then fits into one record, and into the time that a call has.
+	maxEntries = 256
+	pageSize   = 20 // Trove's, of every paginated list
 )
 
 // request is one client's request, admitted.
@@ -83,6 +87,9 @@ func decode[T any](r *request) (T, error) {
 	case len(body) == 0:
 		return v, nil
 	}
+	if tooMany(body) {
+		return v, faultf(overLimit, "The lists of the request body hold more than %d entries; make several requests.", maxEntries)
+	}
 	if err := json.Unmarshal(body, &v); err != nil {
 		var wrongType *json.UnmarshalTypeError
 		if errors.As(err, &wrongType) {
@@ -95,6 +102,29 @@ func decode[T any](r *request) (T, error) {
 		return v, faultf(badRequest, "Malformed request body: %v.", err)
 	}
 	return v, nil
+}
+
+// tooMany reports whether the lists of a body of JSON hold more than maxEntries. What is wrong with it otherwise is not looked at.
+func tooMany(body []byte) bool {
+	entries, lists := 0, []bool{} // whether each bracket that is open is a list's
+	for d := json.NewDecoder(bytes.NewReader(body)); entries <= maxEntries; {
+		token, err := d.Token()
+		if err != nil {
+			return false
+		}
+		bracket, _ := token.(json.Delim)
+		if bracket == ']' || bracket == '}' {
+			lists = lists[:len(lists)-1]
+			continue
+		}
+		if len(lists) > 0 && lists[len(lists)-1] {
+			entries++
+		}
+		if bracket != 0 {
+			lists = append(lists, bracket == '[')
+		}
+	}
+	return true
 }
 
 // page reads the query's limit and marker. A limit above the page size counts as the page size.

@@ -23,12 +23,12 @@ func (g *Gateway) user(r *request) (datastores.UserArgs, nameRules, error) {
 	if err != nil {
 		return datastores.UserArgs{}, rules, err
 	}
-	name, host := splitUser(r.param("user"))
+	name, host := splitUser(r.param("user"), rules)
 	return datastores.UserArgs{Name: name, Host: host}, rules, checkUser(name, host, rules)
 }
 
-// readUsers reads a body of users.
-func (g *Gateway) readUsers(r *request) ([]datastores.User, error) {
+// readUsers reads a body of users, and holds each name and host against the rules with check.
+func (g *Gateway) readUsers(r *request, check func(name, host string, rules nameRules) error) ([]datastores.User, error) {
 	body, err := decode[struct {
 		Users oneOrMore[userBody] `json:"users"`
 	}](r)
@@ -42,11 +42,11 @@ func (g *Gateway) readUsers(r *request) ([]datastores.User, error) {
 	if err != nil {
 		return nil, err
 	}
-	return checkUsers(body.Users, rules)
+	return checkUsers(body.Users, rules, check)
 }
 
 func (g *Gateway) createUsers(r *request) (reply, error) {
-	users, err := g.readUsers(r)
+	users, err := g.readUsers(r, checkNewUser)
 	if err != nil {
 		return reply{}, err
 	}
@@ -54,7 +54,7 @@ func (g *Gateway) createUsers(r *request) (reply, error) {
 }
 
 func (g *Gateway) changePasswords(r *request) (reply, error) {
-	users, err := g.readUsers(r)
+	users, err := g.readUsers(r, checkUser)
 	if err != nil {
 		return reply{}, err
 	}
@@ -115,13 +115,14 @@ func (g *Gateway) updateUser(r *request) (reply, error) {
 		change.Password = datastores.NewSecret(*u.Password).ForSealing()
 	}
 	if u := body.User; u.Name != nil || u.Host != nil {
+		check := checkUser
 		if change.Name = args.Name; u.Name != nil {
-			change.Name = *u.Name
+			change.Name, check = *u.Name, checkNewUser
 		}
 		if change.Host = args.Host; u.Host != nil {
 			change.Host = *u.Host
 		}
-		if err := checkUser(change.Name, change.Host, rules); err != nil {
+		if err := check(change.Name, change.Host, rules); err != nil {
 			return reply{}, err
 		}
 	}
@@ -162,19 +163,20 @@ func (g *Gateway) grantAccess(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	access := datastores.AccessArgs{UserArgs: args}
-	for _, db := range body.Databases {
-		if err := checkDatabase(db.Name, rules); err != nil {
-			return reply{}, err
-		}
-		access.Databases = append(access.Databases, db.Name)
+	names, err := databaseNames(body.Databases, rules)
+	if err != nil {
+		return reply{}, err
 	}
+	access := datastores.AccessArgs{UserArgs: args, Databases: names}
 	return reply{status: http.StatusAccepted}, g.callGuest(r, datastores.MethodGrantAccess, access, nil)
 }
 
 func (g *Gateway) revokeAccess(r *request) (reply, error) {
-	args, _, err := g.user(r)
+	args, rules, err := g.user(r)
 	if err != nil {
+		return reply{}, err
+	}
+	if err := checkDatabase(r.param("name"), rules); err != nil {
 		return reply{}, err
 	}
 	access := datastores.AccessArgs{UserArgs: args, Databases: []string{r.param("name")}}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"regexp"
 	"strings"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -118,23 +119,30 @@ func (a *app) userCommands() *cobra.Command {
 	)
 }
 
+// nameAtHost is a user with a host behind it: an address in which % stands for anything. What else follows an @ belongs to the
+// name.
+var nameAtHost = regexp.MustCompile(`^(.+)@([0-9.%]+)$`)
+
 func (a *app) createUser() *cobra.Command {
 	var host string
 	var dbs []string
 	var stdin bool
-	cmd := a.inInstance("create INSTANCE NAME", "Create a user; the password is made up and printed once", func(ctx context.Context, c *gophercloud.ServiceClient, id string, args []string) error {
+	cmd := a.inInstance("create INSTANCE NAME[@HOST]", "Create a user; the password is made up and printed once", func(ctx context.Context, c *gophercloud.ServiceClient, id string, args []string) error {
 		password, made, err := a.password(stdin)
 		if err != nil {
 			return err
 		}
 		opts := users.CreateOpts{Name: args[0], Host: host, Password: password}
+		if divided := nameAtHost.FindStringSubmatch(args[0]); divided != nil && host == "" {
+			opts.Name, opts.Host = divided[1], divided[2]
+		}
 		for _, db := range dbs {
 			opts.Databases = append(opts.Databases, databases.CreateOpts{Name: db})
 		}
 		if err := users.Create(ctx, c, id, users.BatchCreateOpts{opts}).ExtractErr(); err != nil {
 			return err
 		}
-		return a.printPassword(args[0], password, made)
+		return a.printPassword(opts.Name, password, made)
 	})
 	cmd.Flags().StringVar(&host, "host", "", "where the user may come from, such as 10.0.0.%; everywhere when left out")
 	cmd.Flags().StringSliceVar(&dbs, "database", nil, "database that the user may use; may be repeated")

@@ -1,0 +1,107 @@
+package gateway
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// The rules of three kinds of datastores: users with hosts, without, and one that says nothing of its hosts.
+var (
+	withHosts    = nameRules{NameRules: datastores.NameRules{User: `[^ ]{1,32}`, Host: `%|[0-9]+(\.[0-9]+){3}`}}
+	withoutHosts = nameRules{NameRules: datastores.NameRules{User: `[^ ]{1,63}`, Host: `%?`}}
+	anyHosts     = nameRules{}
+)
+
+func TestUsersAreReadInOneWay(t *testing.T) {
+	for _, row := range []struct {
+		rules             nameRules
+		text, name, host  string
+		canBeMade, divide bool
+	}{
+		{withHosts, "bob", "bob", "%", true, false},
+		{withHosts, "bob@%", "bob", "%", false, true},
+		{withHosts, "bob@10.0.0.1", "bob", "10.0.0.1", false, true},
+		{withHosts, "bob@10.0.0.1@%", "bob@10.0.0.1", "%", false, true},
+		{withHosts, "ann@example.com", "ann@example.com", "%", true, false},
+		{withHosts, "bob@", "bob@", "%", true, false},
+		{withHosts, "@10.0.0.1", "@10.0.0.1", "%", true, false},
+		{withoutHosts, "ann@example.com", "ann@example.com", "%", true, false},
+		{withoutHosts, "bob@10.0.0.1", "bob@10.0.0.1", "%", true, false},
+		{withoutHosts, "bob@%", "bob", "%", false, true},
+		{withoutHosts, "bob@", "bob@", "%", true, false},
+		{anyHosts, "bob@example.com", "bob", "example.com", false, true},
+	} {
+		if name, host := splitUser(row.text, row.rules); name != row.name || host != row.host {
+			t.Errorf("%q is user %q of host %q, want %q of %q", row.text, name, host, row.name, row.host)
+		}
+		if err := checkNewUser(row.text, anyHost, row.rules); (err == nil) != row.canBeMade {
+			t.Errorf("a user named %q can be made: %v, want %v", row.text, err, row.canBeMade)
+		}
+	}
+}
+
+// TestNoTwoUsersAreWrittenAlike: whoever can be made is found by its name alone when it has no host, and by name@host.
+func TestNoTwoUsersAreWrittenAlike(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		rules := rapid.SampledFrom([]nameRules{withHosts, withoutHosts, anyHosts}).Draw(t, "rules")
+		name := rapid.StringMatching(`[a@%.0-9]{1,12}`).Draw(t, "name")
+		host := rapid.SampledFrom([]string{"%", "10.0.0.1"}).Draw(t, "host")
+		if checkNewUser(name, host, rules) != nil {
+			return
+		}
+		written := []string{name + "@" + host}
+		if host == anyHost {
+			written = append(written, name)
+		}
+		for _, text := range written {
+			if n, h := splitUser(text, rules); n != name || h != host {
+				t.Fatalf("user %q of host %q is written %q, which is read as %q of %q", name, host, text, n, h)
+			}
+		}
+	})
+}
+
+// TestNamesThatAreThere: what tenants have made with the server's own means can be shown, changed and deleted.
+func TestNamesThatAreThere(t *testing.T) {
+	rules := withHosts
+	rules.reserved.IgnoreUsers, rules.reserved.IgnoreDBs = []string{"os_admin"}, []string{"mysql"}
+	rules.Database = `[a-z]+`
+	for name, ok := range map[string]bool{"two words": true, "ünïcode": true, "": false, "a\nb": false, "os_admin": false, strings.Repeat("x", 256): false} {
+		if err := checkUser(name, anyHost, rules); (err == nil) != ok {
+			t.Errorf("a user named %q may be asked for: %v, want %v", name, err, ok)
+		}
+	}
+	for name, ok := range map[string]bool{"Two Words": true, "": false, "mysql": false} {
+		if err := checkDatabase(name, rules); (err == nil) != ok {
+			t.Errorf("a database named %q may be asked for: %v, want %v", name, err, ok)
+		}
+	}
+	if _, err := checkDatabases([]databaseBody{{Name: "Two Words"}}, rules); err == nil {
+		t.Error("a database is made whose name is against the rule")
+	}
+}
+
+func TestTooMany(t *testing.T) {
+	list := func(n int) string {
+		b, _ := json.Marshal(make([]int, n))
+		return string(b)
+	}
+	for body, want := range map[string]bool{
+		list(maxEntries):     false,
+		list(maxEntries + 1): true,
+		fmt.Sprintf(`{"a":%s,"b":{"c":%s}}`, list(maxEntries/2), list(maxEntries/2)):   false,
+		fmt.Sprintf(`{"a":%s,"b":{"c":%s}}`, list(maxEntries/2), list(maxEntries/2+1)): true,
+		fmt.Sprintf(`[{"a":%s}]`, list(maxEntries)):                                    true,
+		`{`: false, `]`: false, ``: false, `{"a":"[0,0]"}`: false,
+	} {
+		if got := tooMany([]byte(body)); got != want {
+			t.Errorf("%.40s… has too many entries: %v, want %v", body, got, want)
+		}
+	}
+}
