@@ -85,6 +85,9 @@ type Instance struct {
 	// ReplicaOf is the source of a replica; Replicas are the replicas of a source, in the making ones too.
 	ReplicaOf string   `json:"replica_of,omitempty"`
 	Replicas  []string `json:"replicas,omitempty"`
+	// Locality says where the replicas of the set go: on the source's host (affinity), or each on another (anti-affinity);
+	// "": anywhere.
+	Locality string `json:"locality,omitempty"`
 	// ReplicationStrategy is how a replica follows, the server half's when it was asked for.
 	ReplicationStrategy string `json:"replication_strategy,omitempty"`
 	// Restore are the backups that the guest may read while it prepares: a chain, the full one first.

@@ -65,10 +65,16 @@ type order struct {
 	password string // of root, when root_on_create
 	need     deployments.Capacity
 	hosts    map[string]etcdschema.HostCheck // what they say of definitions
+	beside   []string                        // hosts of the set that a replica joins
 }
 
-// servedBy reports whether a host can serve what is ordered, as far as it has said.
+// servedBy reports whether a host may have what is ordered: the locality of its set permits it, and the host can serve it as
+// far as it has said.
 func (o order) servedBy(host string) bool {
+	taken := slices.Contains(o.beside, host)
+	if len(o.beside) > 0 && (o.instance.Locality == affinity && !taken || o.instance.Locality == antiAffinity && taken) {
+		return false
+	}
 	return o.hosts[host].Serves(deployments.Definition{Manager: o.instance.Manager, Guest: o.guest})
 }
 
@@ -159,7 +165,7 @@ func (g *Gateway) order(r *request, req createRequest) (order, error) {
 		Capabilities: version.Server.Capabilities, Names: version.Server.Names, UsersPerServer: version.Server.UsersPerServer,
 		FlavorID: flavorID, Flavor: flavor.Value, VolumeGB: volumeGB, Created: now, Updated: now,
 		UsageTimeout: version.Server.UsageTimeout, Configuration: configuration, Restore: restore.chain,
-		Service: datastores.Status{Service: datastores.StatusNew},
+		Service: datastores.Status{Service: datastores.StatusNew}, Locality: req.Locality,
 	}
 	if req.Volume != nil {
 		o.instance.VolumeType = req.Volume.Type

@@ -124,7 +124,7 @@ func (g *Gateway) commitFailure(r *request, o order, why string) (etcdschema.Ins
 
 // noHost says why no host could take the order, as far as it can be told to a tenant.
 func noHost(hosts []etcdschema.Record[etcdschema.HostRecord], o order) string {
-	var able, roomy, disabled int
+	var able, roomy, disabled, permitted int
 	for _, h := range hosts {
 		if starts(h.Value, o.instance.Manager) {
 			able++
@@ -133,6 +133,9 @@ func noHost(hosts []etcdschema.Record[etcdschema.HostRecord], o order) string {
 			}
 			if canTake(h.Value, o.instance.Manager, o.need) {
 				roomy++
+				if o.servedBy(etcdschema.Hosts().Name(h.Key)) {
+					permitted++
+				}
 			}
 		}
 	}
@@ -144,6 +147,8 @@ func noHost(hosts []etcdschema.Record[etcdschema.HostRecord], o order) string {
 		why = fmt.Sprintf("none of the %d hosts has a guest binary %s-guest", len(hosts), o.instance.Manager)
 	case disabled == able:
 		why = fmt.Sprintf("none of the %d that could takes new instances: they are disabled", able)
+	case roomy > 0 && permitted == 0 && o.instance.Locality != "":
+		why = fmt.Sprintf("the locality of its set, %s, permits none of the %d that could", o.instance.Locality, roomy)
 	case roomy > 0:
 		why = fmt.Sprintf("the %d that could are not connected, or have no address left", roomy)
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,6 +14,12 @@ import (
 
 const maxReplicaCount = 3 // of one request, Trove's
 
+// Localities of a replication set.
+const (
+	affinity     = "affinity"
+	antiAffinity = "anti-affinity"
+)
+
 // checkExtras refuses what does not go with a create of an instance of its own.
 func checkExtras(req createRequest) error {
 	switch {
@@ -20,7 +27,7 @@ func checkExtras(req createRequest) error {
 		return faultf(badRequest, "replica_count goes with replica_of.")
 	case len(req.Modules) > 0:
 		return faultf(notImplemented, "Modules are not available.")
-	case req.Locality != "" && req.Locality != "affinity" && req.Locality != "anti-affinity":
+	case req.Locality != "" && req.Locality != affinity && req.Locality != antiAffinity:
 		return faultf(badRequest, "Validation error: instance['locality'] %q is not affinity or anti-affinity.", req.Locality)
 	}
 	return nil
@@ -49,6 +56,9 @@ func (g *Gateway) createReplicas(r *request, req createRequest) (reply, error) {
 		if count > 1 {
 			one.instance.Name = fmt.Sprintf("%s-%d", req.Name, n+1)
 		}
+		if one.beside, err = g.hostsOfSet(r.ctx, r.project, one.instance); err != nil {
+			return reply{}, err
+		}
 		in, _, err := g.place(r, one, false)
 		if err != nil && n > 0 {
 			if f := new(fault); errors.As(err, &f) {
@@ -64,6 +74,29 @@ func (g *Gateway) createReplicas(r *request, req createRequest) (reply, error) {
 		}
 	}
 	return reply{http.StatusOK, map[string]any{"instance": g.detailView(r, first)}}, nil
+}
+
+// hostsOfSet are the hosts of the set that a replica joins, when that matters.
+func (g *Gateway) hostsOfSet(ctx context.Context, project string, replica etcdschema.Instance) ([]string, error) {
+	if replica.Locality == "" {
+		return nil, nil
+	}
+	source, err := etcdschema.Get(ctx, g.store, etcdschema.InstanceKey(project, replica.ReplicaOf))
+	if err != nil {
+		return nil, instanceError(err, replica.ReplicaOf)
+	}
+	hosts := []string{source.Value.Host}
+	if replica.Locality == affinity {
+		return hosts, nil
+	}
+	for _, id := range source.Value.Replicas {
+		other, err := etcdschema.Get(ctx, g.store, etcdschema.InstanceKey(project, id))
+		if err != nil && !isNotFound(err) {
+			return nil, err
+		}
+		hosts = append(hosts, other.Value.Host)
+	}
+	return hosts, nil
 }
 
 // orderReplica checks the create of a replica. What it is made of it has from its source.
@@ -112,7 +145,7 @@ func (g *Gateway) orderReplica(r *request, req createRequest) (order, error) {
 		Manager: source.Manager, Capabilities: source.Capabilities, Names: source.Names, UsersPerServer: source.UsersPerServer, FlavorID: source.FlavorID, Flavor: source.Flavor,
 		VolumeGB: source.VolumeGB, VolumeType: source.VolumeType, Created: now, Updated: now, UsageTimeout: source.UsageTimeout,
 		Service: datastores.Status{Service: datastores.StatusNew}, Public: source.Public, AllowedCIDRs: source.AllowedCIDRs, Firewall: source.Firewall,
-		ReplicaOf: source.ID, ReplicationStrategy: version.Server.ReplicationStrategy,
+		ReplicaOf: source.ID, Locality: source.Locality, ReplicationStrategy: version.Server.ReplicationStrategy,
 		RootEnabled: source.RootEnabled, RootEnabledAt: source.RootEnabledAt, RootEnabledBy: source.RootEnabledBy,
 	}
 	o.instance.Firewall.Peers = nil

@@ -23,6 +23,7 @@ type instanceView struct {
 	IP              []string      `json:"ip,omitempty"`
 	Addresses       []addressView `json:"addresses"`
 	ReplicaOf       *memberRef    `json:"replica_of,omitempty"`
+	Locality        string        `json:"locality,omitempty"`
 	Replicas        []memberRef   `json:"replicas,omitempty"`
 
 	*instanceDetail
@@ -116,6 +117,7 @@ func (g *Gateway) shortView(r *request, in etcdschema.Instance) instanceView {
 func (g *Gateway) detailView(r *request, in etcdschema.Instance) instanceView {
 	v := g.shortView(r, in)
 	v.Datastore.VersionNumber = in.VersionNumber
+	v.Locality = in.Locality
 	v.instanceDetail = &instanceDetail{Created: stamp(in.Created), Updated: stamp(in.Updated)}
 	if !in.ServiceReported.IsZero() {
 		v.ServiceStatusUpdated = stamp(in.ServiceReported)
