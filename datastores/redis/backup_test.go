@@ -48,7 +48,9 @@ func TestBackupOfOneServerForAnother(t *testing.T) {
 			b := backup(t, m, s)
 			for _, v := range variants() {
 				t.Run(s.Name+" to "+v.name, func(t *testing.T) {
-					to := place(t, optionsOf(t, v))
+					options := optionsOf(t, v)
+					options.AppendFsync = "always" // else SIGKILL may take what is acknowledged and not written yet
+					to := place(t, options)
 					err := to.Prepare(ctx, from(to.BackupStrategies()[i], b))
 					if !v.takesOver(m.variant) {
 						wantKind(t, "restore of a newer server's backup", err, datastores.Invalid)

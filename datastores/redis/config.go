@@ -73,7 +73,7 @@ func (m *Manager) configure() error {
 	if err := service.WriteFile(m.env.DataDir, configFile, conf, m.env.UID, m.env.GID); err != nil {
 		return err
 	}
-	return m.tidy()
+	return errors.Join(m.tidy(), m.keepReserve())
 }
 
 func (m *Manager) adminPassword() (string, error) {

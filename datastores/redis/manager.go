@@ -71,13 +71,33 @@ func (m *Manager) Start(ctx context.Context) error {
 			return fmt.Errorf("cannot configure the server: %w", err)
 		}
 	}
-	if err := m.service.Start(ctx); err != nil {
-		return err
+	err := m.run(ctx)
+	if _, _, ok := m.service.Running(); err != nil && !ok {
+		mended, mendErr := m.mendLog(ctx)
+		if mended {
+			m.env.Log.Warn("the append-only file had holes, as a full volume leaves them; they are filled")
+			err = m.run(ctx)
+		}
+		err = errors.Join(mendErr, err)
 	}
-	if err := m.service.Await(ctx, m.ping); err != nil {
+	if err != nil {
 		return err
 	}
 	return m.settleRoot(ctx)
+}
+
+// run starts the server and waits until it has loaded its data.
+func (m *Manager) run(ctx context.Context) error {
+	if err := m.service.Start(ctx); err != nil {
+		return err
+	}
+	return m.service.Await(ctx, func(ctx context.Context) error {
+		err := m.ping(ctx)
+		if refusesWrites(err) {
+			return nil // it answers
+		}
+		return err
+	})
 }
 
 // Stop implements [datastores.Manager]. The server writes what is left of its append-only file on SIGTERM. One that has
@@ -87,6 +107,9 @@ func (m *Manager) Stop(ctx context.Context) error {
 		waiting, cancel := context.WithTimeout(ctx, 30*time.Second)
 		_ = m.awaitLog(waiting) // else it is killed in the end, and copies again
 		cancel()
+	}
+	if _, _, ok := m.service.Running(); ok {
+		m.flush(ctx)
 	}
 	return m.service.Stop(ctx)
 }
@@ -98,7 +121,11 @@ func (m *Manager) Status(ctx context.Context) datastores.Status {
 		return datastores.Status{Service: datastores.StatusShutdown}
 	}
 	if err := m.ping(ctx); err != nil {
-		return datastores.Status{Service: datastores.StatusBlocked, Since: since, Message: err.Error()}
+		message := err.Error()
+		if refusesWrites(err) && strings.Contains(message, "No space left") {
+			message = "the volume is full and the server refuses writes; resize the volume"
+		}
+		return datastores.Status{Service: datastores.StatusBlocked, Since: since, Message: message}
 	}
 	return datastores.Status{Service: datastores.StatusHealthy, Since: since}
 }
@@ -112,6 +139,12 @@ func (m *Manager) ping(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// refusesWrites reports whether the server refuses PING, as it does writes, because it could not write its append-only file.
+func refusesWrites(err error) bool {
+	var refused replyError
+	return errors.As(err, &refused) && strings.HasPrefix(string(refused), "MISCONF")
 }
 
 // call runs commands in order under the guest's own account, until one fails.

@@ -62,6 +62,7 @@ func tenant(address, user, password string) *redis.Client {
 
 func TestRedis(t *testing.T) {
 	eachVariant(t, func(t *testing.T, o Options) {
+		o.AppendFsync = "always" // what is acknowledged is written, also when SIGKILL comes
 		options, err := json.Marshal(o)
 		if err != nil {
 			t.Fatal(err)
