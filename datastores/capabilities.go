@@ -72,8 +72,11 @@ type Root interface {
 	// EnableRoot makes the account usable from anywhere with that password, again if it was already, and returns its
 	// name.
 	EnableRoot(ctx context.Context, password Secret) (name string, err error)
-	// DisableRoot makes the account unusable for tenants.
+	// DisableRoot makes the account unusable for tenants and ends its sessions.
 	DisableRoot(ctx context.Context) error
+	// RootEnabled reports whether the account lets anybody in. A server that was made of a backup has the account as it was
+	// there, and a replica has its source's.
+	RootEnabled(ctx context.Context) (bool, error)
 }
 
 // Restarter is implemented by a manager for which Stop followed by Start is not the best way to restart.

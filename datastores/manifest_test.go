@@ -35,6 +35,7 @@ func (testManager) Prepare(context.Context, PrepareRequest) error             { 
 func (testManager) Start(context.Context) error                               { return nil }
 func (testManager) Stop(context.Context) error                                { return nil }
 func (testManager) Status(context.Context) Status                             { return Status{Service: StatusNew} }
+func (testManager) RootEnabled(context.Context) (on bool, e error)            { return false, nil }
 func (testManager) EnableRoot(context.Context, Secret) (name string, e error) { return "root", nil }
 func (testManager) DisableRoot(context.Context) error                         { return nil }
 

@@ -35,7 +35,7 @@ const transfer = 7 * 24 * time.Hour
 
 // Names of the methods.
 const (
-	MethodPrepare          = "prepare"           // PrepareArgs -> nothing
+	MethodPrepare          = "prepare"           // PrepareArgs -> PrepareReply
 	MethodStart            = "start_db"          // nothing -> nothing
 	MethodStop             = "stop_db"           // nothing -> nothing
 	MethodRestart          = "restart"           // RestartArgs -> nothing
@@ -139,6 +139,12 @@ type PrepareArgs struct {
 	Restore *RestoreArgs `json:"restore,omitempty"`
 	// Replicate, when set, makes the server a replica.
 	Replicate *ReplicaArgs `json:"replicate,omitempty"`
+}
+
+// PrepareReply tells what only the server knows.
+type PrepareReply struct {
+	// RootEnabled: root can log in, as it could when the backup was made of which the server is. nil: there is no root.
+	RootEnabled *bool `json:"root_enabled,omitempty"`
 }
 
 // RestartArgs may hold overrides that an earlier update_overrides could not bring: they are stored before the restart.

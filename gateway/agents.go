@@ -171,8 +171,8 @@ func (g backend) resultMoves(s etcdschema.Snapshot, agentID string, cmd etcdsche
 		ops, err := g.checked(s, agentID, cmd, result.Value)
 		return moves{ops: ops}, err
 	}
-	remembered := rootAfter[cmd.Method]
-	if !cmd.Step && (remembered == nil || result.Error != nil) {
+	aboutRoot := cmd.Method == datastores.MethodEnableRoot || cmd.Method == datastores.MethodDisableRoot
+	if !cmd.Step && (!aboutRoot || result.Error != nil) {
 		return moves{}, nil
 	}
 	key := etcdschema.InstanceKey(cmd.Project, cmd.Instance)
@@ -181,8 +181,10 @@ func (g backend) resultMoves(s etcdschema.Snapshot, agentID string, cmd etcdsche
 		return moves{}, err
 	}
 	if !cmd.Step {
-		remembered(&rec.Value, cmd.User, g.now().UTC())
-		return moves{ops: []etcdschema.Op{etcdschema.Put(key, rec.Value)}, after: rec.Value}, nil
+		return g.rememberRoot(s, rec.Value, rootChange{on: cmd.Method == datastores.MethodEnableRoot, by: cmd.User, at: g.now().UTC()})
+	}
+	if cmd.Method == datastores.MethodPrepare && result.Error == nil {
+		rootAsPrepared(&rec.Value, result.Value, g.now().UTC())
 	}
 	event := lifecycle.Event{Type: lifecycle.Done, Command: cmd.ID, Value: result.Value}
 	if result.Error != nil {
@@ -234,17 +236,6 @@ func (g backend) Presence(ctx context.Context, changes map[string]bool) error {
 		return ops, nil
 	})
 	return err
-}
-
-// rootAfter is what an instance remembers of calls about root.
-var rootAfter = map[string]func(in *etcdschema.Instance, user string, now time.Time){
-	datastores.MethodEnableRoot: func(in *etcdschema.Instance, user string, now time.Time) {
-		in.RootEnabled = true
-		if in.RootEnabledAt.IsZero() {
-			in.RootEnabledAt, in.RootEnabledBy = now, user
-		}
-	},
-	datastores.MethodDisableRoot: func(in *etcdschema.Instance, _ string, _ time.Time) { in.RootEnabled = false },
 }
 
 func sortByFence(cmds []agentpoll.Command) {

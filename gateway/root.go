@@ -2,9 +2,12 @@ package gateway
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"net/http"
+	"time"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
 )
 
 // newPassword makes a password of 36 letters and digits (Trove's default_password_length), about 200 bits.
@@ -60,6 +63,56 @@ func (g *Gateway) disableRoot(r *request) (reply, error) {
 		return reply{http.StatusOK, map[string]any{"failed_slaves": failed}}, nil
 	}
 	return reply{status: http.StatusNoContent}, err
+}
+
+// rootChange is what has become of a server's root.
+type rootChange struct {
+	on bool
+	by string // who enabled it
+	at time.Time
+}
+
+// apply keeps who has enabled root first, and when, after it was disabled.
+func (c rootChange) apply(in *etcdschema.Instance) {
+	in.RootEnabled = c.on
+	if c.on && in.RootEnabledAt.IsZero() {
+		in.RootEnabledAt, in.RootEnabledBy = c.at, c.by
+	}
+}
+
+// rememberRoot records a change of a server's root. Replicas have their source's, but where every server has users of its own.
+func (g *Gateway) rememberRoot(s etcdschema.Snapshot, in etcdschema.Instance, c rootChange) (moves, error) {
+	c.apply(&in)
+	m := moves{after: in, ops: []etcdschema.Op{etcdschema.Put(etcdschema.InstanceKey(in.Project, in.ID), in)}}
+	if in.UsersPerServer {
+		return m, nil
+	}
+	for _, id := range in.Replicas {
+		key := etcdschema.InstanceKey(in.Project, id)
+		rec, err := etcdschema.Read(s, key)
+		if err != nil {
+			return m, err
+		}
+		if rec.Found {
+			c.apply(&rec.Value)
+			m.ops = append(m.ops, etcdschema.Put(key, rec.Value))
+		}
+	}
+	return m, nil
+}
+
+// rootAsPrepared records what a new server's guest says of its root: a backup brings it along. A guest of an earlier version
+// says nothing.
+func rootAsPrepared(in *etcdschema.Instance, said json.RawMessage, now time.Time) {
+	var reply datastores.PrepareReply
+	if err := json.Unmarshal(said, &reply); err != nil || reply.RootEnabled == nil {
+		return
+	}
+	c := rootChange{on: *reply.RootEnabled, at: now}
+	if len(in.Restore) > 0 {
+		c.by = "backup " + in.Restore[len(in.Restore)-1]
+	}
+	c.apply(in)
 }
 
 // mgmtShowRoot tells who enabled root first, and when.

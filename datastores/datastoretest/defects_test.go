@@ -49,6 +49,19 @@ func (g generous) GrantAccess(ctx context.Context, name, host string, databases 
 	return g.planted.GrantAccess(ctx, name, host, append(databases, "blog"))
 }
 
+// unaware knows of root what it was asked for itself.
+type unaware struct {
+	planted
+	enabled bool
+}
+
+func (u *unaware) EnableRoot(ctx context.Context, password datastores.Secret) (string, error) {
+	u.enabled = true
+	return u.planted.EnableRoot(ctx, password)
+}
+
+func (u *unaware) RootEnabled(context.Context) (bool, error) { return u.enabled, nil }
+
 // lingerer is the datastore in memory, which has this defect built in: no manager decides when a server ends a session.
 type lingerer interface{ Linger() }
 

@@ -106,7 +106,7 @@ func (s *server) wantSame(t *testing.T, other *server, want contents) {
 		}
 	}
 	if s.root != "" {
-		s.letsIn(t, s.root, rootPassword, "")
+		s.wantRoot(t, rootPassword, true)
 		s.keepsOut(t, s.root, "x", "")
 	}
 }

@@ -151,6 +151,14 @@ func (m *memoryManager) EnableRoot(ctx context.Context, password datastores.Secr
 
 func (m *memoryManager) DisableRoot(ctx context.Context) error { return m.putRoot(ctx, "") }
 
+func (m *memoryManager) RootEnabled(ctx context.Context) (enabled bool, err error) {
+	err = m.ask(ctx, func(s *memoryServer) error {
+		enabled = len(s.root) > 0
+		return nil
+	})
+	return enabled, err
+}
+
 func (m *memoryManager) putRoot(ctx context.Context, password string) error {
 	root := []byte(password)
 	return m.ask(ctx, func(s *memoryServer) error { return s.change(change{PutRoot: &root}) })

@@ -79,6 +79,7 @@ func defects() map[string]defect {
 		"it lies about the restart":              {"static parameters", func(m everything) datastores.Manager { return liar{planted{m}} }},
 		"overrides go with the manager":          {"static parameters", func(m everything) datastores.Manager { return forgetful{planted{m}} }},
 		"a user that may go anywhere":            {"access", func(m everything) datastores.Manager { return generous{planted{m}} }},
+		"a restored root that nobody knows of":   {"root after a restore/memory_impl/copy", func(m everything) datastores.Manager { return &unaware{planted: planted{m}} }},
 		"sessions that outlive their password":   {"sessions", func(m everything) datastores.Manager { m.(lingerer).Linger(); return m }},
 		"a delete that stops half way":           {"half a delete", func(m everything) datastores.Manager { return halver{planted{m}} }},
 		"a guest that shares its places":         {"all connections taken", func(m everything) datastores.Manager { m.(sharer).ShareConnections(); return m }},

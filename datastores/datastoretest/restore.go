@@ -53,6 +53,36 @@ func testRestore(t *testing.T, g *stage) {
 	}
 }
 
+// testRootAfterRestore: a server that was made of a backup has root as it was there, says so, and can shut it out.
+func testRootAfterRestore(t *testing.T, g *stage) {
+	source := g.loaded(t)
+	if source.root == "" {
+		t.Skip("the datastore has no root")
+	}
+	on := g.restored(t, source, source.backup(t, g.strategy, nil))
+	on.wantRoot(t, rootPassword, true)
+	on.must(t, "disable", on.manager.(datastores.Root).DisableRoot(on.within(t)))
+	on.wantRoot(t, rootPassword, false)
+	off := g.restored(t, on, on.backup(t, g.strategy, nil))
+	off.wantRoot(t, rootPassword, false)
+}
+
+// wantRoot checks that root is let in, or is not, and that the manager says so.
+func (s *server) wantRoot(t *testing.T, password string, enabled bool) {
+	t.Helper()
+	switch got, err := s.manager.(datastores.Root).RootEnabled(s.within(t)); {
+	case err != nil:
+		t.Errorf("is root enabled: %v", err)
+	case got != enabled:
+		t.Errorf("the manager says that root is enabled: %t, want %t", got, enabled)
+	}
+	if enabled {
+		s.letsIn(t, s.root, password, "")
+	} else {
+		s.keepsOut(t, s.root, password, "")
+	}
+}
+
 // testBackupBesideWrites: while the network is stuck, tenants go on; the backup holds what there was at one moment.
 func testBackupBesideWrites(t *testing.T, g *stage) {
 	source := g.loaded(t)

@@ -127,6 +127,7 @@ func suite() []suiteTest {
 		{"user logs", datastores.CanLogs, nil, shared(testUserLogs)},
 
 		{"restore", datastores.CanBackup, backupStrategies, testRestore},
+		{"root after a restore", datastores.CanBackup, backupStrategies, testRootAfterRestore},
 		{"backup beside writes", datastores.CanBackup, backupStrategies, testBackupBesideWrites},
 		{"backup that fails", datastores.CanBackup, backupStrategies, testBackupFails},
 		{"backup cancelled", datastores.CanBackup, backupStrategies, testBackupCancelled},

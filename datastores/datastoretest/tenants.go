@@ -114,9 +114,14 @@ func testAccess(t *testing.T, s *server) {
 
 func testRoot(t *testing.T, s *server) {
 	m, ctx := s.manager.(datastores.Root), t.Context()
+	if on, err := m.RootEnabled(ctx); on || err != nil {
+		t.Errorf("root is enabled before anybody asked for it: %t, %v", on, err)
+	}
 	name, err := m.EnableRoot(ctx, datastores.NewSecret("first root"))
 	s.must(t, "enable", err)
-	s.letsIn(t, name, "first root", "")
+	s.root = name
+	defer func() { s.root = "" }()
+	s.wantRoot(t, "first root", true)
 	again, err := m.EnableRoot(ctx, datastores.NewSecret("second 'root\""))
 	s.must(t, "enable again", err)
 	if again != name {
@@ -125,11 +130,11 @@ func testRoot(t *testing.T, s *server) {
 	s.keepsOut(t, name, "first root", "")
 	s.stop(t)
 	s.start(t)
-	s.letsIn(t, name, "second 'root\"", "")
+	s.wantRoot(t, "second 'root\"", true)
 
 	for range 2 {
 		s.must(t, "disable", m.DisableRoot(ctx))
-		s.keepsOut(t, name, "second 'root\"", "")
+		s.wantRoot(t, "second 'root\"", false)
 		s.keepsOut(t, name, "", "")
 	}
 	s.stop(t)

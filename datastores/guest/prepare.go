@@ -16,10 +16,10 @@ import (
 )
 
 // prepare makes the server and everything that the tenant has asked for at create. It may be run again at any time.
-func (g *Guest) prepare(ctx context.Context, cmd agent.Command, args datastores.PrepareArgs) (none, error) {
+func (g *Guest) prepare(ctx context.Context, cmd agent.Command, args datastores.PrepareArgs) (reply datastores.PrepareReply, err error) {
 	release, err := g.takeAlone(ctx, "the server is prepared anew")
 	if err != nil {
-		return none{}, err
+		return reply, err
 	}
 	defer release()
 	defer g.agent.StatusChanged()
@@ -27,17 +27,19 @@ func (g *Guest) prepare(ctx context.Context, cmd agent.Command, args datastores.
 		return g.state.change(func(s *state) { s.Phase, s.Running, s.Attaching = p, running, false })
 	}
 	if err := become(phaseBuilding, true); err != nil {
-		return none{}, err
+		return reply, err
 	}
 	g.agent.StatusChanged()
-	err = g.build(ctx, cmd.Progress, args)
+	if err = g.build(ctx, cmd.Progress, args); err == nil {
+		reply, err = replyOf(ctx, g.served.Load().manager)
+	}
 	switch {
 	case err == nil:
-		return none{}, become(phasePrepared, true)
+		return reply, become(phasePrepared, true)
 	case errors.Is(ctx.Err(), context.Canceled):
-		return none{}, err // the guest is ending, and the command comes again; or nobody wants the server any more
+		return reply, err // the guest is ending, and the command comes again; or nobody wants the server any more
 	}
-	return none{}, errors.Join(err, become(phaseFailed, false))
+	return reply, errors.Join(err, become(phaseFailed, false))
 }
 
 // build runs the steps of prepare in their order.
@@ -81,6 +83,19 @@ func (g *Guest) build(ctx context.Context, progress func(agentpoll.Progress), ar
 		}
 	}
 	return nil
+}
+
+// replyOf asks a server that is ready for what the gateway cannot know.
+func replyOf(ctx context.Context, m datastores.Manager) (reply datastores.PrepareReply, err error) {
+	root, ok := m.(datastores.Root)
+	if !ok {
+		return reply, nil
+	}
+	enabled, err := root.RootEnabled(ctx)
+	if err != nil {
+		return reply, fmt.Errorf("prepare: %w", err)
+	}
+	return datastores.PrepareReply{RootEnabled: &enabled}, nil
 }
 
 // optional calls a capability when it is wanted.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
 )
@@ -41,5 +42,19 @@ func (m *Manager) DisableRoot(ctx context.Context) error {
 			return failed(err, "cannot disable root")
 		}
 		return root.endSessions(ctx, db)
+	})
+}
+
+// RootEnabled implements [datastores.Root].
+func (m *Manager) RootEnabled(ctx context.Context) (enabled bool, err error) {
+	return enabled, m.session(func(db *sql.DB) error {
+		found, err := m.has(ctx, db, root)
+		if err != nil || !found {
+			return err
+		}
+		var made string
+		err = db.QueryRowContext(ctx, "SHOW CREATE USER "+root.sql()).Scan(&made)
+		enabled = !strings.Contains(made, " ACCOUNT LOCK")
+		return failed(err, "cannot look at root")
 	})
 }

@@ -166,13 +166,10 @@ func (m *Manager) writeRules() error {
 		return fmt.Errorf("the guest's user needs a name, by which the server knows it: %w", err)
 	}
 	var ident, hba bytes.Buffer
-	for _, role := range []string{adminUser, rootUser} {
-		fmt.Fprintf(&ident, "guest \"%s\" %s\n", me.Username, role)
-	}
+	fmt.Fprintf(&ident, "guest \"%s\" %s\n", me.Username, adminUser)
 	for _, rule := range [][]string{
 		{"local", "all", adminUser, "peer map=guest"},
 		{"local", "replication", adminUser, "peer map=guest"},
-		{"local", "all", rootUser, "peer map=guest"}, // see takeBack
 		{"local", "all", dumpUser, "scram-sha-256"},
 		{"local", "all", "all", "reject"},
 		{"host", "all", adminUser + "," + dumpUser, "all", "reject"},

@@ -17,7 +17,7 @@
 //
 // # Root is a superuser
 //
-// As in Trove, root is handed out as the superuser postgres. A superuser can run programs as the server's user (COPY ...
+// As in Trove, root is handed out as the superuser root. A superuser can run programs as the server's user (COPY ...
 // PROGRAM, untrusted languages), read and write what that user can, and change any role. That is taken as given, not
 // fought inside the server: whoever has root has the server's user. So nothing that this user must not have is within
 // its reach: it has a user id, a control group and an address of its own; the guest's own directory, the guest's

@@ -15,6 +15,7 @@ const (
 	stateSyntax          = "42601"
 	stateNoDatabase      = "3D000"
 	stateNotAuthorised   = "28000"
+	stateNotAllowed      = "42501" // also of a login with a setting that only a superuser may make
 	stateWrongPassword   = "28P01"
 	stateManyConnections = "53300"
 	stateNoFile          = "58P01" // also of a WAL segment that is gone

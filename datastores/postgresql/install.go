@@ -74,14 +74,12 @@ func (m *Manager) swap(from, away string) error {
 	return service.Sync(volume, ".")
 }
 
-// furnish makes the roles that the guest needs, where they are missing, and closes the databases that initdb leaves open
-// to everybody. A server that follows another has them from there.
+// furnish makes what the guest needs, where it is missing: roles, its home, and the rights of replicas there. It closes the
+// databases that initdb leaves open to everybody. A server that follows another has all that from there.
 func (m *Manager) furnish(ctx context.Context, s *session) error {
-	ready, err := s.one(ctx, `SELECT pg_is_in_recovery() OR count(*) = 2 AND count(*) FILTER (WHERE rolname = $3) = 0
-			AND EXISTS (SELECT FROM pg_database WHERE datname = $4)
-		FROM pg_roles WHERE rolname IN ($1, $2, $3)`, replicasRole, orphansRole, dumpUser, homeDatabase)
-	if err != nil || ready.bool() {
-		return failed(err, "cannot look for the guest's roles")
+	following, err := s.one(ctx, "SELECT pg_is_in_recovery()")
+	if err != nil || following.bool() {
+		return failed(err, "cannot ask whether the server follows another")
 	}
 	for _, role := range []string{replicasRole, orphansRole} {
 		found, err := roleExists(ctx, s, role)
@@ -102,11 +100,19 @@ func (m *Manager) furnish(ctx context.Context, s *session) error {
 	if err := s.exec(ctx, "DROP ROLE IF EXISTS "+dumpUser); err != nil { // of a guest that was killed
 		return failed(err, "cannot drop the role %s", dumpUser)
 	}
-	return failed(s.exec(ctx, closing), "cannot close the server's own databases")
+	// Rights on functions are a database's own: the session may be in another one, since home was missing.
+	err = m.withIn(ctx, homeDatabase, func(inside *session) error { return inside.exec(ctx, closing) })
+	if err == nil {
+		err = s.exec(ctx, "REVOKE ALL ON DATABASE template1 FROM PUBLIC")
+	}
+	if is(err, stateNoDatabase) { // root has dropped template1
+		err = nil
+	}
+	return failed(err, "cannot close the server's own databases")
 }
 
 // closing also lets the accounts of replicas do what pg_rewind does on their source: see its manual.
-const closing = `REVOKE ALL ON DATABASE template1, postgres FROM PUBLIC;
+const closing = `REVOKE ALL ON DATABASE postgres FROM PUBLIC;
 	GRANT CONNECT ON DATABASE postgres TO ` + replicasRole + `;
 	GRANT EXECUTE ON FUNCTION pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean),
 		pg_read_binary_file(text), pg_read_binary_file(text, bigint, bigint, boolean) TO ` + replicasRole

@@ -3,7 +3,6 @@ package postgresql
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -146,58 +145,68 @@ func (m *Manager) Start(ctx context.Context) error {
 	return m.with(ctx, func(s *session) error { return m.furnish(ctx, s) })
 }
 
-// launch starts the server, unless it runs, and returns when it answers. When root has changed the administration account
-// so that the guest is not let in any more, root's own is used to take it back.
+// launch starts the server, unless it runs, and returns when it answers. When the guest is not let in any more it takes its
+// account back; a standby gets it back from its source.
 func (m *Manager) launch(ctx context.Context) error {
-	if err := m.service.Start(ctx); err != nil {
-		return m.withLog(err)
-	}
 	r, err := m.loadRole()
 	if err != nil {
 		return err
 	}
-	var denied error
-	err = m.service.Await(ctx, func(ctx context.Context) error {
+	err = m.launchOnce(ctx, r)
+	if !isShutOut(err) || r.Standby {
+		return m.withLog(err)
+	}
+	m.env.Log.Warn("taking the administration account back", "err", err)
+	if err := m.service.Stop(ctx); err != nil {
+		return err
+	}
+	if err := m.takeBack(ctx); err != nil {
+		return err
+	}
+	return m.withLog(m.launchOnce(ctx, r))
+}
+
+func (m *Manager) launchOnce(ctx context.Context, r role) error {
+	if err := m.service.Start(ctx); err != nil {
+		return err
+	}
+	var shutOut error
+	err := m.service.Await(ctx, func(ctx context.Context) error {
 		err := m.answers(ctx, r.Standby)
-		if is(err, stateNotAuthorised, stateWrongPassword) {
-			denied = err
+		if isShutOut(err) { // no patience helps
+			shutOut = err
 			return nil
 		}
 		return err
 	})
-	if err == nil && denied != nil {
-		err = m.takeBack(ctx, denied)
+	if err == nil {
+		err = shutOut
 	}
-	return m.withLog(err)
+	return err
+}
+
+// errNotOurs is the error of a session whose role is not the server's first one, or not a superuser any more.
+var errNotOurs = errors.New("the role " + adminUser + " is not the guest's any more: root has changed it")
+
+// isShutOut reports whether the error says that root has taken the administration account.
+func isShutOut(err error) bool {
+	return is(err, stateNotAuthorised, stateWrongPassword, stateNotAllowed, stateNoDatabase, stateNotInState) || errors.Is(err, errNotOurs)
 }
 
 // answers returns when the server answers, and when it takes writes unless it is a standby.
 func (m *Manager) answers(ctx context.Context, standby bool) error {
 	return m.with(ctx, func(s *session) error {
-		recovering, err := s.one(ctx, "SELECT pg_is_in_recovery()")
-		if err == nil && recovering.bool() && !standby {
+		rows, err := s.query(ctx, "SELECT pg_is_in_recovery(), oid = 10 AND rolsuper FROM pg_roles WHERE rolname = current_user")
+		switch {
+		case err != nil:
+			return err
+		case len(rows) != 1 || !rows[0][1].bool():
+			return errNotOurs
+		case rows[0][0].bool() && !standby:
 			return errors.New("the server recovers its data")
 		}
-		return err
+		return nil
 	})
-}
-
-// takeBack makes the administration account what it was.
-func (m *Manager) takeBack(ctx context.Context, denied error) error {
-	m.env.Log.Warn("taking the administration account back", "err", denied)
-	s, err := m.connectAs(ctx, rootUser, homeDatabase)
-	if err != nil {
-		return fmt.Errorf("%w: root may have changed the role %s; make it a superuser that may log in again", denied, adminUser)
-	}
-	defer s.close()
-	name, err := s.one(ctx, "SELECT rolname FROM pg_roles WHERE oid = 10")
-	if err == nil && name.String() != adminUser {
-		err = s.exec(ctx, "ALTER ROLE "+identifier(name.String())+" RENAME TO "+adminUser)
-	}
-	if err == nil {
-		err = s.exec(ctx, "ALTER ROLE "+adminUser+" SUPERUSER LOGIN CONNECTION LIMIT -1; ALTER ROLE "+adminUser+" RESET ALL")
-	}
-	return failed(err, "cannot take the role %s back", adminUser)
 }
 
 // Stop implements [datastores.Manager].

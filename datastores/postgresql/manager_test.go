@@ -1,6 +1,7 @@
 package postgresql
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,35 +102,83 @@ func TestHalfMadeDatabase(t *testing.T) {
 
 // Root may do anything inside; the guest comes back in, and what root tells the server for later is forgotten.
 func TestRootAgainstTheGuest(t *testing.T) {
+	for name, statements := range map[string][]string{
+		"settings": {
+			"ALTER SYSTEM SET listen_addresses = '*'", "ALTER SYSTEM SET hba_file = '/tmp/hba'", "ALTER SYSTEM SET archive_mode = 'on'",
+		},
+		"renamed":  {"ALTER ROLE os_admin RENAME TO gone", "ALTER ROLE gone NOLOGIN CONNECTION LIMIT 0", "ALTER ROLE gone SET search_path = public"},
+		"shut out": {"ALTER ROLE os_admin NOLOGIN PASSWORD 'x'", "ALTER ROLE root NOLOGIN"},
+		"replaced": {"ALTER ROLE os_admin RENAME TO gone", "CREATE ROLE os_admin LOGIN"},
+		"no home": {
+			"ALTER ROLE os_admin NOLOGIN", "ALTER DATABASE template1 IS_TEMPLATE false", "DROP DATABASE template1", "DROP DATABASE postgres",
+		},
+		"closed": {"ALTER DATABASE postgres ALLOW_CONNECTIONS false"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := prepared(t)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			defer cancel()
+			must(t, m.CreateDatabase(ctx, datastores.Database{Name: "shop"}))
+			name, err := m.EnableRoot(ctx, datastores.NewSecret("secret"))
+			must(t, err)
+			root, err := login(t, m, name, "secret", "shop")
+			must(t, err)
+			for _, statement := range statements {
+				if err := root.exec(ctx, statement); err != nil {
+					t.Fatalf("%s: %v", statement, err)
+				}
+			}
+			must(t, m.Stop(ctx))
+			must(t, m.Start(ctx))
+			s := admin(t, m)
+			for setting, want := range map[string]string{"listen_addresses": m.env.Address, "hba_file": m.path(hbaName), "archive_mode": "off"} {
+				got, err := s.one(ctx, "SELECT current_setting($1)", setting)
+				must(t, err)
+				if got.String() != want {
+					t.Errorf("%s = %q, want %q", setting, got, want)
+				}
+			}
+			must(t, m.CreateUser(ctx, datastores.User{Name: "ann", Password: datastores.NewSecret("p"), Databases: []datastores.Database{{Name: "shop"}}}))
+			must(t, m.DisableRoot(ctx))
+			if _, err := login(t, m, name, "secret", "shop"); err == nil {
+				t.Error("root is let in after it was disabled")
+			}
+		})
+	}
+}
+
+// An instance of an earlier version has root as postgres: it lets in until root is enabled again, and keeps what it owns.
+func TestFormerRoot(t *testing.T) {
 	m := prepared(t)
 	ctx := t.Context()
-	name, err := m.EnableRoot(ctx, datastores.NewSecret("secret"))
+	clause, err := withPassword(datastores.NewSecret("old"))
 	must(t, err)
-	root, err := login(t, m, name, "secret", "")
+	must(t, admin(t, m).exec(ctx, "CREATE ROLE postgres SUPERUSER LOGIN"+clause))
+	former, err := login(t, m, formerRoot, "old", homeDatabase)
 	must(t, err)
-	for _, statement := range []string{
-		"ALTER SYSTEM SET listen_addresses = '*'",
-		"ALTER SYSTEM SET hba_file = '/tmp/hba'",
-		"ALTER SYSTEM SET archive_mode = 'on'",
-		"ALTER ROLE os_admin RENAME TO gone",
-		"ALTER ROLE gone NOLOGIN CONNECTION LIMIT 0",
-		"ALTER ROLE gone SET search_path = public",
-	} {
-		must(t, root.exec(ctx, statement))
-	}
-	must(t, m.Stop(ctx))
-	must(t, m.Start(ctx))
-	s := admin(t, m)
-	for setting, want := range map[string]string{"listen_addresses": m.env.Address, "hba_file": m.path(hbaName), "archive_mode": "off"} {
-		got, err := s.one(ctx, "SELECT current_setting($1)", setting)
-		must(t, err)
-		if got.String() != want {
-			t.Errorf("%s = %q, want %q", setting, got, want)
-		}
+	must(t, former.exec(ctx, "CREATE TABLE public.mine ()"))
+	enabled, err := m.RootEnabled(ctx)
+	if !enabled || err != nil {
+		t.Errorf("root that was enabled by an earlier version: %t, %v", enabled, err)
 	}
 	must(t, m.DisableRoot(ctx))
-	if _, err := login(t, m, name, "secret", ""); err == nil {
-		t.Error("root is let in after it was disabled")
+	if _, err := login(t, m, formerRoot, "old", homeDatabase); err == nil {
+		t.Error("the former root is let in after it was disabled")
+	}
+	name, err := m.EnableRoot(ctx, datastores.NewSecret("new"))
+	must(t, err)
+	root, err := login(t, m, "root", "new", homeDatabase)
+	must(t, err)
+	owner, err := root.one(ctx, "SELECT tableowner FROM pg_tables WHERE tablename = 'mine'")
+	if err != nil || name != "root" || owner.String() != "root" {
+		t.Errorf("root is called %q, and its table belongs to %q (%v)", name, owner, err)
+	}
+	// Root may make a role postgres for itself; that is not the guest's to lock.
+	must(t, root.exec(ctx, "CREATE ROLE postgres LOGIN"+clause))
+	must(t, m.DisableRoot(ctx))
+	if _, err := login(t, m, "postgres", "old", "template1"); err == nil || !strings.Contains(err.Error(), "permission denied for database") {
+		t.Errorf("a role postgres of root's: %v", err)
 	}
 }
 

@@ -31,7 +31,7 @@ func DefaultOptions() Options {
 		GuestOptions: datastores.GuestOptions{
 			MountPoint:          "/var/lib/postgresql",
 			Packages:            []string{"postgresql-15"},
-			IgnoreUsers:         []string{adminUser, rootUser, "root", dumpUser, replicasRole, orphansRole},
+			IgnoreUsers:         []string{adminUser, rootUser, formerRoot, dumpUser, replicasRole, orphansRole},
 			IgnoreDBs:           []string{"os_admin", homeDatabase, "template0", "template1"},
 			GuestLogExposedLogs: []string{generalLog},
 		},

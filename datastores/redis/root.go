@@ -25,6 +25,13 @@ func (m *Manager) DisableRoot(ctx context.Context) error {
 	return m.setRoot(ctx, account{Name: rootUser})
 }
 
+// RootEnabled implements [datastores.Root].
+func (m *Manager) RootEnabled(ctx context.Context) (bool, error) {
+	all, err := m.accounts(ctx)
+	root, _ := findAccount(all, rootUser)
+	return root.on(), err
+}
+
 func (m *Manager) setRoot(ctx context.Context, root account) error {
 	if err := m.setAccount(ctx, root); err != nil {
 		return fmt.Errorf("cannot change root: %w", err)

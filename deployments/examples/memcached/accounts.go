@@ -71,6 +71,15 @@ func (m *Manager) EnableRoot(ctx context.Context, password datastores.Secret) (s
 	})
 }
 
+// RootEnabled implements [datastores.Root].
+func (m *Manager) RootEnabled(context.Context) (bool, error) {
+	_, err := m.password(rootUser)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // DisableRoot implements [datastores.Root]. memcached asks for a password when a connection begins: those that root has
 // open last until they are closed, or the instance is restarted.
 func (m *Manager) DisableRoot(ctx context.Context) error {
