@@ -18,6 +18,7 @@ const (
 	stateNotAllowed      = "42501" // also of a login with a setting that only a superuser may make
 	stateWrongPassword   = "28P01"
 	stateManyConnections = "53300"
+	stateLocked          = "55P03"
 	stateNoFile          = "58P01" // also of a WAL segment that is gone
 	stateNotInState      = "55000"
 	stateUndefined       = "42704" // of a role, a slot
@@ -30,6 +31,9 @@ const (
 func failed(err error, doing string, args ...any) error {
 	if err == nil {
 		return nil
+	}
+	if own := (*datastores.Error)(nil); errors.As(err, &own) {
+		return err
 	}
 	doing = fmt.Sprintf(doing, args...)
 	var said *pgconn.PgError
@@ -65,7 +69,9 @@ func kindOf(state string) datastores.ErrorKind {
 		return datastores.NotFound
 	case "22023", "22021", "42602", "42622", "42939", "42P22": // of values, encodings, names, reserved names, collations
 		return datastores.Invalid
-	case "25006", "55006", "2BP01", stateManyConnections, stateNotInState: // read-only, in use, depended upon
+	case stateManyConnections:
+		return datastores.Unavailable
+	case "25006", "55006", "2BP01", stateNotInState, stateLocked: // read-only, in use, depended upon
 		return datastores.Conflict
 	}
 	return datastores.Internal

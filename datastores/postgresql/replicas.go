@@ -108,11 +108,18 @@ func (m *Manager) removeReplica(ctx context.Context, s *session, account datasto
 		return err
 	}
 	if ours && !following.bool() {
-		if err := m.dropRole(ctx, s, account.User); err != nil {
+		if err := m.dropReplica(ctx, s, account.User); err != nil {
 			return failed(err, "cannot drop the account of replica %s", account.ReplicaID)
 		}
 	}
 	return failed(dropSlot(ctx, s, slot), "cannot drop the slot of replica %s", account.ReplicaID)
+}
+
+func (m *Manager) dropReplica(ctx context.Context, s *session, name string) error {
+	if err := s.exec(ctx, "ALTER ROLE "+identifier(name)+" NOLOGIN"); err != nil {
+		return err
+	}
+	return m.dropRole(ctx, s, name)
 }
 
 // keepReplicas makes the accounts and slots be those of accounts and no others.
@@ -133,7 +140,7 @@ func (m *Manager) keepReplicas(ctx context.Context, accounts []datastores.Replic
 			JOIN pg_roles r ON r.oid = g.member WHERE o.rolname = $1`, replicasRole)
 		for _, row := range had {
 			if name := row[0].String(); err == nil && !users[name] {
-				err = m.dropRole(ctx, s, name)
+				err = m.dropReplica(ctx, s, name)
 			}
 		}
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -88,7 +89,12 @@ func (m *Manager) connectAs(ctx context.Context, user, database string) (*sessio
 		if err == nil {
 			return &session{conn}, nil
 		}
-		if !is(err, stateManyConnections) || try == connectTries {
+		if is(err, stateManyConnections) && try == connectTries {
+			return nil, &datastores.Error{ // root has taken the places, too, that no other tenant can take
+				Kind: datastores.Unavailable, Message: "all connections are taken; a restart ends them", Detail: err.Error(),
+			}
+		}
+		if !is(err, stateManyConnections) {
 			return nil, fmt.Errorf("cannot log in to the server: %w", err)
 		}
 		select {
@@ -215,20 +221,26 @@ func (s *session) column(ctx context.Context, statement string, args ...string) 
 	return all, err
 }
 
-// sessionEnds is how long a session that was told to end may take, in milliseconds.
-const sessionEnds = "10000"
+// sessionEnds is how long a session that was told to end may take.
+const sessionEnds = 10 * time.Second
 
 // endSessions ends the sessions of which where is true in pg_stat_activity, but the own one. It returns when they have ended.
 func endSessions(ctx context.Context, s *session, where string, args ...string) error {
-	// A query alone might call the function for any session, before it looks at the rest of the condition.
-	which := "WITH which AS MATERIALIZED (SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND " + where + ") "
-	// All are told before one is waited for.
-	if _, err := s.query(ctx, which+"SELECT pg_terminate_backend(pid) FROM which", args...); err != nil {
+	// Without MATERIALIZED the function might be called for any session, before the rest of the condition is looked at.
+	told, err := s.column(ctx, `WITH which AS MATERIALIZED (SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND `+where+`)
+		SELECT pid, pg_terminate_backend(pid) FROM which`, args...)
+	if err != nil || len(told) == 0 {
 		return err
 	}
-	left, err := s.one(ctx, which+"SELECT pid FROM which WHERE NOT pg_terminate_backend(pid, "+sessionEnds+")", args...)
-	if err == nil && left != nil {
-		return datastores.Errorf(datastores.Conflict, "the server process %s does not end its session; try again, or restart the instance", left)
+	waiting, cancel := context.WithTimeout(ctx, sessionEnds)
+	defer cancel()
+	for {
+		left, err := s.one(ctx, "SELECT pid FROM pg_stat_activity WHERE pid = ANY ($1::int[])", "{"+strings.Join(told, ",")+"}")
+		if err != nil || left == nil {
+			return err
+		}
+		if pause(waiting) != nil {
+			return datastores.Errorf(datastores.Conflict, "the server process %s does not end its session; try again, or restart the instance", left)
+		}
 	}
-	return err
 }

@@ -1,6 +1,7 @@
 package postgresql
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -76,7 +77,7 @@ func (h held) Close() error {
 }
 
 func asTenant(ctx context.Context, l datastoretest.Login, do func(*session) error) error {
-	s, err := dial(ctx, l.Address, l.User, l.Password, l.Database)
+	s, err := dial(ctx, l.Address, l.User, l.Password, cmp.Or(l.Database, homeDatabase)) // root has no database of its name
 	if err != nil {
 		return err
 	}
