@@ -11,8 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 
 	"github.com/cofferdb/coffer/datastores"
 )
@@ -42,7 +41,7 @@ func (m *Manager) mendLog(ctx context.Context) (mended bool, err error) {
 		}
 		changed, err := mendFile(ctx, root, filepath.Join(aofFolder, name))
 		mended = mended || changed
-		if errors.Is(err, unix.ENOSPC) {
+		if errors.Is(err, syscall.ENOSPC) {
 			return mended, datastores.Errorf(datastores.Full, "the volume is full, the server cannot start; resize the volume")
 		}
 		if err != nil {
@@ -53,7 +52,7 @@ func (m *Manager) mendLog(ctx context.Context) (mended bool, err error) {
 }
 
 func mendFile(ctx context.Context, root *os.Root, name string) (mended bool, err error) {
-	f, err := root.OpenFile(name, os.O_RDWR|unix.O_NOFOLLOW, 0)
+	f, err := root.OpenFile(name, os.O_RDWR|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return false, err
 	}

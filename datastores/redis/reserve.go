@@ -5,9 +5,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -19,9 +18,9 @@ const (
 // keepReserve takes space on a volume of the server's own, so that there is some left for a server that is stopped while the
 // volume is full: it has acknowledged what it could not write yet. When there is no space to take the server does without.
 func (m *Manager) keepReserve() error {
-	var here, above unix.Stat_t
-	var fs unix.Statfs_t
-	err := errors.Join(unix.Stat(m.env.DataDir, &here), unix.Stat(filepath.Dir(m.env.DataDir), &above), unix.Statfs(m.env.DataDir, &fs))
+	var here, above syscall.Stat_t
+	var fs syscall.Statfs_t
+	err := errors.Join(syscall.Stat(m.env.DataDir, &here), syscall.Stat(filepath.Dir(m.env.DataDir), &above), syscall.Statfs(m.env.DataDir, &fs))
 	if err != nil || here.Dev == above.Dev {
 		return err
 	}
@@ -30,17 +29,17 @@ func (m *Manager) keepReserve() error {
 		return err
 	}
 	defer func() { _ = root.Close() }()
-	f, err := root.OpenFile(reserveFile, os.O_WRONLY|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	f, err := root.OpenFile(reserveFile, os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
 		return ignoreNoSpace(err)
 	}
 	size := min(int64(fs.Blocks)*fs.Bsize/reserveShare, mostReserve)
-	err = ignoreNoSpace(unix.Fallocate(int(f.Fd()), 0, 0, size))
+	err = ignoreNoSpace(syscall.Fallocate(int(f.Fd()), 0, 0, size))
 	return errors.Join(err, f.Close())
 }
 
 func ignoreNoSpace(err error) error {
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EOPNOTSUPP) {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EOPNOTSUPP) {
 		return nil
 	}
 	return err
