@@ -73,7 +73,7 @@ func TestWhoMayImportWhom(t *testing.T) {
 		"datastores/guest/stream":       {"datastores", "github.com/klauspost/compress/zstd"},
 		"datastores/guest":              {"datastores/guest/stream", "agentpoll", "agentpoll/agent", "datastores", "datastores/service", "golang.org/x/sys/unix"},
 		"datastores/datastoretest":      {"agentpoll/agentpolltest/until", "datastores", "datastores/service"},
-		"datastores/redis":              engine,
+		"datastores/redis":              append([]string{"golang.org/x/sys/unix"}, engine...),
 		"datastores/mysql":              append([]string{"github.com/go-sql-driver/mysql"}, engine...),
 		"datastores/postgresql":         append([]string{"github.com/jackc/pgx/v5/..."}, engine...),
 		"datastores/postgresql/cmd/...": {"datastores/postgresql", "datastores/guest"},
