@@ -87,6 +87,16 @@ func (yes) Run(_ context.Context, cmd agent.Command) (json.RawMessage, error) {
 			return nil, err
 		}
 		return json.Marshal(datastores.BackupResult{BackupRef: datastores.BackupRef{BackupID: args.BackupID, Segments: 1}})
+	case deployments.MethodCheck:
+		var args deployments.CheckArgs
+		if err := json.Unmarshal(cmd.Args, &args); err != nil {
+			return nil, err
+		}
+		reply := deployments.CheckReply{Verdicts: map[string]datastores.Verdict{}}
+		for _, d := range args.Definitions {
+			reply.Verdicts[d.ID()] = datastores.Verdict{}
+		}
+		return json.Marshal(reply)
 	case deployments.MethodLaunch:
 		return json.Marshal(deployments.LaunchReply{})
 	}

@@ -71,7 +71,7 @@ func Agents(t testing.TB, store *etcdschema.Store, kind agentpoll.Kind, handler 
 		cancel()
 		running.Wait()
 	})
-	manifest, err := json.Marshal(deployments.Announcement{Name: "fleet", Driver: "none", Pool: "127.98.0.0/16", Capacity: capacity(handler)})
+	manifest, err := json.Marshal(deployments.Announcement{Name: "fleet", Driver: "none", Pool: "127.98.0.0/16", Capacity: capacity(handler), Managers: []string{"memory"}})
 	if err != nil {
 		t.Fatal(err)
 	}
