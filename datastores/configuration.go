@@ -27,6 +27,17 @@ type Configuration interface {
 	UpdateOverrides(ctx context.Context, values Values) (restart bool, err error)
 }
 
+// OverridesChecker is implemented by a manager that can find out whether a server would start with values, without touching
+// the one it manages.
+type OverridesChecker interface {
+	// CheckOverrides returns an [Error] of kind Invalid, which says why, when no server starts with values in an instance of
+	// Env's size: a value contradicts another one, takes more memory than there is, or is refused by the program. It may
+	// start the program in an empty directory of its own, for seconds at most. It must leave the instance's server, data and
+	// ports alone, and nothing behind. Another error means that it could not find out. nil is no promise: the guest runtime
+	// falls back when a start fails.
+	CheckOverrides(ctx context.Context, values Values) error
+}
+
 // Values are the values of parameters, by name: string, bool or json.Number.
 type Values map[string]any
 
@@ -57,10 +68,12 @@ type Parameter struct {
 	Name            string        `json:"name"`
 	Type            ParameterType `json:"type"`
 	RestartRequired bool          `json:"restart_required,omitempty"`
-	Min             json.Number   `json:"min,omitempty"` // of a number; "": no limit
-	Max             json.Number   `json:"max,omitempty"`
-	Values          []string      `json:"values,omitempty"`  // of a string: the only ones; none: any
-	Pattern         string        `json:"pattern,omitempty"` // of a string: RE2 that the whole of it must match
+	// CreateOnly marks what fixes the format of the data: an instance keeps the value that it was created with.
+	CreateOnly bool        `json:"create_only,omitempty"`
+	Min        json.Number `json:"min,omitempty"` // of a number; "": no limit
+	Max        json.Number `json:"max,omitempty"`
+	Values     []string    `json:"values,omitempty"`  // of a string: the only ones; none: any
+	Pattern    string      `json:"pattern,omitempty"` // of a string: RE2 that the whole of it must match
 }
 
 // Check tells what is wrong with a value of the parameter.

@@ -79,6 +79,8 @@ type Status struct {
 	// Since is when the running server process was started; zero when there is none.
 	Since   time.Time `json:"since,omitzero"`
 	Message string    `json:"message,omitempty"` // for a person, when not healthy
+	// Refused is filled by the guest runtime: why the server runs without the parameters that were set; see [StartReply].
+	Refused string `json:"refused,omitempty"`
 	// Volume is filled by the guest runtime.
 	Volume *VolumeUsage `json:"volume,omitempty"`
 }

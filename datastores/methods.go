@@ -36,9 +36,9 @@ const transfer = 7 * 24 * time.Hour
 // Names of the methods.
 const (
 	MethodPrepare          = "prepare"           // PrepareArgs -> PrepareReply
-	MethodStart            = "start_db"          // nothing -> nothing
+	MethodStart            = "start_db"          // nothing -> StartReply
 	MethodStop             = "stop_db"           // nothing -> nothing
-	MethodRestart          = "restart"           // RestartArgs -> nothing
+	MethodRestart          = "restart"           // RestartArgs -> StartReply
 	MethodPing             = "rpc_ping"          // nothing -> nothing
 	MethodCreateDatabase   = "create_database"   // CreateDatabaseArgs -> nothing
 	MethodListDatabases    = "list_databases"    // ListArgs -> DatabasePage
@@ -150,6 +150,12 @@ type PrepareReply struct {
 // RestartArgs may hold overrides that an earlier update_overrides could not bring: they are stored before the restart.
 type RestartArgs struct {
 	Overrides *Values `json:"overrides,omitempty"` // nil: what is stored stays
+}
+
+// StartReply is what has become of a start.
+type StartReply struct {
+	// Refused says, for a tenant, why the server runs without the parameters that were set; "": it has them.
+	Refused string `json:"refused,omitempty"`
 }
 
 // OverridesArgs are all that the tenant has set; empty: nothing.

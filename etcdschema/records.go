@@ -74,7 +74,7 @@ type Instance struct {
 	// Failed names the operation that failed last, or lifecycle.Follow or Fence, until another one succeeds or reset_status; the
 	// API says ERROR.
 	Failed          string `json:"failed,omitempty"`
-	Fault           *Fault `json:"fault,omitempty"` // of the last failure, until an operation succeeds
+	Fault           *Fault `json:"fault,omitempty"` // of the last failure, until an operation other than a backup succeeds
 	RestartRequired bool   `json:"restart_required,omitempty"`
 
 	Service         datastores.Status `json:"service"` // as last reported by the guest

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/lifecycle"
@@ -41,9 +42,6 @@ func (g *Gateway) attach(r *request, id string) (reply, error) {
 			return reply{}, err
 		}
 		group, err := g.findConfiguration(r, id)
-		if isNotFound(err) {
-			err = faultf(badRequest, "Configuration %s cannot be found.", id)
-		}
 		if err != nil {
 			return reply{}, err
 		}
@@ -70,10 +68,13 @@ func (g *Gateway) configure(r *request, instance, id string) error {
 	ctx, cancel := context.WithDeadline(r.ctx, after.Operation.Deadline)
 	defer cancel()
 	result, err := g.awaitStep(ctx, after)
-	if err == nil && result.Error != nil {
-		err = result.Error
+	switch {
+	case err != nil || result.Error == nil:
+		return err
+	case result.Error.Kind == agentpoll.Invalid: // as when checkValues refuses them
+		return faultf(unprocessable, "%s", result.Error.Message)
 	}
-	return err
+	return result.Error
 }
 
 // reconfigure brings a group's changed values to every instance that has it. What could not be asked gets them with its next

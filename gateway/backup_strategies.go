@@ -43,18 +43,15 @@ func (g *Gateway) containerFor(r *request, asked, instance string) (string, erro
 
 func (g *Gateway) createBackupStrategy(r *request) (reply, error) {
 	body, err := decode[struct {
-		Strategy *struct {
-			Container string `json:"swift_container"`
-			Instance  string `json:"instance_id"`
-		} `json:"backup_strategy"`
+		Strategy map[string]any `json:"backup_strategy"`
 	}](r)
 	if err != nil {
 		return reply{}, err
 	}
-	if body.Strategy == nil {
-		return reply{}, faultf(badRequest, "Validation error: 'backup_strategy' is a required property.")
+	want, err := readBackupStrategy(body.Strategy)
+	if err != nil {
+		return reply{}, err
 	}
-	want := *body.Strategy
 	if err := checkContainer(want.Container); err != nil {
 		return reply{}, err
 	}
@@ -69,6 +66,27 @@ func (g *Gateway) createBackupStrategy(r *request) (reply, error) {
 	})
 	view := strategyView{r.project, want.Instance, storeName, want.Container}
 	return reply{http.StatusAccepted, map[string]any{"backup_strategy": view}}, err
+}
+
+type backupStrategyRequest struct{ Container, Instance string }
+
+// readBackupStrategy takes the two properties that there are; as in Trove, another one is an error.
+func readBackupStrategy(body map[string]any) (want backupStrategyRequest, err error) {
+	if body == nil {
+		return want, faultf(badRequest, "Validation error: 'backup_strategy' is a required property.")
+	}
+	for name, value := range body {
+		into := map[string]*string{"swift_container": &want.Container, "instance_id": &want.Instance}[name]
+		text, ok := value.(string)
+		switch {
+		case into == nil:
+			return want, faultf(badRequest, "Validation error: backup_strategy[%q] is unknown; allowed: swift_container, instance_id.", name)
+		case !ok && value != nil:
+			return want, faultf(badRequest, "Validation error: backup_strategy['%s'] must be a string.", name)
+		}
+		*into = text
+	}
+	return want, nil
 }
 
 const storeName = "coffer"

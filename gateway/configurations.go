@@ -3,6 +3,7 @@ package gateway
 import (
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
@@ -144,11 +145,16 @@ func checkValues(version etcdschema.Version, values datastores.Values) error {
 	if len(problems) == 0 {
 		return nil
 	}
-	text := ""
-	for _, p := range problems {
-		text += " " + p.Error() + "."
+	return faultf(unprocessable, "The values are not valid: %s. GET datastores/%s/versions/%s/parameters lists what there is.", listed(problems), version.Datastore, version.Name)
+}
+
+// listed puts problems into one line.
+func listed(problems []error) string {
+	texts := make([]string, len(problems))
+	for i, p := range problems {
+		texts[i] = p.Error()
 	}
-	return faultf(unprocessable, "The values are not valid:%s GET datastores/%s/versions/%s/parameters lists what there is.", text, version.Datastore, version.Name)
+	return strings.Join(texts, "; ")
 }
 
 // patchConfiguration merges values over those that are there.
@@ -265,9 +271,6 @@ func (g *Gateway) configurationFor(r *request, ref string, version etcdschema.Ve
 		return "", nil
 	}
 	c, err := g.findConfiguration(r, id)
-	if isNotFound(err) {
-		return "", faultf(badRequest, "Configuration %s cannot be found.", id)
-	}
 	if err == nil && (c.Datastore != version.Datastore || c.Version != version.Name) {
 		err = faultf(badRequest, "Configuration %s is for %s %s, not for %s %s.", id, c.Datastore, c.Version, version.Datastore, version.Name)
 	}

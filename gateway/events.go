@@ -104,7 +104,7 @@ func summary(v whyView, in etcdschema.Instance) string {
 	if v.Operation == "" {
 		words := []string{"Nothing is being done."}
 		switch {
-		case v.Fault != "" && v.Status == lifecycle.StatusError:
+		case v.Fault != "" && (v.Status == lifecycle.StatusError || v.Status == lifecycle.StatusRestartRequired):
 			words = append(words, sentence(v.Fault))
 		case in.Service.Message != "" && in.Service.Service != datastores.StatusHealthy:
 			words = append(words, sentence(fmt.Sprintf("The database server is %s: %s", in.Service.Service, in.Service.Message)))

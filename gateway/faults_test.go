@@ -39,7 +39,7 @@ func TestCreateRefused(t *testing.T) {
 		{400, "not among", `{"name":"a","flavorRef":1,"volume":{"size":1},"users":[{"name":"u","password":"p","databases":[{"name":"d"}]}]}`},
 		{400, "password", `{"name":"a","flavorRef":1,"volume":{"size":1},"users":[{"name":"u","password":""}]}`},
 		{400, "allowed_cidrs", `{"name":"a","flavorRef":1,"volume":{"size":1},"access":{"allowed_cidrs":["10.0.0.0/33"]}}`},
-		{400, "Configuration x", `{"name":"a","flavorRef":1,"volume":{"size":1},"configuration":"x"}`},
+		{404, "Configuration x", `{"name":"a","flavorRef":1,"volume":{"size":1},"configuration":"x"}`},
 		{404, "Backup", `{"name":"a","flavorRef":1,"volume":{"size":1},"restorePoint":{"backupRef":"0199d0a1-0000-7000-8000-00000000000b"}}`},
 		{404, "Instance", `{"name":"a","replica_of":"0199d0a1-0000-7000-8000-00000000000b"}`},
 		{400, "replica_count", `{"name":"a","flavorRef":1,"volume":{"size":1},"replica_count":2}`},

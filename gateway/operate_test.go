@@ -130,8 +130,8 @@ func TestUpgrade(t *testing.T) {
 	host.StopGuest(id)
 	host.StartGuest(t, id)
 	c.Want(t, 202, http.MethodPut, at, `{"instance":{"datastore_version":"1"}}`)
-	a = c.Await(t, id, "ERROR", soon)
-	if a.Text("instance", "datastore", "version") != "2" {
+	a = c.Await(t, id, "ACTIVE", soon)
+	if a.Text("instance", "datastore", "version") != "2" || !strings.Contains(a.Text("instance", "fault", "message"), "release 1 cannot take over") {
 		t.Errorf("a downgrade that was refused: %s", a.Body)
 	}
 	if n, err := host.Memory.Write(t.Context(), login(address), 5, 6); n != 1 {

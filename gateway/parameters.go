@@ -17,8 +17,9 @@ type parameterView struct {
 	Type            string      `json:"type"`
 	Max             json.Number `json:"max,omitempty"`
 	Min             json.Number `json:"min,omitempty"`
-	Values          []string    `json:"values,omitempty"`  // beyond Trove: the only ones
-	Pattern         string      `json:"pattern,omitempty"` // beyond Trove: what the whole must match
+	Values          []string    `json:"values,omitempty"`      // beyond Trove: the only ones
+	Pattern         string      `json:"pattern,omitempty"`     // beyond Trove: what the whole must match
+	CreateOnly      bool        `json:"create_only,omitempty"` // beyond Trove: an instance keeps what it was created with
 
 	*deletedView
 }
@@ -32,7 +33,7 @@ type deletedView struct {
 func viewParameter(v etcdschema.Version, p datastores.Parameter) parameterView {
 	return parameterView{
 		Name: p.Name, VersionID: etcdschema.VersionID(v.Datastore, v.Name), RestartRequired: p.RestartRequired, Type: string(p.Type),
-		Max: p.Max, Min: p.Min, Values: p.Values, Pattern: p.Pattern,
+		Max: p.Max, Min: p.Min, Values: p.Values, Pattern: p.Pattern, CreateOnly: p.CreateOnly,
 	}
 }
 

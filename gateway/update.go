@@ -168,9 +168,29 @@ func (g *Gateway) upgradeInstance(r *request, raw json.RawMessage) (reply, error
 	if err := refusedBy(catalogue.Hosts, in.Host, v); err != nil {
 		return reply{}, err
 	}
+	if err := g.checkUpgradeOf(r, in, v); err != nil {
+		return reply{}, err
+	}
 	target := &etcdschema.Target{Version: &etcdschema.Upgrade{
 		Version: v.Name, VersionNumber: v.Server.VersionNumber, Capabilities: v.Server.Capabilities, Names: v.Server.Names, Guest: v.Guest,
 	}}
 	_, err = g.transition(r.ctx, r.project, in.ID, lifecycle.Event{Type: lifecycle.AskUpgrade, Target: target, Request: r.id()})
 	return reply{status: http.StatusAccepted}, instanceError(err, in.ID)
+}
+
+// checkUpgradeOf refuses a version that does not take the values of the instance's configuration group.
+func (g *Gateway) checkUpgradeOf(r *request, in etcdschema.Instance, v etcdschema.Version) error {
+	if in.Configuration == "" {
+		return nil
+	}
+	group, err := g.findConfiguration(r, in.Configuration)
+	if err != nil {
+		return err
+	}
+	problems := datastores.CheckValues(v.Server.Parameters, group.Values)
+	if len(problems) == 0 {
+		return nil
+	}
+	return faultf(unprocessable, "Version %s of %s does not take a value of configuration group %s: %s. Take it out of the group, or detach the group, before the upgrade.",
+		v.Name, v.Datastore, group.ID, listed(problems))
 }

@@ -152,29 +152,6 @@ func testOverridesStopped(t *testing.T, s *server) {
 	s.reset(t)
 }
 
-// testOverridesRefused: a server that does not start with its overrides says so, and starts without them.
-func testOverridesRefused(t *testing.T, s *server) {
-	if s.Refused == nil {
-		t.Log("the harness has no Refused: not tested")
-		return
-	}
-	m := s.manager.(datastores.Configuration)
-	for _, problem := range datastores.CheckValues(m.Parameters(), s.Refused) {
-		t.Error(problem)
-	}
-	s.stop(t)
-	if _, err := m.UpdateOverrides(s.within(t), s.Refused); err != nil {
-		t.Errorf("the overrides of a stopped server were refused: %v", err)
-	}
-	if err := s.manager.Start(s.within(t)); err == nil {
-		t.Error("the server starts with what it should refuse")
-	}
-	s.stop(t)
-	s.override(t, nil, false)
-	s.start(t)
-	s.wantStatus(t, datastores.StatusHealthy)
-}
-
 func testOverridesAtPrepare(t *testing.T, h Harness) {
 	s := newServer(t, t, h)
 	req := datastores.PrepareRequest{Progress: func(string) {}, Overrides: s.allOverrides()}

@@ -43,6 +43,36 @@ func (f forgetful) Stop(ctx context.Context) error {
 	return err
 }
 
+type hands struct{ planted }
+
+func (h hands) CheckOverrides(ctx context.Context, values datastores.Values) error {
+	if _, err := h.planted.UpdateOverrides(ctx, values); err != nil {
+		return err
+	}
+	return h.planted.CheckOverrides(ctx, values)
+}
+
+type lenient struct{ planted }
+
+func (l lenient) Start(ctx context.Context) error {
+	if l.planted.Start(ctx) == nil {
+		return nil
+	}
+	if _, err := l.planted.UpdateOverrides(ctx, nil); err != nil {
+		return err
+	}
+	return l.planted.Start(ctx)
+}
+
+type oneway struct{ planted }
+
+func (o oneway) UpdateOverrides(ctx context.Context, values datastores.Values) (bool, error) {
+	if o.Status(ctx).Service != datastores.StatusHealthy && values["boot"] != "never" {
+		return false, datastores.Errorf(datastores.Conflict, "the server does not run")
+	}
+	return o.planted.UpdateOverrides(ctx, values)
+}
+
 type generous struct{ planted }
 
 func (g generous) GrantAccess(ctx context.Context, name, host string, databases []string) error {

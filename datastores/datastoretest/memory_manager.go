@@ -124,7 +124,7 @@ func (m *memoryManager) startProblem(s *memoryServer) error {
 	if s.overrides["boot"] == "never" {
 		return errors.New("boot: never")
 	}
-	return nil
+	return m.CheckOverrides(context.Background(), s.overrides)
 }
 
 func (m *memoryManager) Stop(ctx context.Context) error {

@@ -28,7 +28,7 @@ func harness(memory *datastoretest.Memory, plugin datastores.Plugin) datastorete
 			}
 			return memory.Show(ctx, m, parameter)
 		},
-		Refused: datastores.Values{"boot": "never"},
+		Refused: []datastores.Values{{"boot": "never"}, {"cache_mb": json.Number("1048576")}, {"ratio": json.Number("1")}},
 		Options: []byte(`{"release":2}`),
 		Older:   []byte(`{"release":1}`),
 		Kill: func(_ context.Context, env datastores.Env) error {

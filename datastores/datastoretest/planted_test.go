@@ -21,6 +21,7 @@ type everything interface {
 	datastores.Access
 	datastores.Root
 	datastores.Configuration
+	datastores.OverridesChecker
 	datastores.Backups
 	datastores.Replication
 	datastores.Logs
@@ -78,6 +79,9 @@ func defects() map[string]defect {
 		}},
 		"it lies about the restart":              {"static parameters", func(m everything) datastores.Manager { return liar{planted{m}} }},
 		"overrides go with the manager":          {"static parameters", func(m everything) datastores.Manager { return forgetful{planted{m}} }},
+		"whoever asks uses the values":           {"overrides with which no server starts", func(m everything) datastores.Manager { return hands{planted{m}} }},
+		"a server that ignores what it has":      {"overrides with which no server starts", func(m everything) datastores.Manager { return lenient{planted{m}} }},
+		"no way back from a failed start":        {"falling back cut short", func(m everything) datastores.Manager { return oneway{planted{m}} }},
 		"a user that may go anywhere":            {"access", func(m everything) datastores.Manager { return generous{planted{m}} }},
 		"a restored root that nobody knows of":   {"root after a restore/memory_impl/copy", func(m everything) datastores.Manager { return &unaware{planted: planted{m}} }},
 		"sessions that outlive their password":   {"sessions", func(m everything) datastores.Manager { m.(lingerer).Linger(); return m }},

@@ -44,8 +44,10 @@ type Harness struct {
 	// configuration.
 	Dynamic, Static datastores.Values
 	Show            func(ctx context.Context, m datastores.Manager, parameter string) (string, error)
-	// Refused are values that Parameters allow and with which the server does not start. nil: that is not tested.
-	Refused datastores.Values
+	// Refused are values that Parameters allow and with which no server of this size starts, for each reason that there is: a
+	// value that the program does not know, that contradicts another one, or takes more memory than there is. nil: that is not
+	// tested.
+	Refused []datastores.Values
 
 	// Stir makes a running server write something to a log that is on. nil: a login, and an item where there are any.
 	Stir func(ctx context.Context, login Login, log string) error
@@ -117,7 +119,8 @@ func suite() []suiteTest {
 		{"static parameters", datastores.CanConfiguration, nil, shared(testStatic)},
 		{"overrides cut short", datastores.CanConfiguration, nil, shared(testOverridesCutShort)},
 		{"overrides of a stopped server", datastores.CanConfiguration, nil, shared(testOverridesStopped)},
-		{"overrides that the server refuses", datastores.CanConfiguration, nil, shared(testOverridesRefused)},
+		{"overrides with which no server starts", datastores.CanConfiguration, nil, shared(testOverridesRefused)},
+		{"falling back cut short", datastores.CanConfiguration, nil, shared(testFallBackCutShort)},
 		{"overrides at prepare", datastores.CanConfiguration, nil, alone(testOverridesAtPrepare)},
 		{"memory", datastores.CanConfiguration, nil, shared(testMemory)},
 

@@ -11,24 +11,6 @@ func getConfiguration(_ context.Context, _ call, m datastores.Configuration, _ n
 	return datastores.ConfigurationReply{Configuration: m.DefaultConfiguration()}, nil
 }
 
-func updateOverrides(ctx context.Context, _ call, m datastores.Configuration, args datastores.OverridesArgs) (datastores.OverridesReply, error) {
-	if err := checkOverrides(m, args.Values); err != nil {
-		return datastores.OverridesReply{}, err
-	}
-	restart, err := m.UpdateOverrides(ctx, args.Values)
-	return datastores.OverridesReply{RestartRequired: restart}, err
-}
-
-// storeOverrides is what is left of updateOverrides before a restart, which brings everything that was stored.
-func storeOverrides(ctx context.Context, m datastores.Manager, values datastores.Values) error {
-	c, err := configurable(m)
-	if err != nil {
-		return err
-	}
-	_, err = updateOverrides(ctx, call{}, c, datastores.OverridesArgs{Values: values})
-	return err
-}
-
 func configurable(m datastores.Manager) (datastores.Configuration, error) {
 	c, ok := m.(datastores.Configuration)
 	if !ok {

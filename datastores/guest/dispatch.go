@@ -45,7 +45,7 @@ func (g *Guest) methods() map[string]method {
 		datastores.MethodDisableRoot: tenant(g, disableRoot),
 
 		datastores.MethodGetConfiguration: prepared(g, getConfiguration),
-		datastores.MethodUpdateOverrides:  prepared(g, updateOverrides),
+		datastores.MethodUpdateOverrides:  prepared(g, g.updateOverrides),
 
 		datastores.MethodCreateBackup: plain(g.createBackup),
 

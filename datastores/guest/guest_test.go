@@ -23,10 +23,11 @@ const (
 // bench is a guest of a server in memory, opened, and without a gateway.
 type bench struct {
 	*Guest
-	memory  *datastoretest.Memory
-	store   *store
-	address string
-	options string
+	memory   *datastoretest.Memory
+	store    *store
+	address  string
+	options  string
+	memoryMB int
 }
 
 func newBench(t *testing.T) *bench {
@@ -51,7 +52,7 @@ func (b *bench) beside(t *testing.T, address, options string) *bench {
 func (b *bench) open(t *testing.T, dir, options string) *Guest {
 	t.Helper()
 	g, err := New(Config{Plugin: b.memory.Plugin(), Guest: datastores.GuestConfig{
-		InstanceID: instance, Gateways: []string{"http://127.0.0.1:1"}, Dir: dir, Root: dir, Address: b.address, UID: -1, GID: -1,
+		InstanceID: instance, Gateways: []string{"http://127.0.0.1:1"}, Dir: dir, Root: dir, Address: b.address, UID: -1, GID: -1, MemoryMB: b.memoryMB,
 	}})
 	if err != nil {
 		t.Fatal(err)

@@ -9,8 +9,15 @@ import (
 
 func (g *Guest) ping(context.Context, agent.Command, none) (none, error) { return none{}, nil }
 
-func (g *Guest) start(ctx context.Context, _ agent.Command, _ none) (none, error) {
-	return none{}, g.operate(ctx, "start", toRun, func(s *served) error { return s.manager.Start(ctx) })
+func (g *Guest) start(ctx context.Context, _ agent.Command, _ none) (reply datastores.StartReply, err error) {
+	err = g.operate(ctx, "start", toRun, func(s *served) error {
+		if err := g.bringOverrides(ctx, s.manager, nil); err != nil {
+			return err
+		}
+		reply.Refused, err = g.launch(ctx, s, s.manager.Start)
+		return err
+	})
+	return reply, err
 }
 
 func (g *Guest) stop(ctx context.Context, _ agent.Command, _ none) (none, error) {
@@ -19,24 +26,31 @@ func (g *Guest) stop(ctx context.Context, _ agent.Command, _ none) (none, error)
 
 // restart is done already when the command is repeated and the server was started since it was accepted: a guest that
 // was killed in between must not interrupt the tenants twice.
-func (g *Guest) restart(ctx context.Context, cmd agent.Command, args datastores.RestartArgs) (none, error) {
-	return none{}, g.operate(ctx, "restart", toRun, func(s *served) error {
-		if args.Overrides != nil {
-			if err := storeOverrides(ctx, s.manager, *args.Overrides); err != nil {
-				return err
-			}
-		}
+func (g *Guest) restart(ctx context.Context, cmd agent.Command, args datastores.RestartArgs) (reply datastores.StartReply, err error) {
+	err = g.operate(ctx, "restart", toRun, func(s *served) error {
+		again := restarting(s.manager)
 		if cmd.Repeated && s.manager.Status(ctx).Since.After(cmd.Accepted) {
-			return s.manager.Start(ctx) // returns when it answers
-		}
-		if r, ok := s.manager.(datastores.Restarter); ok {
-			return r.Restart(ctx)
-		}
-		if err := s.manager.Stop(ctx); err != nil {
+			again = s.manager.Start // returns when it answers
+		} else if err := g.bringOverrides(ctx, s.manager, args.Overrides); err != nil {
 			return err
 		}
-		return s.manager.Start(ctx)
+		reply.Refused, err = g.launch(ctx, s, again)
+		return err
 	})
+	return reply, err
+}
+
+// restarting is how a manager restarts its server.
+func restarting(m datastores.Manager) func(context.Context) error {
+	if r, ok := m.(datastores.Restarter); ok {
+		return r.Restart
+	}
+	return func(ctx context.Context) error {
+		if err := m.Stop(ctx); err != nil {
+			return err
+		}
+		return m.Start(ctx)
+	}
 }
 
 // A tenant who starts the server by hand gives up on a replica that was cut and whose command has not come again.

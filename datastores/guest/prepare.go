@@ -35,7 +35,9 @@ func (g *Guest) prepare(ctx context.Context, cmd agent.Command, args datastores.
 	}
 	switch {
 	case err == nil:
-		return reply, become(phasePrepared, true)
+		return reply, g.state.change(func(s *state) {
+			s.Phase, s.Overrides = phasePrepared, firstOverrides(g.served.Load().manager, args.Overrides)
+		})
 	case errors.Is(ctx.Err(), context.Canceled):
 		return reply, err // the guest is ending, and the command comes again; or nobody wants the server any more
 	}
@@ -61,6 +63,11 @@ func (g *Guest) build(ctx context.Context, progress func(agentpoll.Progress), ar
 		{"packages", func(func(string)) error { return service.Packages(ctx, g.log, s.options.Packages) }},
 		{"data directory", func(func(string)) error { return g.makeDataDir(ctx, s) }},
 		{"server", func(say func(string)) error {
+			if c, ok := s.manager.(datastores.Configuration); ok {
+				if err := g.tryOverrides(ctx, c, origin.overrides); err != nil {
+					return err
+				}
+			}
 			return s.manager.Prepare(ctx, origin.request(say))
 		}},
 		{"databases", func(func(string)) error {

@@ -35,7 +35,8 @@ type state struct {
 	// Upgrading are the options of the version that the data may have come half way to; nil: they are of Options' version.
 	Upgrading json.RawMessage `json:"upgrading,omitempty"`
 	// Formatting is the block device that was found blank, while a filesystem is being made on it.
-	Formatting string `json:"formatting,omitempty"`
+	Formatting string    `json:"formatting,omitempty"`
+	Overrides  overrides `json:"overrides,omitzero"`
 }
 
 // between tells whether the data is on the way from one state to another, so that only the command that has begun it, run

@@ -78,7 +78,7 @@ func (g *Guest) revive(ctx context.Context) {
 	}
 	s := g.served.Load()
 	if err = g.mount(ctx, s, false); err == nil {
-		err = s.manager.Start(ctx)
+		_, err = g.launch(ctx, s, s.manager.Start)
 	}
 	if ctx.Err() != nil && err != nil {
 		g.log.Warn("the database server has not answered yet", "err", err)
@@ -90,7 +90,6 @@ func (g *Guest) revive(ctx context.Context) {
 		g.log.Error("the database server cannot be started", "err", told.Message, "detail", told.Detail)
 		return
 	}
-	g.trouble.Store(nil)
 	g.log.Info("the database server runs again")
 	g.agent.StatusChanged()
 }
@@ -128,6 +127,7 @@ func (g *Guest) observe(ctx context.Context) datastores.Status {
 			st.Service = datastores.StatusShutdown
 		}
 	}
+	st.Refused = s.Overrides.Refused
 	st.Volume = g.volume.usage()
 	return st
 }

@@ -24,7 +24,8 @@ func (g *Guest) upgrade(ctx context.Context, cmd agent.Command, args datastores.
 		return none{}, err
 	}
 	if cmd.Repeated && g.state.get().Upgrading == nil && bytes.Equal(next.raw, g.served.Load().raw) {
-		return g.start(ctx, cmd, none{}) // the earlier run was through: tenants are not interrupted twice
+		_, err := g.start(ctx, cmd, none{}) // the earlier run was through: tenants are not interrupted twice
+		return none{}, err
 	}
 	say("packages")
 	if err := service.Packages(ctx, g.log, next.options.Packages); err != nil {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/configfile"
 )
 
@@ -16,12 +17,9 @@ const (
 	ownPort = 3307
 )
 
-// config renders my.cnf: what tenants may change, as they have it, and then what the guest needs, for the last one counts.
-func (m *Manager) config() ([]byte, error) {
-	stored, err := m.loadOverrides()
-	if err != nil {
-		return nil, err
-	}
+// config renders my.cnf for values: what tenants may change, as they have it, and then what the guest needs, for the last one
+// counts.
+func (m *Manager) config(values datastores.Values) ([]byte, error) {
 	r, err := m.loadRole()
 	if err != nil {
 		return nil, err
@@ -30,7 +28,7 @@ func (m *Manager) config() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	settings := m.rendered(stored.Values)
+	settings := m.rendered(values)
 	settings = append(settings, m.needs()...)
 	settings = append(settings, m.variant.dialect.readOnly(r.ReadOnly, m.serverID())...)
 	settings = append(settings, m.logSettings(logs)...)
@@ -41,6 +39,7 @@ func (m *Manager) config() ([]byte, error) {
 func (m *Manager) defaults() []configfile.Setting {
 	all := []configfile.Setting{
 		{Name: "local_infile", Value: "0"},
+		{Name: "lower_case_table_names", Value: "0"},
 		{Name: "character_set_server", Value: "utf8mb4"},
 		{Name: "collation_server", Value: "utf8mb4_general_ci"},
 		{Name: "max_connections", Value: strconv.Itoa(m.maxConnections())},

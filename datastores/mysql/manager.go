@@ -181,16 +181,19 @@ func (m *Manager) configure() error {
 	if err := m.writeInit(); err != nil {
 		return err
 	}
-	config, err := m.config()
+	stored, err := m.loadOverrides()
+	if err != nil {
+		return err
+	}
+	config, err := m.config(stored.Values)
 	if err != nil {
 		return err
 	}
 	if err := service.WriteFile(m.env.DataDir, configName, config, m.env.UID, m.env.GID); err != nil {
 		return err
 	}
-	stored, err := m.loadOverrides()
-	if err != nil || len(stored.Touched) == 0 {
-		return err
+	if len(stored.Touched) == 0 {
+		return nil
 	}
 	return m.save(overridesName, overrides{Values: stored.Values}) // a new process has nothing of what was touched
 }

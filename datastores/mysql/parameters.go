@@ -129,7 +129,7 @@ func allParameters() []parameter {
 		integer("local_infile", "0", "1"),
 		boolean("log_queries_not_using_indexes"),
 		float("long_query_time", "0", "31536000"),
-		static(integer("lower_case_table_names", "0", "1")),
+		createOnly(static(integer("lower_case_table_names", "0", "1"))),
 		integer("max_allowed_packet", "1024", "1073741824"),
 		integer("max_connect_errors", "1", most32),
 		of("mariadb", integer("max_connections", "10", "100000").with("extra_max_connections")),
@@ -151,6 +151,12 @@ func allParameters() []parameter {
 		integer("tmp_table_size", "1024", mostSession),
 		integer("wait_timeout", "1", "31536000"),
 	}
+}
+
+// createOnly is for what the names of files follow, or their content.
+func createOnly(p parameter) parameter {
+	p.CreateOnly = true
+	return p
 }
 
 const charset = "[a-z0-9_]{1,64}"

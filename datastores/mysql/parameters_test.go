@@ -200,3 +200,33 @@ func TestValueTheServerRefuses(t *testing.T) {
 	_, err = m.UpdateOverrides(t.Context(), datastores.Values{"datadir": "/etc"})
 	wantKind(t, err, datastores.Invalid)
 }
+
+// TestCharacterSetAlone: a tenant who sets the character set only gets its default collation, at once and after a restart,
+// and the guest's when it is taken away.
+func TestCharacterSetAlone(t *testing.T) {
+	m := prepared(t)
+	want := func(when, charset, collation string) {
+		t.Helper()
+		for name, value := range map[string]string{"character_set_server": charset, "collation_server": collation} {
+			if got, err := show(t.Context(), m, name); err != nil || got != value {
+				t.Errorf("%s: %s is %q, %v; want %q", when, name, got, err, value)
+			}
+		}
+	}
+	for _, c := range []struct {
+		values             datastores.Values
+		charset, collation string
+	}{
+		{datastores.Values{"character_set_server": "latin1"}, "latin1", "latin1_swedish_ci"},
+		{datastores.Values{"character_set_server": "latin1", "collation_server": "latin1_bin"}, "latin1", "latin1_bin"},
+		{nil, "utf8mb4", "utf8mb4_general_ci"},
+	} {
+		must(t, m.CheckOverrides(t.Context(), c.values))
+		_, err := m.UpdateOverrides(t.Context(), c.values)
+		must(t, err)
+		want("at once", c.charset, c.collation)
+		must(t, m.Stop(t.Context()))
+		must(t, m.Start(t.Context()))
+		want("after a restart", c.charset, c.collation)
+	}
+}

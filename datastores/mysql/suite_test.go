@@ -51,11 +51,22 @@ func harness() datastoretest.Harness {
 			"collation_server": "utf8mb4_bin", "character_set_results": "latin2",
 		},
 		Static:   datastores.Values{"innodb_log_buffer_size": json.Number("33554432"), "performance_schema": true},
-		Refused:  datastores.Values{"collation_server": "klingon_ci"},
+		Refused:  refused(),
 		Show:     show,
 		Stir:     stir,
 		Diverges: "MariaDB keeps what is in its binary log: what was acknowledged by a former source is never undone silently",
 		Kill:     kill,
+	}
+}
+
+// refused are values with which no server starts, or none in an instance of this size.
+func refused() []datastores.Values {
+	return []datastores.Values{
+		{"collation_server": "klingon_ci"}, {"character_set_server": "klingon"}, {"character_set_filesystem": "klingon"},
+		{"character_set_server": "latin1", "collation_server": "utf8mb4_bin"}, {"collation_server": "latin1_bin"},
+		{"sql_mode": "FASTER"},
+		{"innodb_buffer_pool_size": json.Number("1099511627776")}, {"innodb_buffer_pool_size": json.Number("335544320")},
+		{"key_buffer_size": json.Number("4294967295")}, {"innodb_log_buffer_size": json.Number("2147479552")},
 	}
 }
 

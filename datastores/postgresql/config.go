@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/configfile"
 	"github.com/cofferdb/coffer/datastores/service"
 )
@@ -35,17 +36,14 @@ func (m *Manager) configure(ctx context.Context) error {
 
 // writeConfig writes postgresql.conf.
 func (m *Manager) writeConfig(ctx context.Context) error {
-	overrides, err := m.loadOverrides()
+	values, err := m.readOverrides()
 	if err != nil {
 		return err
 	}
-	settings := m.defaults()
-	maps.Copy(settings, overrides)
-	needs, err := m.needs(ctx, settings)
+	settings, err := m.settings(ctx, values)
 	if err != nil {
 		return err
 	}
-	maps.Copy(settings, needs)
 	b, err := configfile.PostgreSQL(sortedSettings(settings)...)
 	if err != nil {
 		return err
@@ -54,6 +52,18 @@ func (m *Manager) writeConfig(ctx context.Context) error {
 		return err
 	}
 	return m.writeFile(configName, b)
+}
+
+// settings are those of a server with the tenant's values.
+func (m *Manager) settings(ctx context.Context, values datastores.Values) (map[string]string, error) {
+	settings := m.defaults()
+	maps.Copy(settings, texts(values))
+	needs, err := m.needs(ctx, settings)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(settings, needs)
+	return settings, nil
 }
 
 // writeFile writes a file of the server's.

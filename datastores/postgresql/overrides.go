@@ -77,9 +77,8 @@ func (m *Manager) readOverrides() (values datastores.Values, err error) {
 	return values, err
 }
 
-// loadOverrides returns what is set, as the configuration file has it.
-func (m *Manager) loadOverrides() (map[string]string, error) {
-	values, err := m.readOverrides()
+// texts are values as the configuration file has them.
+func texts(values datastores.Values) map[string]string {
 	set := map[string]string{}
 	for name, v := range values {
 		set[name] = fmt.Sprint(v)
@@ -87,7 +86,7 @@ func (m *Manager) loadOverrides() (map[string]string, error) {
 			set[name] = map[bool]string{true: "on", false: "off"}[on]
 		}
 	}
-	return set, err
+	return set
 }
 
 // reload writes the configuration and makes a running server read it; one that is stopped is left so.

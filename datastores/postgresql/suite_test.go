@@ -54,7 +54,7 @@ func harness() datastoretest.Harness {
 			"default_statistics_target": json.Number("77"), "timezone": "Europe/Vienna", "plan_cache_mode": "force_generic_plan",
 		},
 		Static:  datastores.Values{"max_connections": json.Number("61"), "shared_buffers": "24MB", "track_commit_timestamp": true},
-		Refused: datastores.Values{"shared_buffers": "900TB"},
+		Refused: refused(),
 		Show:    show,
 		Stir: func(ctx context.Context, l datastoretest.Login, log string) error {
 			return asTenant(ctx, l, func(s *session) error {
@@ -74,6 +74,23 @@ func (h held) Ask(ctx context.Context) error { return h.exec(ctx, "SELECT 1") }
 func (h held) Close() error {
 	h.close()
 	return nil
+}
+
+// refused are values with which no server starts, or none in an instance of this size.
+func refused() []datastores.Values {
+	return []datastores.Values{
+		{"shared_buffers": "900TB"}, {"shared_buffers": "500GB"}, {"shared_buffers": "1GB"},
+		{"max_pred_locks_per_transaction": json.Number("2147483647")},
+		{"max_locks_per_transaction": json.Number("100000")},
+		{"max_connections": json.Number("262143")}, {"autovacuum_max_workers": json.Number("262143")},
+		{"max_prepared_transactions": json.Number("262143")}, {"max_worker_processes": json.Number("262143")},
+		{"superuser_reserved_connections": json.Number("5000")}, {"superuser_reserved_connections": json.Number("100")},
+		{"huge_pages": "on"},
+		{"lc_messages": "tlh_QO"}, {"lc_monetary": "tlh_QO"}, {"timezone": "Mars/Olympus"}, {"log_timezone": "Mars/Olympus"},
+		{"client_encoding": "KLINGON"}, {"datestyle": "stardate"},
+		// What hides a reason.
+		{"shared_buffers": "500GB", "log_min_messages": "panic", "log_line_prefix": "%q"},
+	}
 }
 
 func asTenant(ctx context.Context, l datastoretest.Login, do func(*session) error) error {

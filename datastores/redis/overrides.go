@@ -58,12 +58,27 @@ func (m *Manager) UpdateOverrides(ctx context.Context, values datastores.Values)
 	return restart, m.saveOverrides(values)
 }
 
+// CheckOverrides implements [datastores.OverridesChecker]: with everything else that its parameters allow the server starts.
+func (m *Manager) CheckOverrides(_ context.Context, values datastores.Values) error {
+	return m.checkOverrides(values)
+}
+
 func (m *Manager) checkOverrides(values datastores.Values) error {
 	problems := datastores.CheckValues(m.Parameters(), values)
-	if n, ok := values["maxmemory"].(json.Number); ok && len(problems) == 0 && m.maxMemory() > 0 {
-		if bytes, err := strconv.ParseInt(plain(n), 10, 64); err != nil || bytes < 1 || bytes > m.maxMemory() {
-			problems = append(problems, fmt.Errorf("maxmemory: %s is not 1 to %d, which is %d %% of the instance's memory",
-				n, m.maxMemory(), m.options.MaxMemoryPercent))
+	for _, limit := range []struct {
+		name  string
+		bytes int64
+		share string
+	}{
+		{"maxmemory", m.maxMemory(), fmt.Sprintf("%d %%", m.options.MaxMemoryPercent)},
+		{"repl-backlog-size", int64(m.env.MemoryMB) << 20 / 4, "a quarter"},
+	} {
+		n, ok := values[limit.name].(json.Number)
+		if !ok || len(problems) > 0 || limit.bytes <= 0 {
+			continue
+		}
+		if bytes, err := strconv.ParseInt(plain(n), 10, 64); err != nil || bytes < 1 || bytes > limit.bytes {
+			problems = append(problems, fmt.Errorf("%s: %s is not 1 to %d, which is %s of the instance's memory", limit.name, n, limit.bytes, limit.share))
 		}
 	}
 	if err := errors.Join(problems...); err != nil {

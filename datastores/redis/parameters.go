@@ -24,8 +24,11 @@ func policies() []string {
 const (
 	anyInt  = "2147483647"
 	anyLong = "9223372036854775807"
-	// outputLimits leaves out the class of replicas: their limits are the guest's.
-	outputLimits = `(normal|pubsub)( [0-9]{1,12}){3}( (normal|pubsub)( [0-9]{1,12}){3})?`
+	// outputLimits leaves out the class of replicas: their limits are the guest's. The guest's own connections are normal ones,
+	// and need a megabyte.
+	outputLimits = normalLimit + `|` + pubsubLimit + `|` + normalLimit + ` ` + pubsubLimit + `|` + pubsubLimit + ` ` + normalLimit
+	normalLimit  = `normal( (0|[1-9][0-9]{6,11})){2} [0-9]{1,12}`
+	pubsubLimit  = `pubsub( [0-9]{1,12}){3}`
 )
 
 // table is what tenants may set, Trove's list brought up to date: slave is replica, ziplist is listpack. What is not in

@@ -44,7 +44,7 @@ func TestDangerousParametersAreNotSettable(t *testing.T) {
 		}
 	}
 	i := slices.IndexFunc(table(), func(p parameter) bool { return p.Name == "client-output-buffer-limit" })
-	for _, bad := range []string{"replica 1 1 1", "slave 1 1 1", "normal 0 0 0 replica 1 1 1", "normal 0 0", "normal 0 0 0\nuser x on nopass"} {
+	for _, bad := range []string{"replica 1 1 1", "slave 1 1 1", "normal 0 0 0 replica 1 1 1", "normal 0 0", "normal 0 0 0\nuser x on nopass", "normal 1 0 0", "normal 0 999999 1"} {
 		if table()[i].Check(bad) == nil {
 			t.Errorf("%q is allowed", bad)
 		}
@@ -83,6 +83,34 @@ func TestParametersAreWhatTheServerHas(t *testing.T) {
 				if err := m.call(t.Context(), []string{"CONFIG", "SET", p.Name, v}); err != nil {
 					t.Errorf("%s = %s: %v", p.Name, v, err)
 				}
+			}
+		}
+	})
+}
+
+// TestServerStartsWithEveryLimit: a tenant may set everything to its least, and to its most.
+func TestServerStartsWithEveryLimit(t *testing.T) {
+	eachVariant(t, func(t *testing.T, o Options) {
+		m := started(t, o, datastores.PrepareRequest{})
+		for name, limit := range map[string]func(parameter) json.Number{
+			"least": func(p parameter) json.Number { return p.Min },
+			"most":  func(p parameter) json.Number { return p.Max },
+		} {
+			values := datastores.Values{}
+			for _, p := range m.variant.parameters() {
+				switch v := limit(p); {
+				case len(p.Values) > 0:
+					values[p.Name] = p.Values[len(p.Values)-1]
+				case v != "" && m.checkOverrides(datastores.Values{p.Name: v}) == nil:
+					values[p.Name] = v
+				}
+			}
+			must(t, m.CheckOverrides(t.Context(), values))
+			must(t, m.Stop(t.Context()))
+			_, err := m.UpdateOverrides(t.Context(), values)
+			must(t, err)
+			if err := m.Start(t.Context()); err != nil {
+				t.Errorf("with the %s of all: %v", name, err)
 			}
 		}
 	})

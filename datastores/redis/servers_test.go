@@ -96,6 +96,10 @@ func harness(options []byte) datastoretest.Harness {
 		},
 		Dynamic: datastores.Values{"timeout": json.Number("300"), "maxmemory-policy": "allkeys-lru", "activerehashing": false},
 		Static:  datastores.Values{"tcp-backlog": json.Number("300"), "rdbchecksum": false},
+		Refused: []datastores.Values{
+			{"maxmemory": json.Number("1099511627776")}, {"maxmemory": json.Number("0")},
+			{"repl-backlog-size": json.Number("1099511627776")},
+		},
 		Show: func(ctx context.Context, m datastores.Manager, parameter string) (string, error) {
 			value, err := current(ctx, m.(*Manager), parameter)
 			if is, ok := map[string]string{"yes": "true", "no": "false"}[value]; ok {

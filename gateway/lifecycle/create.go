@@ -128,7 +128,11 @@ func (d *decision) report() error {
 	if d.Instance.Failed == Restart && d.event.Status.Service == datastores.StatusHealthy {
 		d.Instance.Failed, d.Instance.Fault = "", nil
 	}
+	had := d.Instance.Service.Refused
 	d.Instance.Service = d.event.Status
+	if why := d.event.Status.Refused; why != had {
+		d.refused(why)
+	}
 	d.Changed = true
 	return nil
 }

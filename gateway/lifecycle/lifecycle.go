@@ -287,7 +287,10 @@ func (d *decision) finish(message string) {
 	d.Changed = true
 	kind := d.Instance.Operation.Kind
 	if d.Instance.Failed != Follow && d.Instance.Failed != Fence || slices.Contains([]string{Promote, Eject, Detach}, kind) {
-		d.Instance.Failed, d.Instance.Fault = "", nil
+		d.Instance.Failed = ""
+		if kind != Backup { // which proves nothing of the server
+			d.Instance.Fault = nil
+		}
 	}
 	d.Instance.Operation = nil
 	d.tell("done", message)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
 )
@@ -21,7 +22,28 @@ func (d *decision) restarted() error {
 	d.Instance.RestartRequired = false
 	d.runs()
 	d.finish("the database server was restarted")
+	d.answered()
 	return nil
+}
+
+// answered reads a guest's answer to a start.
+func (d *decision) answered() {
+	var reply datastores.StartReply
+	if len(d.event.Value) > 0 && json.Unmarshal(d.event.Value, &reply) == nil {
+		d.refused(reply.Refused)
+	}
+}
+
+// refused takes the guest's word that the server runs without the parameters that were set. Every restart tries them again.
+func (d *decision) refused(why string) {
+	d.Instance.Service.Refused = why
+	if why == "" {
+		return
+	}
+	d.Instance.RestartRequired = true
+	if f := d.Instance.Fault; f == nil || f.Message != why {
+		d.fault(why)
+	}
 }
 
 // runs takes it that the server has just been started.
@@ -120,6 +142,18 @@ func (d *decision) upgraded() error {
 	d.become(d.Instance.Operation.Target)
 	d.runs()
 	d.finish("the database server runs version " + d.Instance.Version)
+	return nil
+}
+
+// notUpgraded: an error of kind Invalid says that nothing was changed and the old version runs.
+func (d *decision) notUpgraded() error {
+	reason := d.reason()
+	if d.event.Error.Kind != agentpoll.Invalid {
+		d.fail(reason)
+		return nil
+	}
+	d.giveUp(reason)
+	d.fault("the upgrade was refused, and nothing was changed: " + reason)
 	return nil
 }
 

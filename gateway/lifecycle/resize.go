@@ -112,5 +112,6 @@ func (d *decision) started() error {
 	}
 	d.Instance.RestartRequired = false
 	d.finish("the database server runs in its new size")
+	d.answered()
 	return nil
 }

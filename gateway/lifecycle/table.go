@@ -68,7 +68,7 @@ func Table() []Row {
 		{Starting, Overdue, []Step{Idle}, (*decision).overdue},
 
 		{Upgrading, Done, []Step{Idle}, (*decision).upgraded},
-		{Upgrading, Failed, []Step{Idle}, (*decision).failed},
+		{Upgrading, Failed, []Step{Idle}, (*decision).notUpgraded},
 		{Upgrading, Overdue, []Step{Upgrading}, (*decision).keepWaiting},
 
 		{Detaching, Done, []Step{Idle}, (*decision).detached},

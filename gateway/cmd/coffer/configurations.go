@@ -68,7 +68,14 @@ func (a *app) configurationCommands() *cobra.Command {
 			return a.done(dbext.AttachConfiguration(ctx, c, id, group), "attached %s", args[0])
 		}),
 		a.inInstance("detach INSTANCE", "Take the group from an instance", func(ctx context.Context, c *gophercloud.ServiceClient, id string, _ []string) error {
-			return a.done(dbext.AttachConfiguration(ctx, c, id, ""), "detached")
+			in, err := dbext.GetInstance(ctx, c, id)
+			if err == nil && in.Configuration == nil {
+				return fmt.Errorf("%s has no configuration group", in.Name)
+			}
+			if err == nil {
+				err = dbext.AttachConfiguration(ctx, c, id, "")
+			}
+			return a.done(err, "detached %s from %s", refs(in.Configuration), in.Name)
 		}),
 	)
 }

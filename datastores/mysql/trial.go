@@ -1,0 +1,110 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/configfile"
+	"github.com/cofferdb/coffer/datastores/service"
+)
+
+// CheckOverrides implements [datastores.OverridesChecker]. Sizes are held against the instance; whether the program takes the
+// values, and the character sets and collations fit together, the program itself says: it reads its options in order to
+// print them, and ends before it opens a port or a file.
+func (m *Manager) CheckOverrides(ctx context.Context, values datastores.Values) error {
+	settings := append(m.rendered(values), m.needs()...)
+	if err := checkSizes(settings, uint64(m.env.MemoryMB)<<20, m.volumeSize()); err != nil {
+		return err
+	}
+	config, err := m.config(values)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "my")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	err = service.WriteFile(dir, configName, config, m.env.UID, m.env.GID)
+	if err == nil {
+		err = os.Lchown(dir, m.env.UID, m.env.GID)
+	}
+	if err != nil {
+		return err
+	}
+	// Away from the instance's own: the program would look into the data directory for the options of plug-ins.
+	argv := []string{m.options.Program, "--defaults-file=" + filepath.Join(dir, configName), "--datadir=" + dir, "--tmpdir=" + dir, "--help", "--verbose"}
+	_, err = service.Run(ctx, argv, service.RunOptions{Credential: service.Credential(m.env.UID, m.env.GID)})
+	if err == nil || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return impossible(err)
+}
+
+// checkSizes refuses what does not fit into an instance with so many bytes of memory and volume; 0: not limited. What
+// sessions take comes and goes; this is there from the start.
+func checkSizes(settings []configfile.Setting, memory, volume uint64) error {
+	var total uint64
+	for _, s := range settings {
+		n, err := strconv.ParseUint(s.Value, 10, 64)
+		if err != nil {
+			continue
+		}
+		switch s.Name {
+		case "innodb_buffer_pool_size", "innodb_log_buffer_size", "key_buffer_size", "aria_pagecache_buffer_size":
+			total += n
+		case "innodb_log_file_size":
+			if volume > 0 && n > volume/2 {
+				return datastores.Errorf(datastores.Invalid, "innodb_log_file_size: %d MB are more than half of the volume; lower it, or make the volume larger", n>>20)
+			}
+		}
+	}
+	if memory > 0 && total > memory {
+		return datastores.Errorf(datastores.Invalid, "innodb_buffer_pool_size, innodb_log_buffer_size and key_buffer_size take %d MB together, and the instance has %d MB: lower them",
+			total>>20, memory>>20)
+	}
+	return nil
+}
+
+// volumeSize is in bytes; 0: not known.
+func (m *Manager) volumeSize() uint64 {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(m.env.DataDir, &fs); err != nil {
+		return 0
+	}
+	return fs.Blocks * uint64(fs.Bsize)
+}
+
+var (
+	complaint = regexp.MustCompile(`(?m)(?:\[ERROR\] |^\a?/\S*/(?:mariadbd|mysqld): )(.*)$`)
+	aPath     = regexp.MustCompile(`'?/[^\s':]+'?:? ?`)
+)
+
+// impossible makes an error of what the program has said before it gave up.
+func impossible(err error) error {
+	var failure *service.Failure
+	if !errors.As(err, &failure) {
+		return err
+	}
+	var reasons []string
+	for _, found := range complaint.FindAllStringSubmatch(failure.Words, -1) {
+		if reason := strings.TrimSpace(aPath.ReplaceAllString(found[1], "")); reason != "" && reason != "Aborting" && !slices.Contains(reasons, reason) {
+			reasons = append(reasons, reason)
+		}
+	}
+	if len(reasons) == 0 {
+		return fmt.Errorf("cannot try the parameters: %w", err)
+	}
+	e := datastores.Errorf(datastores.Invalid, "no server starts with these values: %s", strings.Join(reasons, "; "))
+	e.Detail = failure.Words
+	return e
+}
