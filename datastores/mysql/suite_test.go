@@ -51,7 +51,7 @@ func harness() datastoretest.Harness {
 			"collation_server": "utf8mb4_bin", "character_set_results": "latin2",
 		},
 		Static:   datastores.Values{"innodb_log_buffer_size": json.Number("33554432"), "performance_schema": true},
-		Refused:  refused(),
+		Refused:  impossibleValues(),
 		Show:     show,
 		Stir:     stir,
 		Diverges: "MariaDB keeps what is in its binary log: what was acknowledged by a former source is never undone silently",
@@ -59,8 +59,8 @@ func harness() datastoretest.Harness {
 	}
 }
 
-// refused are values with which no server starts, or none in an instance of this size.
-func refused() []datastores.Values {
+// impossibleValues are values with which no server starts, or none in an instance of this size.
+func impossibleValues() []datastores.Values {
 	return []datastores.Values{
 		{"collation_server": "klingon_ci"}, {"character_set_server": "klingon"}, {"character_set_filesystem": "klingon"},
 		{"character_set_server": "latin1", "collation_server": "utf8mb4_bin"}, {"collation_server": "latin1_bin"},

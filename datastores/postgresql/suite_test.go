@@ -54,7 +54,7 @@ func harness() datastoretest.Harness {
 			"default_statistics_target": json.Number("77"), "timezone": "Europe/Vienna", "plan_cache_mode": "force_generic_plan",
 		},
 		Static:  datastores.Values{"max_connections": json.Number("61"), "shared_buffers": "24MB", "track_commit_timestamp": true},
-		Refused: refused(),
+		Refused: impossibleValues(),
 		Show:    show,
 		Stir: func(ctx context.Context, l datastoretest.Login, log string) error {
 			return asTenant(ctx, l, func(s *session) error {
@@ -76,8 +76,8 @@ func (h held) Close() error {
 	return nil
 }
 
-// refused are values with which no server starts, or none in an instance of this size.
-func refused() []datastores.Values {
+// impossibleValues are values with which no server starts, or none in an instance of this size.
+func impossibleValues() []datastores.Values {
 	return []datastores.Values{
 		{"shared_buffers": "900TB"}, {"shared_buffers": "500GB"}, {"shared_buffers": "1GB"},
 		{"max_pred_locks_per_transaction": json.Number("2147483647")},
