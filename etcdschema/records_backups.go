@@ -35,11 +35,20 @@ type Backup struct {
 	Updated       time.Time `json:"updated"`
 	// Snapshot: made for a new replica, and removed when that has it. It counts for no quota.
 	Snapshot bool `json:"snapshot,omitempty"`
-	// Deleting is when its removal was last begun: whoever reads it much later goes on with it.
-	Deleting time.Time `json:"deleting,omitzero"`
+	// Children are the backups whose Parent this is. It goes only with them.
+	Children []string `json:"children,omitempty"`
+	// Readers are the instances whose Restore names this backup. It stays as long as there is one.
+	Readers []string `json:"readers,omitempty"`
+	// Refunded: it counts in its project's usage no more, because it has failed or was deleted.
+	Refunded bool `json:"refunded,omitempty"`
+	// Deleting: nobody sees it any more, and the record goes with the segments.
+	Deleting bool `json:"deleting,omitempty"`
+	// Removing is when the removal of its segments was last begun; zero when there is nothing to remove. Whoever reads a
+	// time that is long ago takes the removal up.
+	Removing time.Time `json:"removing,omitzero"`
 }
 
-// Running tells whether the backup is being made.
+// Running reports whether the backup is being made.
 func (b Backup) Running() bool { return b.Status == BackupNew || b.Status == BackupBuilding }
 
 // StreamKey seals the streams of a project's backups.
@@ -61,7 +70,7 @@ type Configuration struct {
 	Datastore   string            `json:"datastore"`
 	Version     string            `json:"version"`
 	Values      datastores.Values `json:"values"`
-	Instances   []string          `json:"instances,omitempty"` // it is attached to
+	Instances   []string          `json:"instances,omitempty"` // that have it, or are about to
 	Created     time.Time         `json:"created"`
 	Updated     time.Time         `json:"updated"`
 }

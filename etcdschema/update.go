@@ -237,7 +237,14 @@ func (s *Store) encodeOps(ctx context.Context, snap Snapshot, ops []Op) ([]clien
 		return nil, fmt.Errorf("%d changes are more than the %d that one transaction may have", len(ops), maxOps)
 	}
 	var out []clientv3.Op
-	for _, op := range ops {
+	last := make(map[string]int, len(ops))
+	for i, op := range ops {
+		last[op.path] = i
+	}
+	for i, op := range ops {
+		if last[op.path] != i && op.err == nil && !op.all {
+			continue // changed again by a later part of the decision
+		}
 		if op.err != nil {
 			return nil, op.err
 		}
@@ -270,6 +277,16 @@ func (s *Store) encodeOps(ctx context.Context, snap Snapshot, ops []Op) ([]clien
 		out = append(out, clientv3.OpPut(op.path, string(value), opts...))
 	}
 	return out, nil
+}
+
+// After returns a snapshot in which the records that ops put have their new values, for the rest of a decision.
+func (s Snapshot) After(ops ...Op) Snapshot {
+	for _, op := range ops {
+		if !op.delete && !op.all && op.err == nil {
+			s = With(s, Key[any]{path: op.path}, op.value)
+		}
+	}
+	return s
 }
 
 // With returns a snapshot in which a record has the value that the decision is about to put.

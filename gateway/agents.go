@@ -41,36 +41,28 @@ func (g backend) Pending(ctx context.Context, agentID string) ([]agentpoll.Comma
 // Report takes a guest's status or a host's announcement.
 func (g backend) Report(ctx context.Context, agentID string, raw json.RawMessage) error {
 	agentKey := etcdschema.AgentKey(agentID)
-	var m moves
 	isHost := false
-	_, err := g.store.Update(ctx, []etcdschema.Ref{agentKey}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		m = moves{}
+	_, err := g.commit(ctx, []etcdschema.Ref{agentKey}, func(s etcdschema.Snapshot) (m moves, err error) {
 		agent, err := etcdschema.Read(s, agentKey)
 		if err != nil || !agent.Found {
-			return nil, err
+			return m, err
 		}
 		if isHost = agent.Value.Kind == agentpoll.Host; isHost {
-			return g.hostAnnounced(s, agentID, raw)
+			m.ops, err = g.hostAnnounced(s, agentID, raw)
+			return m, err
 		}
 		var status datastores.Status
 		if err := json.Unmarshal(raw, &status); err != nil {
-			return nil, agentpoll.Errorf(agentpoll.Invalid, "the status cannot be read: %v", err)
+			return m, agentpoll.Errorf(agentpoll.Invalid, "the status cannot be read: %v", err)
 		}
 		rec, err := etcdschema.Read(s, etcdschema.InstanceKey(agent.Value.Project, agentID))
-		if err != nil || !rec.Found {
-			return nil, err
+		if err != nil || !rec.Found || sameStatus(rec.Value.Service, status) {
+			return m, err
 		}
-		if sameStatus(rec.Value.Service, status) {
-			return nil, nil
-		}
-		m, err = g.decide(s, rec.Value, lifecycle.Event{Type: lifecycle.Reported, Status: status})
-		return m.ops, err
+		return g.decide(s, rec.Value, lifecycle.Event{Type: lifecycle.Reported, Status: status})
 	})
 	if err == nil && isHost {
 		g.work.Go(func() { g.review(g.running) })
-	}
-	if err == nil {
-		g.committed(m)
 	}
 	return err
 }
@@ -138,30 +130,26 @@ func wording(message string) string {
 // Result commits how a command ended: it is deleted, its result stored, and the instance moved on, in one transaction.
 func (g backend) Result(ctx context.Context, agentID, commandID string, result agentpoll.Result) error {
 	key, resultKey := etcdschema.CommandKey(agentID, commandID), etcdschema.ResultKey(commandID)
-	var m moves
-	_, err := g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		m = moves{}
+	_, err := g.commit(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) (moves, error) {
 		cmd, err := etcdschema.Read(s, key)
 		if err != nil {
-			return nil, err
+			return moves{}, err
 		}
 		if !cmd.Found {
 			old, err := etcdschema.Read(s, resultKey)
 			if err == nil && (!old.Found || old.Value.Agent != agentID) {
 				err = server.ErrGone
 			}
-			return nil, err
+			return moves{}, err
 		}
 		ops := []etcdschema.Op{
 			etcdschema.Delete(key),
 			etcdschema.Put(resultKey, etcdschema.CommandResult{Result: result, Agent: agentID, At: g.now().UTC()}).For(keepResults),
 		}
-		m, err = g.resultMoves(s, agentID, cmd.Value, result)
-		return append(ops, m.ops...), err
+		m, err := g.resultMoves(s, agentID, cmd.Value, result)
+		m.ops = append(ops, m.ops...)
+		return m, err
 	})
-	if err == nil {
-		g.committed(m)
-	}
 	return err
 }
 

@@ -27,7 +27,29 @@ type moves struct {
 	ops     []etcdschema.Op
 	after   etcdschema.Instance
 	peers   []etcdschema.Instance
-	removed string // a backup whose segments nobody needs any more
+	removed []etcdschema.Backup // whose segments nobody needs any more
+}
+
+// commit makes a decision and writes it in one transaction, then does what follows from it. decide may be called several
+// times: only the moves that were committed count.
+func (g *Gateway) commit(ctx context.Context, refs []etcdschema.Ref, decide func(etcdschema.Snapshot) (moves, error)) (moves, error) {
+	var m moves
+	_, err := g.store.Update(ctx, refs, func(s etcdschema.Snapshot) (_ []etcdschema.Op, err error) {
+		m, err = decide(s)
+		return m.ops, err
+	})
+	if err != nil {
+		return moves{}, err
+	}
+	for _, in := range append(m.peers, m.after) {
+		if in.ID != "" {
+			g.deadlines.set(in)
+		}
+	}
+	for _, b := range m.removed {
+		g.removeLater(b)
+	}
+	return m, nil
 }
 
 // transition lets an event happen to an instance, in one transaction.
@@ -41,40 +63,24 @@ func (g *Gateway) transitionWith(ctx context.Context, project, id string, event 
 	more func(s etcdschema.Snapshot, in etcdschema.Instance, event *lifecycle.Event) (etcdschema.Snapshot, []etcdschema.Op, error),
 ) (etcdschema.Instance, error) {
 	key := etcdschema.InstanceKey(project, id)
-	var m moves
-	_, err := g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		m = moves{}
+	m, err := g.commit(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) (moves, error) {
 		rec, err := etcdschema.Read(s, key)
 		in, err := mustFind(rec, err, "Instance", id)
 		if err != nil {
-			return nil, err
+			return moves{}, err
 		}
 		var ops []etcdschema.Op
 		event := event
 		if more != nil {
 			if s, ops, err = more(s, in, &event); err != nil {
-				return nil, err
+				return moves{}, err
 			}
 		}
-		m, err = g.decide(s, in, event)
-		return append(ops, m.ops...), err
+		m, err := g.decide(s, in, event)
+		m.ops = append(ops, m.ops...)
+		return m, err
 	})
-	if err == nil {
-		g.committed(m)
-	}
 	return m.after, err
-}
-
-// committed does what follows from moves that were written.
-func (g *Gateway) committed(m moves) {
-	for _, in := range append(m.peers, m.after) {
-		if in.ID != "" {
-			g.deadlines.set(in)
-		}
-	}
-	if m.removed != "" {
-		g.removeLater(m.after.Project, m.removed)
-	}
 }
 
 // decide turns the life cycle's decision into the changes of one transaction.
@@ -91,7 +97,7 @@ func (g *Gateway) decide(s etcdschema.Snapshot, in etcdschema.Instance, event li
 		return m, err
 	}
 	c := &carrier{Gateway: g, s: s, before: in, event: event, d: &d, peers: event.Peers}
-	for _, step := range []func() error{c.admit, c.commands, c.backup, c.refund, c.membership, c.options} {
+	for _, step := range []func() error{c.admit, c.backups, c.commands, c.refund, c.membership, c.options} {
 		if err := step(); err != nil {
 			return m, err
 		}
@@ -106,12 +112,9 @@ func (g *Gateway) decide(s etcdschema.Snapshot, in etcdschema.Instance, event li
 	for _, p := range d.Peers {
 		c.put(etcdschema.Put(etcdschema.InstanceKey(p.Project, p.ID), p))
 	}
-	m.after, m.peers = d.Instance, d.Peers
-	if d.Backup != nil && d.Backup.Remove {
-		m.removed = d.Backup.ID
-	}
+	m.after, m.peers, m.removed = d.Instance, d.Peers, c.removed
 	if d.Gone {
-		removal, err := removalOps(s, d.Instance)
+		removal, err := removalOps(c.s, d.Instance)
 		m.ops = append(c.ops, removal...)
 		return m, err
 	}
@@ -154,6 +157,8 @@ type carrier struct {
 	d      *lifecycle.Decision
 	peers  []etcdschema.Instance // as they were
 	ops    []etcdschema.Op
+
+	removed []etcdschema.Backup
 }
 
 func (c *carrier) put(ops ...etcdschema.Op) { c.ops = append(c.ops, ops...) }
@@ -181,40 +186,6 @@ func (c *carrier) refund() error {
 	ops, err := resized(c.s, lifecycle.Become(c.d.Instance, *c.d.Refund), c.d.Instance)
 	c.put(ops...)
 	return err
-}
-
-// membership keeps the list of instances in the configuration groups that one has left or joined.
-func (c *carrier) membership() error {
-	was, is := c.before.Configuration, c.d.Instance.Configuration
-	if c.d.Gone {
-		is = ""
-	}
-	if was == is {
-		return nil
-	}
-	for _, change := range []struct {
-		id   string
-		join bool
-	}{{was, false}, {is, true}} {
-		if change.id == "" {
-			continue
-		}
-		key := etcdschema.ConfigurationKey(c.before.Project, change.id)
-		rec, err := etcdschema.Read(c.s, key)
-		if err != nil {
-			return err
-		}
-		if !rec.Found {
-			continue
-		}
-		group := rec.Value
-		group.Instances = slices.DeleteFunc(slices.Clone(group.Instances), func(id string) bool { return id == c.before.ID })
-		if change.join {
-			group.Instances = append(group.Instances, c.before.ID)
-		}
-		c.put(etcdschema.Put(key, group))
-	}
-	return nil
 }
 
 // options replaces the guest options of an instance that has got another version.

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	"slices"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
@@ -44,9 +45,6 @@ func (c *carrier) restoreArgs(chain []string) (*datastores.RestoreArgs, error) {
 		b, err := mustFind(rec, err, "Backup", id)
 		if err != nil {
 			return nil, err
-		}
-		if c.d.Backup != nil && c.d.Backup.ID == id && c.d.Backup.Result != nil { // committed by this very decision
-			b.BackupRef = c.d.Backup.Result.BackupRef
 		}
 		args.Chain = append(args.Chain, b.BackupRef)
 	}
@@ -89,28 +87,58 @@ func backupBegins(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdschema.O
 	return []etcdschema.Op{etcdschema.Put(key, rec.Value)}, nil
 }
 
-// backup writes how a backup has ended.
-func (c *carrier) backup() error {
-	end := c.d.Backup
-	if end == nil {
-		return nil
+// backups writes what the decision changes in backups: how one has ended, and which of them the instance still reads.
+func (c *carrier) backups() error {
+	end, is := c.d.Backup, c.d.Instance.Restore
+	ids := slices.Concat(c.before.Restore, is)
+	if slices.Equal(c.before.Restore, is) {
+		ids = nil
 	}
-	key := etcdschema.BackupKey(c.before.Project, end.ID)
-	rec, err := etcdschema.Read(c.s, key)
-	if err != nil || !rec.Found {
-		return err
+	if end != nil {
+		ids = append(ids, end.ID)
 	}
-	b, now := rec.Value, c.now().UTC()
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
+		key := etcdschema.BackupKey(c.before.Project, id)
+		rec, err := etcdschema.Read(c.s, key)
+		if err != nil {
+			return err
+		}
+		if !rec.Found {
+			continue
+		}
+		b := rec.Value
+		b.Readers = listed(b.Readers, c.before.ID, slices.Contains(is, id))
+		if end != nil && id == end.ID {
+			if err := c.endBackup(&b); err != nil {
+				return err
+			}
+		}
+		c.s = etcdschema.With(c.s, key, b)
+		c.put(etcdschema.Put(key, b))
+	}
+	return nil
+}
+
+// endBackup writes how a backup has ended. What a failed one has left in the store is removed, and its quota given back.
+func (c *carrier) endBackup(b *etcdschema.Backup) error {
+	end, now := c.d.Backup, c.now().UTC()
 	b.Updated = now
+	failed := end.Result == nil && b.Running()
 	switch {
 	case end.Result != nil:
 		b.BackupRef, b.Used, b.Status = end.Result.BackupRef, end.Result.Used, etcdschema.BackupCompleted
-	case b.Running():
+	case failed:
 		b.Status, b.Fault = etcdschema.BackupFailed, end.Reason
 	}
-	if end.Remove {
-		b.Deleting = now
+	b.Deleting = b.Deleting || end.Remove
+	if !failed && !end.Remove {
+		return nil
 	}
-	c.put(etcdschema.Put(key, b))
-	return nil
+	b.Removing = now
+	c.removed = append(c.removed, *b)
+	usage, err := c.refundBackups(c.s, b)
+	c.s = c.s.After(usage...)
+	c.put(usage...)
+	return err
 }

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
@@ -50,10 +49,19 @@ func viewBackup(b etcdschema.Backup) backupView {
 	}
 	if b.Status == etcdschema.BackupCompleted {
 		v.LocationRef = optional(backupPrefix(b))
-		size := math.Round(float64(b.Used)/(1<<30)*100) / 100
+		size := gigabytes(b.Used)
 		v.Size = &size
 	}
 	return v
+}
+
+// gigabytes is a size as Trove tells it, in GB, but with a digit more where two after the point would show nothing: to 0.1 MB.
+func gigabytes(bytes int64) float64 {
+	size := float64(bytes) / (1 << 30)
+	if size < 0.1 {
+		return math.Ceil(size*10000) / 10000
+	}
+	return math.Round(size*100) / 100
 }
 
 // optional is null in JSON when it is empty.
@@ -132,17 +140,10 @@ func (g *Gateway) backups(r *request, from etcdschema.Prefix[etcdschema.Backup])
 	return there, nil
 }
 
-// removalTimeout is how long a gateway has to remove a backup until another one takes it up.
-const removalTimeout = 5 * time.Minute
-
+// isThere reports whether clients see a backup.
 func (g *Gateway) isThere(b etcdschema.Backup) bool {
-	if b.Deleting.IsZero() {
-		return true
-	}
-	if g.now().Sub(b.Deleting) > removalTimeout {
-		g.removeLater(b.Project, b.BackupID)
-	}
-	return false
+	g.takeUp(b)
+	return !b.Deleting
 }
 
 // findBackup reads the backup of an id.
@@ -194,11 +195,15 @@ func (g *Gateway) createBackup(r *request) (reply, error) {
 			return s, nil, err
 		}
 		ops, err := g.account(s, r.project, func(u etcdschema.Usage) etcdschema.Usage { u.Backups++; return u })
+		if err != nil {
+			return s, nil, err
+		}
+		joined, err := joinParent(s, in, b)
 		key := etcdschema.BackupKey(r.project, b.BackupID)
-		return etcdschema.With(s, key, b), append(ops, etcdschema.Put(key, b)), err
+		return etcdschema.With(s, key, b), append(append(ops, joined...), etcdschema.Put(key, b)), err
 	})
 	if err != nil {
-		return reply{}, instanceError(err, b.Instance)
+		return reply{}, err
 	}
 	return reply{http.StatusAccepted, map[string]any{"backup": viewBackup(b)}}, nil
 }
@@ -249,9 +254,14 @@ func (g *Gateway) orderBackup(r *request, req backupRequest) (etcdschema.Backup,
 		VersionNumber: in.VersionNumber, Manager: in.Manager, Container: container, Status: etcdschema.BackupNew, Created: now, Updated: now,
 	}
 	parent, err := g.parentOf(r, req, in, strategies)
-	if err == nil && parent.BackupID != "" {
-		b.Parent, b.Strategy = parent.BackupID, parent.Strategy
+	if err != nil || parent.BackupID == "" {
+		return b, err
 	}
+	chain, err := g.chainOf(r, parent)
+	if err == nil && len(chain) >= maxFamily {
+		err = faultf(unprocessable, "Backup %s is the last of %d that build on each other; begin again with a full backup.", parent.BackupID, len(chain))
+	}
+	b.Parent, b.Strategy = parent.BackupID, parent.Strategy
 	return b, err
 }
 
@@ -286,25 +296,20 @@ func (g *Gateway) parentOf(r *request, req backupRequest, in etcdschema.Instance
 	var none etcdschema.Backup
 	if req.ParentID != "" {
 		parent, err := g.findBackup(r, req.ParentID)
-		switch {
-		case err != nil:
-			return none, err
-		case parent.Status != etcdschema.BackupCompleted:
-			return none, faultf(conflict, "Backup %s is not complete (%s), so nothing can be built on it.", parent.BackupID, parent.Status)
-		case parent.Instance != in.ID || parent.Version != in.Version || parent.Snapshot:
-			return none, faultf(badRequest, "Backup %s is of instance %s, version %s; a parent must be of this one as it is now.", parent.BackupID, parent.Instance, parent.Version)
-		case !strategies.incremental(parent.Strategy):
-			return none, faultf(notImplemented, "The strategy %s makes no incremental backups.", parent.Strategy)
+		if err == nil {
+			err = mayBeParent(parent, in)
 		}
-		return parent, nil
+		if err == nil && !strategies.incremental(parent.Strategy) {
+			err = faultf(notImplemented, "The strategy %s makes no incremental backups.", parent.Strategy)
+		}
+		return parent, err
 	}
 	if !bool(req.Incremental) {
 		return none, nil
 	}
 	all, err := g.backups(r, etcdschema.Backups(r.project))
 	for _, b := range all {
-		fits := b.Instance == in.ID && b.Version == in.Version && b.Status == etcdschema.BackupCompleted && !b.Snapshot && strategies.incremental(b.Strategy)
-		if fits && b.Updated.After(none.Updated) {
+		if mayBeParent(b, in) == nil && strategies.incremental(b.Strategy) && b.Updated.After(none.Updated) {
 			none = b
 		}
 	}

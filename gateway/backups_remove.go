@@ -1,9 +1,9 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -11,112 +11,187 @@ import (
 	"github.com/cofferdb/coffer/gateway/lifecycle"
 )
 
+// maxFamily is how many backups one transaction can delete.
+const maxFamily = 100
+
 // deleteBackup deletes a backup with all that build on it. Its segments are removed after the answer.
 func (g *Gateway) deleteBackup(r *request) (reply, error) {
-	b, err := g.findBackup(r, r.param("id"))
-	if err != nil {
-		return reply{}, err
-	}
-	all, err := g.backups(r, etcdschema.Backups(r.project))
-	if err != nil {
-		return reply{}, err
-	}
-	family := descendants(b, all)
-	_, err = g.store.Update(r.ctx, nil, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) { return g.markDeleted(s, family) })
-	if err != nil {
-		return reply{}, err
-	}
-	for _, one := range family {
-		g.removeLater(one.Project, one.BackupID)
-	}
-	return reply{status: http.StatusAccepted}, nil
-}
-
-// descendants are a backup and those that build on it.
-func descendants(b etcdschema.Backup, all []etcdschema.Backup) []etcdschema.Backup {
-	family := []etcdschema.Backup{b}
-	for _, child := range all {
-		if child.Parent == b.BackupID {
-			family = append(family, descendants(child, all)...)
+	_, err := g.commit(r.ctx, nil, func(s etcdschema.Snapshot) (moves, error) {
+		family, err := familyOf(s, r.project, r.param("id"))
+		if err != nil {
+			return moves{}, err
 		}
-	}
-	return family
+		return g.deletion(s, family)
+	})
+	return reply{status: http.StatusAccepted}, err
 }
 
-// markDeleted hides backups from everybody and gives their quota back. One that is being made must be cancelled first.
-func (g *Gateway) markDeleted(s etcdschema.Snapshot, family []etcdschema.Backup) ([]etcdschema.Op, error) {
-	var ops []etcdschema.Op
-	counted := 0
-	for _, one := range family {
-		key := etcdschema.BackupKey(one.Project, one.BackupID)
-		rec, err := etcdschema.Read(s, key)
+// familyOf reads a backup and those that build on it.
+func familyOf(s etcdschema.Snapshot, project, id string) ([]*etcdschema.Backup, error) {
+	var family []*etcdschema.Backup
+	for ids := []string{id}; len(ids) > 0; ids = ids[1:] {
+		rec, err := etcdschema.Read(s, etcdschema.BackupKey(project, ids[0]))
+		if err == nil && rec.Value.Deleting {
+			rec.Found = false
+		}
+		b, err := mustFind(rec, err, "Backup", ids[0])
 		if err != nil {
 			return nil, err
 		}
-		b := rec.Value
-		switch {
-		case !rec.Found || !b.Deleting.IsZero():
-			continue
-		case b.Running():
-			return nil, faultf(unprocessable, `Backup %s is being made; cancel it first: POST backups/%[1]s/action {"cancel": {}}.`, b.BackupID)
-		case !b.Snapshot:
-			counted++
+		ids = append(ids, b.Children...)
+		if family = append(family, &b); len(family) > maxFamily {
+			return nil, faultf(unprocessable, "More than %d backups build on backup %s; delete the newest of them first.", maxFamily, id)
 		}
-		b.Deleting = g.now().UTC()
-		ops = append(ops, etcdschema.Put(key, b))
 	}
-	if counted == 0 {
-		return ops, nil
-	}
-	usage, err := g.account(s, family[0].Project, func(u etcdschema.Usage) etcdschema.Usage { u.Backups = max(0, u.Backups-counted); return u })
-	return append(ops, usage...), err
+	return family, nil
 }
 
-// removeLater removes a deleted backup's segments, then its record, beside everything else. A gateway that ends meanwhile
-// leaves the record: whoever reads it later goes on.
-func (g *Gateway) removeLater(project, id string) {
+// deletion hides a family of backups from everybody and gives its quota back. One that is being made must be cancelled first,
+// and one that is being restored waited for.
+func (g *Gateway) deletion(s etcdschema.Snapshot, family []*etcdschema.Backup) (m moves, err error) {
+	first := family[0]
+	if first.Parent != "" {
+		key := etcdschema.BackupKey(first.Project, first.Parent)
+		parent, err := etcdschema.Read(s, key)
+		if err != nil {
+			return m, err
+		}
+		if parent.Found {
+			parent.Value.Children = listed(parent.Value.Children, first.BackupID, false)
+			m.ops = append(m.ops, etcdschema.Put(key, parent.Value))
+		}
+	}
+	usage, err := g.refundBackups(s, family...)
+	if err != nil {
+		return m, err
+	}
+	m.ops = append(m.ops, usage...)
+	for _, b := range family {
+		switch {
+		case b.Running():
+			return m, faultf(unprocessable, `Backup %s is being made; cancel it first: POST backups/%[1]s/action {"cancel": {}}.`, b.BackupID)
+		case len(b.Readers) > 0:
+			return m, faultf(conflict, "Backup %s is being restored by instance %s; delete it when that is done, or delete the instance first.", b.BackupID, b.Readers[0])
+		}
+		b.Deleting, b.Removing = true, g.now().UTC()
+		m.ops = append(m.ops, etcdschema.Put(etcdschema.BackupKey(b.Project, b.BackupID), *b))
+		m.removed = append(m.removed, *b)
+	}
+	return m, nil
+}
+
+// removals is how many backups a gateway removes at a time, and removalTimeout how long it has for one until another gateway
+// takes it up.
+const (
+	removals       = 4
+	removalTimeout = 5 * time.Minute
+)
+
+// removeLater removes a backup's segments, and the record of one that was deleted, beside everything else. A gateway that ends
+// meanwhile leaves the record, for takeUp.
+func (g *Gateway) removeLater(b etcdschema.Backup) {
 	g.work.Go(func() {
-		ctx, cancel := context.WithTimeout(g.running, removalTimeout)
-		defer cancel()
-		if err := g.removeBackup(ctx, project, id); err != nil {
-			g.log.Warn("a backup's segments could not be removed", "backup_id", id, "err", err)
+		select {
+		case g.removing <- struct{}{}:
+			defer func() { <-g.removing }()
+			g.remove(b)
+		case <-g.running.Done():
 		}
 	})
 }
 
-func (g *Gateway) removeBackup(ctx context.Context, project, id string) error {
-	key := etcdschema.BackupKey(project, id)
-	rec, err := etcdschema.Get(ctx, g.store, key)
-	if errors.Is(err, etcdschema.ErrNotFound) {
-		return nil
+// takeUp goes on with a removal that nobody seems to be at, unless this gateway has enough to remove.
+func (g *Gateway) takeUp(b etcdschema.Backup) {
+	if b.Removing.IsZero() || g.now().Sub(b.Removing) <= removalTimeout {
+		return
 	}
-	if err != nil {
-		return err
+	select {
+	case g.removing <- struct{}{}:
+	default:
+		return // whoever reads it next may have the time
 	}
+	g.work.Go(func() {
+		defer func() { <-g.removing }()
+		if g.claimRemoval(&b) {
+			g.remove(b)
+		}
+	})
+}
+
+// claimRemoval reports whether the removal is this gateway's to do now.
+func (g *Gateway) claimRemoval(b *etcdschema.Backup) bool {
+	seen, now := b.Removing, g.now().UTC()
+	claimed := false
+	err := g.changeBackup(g.running, *b, func(b *etcdschema.Backup) {
+		if claimed = b.Removing.Equal(seen); claimed {
+			b.Removing = now
+		}
+	})
+	b.Removing = now
+	return err == nil && claimed
+}
+
+// changeBackup changes the record of a backup, if it is there. change may be called several times.
+func (g *Gateway) changeBackup(ctx context.Context, b etcdschema.Backup, change func(*etcdschema.Backup)) error {
+	key := etcdschema.BackupKey(b.Project, b.BackupID)
+	_, err := g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, key)
+		if err != nil || !rec.Found {
+			return nil, err
+		}
+		change(&rec.Value)
+		return []etcdschema.Op{etcdschema.Put(key, rec.Value)}, nil
+	})
+	return err
+}
+
+func (g *Gateway) remove(b etcdschema.Backup) {
+	ctx, cancel := context.WithTimeout(g.running, removalTimeout)
+	defer cancel()
+	if err := g.removeSegments(ctx, b); err != nil {
+		g.log.Warn("a backup's segments could not be removed", "backup_id", b.BackupID, "err", err)
+	}
+}
+
+func (g *Gateway) removeSegments(ctx context.Context, b etcdschema.Backup) error {
 	if g.Blobs == nil {
 		return errors.New("this gateway has no store for backups")
 	}
-	failed := g.Blobs.DeleteAll(ctx, backupPrefix(rec.Value))
+	failed := g.Blobs.DeleteAll(ctx, backupPrefix(b))
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	_, err = g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		now, err := etcdschema.Read(s, key)
-		if err != nil || !now.Found {
-			return nil, err
-		}
-		if failed == nil {
-			return []etcdschema.Op{etcdschema.Delete(key)}, nil
-		}
-		b := now.Value
-		b.Status, b.Deleting, b.Fault = etcdschema.BackupDeleteFailed, time.Time{}, fmt.Sprintf("its segments could not be removed: %v", failed)
-		return []etcdschema.Op{etcdschema.Put(key, b)}, nil
-	})
-	if failed != nil || err != nil {
+	if failed != nil {
+		err := g.changeBackup(ctx, b, func(b *etcdschema.Backup) {
+			if b.Deleting {
+				b.Status, b.Fault = etcdschema.BackupDeleteFailed, "The store of backups did not remove its segments; delete it again."
+			}
+			b.Deleting, b.Removing = false, time.Time{}
+		})
 		return errors.Join(failed, err)
 	}
-	// A segment that was on its way has been stored meanwhile; later ones find no record.
-	return g.Blobs.DeleteAll(ctx, backupPrefix(rec.Value))
+	if err := g.segmentsRemoved(ctx, b); err != nil {
+		return err
+	}
+	// A segment that was on its way has been stored meanwhile; later ones are refused.
+	return g.Blobs.DeleteAll(ctx, backupPrefix(b))
+}
+
+// segmentsRemoved ends a removal: the record of a backup that was deleted goes.
+func (g *Gateway) segmentsRemoved(ctx context.Context, b etcdschema.Backup) error {
+	key := etcdschema.BackupKey(b.Project, b.BackupID)
+	_, err := g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, key)
+		if err != nil || !rec.Found {
+			return nil, err
+		}
+		if rec.Value.Deleting {
+			return []etcdschema.Op{etcdschema.Delete(key)}, nil
+		}
+		rec.Value.Removing = time.Time{}
+		return []etcdschema.Op{etcdschema.Put(key, rec.Value)}, nil
+	})
+	return err
 }
 
 // actOnBackup cancels a backup that is being made: it is FAILED at once, and its guest is told to stop.
@@ -135,7 +210,7 @@ func (g *Gateway) actOnBackup(r *request) (reply, error) {
 	if b.Snapshot || !b.Running() {
 		return reply{}, faultf(unprocessable, "Backup %s is not being made (%s).", b.BackupID, b.Status)
 	}
-	event := lifecycle.Event{Type: lifecycle.ResetStatus, Request: r.id()}
+	event := lifecycle.Event{Type: lifecycle.ResetStatus, Reason: "The backup was cancelled by " + cmp.Or(r.who.UserName, "an unnamed user") + ".", Request: r.id()}
 	_, err = g.transitionWith(r.ctx, r.project, b.Instance, event, func(s etcdschema.Snapshot, in etcdschema.Instance, _ *lifecycle.Event) (etcdschema.Snapshot, []etcdschema.Op, error) {
 		if in.Operation == nil || in.Operation.Backup != b.BackupID {
 			return s, nil, faultf(unprocessable, "Backup %s is not being made any more.", b.BackupID)

@@ -52,31 +52,30 @@ func (g backend) Enroll(ctx context.Context, req agentpoll.EnrollRequest) (agent
 		return reply, agentpoll.Errorf(agentpoll.Invalid, "credential_hash must be 64 hexadecimal digits and public_key 32 bytes")
 	}
 	key := etcdschema.EnrolmentKey(agentpoll.HashSecret(req.Token))
-	var m moves
-	_, err := g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		m = moves{}
+	_, err := g.commit(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) (m moves, err error) {
+		reply = agentpoll.EnrollReply{}
 		rec, err := etcdschema.Read(s, key)
 		if err != nil {
-			return nil, err
+			return m, err
 		}
 		e := rec.Value
 		used := e.CredentialHash != ""
 		switch {
 		case !rec.Found, used && e.CredentialHash != req.CredentialHash:
-			return nil, server.ErrUnauthorized
+			return m, server.ErrUnauthorized
 		case e.Kind != req.Kind:
-			return nil, agentpoll.Errorf(agentpoll.Invalid, "the token enrols a %s, not a %s", e.Kind, req.Kind)
+			return m, agentpoll.Errorf(agentpoll.Invalid, "the token enrols a %s, not a %s", e.Kind, req.Kind)
 		}
 		reply.AgentID = e.AgentID
 		if req.Kind == agentpoll.Guest {
 			options, err := etcdschema.Read(s, etcdschema.InstanceGuestKey(e.AgentID))
 			if err != nil {
-				return nil, err
+				return m, err
 			}
 			reply.Options = options.Value
 		}
 		if used {
-			return nil, nil
+			return m, nil
 		}
 		e.CredentialHash = req.CredentialHash
 		agent := etcdschema.Agent{
@@ -84,18 +83,14 @@ func (g backend) Enroll(ctx context.Context, req agentpoll.EnrollRequest) (agent
 			PublicKey: req.PublicKey, Version: req.Version, Enrolled: g.now().UTC(),
 		}
 		ops := []etcdschema.Op{etcdschema.Put(key, e).For(keepEnrolments), etcdschema.Put(etcdschema.AgentKey(e.AgentID), agent)}
-		var more []etcdschema.Op
 		if req.Kind == agentpoll.Guest {
 			m, err = g.guestEnrolled(s, agent)
-			more = m.ops
 		} else {
-			more, err = g.hostAnnounced(s, e.AgentID, req.Manifest)
+			m.ops, err = g.hostAnnounced(s, e.AgentID, req.Manifest)
 		}
-		return append(ops, more...), err
+		m.ops = append(ops, m.ops...)
+		return m, err
 	})
-	if err == nil {
-		g.committed(m)
-	}
 	return reply, err
 }
 

@@ -72,6 +72,7 @@ type Gateway struct {
 
 	conversations conversations
 
+	removing chan struct{} // holds a place for each backup that is being removed
 	draining atomic.Bool
 	left     atomic.Int64    // when an agent's presence was last seen to vanish, in Unix nanoseconds
 	work     sync.WaitGroup  // goroutines that end with cancel
@@ -83,6 +84,7 @@ type Gateway struct {
 func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	g := &Gateway{
 		Config: cfg, id: newID(), store: cfg.Store, keys: cfg.Keys, identity: cfg.Identity, now: time.Now, started: time.Now(),
+		removing: make(chan struct{}, removals),
 	}
 	if g.Hold == 0 {
 		g.Hold = 50 * time.Second

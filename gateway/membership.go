@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"slices"
+
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/lifecycle"
 )
@@ -22,7 +24,105 @@ func joinConfiguration(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdsch
 	return []etcdschema.Op{etcdschema.Put(key, rec.Value)}, nil
 }
 
-// mayFollow refuses a replica of an instance that cannot be a source now.
+// groupsOf are the configuration groups that an instance refers to: the one that it has, and the one that it is about to have.
+func groupsOf(in etcdschema.Instance) []string {
+	ids := []string{in.Configuration}
+	if op := in.Operation; op != nil && op.Target != nil && op.Target.Configuration != nil {
+		ids = append(ids, *op.Target.Configuration)
+	}
+	slices.Sort(ids)
+	return slices.DeleteFunc(slices.Compact(ids), func(id string) bool { return id == "" })
+}
+
+// membership keeps the list of instances in the configuration groups that the instance begins or ceases to refer to. A group
+// that was deleted meanwhile is refused.
+func (c *carrier) membership() error {
+	was, is := groupsOf(c.before), groupsOf(c.d.Instance)
+	if c.d.Gone {
+		is = nil
+	}
+	for _, id := range slices.Concat(was, is) {
+		if slices.Contains(was, id) && slices.Contains(is, id) {
+			continue
+		}
+		key := etcdschema.ConfigurationKey(c.before.Project, id)
+		rec, err := etcdschema.Read(c.s, key)
+		if err != nil {
+			return err
+		}
+		if !rec.Found && slices.Contains(is, id) {
+			return faultf(badRequest, "Configuration %s cannot be found.", id)
+		}
+		if rec.Found {
+			rec.Value.Instances = listed(rec.Value.Instances, c.before.ID, slices.Contains(is, id))
+			c.put(etcdschema.Put(key, rec.Value))
+		}
+	}
+	return nil
+}
+
+// listed returns ids with or without that one.
+func listed(ids []string, id string, is bool) []string {
+	ids = slices.DeleteFunc(slices.Clone(ids), func(one string) bool { return one == id })
+	if is {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// mayBeParent refuses to build a backup of an instance on another one.
+func mayBeParent(parent etcdschema.Backup, in etcdschema.Instance) error {
+	switch {
+	case parent.Status != etcdschema.BackupCompleted:
+		return faultf(conflict, "Backup %s is not complete (%s), so nothing can be built on it.", parent.BackupID, parent.Status)
+	case parent.Instance != in.ID || parent.Version != in.Version || parent.Snapshot:
+		return faultf(badRequest, "Backup %s is of instance %s, version %s; a parent must be of this one as it is now.", parent.BackupID, parent.Instance, parent.Version)
+	}
+	return nil
+}
+
+// joinParent lists a new backup of an instance with the one that it builds on.
+func joinParent(s etcdschema.Snapshot, in etcdschema.Instance, b etcdschema.Backup) ([]etcdschema.Op, error) {
+	if in.Version != b.Version {
+		return nil, faultf(conflict, "Instance %s has just got version %s; ask for the backup again.", in.ID, in.Version)
+	}
+	if b.Parent == "" {
+		return nil, nil
+	}
+	key := etcdschema.BackupKey(b.Project, b.Parent)
+	rec, err := etcdschema.Read(s, key)
+	if err == nil && (!rec.Found || rec.Value.Deleting) {
+		err = notFound("Backup", b.Parent)
+	}
+	if err == nil {
+		err = mayBeParent(rec.Value, in)
+	}
+	rec.Value.Children = listed(rec.Value.Children, b.BackupID, true)
+	return []etcdschema.Op{etcdschema.Put(key, rec.Value)}, err
+}
+
+// joinBackups lists a new instance as a reader of the backups that it begins with.
+func joinBackups(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdschema.Op, error) {
+	var ops []etcdschema.Op
+	for _, id := range in.Restore {
+		key := etcdschema.BackupKey(in.Project, id)
+		rec, err := etcdschema.Read(s, key)
+		if err == nil && (!rec.Found || rec.Value.Deleting) {
+			err = notFound("Backup", id)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if rec.Value.Status != etcdschema.BackupCompleted {
+			return nil, faultf(conflict, "Backup %s is not complete (%s).", id, rec.Value.Status)
+		}
+		rec.Value.Readers = listed(rec.Value.Readers, in.ID, true)
+		ops = append(ops, etcdschema.Put(key, rec.Value))
+	}
+	return ops, nil
+}
+
+// mayFollow refuses a replica of an instance that cannot be a source now, or is not as it was when the replica was ordered.
 func mayFollow(s etcdschema.Snapshot, in etcdschema.Instance) error {
 	if in.ReplicaOf == "" {
 		return nil
@@ -34,6 +134,9 @@ func mayFollow(s etcdschema.Snapshot, in etcdschema.Instance) error {
 	}
 	if source.ReplicaOf != "" {
 		return faultf(unauthorized, "Instance %s is a replica itself; replicate its source %s.", source.ID, source.ReplicaOf)
+	}
+	if source.VolumeGB != in.VolumeGB || source.Flavor != in.Flavor || source.Version != in.Version {
+		return faultf(conflict, "Instance %s has just got another size or version; ask for the replica again.", source.ID)
 	}
 	return lifecycle.Leads(source)
 }

@@ -40,21 +40,20 @@ var errHostFull = errors.New("the host cannot take the instance")
 
 // commitCreate stores the instance with its guest options, what it uses, and its first command, in one transaction.
 func (g *Gateway) commitCreate(r *request, o order, hostID, token string) (etcdschema.Instance, error) {
-	var m moves
 	refs := []etcdschema.Ref{etcdschema.UsageKey(r.project), etcdschema.QuotaKey(r.project)}
 	if hostID != "" {
 		refs = append(refs, etcdschema.HostKey(hostID), etcdschema.AgentKey(hostID), etcdschema.PresenceKey(hostID))
 	}
-	_, err := g.store.Update(r.ctx, refs, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+	m, err := g.commit(r.ctx, refs, func(s etcdschema.Snapshot) (moves, error) {
 		in := o.instance
 		ops, err := g.charge(s, in)
 		if err != nil {
-			return nil, err
+			return moves{}, err
 		}
 		if hostID != "" {
 			hostOp, err := g.allocate(s, &in, hostID, o.need)
 			if err != nil {
-				return nil, err
+				return moves{}, err
 			}
 			ops = append(ops, hostOp)
 		} else {
@@ -62,23 +61,24 @@ func (g *Gateway) commitCreate(r *request, o order, hostID, token string) (etcds
 			ops = append(ops, enrolmentOp(token, e, lifecycle.UsageTimeout(in)))
 		}
 		if err := g.sealPrepare(&in, o.prepare); err != nil {
-			return nil, err
+			return moves{}, err
 		}
-		joined, err := joinConfiguration(s, in)
-		if err != nil {
-			return nil, err
+		if err := mayFollow(s, in); err != nil {
+			return moves{}, err
+		}
+		for _, join := range []func(etcdschema.Snapshot, etcdschema.Instance) ([]etcdschema.Op, error){joinConfiguration, joinBackups} {
+			joined, err := join(s, in)
+			if err != nil {
+				return moves{}, err
+			}
+			ops = append(ops, joined...)
 		}
 		guestKey := etcdschema.InstanceGuestKey(in.ID)
-		ops = append(append(ops, joined...), etcdschema.Put(guestKey, o.guest))
-		if err := mayFollow(s, in); err != nil {
-			return nil, err
-		}
-		m, err = g.decide(etcdschema.With(s, guestKey, o.guest), in, lifecycle.Event{Type: lifecycle.Created, Request: r.id()})
-		return append(ops, m.ops...), err
+		ops = append(ops, etcdschema.Put(guestKey, o.guest))
+		m, err := g.decide(etcdschema.With(s, guestKey, o.guest), in, lifecycle.Event{Type: lifecycle.Created, Request: r.id()})
+		m.ops = append(ops, m.ops...)
+		return m, err
 	})
-	if err == nil {
-		g.committed(m)
-	}
 	return m.after, err
 }
 
@@ -106,12 +106,13 @@ func (g *Gateway) allocate(s etcdschema.Snapshot, in *etcdschema.Instance, hostI
 	return etcdschema.Put(key, host), nil
 }
 
-// commitFailure stores an instance that could not be placed, so that the tenant can read why.
+// commitFailure stores an instance that could not be placed, so that the tenant can read why. It refers to nothing.
 func (g *Gateway) commitFailure(r *request, o order, why string) (etcdschema.Instance, error) {
 	in := o.instance
 	in.Failed = lifecycle.Create
 	in.Fault = &etcdschema.Fault{Message: why, Created: in.Created}
 	in.RootEnabled = false
+	in.Restore, in.Configuration, in.ReplicaOf = nil, "", ""
 	in.LastEvent = 1
 	_, err := g.store.Update(r.ctx, []etcdschema.Ref{etcdschema.UsageKey(r.project), etcdschema.QuotaKey(r.project)}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		ops, err := g.charge(s, in)

@@ -84,6 +84,21 @@ func (g *Gateway) account(s etcdschema.Snapshot, project string, change func(etc
 	return []etcdschema.Op{etcdschema.Put(usageKey, after)}, nil
 }
 
+// refundBackups takes backups of one project out of what it uses, each of them once.
+func (g *Gateway) refundBackups(s etcdschema.Snapshot, backups ...*etcdschema.Backup) ([]etcdschema.Op, error) {
+	count := 0
+	for _, b := range backups {
+		if !b.Snapshot && !b.Refunded {
+			b.Refunded = true
+			count++
+		}
+	}
+	if count == 0 {
+		return nil, nil
+	}
+	return g.account(s, backups[0].Project, func(u etcdschema.Usage) etcdschema.Usage { u.Backups = max(0, u.Backups-count); return u })
+}
+
 // exchange accounts for an instance that becomes another size, see resized. It refuses with 413 what exceeds the project's
 // quota, and with 422 what its host does not have.
 func (g *Gateway) exchange(s etcdschema.Snapshot, from, to etcdschema.Instance) ([]etcdschema.Op, error) {

@@ -26,23 +26,30 @@ func (g *Gateway) restorePoint(r *request, req *createRequest) (restoring, error
 	if point.backup, err = g.findBackup(r, id); err != nil {
 		return point, err
 	}
-	for b := point.backup; ; {
-		if b.Status != etcdschema.BackupCompleted {
-			return point, faultf(conflict, "Backup %s is not complete (%s).", b.BackupID, b.Status)
-		}
-		point.chain = append(point.chain, b.BackupID)
-		if b.Parent == "" {
-			break
-		}
-		if b, err = g.findBackup(r, b.Parent); err != nil {
-			return point, err
-		}
+	if point.chain, err = g.chainOf(r, point.backup); err != nil {
+		return point, err
 	}
-	slices.Reverse(point.chain)
 	if req.Datastore.Type == "" && req.Datastore.Version == "" {
 		req.Datastore.Type, req.Datastore.Version = point.backup.Datastore, point.backup.Version
 	}
 	return point, nil
+}
+
+// chainOf finds the backups that it takes to restore one, the full one first.
+func (g *Gateway) chainOf(r *request, b etcdschema.Backup) (ids []string, err error) {
+	for {
+		if b.Status != etcdschema.BackupCompleted {
+			return nil, faultf(conflict, "Backup %s is not complete (%s).", b.BackupID, b.Status)
+		}
+		ids = append(ids, b.BackupID)
+		if b.Parent == "" {
+			slices.Reverse(ids)
+			return ids, nil
+		}
+		if b, err = g.findBackup(r, b.Parent); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // fits refuses another datastore version than the backup's, and a volume that is too small for it.

@@ -46,7 +46,7 @@ func (g *Gateway) backupFor(ctx context.Context, agentID, backupID string) (b et
 		rec, err = etcdschema.Get(ctx, g.store, etcdschema.BackupKey(agent.Value.Project, backupID))
 		b = rec.Value
 	}
-	if err == nil && !b.Deleting.IsZero() || errors.Is(err, etcdschema.ErrNotFound) || isNotFound(err) {
+	if err == nil && b.Deleting || errors.Is(err, etcdschema.ErrNotFound) || isNotFound(err) {
 		err = errNoSegments
 	}
 	return b, instance.Value, err

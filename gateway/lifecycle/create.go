@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -94,12 +95,13 @@ func (d *decision) prepared() error {
 // reset gives the operation up. What a status cannot undo stays in ERROR: an instance that never was ready, and one of which
 // nobody knows what it has become.
 func (d *decision) reset() error {
+	reason := cmp.Or(d.event.Reason, "the status was reset")
 	step, op, failed := StepOf(d.Instance), d.Instance.Operation, d.Instance.Failed
 	if op != nil {
-		d.giveUp("the status was reset")
+		d.giveUp(reason)
 	}
 	d.Changed = true
-	d.tell("note", "the status was reset")
+	d.tell("note", reason)
 	d.Instance.Failed = ""
 	switch {
 	case !d.Instance.Prepared:

@@ -115,6 +115,7 @@ type Event struct {
 	Request string             // id of the request, for the timeline
 	Value   json.RawMessage    // of Done: the command's result
 	Backup  string             // of AskBackup: its id
+	Reason  string             // of ResetStatus: why, for the fault of what is given up; "": the status was reset
 	Target  *etcdschema.Target // of AskConfigure, AskResize and AskUpgrade
 	Away    bool               // of AskConfigure: the guest is not there to be asked
 	// Peers are the other members of the instance's replication set: those that [Members] names.
@@ -314,6 +315,9 @@ func (d *decision) giveUp(reason string) {
 	d.Changed = true
 	if op.Backup != "" {
 		d.Backup = &BackupEnd{ID: op.Backup, Reason: reason, Remove: op.Kind == Create}
+	}
+	if op.Kind == Create {
+		d.Instance.Restore = nil
 	}
 	if op.Kind == Resize && op.Target != nil {
 		d.Refund = op.Target
