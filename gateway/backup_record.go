@@ -108,7 +108,7 @@ func (c *carrier) backups() error {
 			continue
 		}
 		b := rec.Value
-		b.Readers = listed(b.Readers, c.before.ID, slices.Contains(is, id))
+		b.Readers = withMember(b.Readers, c.before.ID, slices.Contains(is, id))
 		if end != nil && id == end.ID {
 			if err := c.endBackup(&b); err != nil {
 				return err

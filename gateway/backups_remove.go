@@ -57,7 +57,7 @@ func (g *Gateway) deletion(s etcdschema.Snapshot, family []*etcdschema.Backup) (
 			return m, err
 		}
 		if parent.Found {
-			parent.Value.Children = listed(parent.Value.Children, first.BackupID, false)
+			parent.Value.Children = withMember(parent.Value.Children, first.BackupID, false)
 			m.ops = append(m.ops, etcdschema.Put(key, parent.Value))
 		}
 	}

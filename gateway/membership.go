@@ -54,15 +54,15 @@ func (c *carrier) membership() error {
 			return faultf(badRequest, "Configuration %s cannot be found.", id)
 		}
 		if rec.Found {
-			rec.Value.Instances = listed(rec.Value.Instances, c.before.ID, slices.Contains(is, id))
+			rec.Value.Instances = withMember(rec.Value.Instances, c.before.ID, slices.Contains(is, id))
 			c.put(etcdschema.Put(key, rec.Value))
 		}
 	}
 	return nil
 }
 
-// listed returns ids with or without that one.
-func listed(ids []string, id string, is bool) []string {
+// withMember returns ids with or without that one.
+func withMember(ids []string, id string, is bool) []string {
 	ids = slices.DeleteFunc(slices.Clone(ids), func(one string) bool { return one == id })
 	if is {
 		ids = append(ids, id)
@@ -97,7 +97,7 @@ func joinParent(s etcdschema.Snapshot, in etcdschema.Instance, b etcdschema.Back
 	if err == nil {
 		err = mayBeParent(rec.Value, in)
 	}
-	rec.Value.Children = listed(rec.Value.Children, b.BackupID, true)
+	rec.Value.Children = withMember(rec.Value.Children, b.BackupID, true)
 	return []etcdschema.Op{etcdschema.Put(key, rec.Value)}, err
 }
 
@@ -116,7 +116,7 @@ func joinBackups(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdschema.Op
 		if rec.Value.Status != etcdschema.BackupCompleted {
 			return nil, faultf(conflict, "Backup %s is not complete (%s).", id, rec.Value.Status)
 		}
-		rec.Value.Readers = listed(rec.Value.Readers, in.ID, true)
+		rec.Value.Readers = withMember(rec.Value.Readers, in.ID, true)
 		ops = append(ops, etcdschema.Put(key, rec.Value))
 	}
 	return ops, nil
