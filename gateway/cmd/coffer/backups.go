@@ -60,8 +60,11 @@ func backupFields(b dbext.Backup) fields {
 }
 
 func backupSize(b dbext.Backup) string {
-	if b.Size == 0 {
+	switch {
+	case b.Size == 0:
 		return ""
+	case b.Size < 0.1:
+		return fmt.Sprintf("%.1f MB", b.Size*1024)
 	}
 	return fmt.Sprintf("%.2f GB", b.Size)
 }
