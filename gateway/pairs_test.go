@@ -47,7 +47,7 @@ var pairs = []struct {
 	{"create and its configuration group", func(a *arena) (call, call) {
 		group := a.group()
 		return create(fmt.Sprintf(`"configuration":%q`, group)), call{http.MethodDelete, "/configurations/" + group, ""}
-	}, [][2]int{{200, 400}, {400, 202}}},
+	}, [][2]int{{200, 400}, {404, 202}}},
 	{"attach and its configuration group", func(a *arena) (call, call) {
 		a.by[0].Want(a, 202, http.MethodPut, gatewaytest.Instance(a.db), `{"instance":{}}`)
 		group := a.group()
