@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -25,6 +26,8 @@ type Service struct {
 	Argv []string
 	// Env is the whole environment; nil is a plain PATH and C.UTF-8.
 	Env []string
+	// ExtraEnv is added to Env, or to the plain one.
+	ExtraEnv []string
 	// WorkDir is the working directory; "" is "/".
 	WorkDir string
 	// Credential is the user to run as; nil is the guest's own. See [Credential].
@@ -84,6 +87,7 @@ func (s *Service) Start(ctx context.Context) error {
 	if cmd.Env == nil {
 		cmd.Env = plainEnv()
 	}
+	cmd.Env = append(slices.Clone(cmd.Env), s.ExtraEnv...)
 	cmd.Dir = s.WorkDir
 	if cmd.Dir == "" {
 		cmd.Dir = "/"

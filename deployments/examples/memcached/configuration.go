@@ -2,20 +2,11 @@ package memcached
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"maps"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/service"
 )
-
-const overridesFile = "overrides.json" // below Env.Dir
 
 // setting is a parameter, with how memcached is told of it and how it tells it.
 type setting struct {
@@ -81,38 +72,16 @@ func (m *Manager) DefaultConfiguration() map[string]string {
 	return values
 }
 
-// store keeps the overrides for this and every later start.
-func (m *Manager) store(values datastores.Values) error {
-	if values == nil {
-		values = datastores.Values{}
-	}
-	b, err := json.Marshal(values)
-	if err != nil {
-		return err
-	}
-	return service.WriteFile(m.env.Dir, overridesFile, b, -1, -1)
-}
-
 // settings are the defaults and what overrides them.
 func (m *Manager) settings() (map[string]string, error) {
-	values := m.DefaultConfiguration()
-	b, err := os.ReadFile(filepath.Join(m.env.Dir, overridesFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return values, nil
-	}
-	var overrides datastores.Values
-	if err == nil {
-		err = json.Unmarshal(b, &overrides)
-	}
-	for name, value := range overrides {
-		values[name] = fmt.Sprint(value)
-	}
-	return values, err
+	return m.overrides().Over(m.DefaultConfiguration())
 }
+
+func (m *Manager) overrides() service.Overrides { return service.Overrides{Dir: m.env.Dir} }
 
 // UpdateOverrides implements [datastores.Configuration].
 func (m *Manager) UpdateOverrides(ctx context.Context, values datastores.Values) (restart bool, err error) {
-	if err := m.store(values); err != nil {
+	if err := m.overrides().Save(values); err != nil {
 		return false, err
 	}
 	wanted, err := m.settings()
@@ -135,7 +104,7 @@ func (m *Manager) UpdateOverrides(ctx context.Context, values datastores.Values)
 		}
 	}
 	has, err := m.runningSettings(ctx)
-	return !maps.Equal(wanted, has), err
+	return len(service.Differ(wanted, has)) > 0, err
 }
 
 // runningSettings asks the server what it runs with.

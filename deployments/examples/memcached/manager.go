@@ -67,7 +67,7 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 	err := errors.Join(
 		service.MakeDir(m.env.DataDir, folder, m.env.UID, m.env.GID),
 		m.makeAdmin(),
-		m.store(req.Overrides),
+		m.overrides().Save(req.Overrides),
 	)
 	if err != nil {
 		return fmt.Errorf("cannot configure memcached: %w", err)

@@ -1,0 +1,56 @@
+package service
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// Overrides keeps the parameters that the tenant has set, for a manager that implements [datastores.Configuration] and
+// renders them at each start.
+type Overrides struct {
+	// Dir is the guest's own directory, [datastores.Env].Dir. The file is overrides.json.
+	Dir string
+}
+
+const overridesFile = "overrides.json"
+
+// Save stores values in place of all that were stored before.
+func (o Overrides) Save(values datastores.Values) error {
+	if values == nil {
+		values = datastores.Values{}
+	}
+	return SaveJSON(o.Dir, overridesFile, values)
+}
+
+// Load returns what is stored; before the first Save it is empty.
+func (o Overrides) Load() (datastores.Values, error) {
+	values := datastores.Values{}
+	err := LoadJSON(o.Dir, overridesFile, &values)
+	return values, err
+}
+
+// Over returns defaults with what is stored in their place, as text. defaults stay as they are.
+func (o Overrides) Over(defaults map[string]string) (map[string]string, error) {
+	values, err := o.Load()
+	merged := maps.Clone(defaults)
+	for name, value := range values {
+		merged[name] = fmt.Sprint(value)
+	}
+	return merged, err
+}
+
+// Differ returns the names, sorted, of the wanted parameters for which the running server has something else or nothing. A
+// manager's UpdateOverrides reports that a restart is needed when there are any.
+func Differ(wanted, running map[string]string) []string {
+	var names []string
+	for name, value := range wanted {
+		if has, ok := running[name]; !ok || has != value {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,152 @@
+package service
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func holds(path, text string) bool {
+	b, err := os.ReadFile(path)
+	return err == nil && string(b) == text
+}
+
+func TestMakeTree(t *testing.T) {
+	dir := t.TempDir()
+	cut := errors.New("cut")
+	err := MakeTree(dir, "data", -1, -1, func(path string) error {
+		write(t, filepath.Join(path, "half"), "x")
+		return cut
+	})
+	if _, there := os.Stat(filepath.Join(dir, "data")); !errors.Is(err, cut) || there == nil {
+		t.Fatalf("half of a tree has its name, or %v", err)
+	}
+	calls := 0
+	for range 2 {
+		err := MakeTree(dir, "data", -1, -1, func(path string) error {
+			calls++
+			write(t, filepath.Join(path, "a/b"), "whole")
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 || calls != 1 || !holds(filepath.Join(dir, "data/a/b"), "whole") {
+		t.Errorf("filled %d times, left %v, %v", calls, entries, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "data/half")); err == nil {
+		t.Error("what an earlier try made is in the tree")
+	}
+}
+
+func TestTar(t *testing.T) {
+	from, to := t.TempDir(), t.TempDir()
+	write(t, filepath.Join(from, "a/b"), "content")
+	write(t, filepath.Join(from, "empty"), "")
+	secret := filepath.Join(t.TempDir(), "secret")
+	write(t, secret, "SECRET")
+	if err := os.Symlink(secret, filepath.Join(from, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(filepath.Join(from, "pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var archive bytes.Buffer
+	counted := 0
+	if err := WriteTar(t.Context(), &archive, from, func(n int) { counted += n }); err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(archive.Bytes(), []byte("SECRET")) || counted != len("content") {
+		t.Errorf("a link was followed, or %d bytes were counted", counted)
+	}
+	if err := ReadTar(t.Context(), &archive, to, -1, -1); err != nil {
+		t.Fatal(err)
+	}
+	if !holds(filepath.Join(to, "a/b"), "content") || !holds(filepath.Join(to, "empty"), "") {
+		t.Error("the files have not come back")
+	}
+}
+
+func TestReadTarStaysInside(t *testing.T) {
+	for name, header := range map[string]tar.Header{
+		"up":       {Typeflag: tar.TypeReg, Name: "../out"},
+		"absolute": {Typeflag: tar.TypeReg, Name: "/tmp/out"},
+		"link":     {Typeflag: tar.TypeSymlink, Name: "link", Linkname: "/etc/passwd"},
+		"device":   {Typeflag: tar.TypeChar, Name: "null"},
+	} {
+		var archive bytes.Buffer
+		w := tar.NewWriter(&archive)
+		if err := w.WriteHeader(&header); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		err := ReadTar(t.Context(), &archive, dir, -1, -1)
+		var told *datastores.Error
+		if !errors.As(err, &told) || told.Kind != datastores.Invalid {
+			t.Errorf("%s: %v", name, err)
+		}
+		if entries, _ := os.ReadDir(dir); len(entries) > 0 {
+			t.Errorf("%s: %v was made", name, entries)
+		}
+	}
+}
+
+func TestTarEndsWithItsContext(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "a"), "x")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := WriteTar(ctx, &bytes.Buffer{}, dir, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("write: %v", err)
+	}
+}
+
+func TestOverrides(t *testing.T) {
+	o := Overrides{Dir: t.TempDir()}
+	defaults := map[string]string{"a": "1", "b": "2"}
+	if merged, err := o.Over(defaults); err != nil || merged["a"] != "1" {
+		t.Errorf("before the first save: %v, %v", merged, err)
+	}
+	var values datastores.Values
+	if err := values.UnmarshalJSON([]byte(`{"a": 10000000, "c": true}`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Save(values); err != nil {
+		t.Fatal(err)
+	}
+	merged, err := o.Over(defaults)
+	if err != nil || merged["a"] != "10000000" || merged["b"] != "2" || merged["c"] != "true" || defaults["a"] != "1" {
+		t.Errorf("merged %v, %v", merged, err)
+	}
+	if differ := Differ(merged, map[string]string{"a": "10000000", "b": "3"}); len(differ) != 2 || differ[0] != "b" || differ[1] != "c" {
+		t.Errorf("they differ in %v", differ)
+	}
+	if err := o.Save(nil); err != nil {
+		t.Fatal(err)
+	}
+	if values, err := o.Load(); err != nil || len(values) != 0 {
+		t.Errorf("nothing was stored and %v, %v loaded", values, err)
+	}
+}
