@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/etcdschema/embedded"
 	"github.com/cofferdb/coffer/etcdschema/etcdtest"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
@@ -112,7 +113,7 @@ func TestBenchDispatch(t *testing.T) {
 	store := etcdtest.Open(t, endpoint)
 	g := gatewaytest.Start(t, store, gatewaytest.Quick)
 	ids := gatewaytest.Guests(t, store, guests, g.URL)
-	gatewaytest.Until(t, time.Minute, "all parked", func() bool { return g.Polls().Parked == guests })
+	until.True(t, time.Minute, "all parked", func() bool { return g.Polls().Parked == guests })
 	bare := newBarePath(t, endpoint, guests)
 	for _, load1 := range []struct{ calls, parallel int }{{200, 1}, {640, 64}} {
 		var ours, theirs sample

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/etcdschema/etcdtest"
 	"github.com/cofferdb/coffer/gateway"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
@@ -157,7 +158,7 @@ func TestGuestAway(t *testing.T) {
 		t.Errorf("why: %s", why.Body)
 	}
 	host.StartGuest(t, id)
-	gatewaytest.Until(t, time.Minute, "the guest is back", func() bool { return g.Polls().Parked == 2 })
+	until.True(t, time.Minute, "the guest is back", func() bool { return g.Polls().Parked == 2 })
 	if got := c.Want(t, 200, http.MethodGet, at, "").Text("instance", "status"); got != "ACTIVE" {
 		t.Errorf("status %s though the guest is back", got)
 	}

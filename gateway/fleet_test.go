@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/etcdschema/etcdtest"
 	"github.com/cofferdb/coffer/gateway"
@@ -19,14 +20,14 @@ func TestIdleFleetCostsEtcdNothing(t *testing.T) {
 	store := etcd.Store(t)
 	g := gatewaytest.Start(t, store, gatewaytest.Quick, gatewaytest.Hold(3*time.Second))
 	gatewaytest.Fleet(t, store, agents, g.URL)
-	gatewaytest.Until(t, time.Minute, "all agents parked and present", func() bool {
+	until.True(t, time.Minute, "all agents parked and present", func() bool {
 		present, err := etcdschema.Count(t.Context(), store, etcdschema.AllPresence())
 		return err == nil && present == agents && g.Polls().Parked == agents
 	})
 	parked := g.Polls().Polls
-	gatewaytest.Until(t, time.Minute, "a hold, after which nobody is new", func() bool { return g.Polls().Polls >= parked+agents+agents/2 })
+	until.True(t, time.Minute, "a hold, after which nobody is new", func() bool { return g.Polls().Polls >= parked+agents+agents/2 })
 	polls, before := g.Polls().Polls, etcd.Counters(t)
-	gatewaytest.Until(t, time.Minute, "two holds", func() bool { return g.Polls().Polls >= polls+2*agents })
+	until.True(t, time.Minute, "two holds", func() bool { return g.Polls().Polls >= polls+2*agents })
 	after := etcd.Counters(t)
 	if after.Puts != before.Puts || after.Ranges != before.Ranges || after.Txns != before.Txns {
 		t.Errorf("%d polls of an idle fleet cost etcd %.0f puts, %.0f ranges, %.0f transactions; want none",
@@ -116,10 +117,10 @@ func TestDrainedGateway(t *testing.T) {
 		})
 	}
 	called := func() int { mu.Lock(); defer mu.Unlock(); return calls }
-	gatewaytest.Until(t, soon, "calls before the drain", func() bool { return called() > 2*guests })
+	until.True(t, soon, "calls before the drain", func() bool { return called() > 2*guests })
 	one.Stop(t)
 	after := called()
-	gatewaytest.Until(t, time.Minute, "calls after the drain", func() bool { return called() > after+4*guests })
+	until.True(t, time.Minute, "calls after the drain", func() bool { return called() > after+4*guests })
 	close(stop)
 	calling.Wait()
 	t.Logf("%d calls, %d of them to the gateway that was gone; the slowest took %s", calls, refused, slowest)

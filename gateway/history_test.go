@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/etcdschema/etcdtest"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
@@ -30,7 +31,7 @@ func TestCompactionUnderTheGateway(t *testing.T) {
 		a, _ := c.Try(http.MethodPost, gatewaytest.Instance(id)+"/databases", `{"databases":[{"name":"missed"}]}`)
 		answer <- a
 	}()
-	gatewaytest.Until(t, soon, "the command is enqueued", func() bool { return len(etcd.All(t, "/guest/commands/"+id)) == 1 })
+	until.True(t, soon, "the command is enqueued", func() bool { return len(etcd.All(t, "/guest/commands/"+id)) == 1 })
 	revision := etcd.Put(t, "/unrelated", "x")
 	etcd.Compact(t, revision)
 	proxy.Mend()
@@ -69,7 +70,7 @@ func TestRestoredEtcd(t *testing.T) {
 	c.Want(t, 202, http.MethodPost, at+"/databases", `{"databases":[{"name":"after"}]}`)
 
 	etcd.Restore(t, saved)
-	gatewaytest.Until(t, soon, "a new epoch", func() bool {
+	until.True(t, soon, "a new epoch", func() bool {
 		_, err := store.NewEpoch(t.Context(), "restored")
 		return err == nil
 	})

@@ -15,6 +15,7 @@ import (
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/agentpoll/agent"
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/deployments"
 	"github.com/cofferdb/coffer/etcdschema"
@@ -133,7 +134,7 @@ func startWalk(t *testing.T) *walk {
 		}
 	}
 	gatewaytest.Agents(t, store, agentpoll.Guest, yes{}, guests, g.URL)
-	gatewaytest.Until(t, soon, "all guests poll", func() bool { return g.Polls().Parked == len(guests)+1 })
+	until.True(t, soon, "all guests poll", func() bool { return g.Polls().Parked == len(guests)+1 })
 	return w
 }
 
@@ -266,7 +267,7 @@ func (w *walk) check(t *testing.T, state, call string, a gatewaytest.Answer) {
 // settle waits until nothing is being done to the instance, or it is gone.
 func (w *walk) settle(t *testing.T, s set3) (status string) {
 	t.Helper()
-	gatewaytest.Until(t, soon, "the operation ends", func() bool {
+	until.True(t, soon, "the operation ends", func() bool {
 		a := w.ask(t, s.it.ID, http.MethodGet, "/instances/:id/why", "")
 		status = a.Text("why", "status")
 		return a.Status == http.StatusNotFound || a.Status == http.StatusOK && a.At("why", "operation") == nil

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
 
@@ -55,7 +56,7 @@ func TestWhyOfACrashedServer(t *testing.T) {
 	address := c.Await(t, id, "ACTIVE", soon).Text("instance", "ip", 0)
 	host.Memory.FailStarts(address, errors.New("no luck"))
 	host.Memory.Crash(address)
-	gatewaytest.Until(t, soon, "the crash is seen", func() bool {
+	until.True(t, soon, "the crash is seen", func() bool {
 		return c.Want(t, 200, http.MethodGet, gatewaytest.Instance(id), "").Text("instance", "operating_status") == "CRASHED"
 	})
 	why := c.Want(t, 200, http.MethodGet, gatewaytest.Instance(id)+"/why", "").Text("why", "summary")
@@ -64,7 +65,7 @@ func TestWhyOfACrashedServer(t *testing.T) {
 	}
 	host.Memory.FailStarts(address, nil)
 	c.Want(t, 202, http.MethodPost, gatewaytest.Instance(id)+"/action", `{"restart":{}}`)
-	gatewaytest.Until(t, soon, "it is well", func() bool {
+	until.True(t, soon, "it is well", func() bool {
 		a := c.Want(t, 200, http.MethodGet, gatewaytest.Instance(id), "")
 		return a.Text("instance", "status") == "ACTIVE" && a.Text("instance", "operating_status") == "HEALTHY"
 	})

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
 
@@ -29,7 +30,7 @@ func TestBenchCreate(t *testing.T) {
 		began := time.Now()
 		id := s.member.Want(t, http.StatusOK, http.MethodPost, "/instances", fmt.Sprintf(
 			`{"instance":{"name":"bench%d","flavorRef":"1","volume":{"size":1},"datastore":{"type":"redis"}}}`, i)).Text("instance", "id")
-		gatewaytest.Until(t, time.Minute, "ACTIVE", func() bool {
+		until.True(t, time.Minute, "ACTIVE", func() bool {
 			return s.member.Do(t, http.MethodGet, gatewaytest.Instance(id), "").Text("instance", "status") == "ACTIVE"
 		})
 		created = append(created, time.Since(began))
@@ -55,7 +56,7 @@ func startRedis(t *testing.T, address string) time.Duration {
 		t.Fatal(err)
 	}
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-	gatewaytest.Until(t, 10*time.Second, "a bare redis", func() bool {
+	until.True(t, 10*time.Second, "a bare redis", func() bool {
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
 			return false

@@ -18,7 +18,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/db/v1/users"
 	"github.com/gophercloud/gophercloud/v2/pagination"
 
-	"github.com/cofferdb/coffer/gateway/gatewaytest"
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 )
 
 // testGophercloud does all that gophercloud's db/v1 can do, in the manner of its own acceptance tests.
@@ -61,7 +61,7 @@ func (g cloud) create(t *testing.T) string {
 func (g cloud) await(t *testing.T, id string) *instances.Instance {
 	t.Helper()
 	var in *instances.Instance
-	gatewaytest.Until(t, lifeTimeout, "ACTIVE", func() bool {
+	until.True(t, lifeTimeout, "ACTIVE", func() bool {
 		var err error
 		if in, err = instances.Get(t.Context(), g.db, id).Extract(); err != nil {
 			t.Fatal(err)
@@ -81,7 +81,7 @@ func (g cloud) delete(t *testing.T, id string) {
 	if err := instances.Delete(ctx, g.db, id).ExtractErr(); err != nil && !gone(err) {
 		t.Error(err)
 	}
-	gatewaytest.Until(t, lifeTimeout, "the end of "+id, func() bool {
+	until.True(t, lifeTimeout, "the end of "+id, func() bool {
 		_, err := instances.Get(ctx, g.db, id).Extract()
 		return gone(err)
 	})

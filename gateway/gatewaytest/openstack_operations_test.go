@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
@@ -65,7 +66,7 @@ func testOpenstackOperations(t *testing.T, s *stage) {
 // awaitBackupOf waits until a backup is complete.
 func (s *stage) awaitBackupOf(t *testing.T, c gatewaytest.Client, id string) {
 	t.Helper()
-	gatewaytest.Until(t, lifeTimeout, "backup "+id+" COMPLETED", func() bool {
+	until.True(t, lifeTimeout, "backup "+id+" COMPLETED", func() bool {
 		return c.Do(t, "GET", "/backups/"+id, "").Text("backup", "status") == "COMPLETED"
 	})
 }

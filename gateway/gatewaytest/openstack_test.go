@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
@@ -124,7 +125,7 @@ func (c shell) run(command string) printed {
 func (c shell) await(name, status string) printed {
 	c.t.Helper()
 	var list printed
-	gatewaytest.Until(c.t, lifeTimeout, name+" "+status, func() bool {
+	until.True(c.t, lifeTimeout, name+" "+status, func() bool {
 		list = c.run("database instance list -f json")
 		return list.row("Name", name)["Status"] == status
 	})
