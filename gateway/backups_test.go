@@ -1,7 +1,9 @@
 package gateway_test
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -50,6 +52,9 @@ func files(t *testing.T, dir string) (names []string) {
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {
 			names = append(names, strings.TrimPrefix(path, dir+"/"))
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // removed while we look
 		}
 		return err
 	})
