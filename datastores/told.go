@@ -63,9 +63,11 @@ func Reason(words string) string {
 			break
 		}
 	}
-	for _, line := range lines {
-		if trouble.MatchString(line) {
-			return oneLine(severity.ReplaceAllString(line, ""))
+	for _, says := range []*regexp.Regexp{severity, trouble} { // a line that a program calls an error goes before others
+		for _, line := range lines {
+			if says.MatchString(line) && !notice.MatchString(line) {
+				return oneLine(severity.ReplaceAllString(line, ""))
+			}
 		}
 	}
 	return "it left no word of why"
@@ -77,6 +79,8 @@ var (
 	trouble = regexp.MustCompile(`(?i)\b(errors?|fatal|panic|fail(ed|ure|s)?|cannot|can't|could not|unable|denied|no space|bad|refused|not found|no such|unknown|invalid|exceed(s|ed)?|full|killed|corrupt(ed)?|unrecognized|must)\b`)
 	// severity is what stands before the reason: a time, a process, a program, a level.
 	severity = regexp.MustCompile(`^(.*?(\[ERROR\]|\b(FATAL|PANIC|ERROR|Error|error|fatal):|\bERROR \d+ \(\w+\)[^:]*:)|\d+:\w \d+ \w+ \d+ [\d:.]+ [#*.-])\s*`)
+	// notice is a line that its program calls no error.
+	notice = regexp.MustCompile(`\[(Note|Warning)\]|\b(LOG|NOTICE|WARNING|INFO|DEBUG):`)
 	// data is a line that may hold a row or a statement: PostgreSQL's particulars, SQL, and what a line before goes on with.
 	data = regexp.MustCompile(`(?i)(\b(DETAIL|CONTEXT|STATEMENT|QUERY|HINT|Command was):|^\s|^-{2,}|^(INSERT|UPDATE|DELETE|SELECT|CREATE|ALTER|DROP|COPY|SET|GRANT|REVOKE|REPLACE|LOAD|CALL|DO|WITH|BEGIN|MERGE)\b)`)
 	// quoted is text in quotes, when these stand where quotes begin and end; half of it where the end was cut off.

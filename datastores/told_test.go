@@ -103,7 +103,7 @@ func TestReason(t *testing.T) {
 	tests := map[string]struct{ words, reason string }{
 		"mariadb": {"2026-11-28  4:47:00 0 [ERROR] InnoDB: old trouble\n" +
 			"2026-11-28  4:48:00 0 [Note] Starting MariaDB 10.11.6 source revision as process 7\n" +
-			"2026-11-28  4:48:00 0 [Note] InnoDB: Using Linux native AIO\n" +
+			"2026-11-28  4:48:00 0 [Note] InnoDB: Physically writing the file full; Please wait ...\n" +
 			"2026-11-28  4:48:00 0 [ERROR] InnoDB: Cannot allocate memory for the buffer pool\n" +
 			"2026-11-28  4:48:00 0 [ERROR] Plugin 'InnoDB' init function returned error.\n" +
 			"2026-11-28  4:48:00 0 [ERROR] Aborting\n", "InnoDB: Cannot allocate memory for the buffer pool"},

@@ -25,6 +25,8 @@ const (
 	errCharacterSet       = 1115
 	errNoMatchingUser     = 1133
 	errNoSuchGrant        = 1141
+	errWrongValue         = 1231 // of a variable
+	errWrongType          = 1232 // of a variable
 	errLockWaitTimeout    = 1205
 	errCollationMismatch  = 1253
 	errCollation          = 1273
@@ -82,7 +84,7 @@ func kindOf(number uint16) datastores.ErrorKind {
 	case errDatabaseUnknown, errNoDatabase, errNoMatchingUser, errNoSuchGrant:
 		return datastores.NotFound
 	case errNameTooLong, errDatabaseName, errCharacterSet, errCollationMismatch, errCollation, errInvalidText,
-		errConflictingClauses, errStringTooLong, errDatabaseDenied:
+		errConflictingClauses, errStringTooLong, errDatabaseDenied, errWrongValue, errWrongType:
 		return datastores.Invalid
 	case errReadOnly, errUserStatement:
 		return datastores.Conflict

@@ -222,7 +222,7 @@ func TestStartTellsWhatTheServerSaid(t *testing.T) {
 	other, err := net.Listen("tcp", net.JoinHostPort(m.env.Address, fmt.Sprint(port)))
 	must(t, err)
 	defer func() { _ = other.Close() }()
-	if err := m.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "already in use") {
-		t.Errorf("got %v", err)
+	if told := datastores.Told(m.Start(t.Context())); told == nil || !strings.Contains(told.Message, "already in use") {
+		t.Errorf("got %+v", told)
 	}
 }
