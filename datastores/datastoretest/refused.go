@@ -2,6 +2,7 @@ package datastoretest
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -77,16 +78,22 @@ func (s *server) files(t *testing.T) (names []string) {
 	return names
 }
 
-// failsToStart stops the server and starts it with values.
-func (s *server) failsToStart(t *testing.T, values datastores.Values) {
+// failsToStart stops the server and starts it with values. It reports whether that was tried: a manager may refuse values
+// for a stopped server, too.
+func (s *server) failsToStart(t *testing.T, values datastores.Values) bool {
 	t.Helper()
 	s.stop(t)
 	_, err := s.manager.(datastores.Configuration).UpdateOverrides(s.within(t), values)
+	var told *datastores.Error
+	if errors.As(err, &told) && told.Kind == datastores.Invalid {
+		return false
+	}
 	s.must(t, "update the overrides of a stopped server", err)
 	if err := s.manager.Start(s.within(t)); err == nil {
 		t.Errorf("the server starts with what it should refuse: %v", values)
 	}
 	s.stop(t)
+	return true
 }
 
 // testFallBackCutShort: after a start that failed, a guest gives the server the values before and starts it. It may be killed
@@ -99,7 +106,9 @@ func testFallBackCutShort(t *testing.T, s *server) {
 	all := s.allOverrides()
 	s.override(t, all, len(s.Static) > 0)
 	s.restart(t)
-	s.failsToStart(t, s.Refused[0])
+	if !slices.ContainsFunc(s.Refused, func(v datastores.Values) bool { return s.failsToStart(t, v) }) {
+		t.Log("a stopped server takes none of Refused: it is only started with what it had")
+	}
 	fallBack := func(ctx context.Context) error {
 		if err := s.manager.Stop(ctx); err != nil {
 			return err
