@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
@@ -64,7 +65,10 @@ func testUpgrade(t *testing.T, s *stage) {
 			}
 			// Back it does not go, and it runs on.
 			s.member.Want(t, http.StatusAccepted, http.MethodPut, at, `{"instance":{"datastore_version":"1"}}`)
-			s.member.Await(t, id, "ERROR", lifeTimeout)
+			until.True(t, lifeTimeout, "the downgrade is refused", func() bool {
+				in := s.member.Want(t, http.StatusOK, http.MethodGet, at, "")
+				return in.Text("instance", "status") == "ACTIVE" && in.At("instance", "fault") != nil
+			})
 			if n, err := c.store.write(t.Context(), l, 100, 105); n != 5 {
 				t.Errorf("after a downgrade that was refused: %v", err)
 			}
