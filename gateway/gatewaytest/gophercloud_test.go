@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -286,6 +287,9 @@ func (g cloud) datastores(t *testing.T) {
 		t.Fatalf("got %+v, %v, want the three of the definitions", all, err)
 	}
 	for _, want := range all {
+		if strings.HasPrefix(want.Name, "opt-") {
+			continue // other parts change theirs meanwhile
+		}
 		for _, ref := range []string{want.ID, want.Name} {
 			got, err := datastores.Get(ctx, g.db, ref).Extract()
 			if err != nil || got.ID != want.ID || got.Name != want.Name {
