@@ -134,7 +134,7 @@ func (s *Store) Catalogue(ctx context.Context) (Catalogue, error) {
 	return c, nil
 }
 
-// settleDefault fills in the default version. One that no host can serve gives way to one that can be had.
+// settleDefault fills in the default version. A version that no host can serve gives way to one that can be had.
 func (d *CatalogueDatastore) settleDefault() []Problem {
 	var newest *Version
 	var names []string

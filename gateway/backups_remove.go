@@ -46,7 +46,7 @@ func familyOf(s etcdschema.Snapshot, project, id string) ([]*etcdschema.Backup, 
 	return family, nil
 }
 
-// deletion hides a family of backups from everybody and gives its quota back. One that is being made must be cancelled first,
+// deletion hides a family of backups from everybody and gives its quota back. A backup that is being made must be cancelled first,
 // and one that is being restored waited for.
 func (g *Gateway) deletion(s etcdschema.Snapshot, family []*etcdschema.Backup) (m moves, err error) {
 	first := family[0]

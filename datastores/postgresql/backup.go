@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
 )
 
 const backupNamespace = "postgresql_impl"
@@ -114,7 +115,7 @@ func (m *Manager) unpackLink(ctx context.Context, link datastores.BackupLink, na
 		return err
 	}
 	defer func() { _ = stream.Close() }()
-	if err := m.unpack(ctx, stream, name); err != nil {
+	if err := service.ReadTar(ctx, stream, m.path(name), m.env.UID, m.env.GID); err != nil {
 		return err
 	}
 	_, err = io.Copy(io.Discard, stream) // the end of it may say that it is damaged

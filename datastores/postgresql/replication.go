@@ -100,7 +100,7 @@ func (m *Manager) copySource(ctx context.Context, req datastores.AttachRequest) 
 		r, w := io.Pipe()
 		unpacked := make(chan error, 1)
 		go func() {
-			err := m.unpack(ctx, r, name)
+			err := service.ReadTar(ctx, r, m.path(name), m.env.UID, m.env.GID)
 			_ = r.CloseWithError(err) // the writer ends with it
 			unpacked <- err
 		}()

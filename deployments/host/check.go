@@ -16,7 +16,7 @@ import (
 	"github.com/cofferdb/coffer/deployments"
 )
 
-// Check asks the guest binaries what they say of definitions, each for those of its manager. One that fails says nothing.
+// Check asks the guest binaries what they say of definitions, each for those of its manager. A binary that fails says nothing.
 func (h *Host) Check(ctx context.Context, args deployments.CheckArgs) (deployments.CheckReply, error) {
 	by := map[string][]deployments.Definition{}
 	for _, d := range args.Definitions {

@@ -51,7 +51,7 @@ func (d *decision) runs() {
 	d.Instance.Service = datastores.Status{Service: datastores.StatusHealthy, Since: d.now, Volume: d.Instance.Service.Volume}
 }
 
-// configure gives the server the parameters of the target's configuration group, or none. One that is not well may be so
+// configure gives the server the parameters of the target's configuration group, or none. A server that is not well may be so
 // because of its parameters, and may not even have a guest to ask: it gets them with its next restart.
 func (d *decision) configure() error {
 	if err := Free(d.Instance); err != nil {

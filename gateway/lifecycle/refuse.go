@@ -77,7 +77,7 @@ func Ready(in etcdschema.Instance) error {
 	return Free(in)
 }
 
-// Leads refuses a new replica of an instance that cannot be copied now. One that is being copied can be once more.
+// Leads refuses a new replica of an instance that cannot be copied now. An instance that is being copied may be copied once more.
 func Leads(in etcdschema.Instance) error {
 	if in.Failed != "" || in.Operation != nil {
 		return notAllowed(in)

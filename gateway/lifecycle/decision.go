@@ -1,0 +1,152 @@
+package lifecycle
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
+)
+
+// decision is a Decision in the making.
+type decision struct {
+	Decision
+	event Event
+	now   time.Time
+	newID func() string
+}
+
+// begin starts an operation; its first step follows.
+func (d *decision) begin(kind string) {
+	d.Changed = true
+	d.Instance.Operation = &etcdschema.Operation{Kind: kind, Started: d.now, Request: d.event.Request}
+}
+
+// operation returns a copy of the operation to change, for the record that was read must stay as it is.
+func (d *decision) operation() *etcdschema.Operation {
+	op := *d.Instance.Operation
+	d.Changed = true
+	d.Instance.Operation = &op
+	return &op
+}
+
+// enter puts the operation into a step and, when method is not "", sends agent a command that the step waits for.
+func (d *decision) enter(step Step, limit time.Duration, agent, method, message string) {
+	d.enterUntil(step, d.now.Add(limit), agent, method, message)
+}
+
+func (d *decision) enterUntil(step Step, deadline time.Time, agent, method, message string) {
+	op := d.operation()
+	op.Step, op.Since, op.Deadline, op.Agent, op.Command, op.Progress = string(step), d.now, deadline, agent, "", nil
+	if method != "" {
+		op.Command = d.newID()
+		d.send(Command{ID: op.Command, Instance: d.Instance.ID, Of: d.Instance.ID, Agent: agent, Method: method, Deadline: deadline, ReadOnly: step == Fencing})
+	}
+	d.tell("step", message)
+}
+
+// send enqueues a command. One that moves data lives as long as the guest needs: its step has a deadline that progress
+// moves on.
+func (d *decision) send(c Command) {
+	m, _ := datastores.LookupMethod(c.Method)
+	if m.MovesData && (c.Method != datastores.MethodPrepare || beginsWithData(d.Instance)) {
+		c.Deadline = d.now.Add(m.Timeout)
+	}
+	d.Commands = append(d.Commands, c)
+}
+
+// finish ends the operation well. What failed before is over with that, unless only a change of roles can mend it; the timeline
+// keeps it.
+func (d *decision) finish(message string) {
+	d.release()
+	d.Changed = true
+	kind := d.Instance.Operation.Kind
+	if d.Instance.Failed != Follow && d.Instance.Failed != Fence || slices.Contains([]string{Promote, Eject, Detach}, kind) {
+		d.Instance.Failed = ""
+		if kind != Backup { // which proves nothing of the server
+			d.Instance.Fault = nil
+		}
+	}
+	d.Instance.Operation = nil
+	d.tell("done", message)
+}
+
+// fail ends the operation with a fault and withdraws its command.
+func (d *decision) fail(reason string) {
+	op := d.Instance.Operation
+	d.giveUp(reason)
+	if d.Instance.Failed != Follow && d.Instance.Failed != Fence { // which a failure of something else does not end
+		d.Instance.Failed = op.Kind
+	}
+	d.fault(fmt.Sprintf("%s (%s failed at step %q)", reason, op.Kind, cmp.Or(op.FailedStep, op.Step)))
+}
+
+// giveUp ends the operation, whatever it was, and everything that hangs on it.
+func (d *decision) giveUp(reason string) {
+	op := d.Instance.Operation
+	d.withdraw()
+	d.release()
+	d.Changed = true
+	if op.Backup != "" {
+		d.Backup = &BackupEnd{ID: op.Backup, Reason: reason, Remove: op.Kind == Create}
+	}
+	if op.Kind == Create {
+		d.Instance.Restore = nil
+	}
+	if op.Kind == Resize && op.Target != nil {
+		d.Refund = op.Target
+	}
+	d.Instance.Operation = nil
+}
+
+// fault puts down why something failed. Admins also see the particulars that the agent gave with its error.
+func (d *decision) fault(message string) {
+	f := &etcdschema.Fault{Message: cut(message, maxFault), Created: d.now}
+	if d.event.Error != nil {
+		f.Details = cut(d.event.Error.Detail, maxDetails)
+	}
+	d.Instance.Fault = f
+	d.tell("fault", f.Message)
+}
+
+// What a fault may take, in bytes: an agent is not trusted to keep its words short.
+const (
+	maxFault   = 1 << 10
+	maxDetails = 4 << 10
+)
+
+func cut(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit], "") + "…"
+}
+
+// withdraw drops the command that the operation waits for.
+func (d *decision) withdraw() {
+	if op := d.Instance.Operation; op.Command != "" {
+		d.Drop = &Command{ID: op.Command, Agent: op.Agent}
+	}
+}
+
+func (d *decision) tell(kind, message string) {
+	d.Events = append(d.Events, etcdschema.Event{At: d.now, Kind: kind, Message: message, Request: d.event.Request})
+}
+
+// overdueReason says for how long nobody answered.
+func (d *decision) overdueReason() string {
+	op := d.Instance.Operation
+	who := map[Step]string{
+		Launching: "the host did not start the guest", Enrolling: "the guest did not enrol", Removing: "the host did not remove it",
+		Resizing: "the host did not resize it", Snapshotting: "the guest of the source did not finish",
+		Fencing: "the guest of the source did not finish", Unfencing: "the guest of the source did not finish",
+	}[Step(op.Step)]
+	who = cmp.Or(who, "the guest did not finish")
+	if op.Progress != nil && op.Progress.Message != "" {
+		return fmt.Sprintf("%s within %s; its last words: %s", who, op.Deadline.Sub(op.Since).Round(time.Second), op.Progress.Message)
+	}
+	return fmt.Sprintf("%s within %s", who, op.Deadline.Sub(op.Since).Round(time.Second))
+}
