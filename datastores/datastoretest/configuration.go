@@ -185,7 +185,10 @@ func testMemory(t *testing.T, s *server) {
 		t.Log("no parameter follows the memory: not tested")
 	}
 	was := s.shown(t, watched)
+	s.visitor(t)
+	s.writeEveryKind(t)
 	s.restart(t)
+	s.wantKept(t)
 	for name, text := range s.shown(t, watched) {
 		if text == was[name] {
 			t.Errorf("%s is %s with %d MB and with %d MB", name, text, before, s.env.MemoryMB)

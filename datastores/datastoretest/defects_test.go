@@ -92,6 +92,16 @@ func (u *unaware) EnableRoot(ctx context.Context, password datastores.Secret) (s
 
 func (u *unaware) RootEnabled(context.Context) (bool, error) { return u.enabled, nil }
 
+// forgetter is the datastore in memory with another defect built in.
+type forgetter interface{ Forget(moment string) }
+
+func forgets(moment string) func(everything) datastores.Manager {
+	return func(m everything) datastores.Manager {
+		m.(forgetter).Forget(moment)
+		return m
+	}
+}
+
 // lingerer is the datastore in memory, which has this defect built in: no manager decides when a server ends a session.
 type lingerer interface{ Linger() }
 

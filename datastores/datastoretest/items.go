@@ -41,12 +41,14 @@ func (s *server) keeper(t *testing.T) {
 		}
 	}
 	s.write(t, someItems)
+	s.writeEveryKind(t)
 }
 
 // visitor gives the server a tenant for the length of a test.
 func (s *server) visitor(t *testing.T) {
 	t.Helper()
 	ctx, before := t.Context(), s.login
+	s.rounds.first = s.rounds.next
 	s.login = Login{Address: s.env.Address}
 	if m, ok := s.manager.(datastores.Users); ok {
 		databases := s.withDatabase(t, "visited")
@@ -60,7 +62,7 @@ func (s *server) visitor(t *testing.T) {
 		s.login.User, s.login.Password = name, rootPassword
 		t.Cleanup(func() { s.must(t, "disable root", m.DisableRoot(withoutCancel(ctx))) })
 	}
-	t.Cleanup(func() { s.login = before })
+	t.Cleanup(func() { s.login, s.rounds.first = before, s.rounds.next })
 }
 
 // write stores the next n items.
@@ -94,6 +96,7 @@ func (s *server) wantSame(t *testing.T, other *server, want contents) {
 	if got := s.contents(t); got != want {
 		t.Errorf("it has %v; want %v", got, want)
 	}
+	s.wantKept(t)
 	if m, ok := s.manager.(datastores.Databases); ok {
 		wantNames(t, "databases", databaseNames(t, m), databaseNames(t, other.manager.(datastores.Databases)))
 	}
@@ -113,7 +116,7 @@ func (s *server) wantSame(t *testing.T, other *server, want contents) {
 
 // inherit makes s the server that holds the items of another.
 func (s *server) inherit(from *server) {
-	s.login, s.root, s.next = from.login, from.root, from.next
+	s.login, s.root, s.next, s.rounds = from.login, from.root, from.next, from.rounds
 	s.login.Address = s.env.Address
 }
 

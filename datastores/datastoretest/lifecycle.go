@@ -51,6 +51,8 @@ func testClosed(t *testing.T, s *server) {
 }
 
 func testStartAndStop(t *testing.T, s *server) {
+	s.visitor(t)
+	s.writeEveryKind(t)
 	before := s.wantStatus(t, datastores.StatusHealthy)
 	if before.Since.IsZero() {
 		t.Error("a running server does not say since when")
@@ -70,6 +72,7 @@ func testStartAndStop(t *testing.T, s *server) {
 	if after := s.wantStatus(t, datastores.StatusHealthy); !after.Since.After(before.Since) {
 		t.Errorf("started again at %v, first at %v", after.Since, before.Since)
 	}
+	s.wantKept(t)
 }
 
 func testOutlivesManager(t *testing.T, s *server) {

@@ -30,6 +30,7 @@ type memoryServer struct {
 	running   bool
 	since     time.Time
 	starts    int
+	memoryMB  int    // that it was started with
 	instance  string // whose data it is
 	release   int    // whose data format it has; 0: none yet
 	dir       string // of its logs
@@ -41,6 +42,7 @@ type memoryServer struct {
 	accounts map[string]string // of replicas, name to password
 	source   *memorySource     // of a replica
 
+	forgets   string // a defect, see Forget
 	lingering bool   // a defect, see Linger
 	sharing   bool   // a defect, see ShareConnections
 	sessions  int    // that are open
@@ -90,7 +92,10 @@ func (m *Memory) Plugin() datastores.Plugin {
 
 // Crash ends the server at address as a fault does.
 func (m *Memory) Crash(address string) {
-	m.with(address, func(s *memoryServer) { s.running = false })
+	m.with(address, func(s *memoryServer) {
+		s.running = false
+		s.passes(AtKill)
+	})
 }
 
 // Starts tells how often the server at address was started.

@@ -143,6 +143,10 @@ func (b memoryBackup) restore(ctx context.Context, req datastores.RestoreRequest
 			return
 		}
 		s.memoryData = restored
+		s.passes(AtRestore)
+		if len(req.Chain) > 1 {
+			s.passes(AtIncrements)
+		}
 	})
 	return err
 }

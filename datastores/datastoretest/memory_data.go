@@ -16,8 +16,9 @@ type memoryData struct {
 	history   []string // each a change in JSON
 	databases map[string]datastores.Database
 	users     map[account]*memoryUser
-	root      []byte                    // its password; empty: off
-	items     map[string]map[int]string // by database and number
+	root      []byte                       // its password; empty: off
+	items     map[string]map[int]string    // by database and number
+	texts     map[string]map[string]string // by database and name
 }
 
 type account struct{ Name, Host string }
@@ -42,6 +43,7 @@ type change struct {
 	PutUser      *memoryUser          `json:",omitempty"`
 	PutRoot      *[]byte              `json:",omitempty"`
 	PutItem      *memoryItem          `json:",omitempty"`
+	PutTexts     *memoryTexts         `json:",omitempty"`
 }
 
 func newMemoryData() memoryData {
@@ -49,6 +51,7 @@ func newMemoryData() memoryData {
 		databases: map[string]datastores.Database{"system": {Name: "system"}},
 		users:     map[account]*memoryUser{{"os_admin", "%"}: {Password: []byte{0}}},
 		items:     map[string]map[int]string{},
+		texts:     map[string]map[string]string{},
 	}
 }
 
@@ -92,12 +95,16 @@ func (d *memoryData) record(line string) error {
 	if c.PutItem != nil {
 		d.put(*c.PutItem)
 	}
+	if c.PutTexts != nil {
+		d.putTexts(*c.PutTexts)
+	}
 	return nil
 }
 
 func (d *memoryData) dropDatabase(name string) {
 	delete(d.databases, name)
 	delete(d.items, name)
+	delete(d.texts, name)
 	for _, u := range d.users {
 		u.Access = slices.DeleteFunc(u.Access, func(db string) bool { return db == name })
 	}

@@ -113,6 +113,14 @@ func (m *memoryManager) Start(ctx context.Context) (err error) {
 		}
 		s.running, s.since, s.inForce, s.sessions = true, time.Now(), m.configuration(s.overrides), 0
 		s.log(memoryErrorLog, "started")
+		s.passes(AtStart)
+		if s.readOnly {
+			s.passes(AtReadOnlyStart)
+		}
+		if s.memoryMB != 0 && s.memoryMB != m.env.MemoryMB {
+			s.passes(AtResize)
+		}
+		s.memoryMB = m.env.MemoryMB
 	})
 	return err
 }
@@ -131,7 +139,7 @@ func (m *memoryManager) Stop(ctx context.Context) error {
 	if err := m.enter(ctx, datastores.MethodStop); err != nil {
 		return err
 	}
-	m.memory.Crash(m.env.Address)
+	m.memory.with(m.env.Address, func(s *memoryServer) { s.running = false })
 	return nil
 }
 

@@ -63,6 +63,7 @@ func (f memoryFollow) Attach(ctx context.Context, req datastores.AttachRequest) 
 		}
 		s.source = &memorySource{req.Address, req.Account.User, req.Account.Password.Reveal()}
 		s.readOnly = false
+		defer s.passes(AtAttach)
 		return s.copyFrom(source)
 	})
 }
@@ -104,6 +105,7 @@ func (f memoryFollow) Detach(ctx context.Context) error {
 	return f.call(ctx, datastores.MethodDetachReplica, func(s *memoryServer) error {
 		if s.source != nil {
 			s.source, s.readOnly = nil, false
+			s.passes(AtDetach)
 		}
 		return nil
 	})
@@ -138,6 +140,7 @@ func (f memoryFollow) WaitFor(ctx context.Context, p datastores.Position) error 
 func (f memoryFollow) Promote(ctx context.Context, accounts []datastores.ReplicaAccount) error {
 	return f.call(ctx, datastores.MethodEnableAsMaster, func(s *memoryServer) error {
 		s.source, s.readOnly = nil, false
+		s.passes(AtPromotion)
 		for _, a := range accounts {
 			s.accounts[a.User] = a.Password.Reveal()
 		}

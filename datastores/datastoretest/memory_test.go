@@ -18,6 +18,7 @@ func harness(memory *datastoretest.Memory, plugin datastores.Plugin) datastorete
 		Session:        memory.Session,
 		Obstruct:       memory.Obstruct,
 		FewConnections: datastores.Values{"max_connections": json.Number("5")},
+		Kinds:          memory.Kinds(),
 		Write:          memory.Write,
 		Digest:         memory.Digest,
 		Dynamic:        datastores.Values{"max_connections": json.Number("7"), "strict": false, "greeting": "good morning"},

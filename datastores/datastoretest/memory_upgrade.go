@@ -22,6 +22,9 @@ func (m *memoryManager) Upgrade(ctx context.Context, req datastores.UpgradeReque
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	m.memory.with(m.env.Address, func(s *memoryServer) { s.release = m.release })
+	m.memory.with(m.env.Address, func(s *memoryServer) {
+		s.release = m.release
+		s.passes(AtUpgrade)
+	})
 	return m.Start(ctx)
 }

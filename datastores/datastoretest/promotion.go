@@ -53,6 +53,7 @@ func (f *fleet) crown(t *testing.T, candidate *server, followers []*server, call
 // testPromotion changes the source while tenants write, and loses nothing that was acknowledged.
 func testPromotion(t *testing.T, g *stage) {
 	f := g.fleet(t)
+	f.source.writeEveryKind(t)
 	f.settled(t)
 	former, from := f.source, f.source.next
 	w := former.startWriter(t, false)
@@ -64,6 +65,9 @@ func testPromotion(t *testing.T, g *stage) {
 		t.Errorf("there are %d items, %d were acknowledged", got.items, acknowledged)
 	}
 	f.source.next = got.items
+	f.goesOn(t)
+	f.source.writeEveryKind(t)
+	f.source.killed(t)
 	f.goesOn(t)
 	f.refuses(t, former, former.login)
 	again := f.accountsOf(f.replicas)
@@ -87,6 +91,9 @@ func (f *fleet) goesOn(t *testing.T) {
 		f.refuses(t, r, r.login)
 	}
 	f.source.wantSame(t, f.source, f.source.contents(t))
+	for _, r := range f.replicas {
+		r.wantKept(t)
+	}
 }
 
 func testPromotionCutShort(t *testing.T, g *stage) {

@@ -92,7 +92,7 @@ func (f *fleet) settled(t *testing.T) contents {
 	t.Helper()
 	want := f.source.contents(t)
 	for _, r := range f.replicas {
-		r.login.Password, r.next = f.source.login.Password, f.source.next
+		r.login.Password, r.next, r.rounds = f.source.login.Password, f.source.next, f.source.rounds
 		r.eventually(t, func() (bool, string) {
 			items, digest, err := r.Digest(r.within(t), r.login)
 			got := contents{items, digest}
@@ -118,6 +118,7 @@ func testReplica(t *testing.T, g *stage) {
 	f := g.fleet(t)
 	want := f.settled(t)
 	f.source.write(t, someItems)
+	f.source.writeEveryKind(t)
 	if got := f.settled(t); got.items != want.items+someItems {
 		t.Errorf("%d items, want %d", got.items, want.items+someItems)
 	}
@@ -166,9 +167,11 @@ func testReplicaRestarts(t *testing.T, g *stage) {
 	r := f.replicas[0]
 	r.stop(t)
 	f.source.write(t, someItems)
+	f.source.writeEveryKind(t)
 	r.manager = r.open(t)
 	r.start(t)
 	f.settled(t)
+	r.wantKept(t)
 	f.refuses(t, r, r.login)
 	f.source.restart(t)
 	f.source.write(t, someItems)
@@ -176,6 +179,7 @@ func testReplicaRestarts(t *testing.T, g *stage) {
 	f.source.stop(t)
 	r.restart(t) // must come up without its source
 	r.wantStatus(t, datastores.StatusHealthy)
+	r.wantKept(t)
 	f.refuses(t, r, r.login)
 	f.source.start(t)
 	f.source.write(t, 1)
@@ -185,9 +189,11 @@ func testReplicaRestarts(t *testing.T, g *stage) {
 	}
 	r.must(t, "kill the replica", r.Kill(r.within(t), r.env))
 	f.source.write(t, 1)
+	f.source.writeEveryKind(t)
 	r.manager = r.open(t)
 	r.start(t)
 	f.settled(t)
+	r.wantKept(t)
 	f.refuses(t, r, r.login)
 }
 
@@ -210,12 +216,17 @@ func testReadOnlySource(t *testing.T, g *stage) {
 			f.must(t, f.source, "set read-only", func(ctx context.Context, m datastores.ReplicationStrategy) error { return m.SetReadOnly(ctx, on) })
 		}
 	}
+	f.source.writeEveryKind(t)
 	readOnly(true)
 	f.refuses(t, f.source, f.source.login)
 	f.complete(t)
 	f.source.restart(t)
+	f.source.wantKept(t)
 	f.refuses(t, f.source, f.source.login)
 	f.complete(t)
+	if f.source.killed(t) {
+		f.refuses(t, f.source, f.source.login)
+	}
 	readOnly(false)
 	f.source.write(t, 1)
 	f.settled(t)
@@ -275,6 +286,7 @@ func testDetach(t *testing.T, g *stage) {
 	}
 	before := f.source.contents(t)
 	r.write(t, someItems)
+	r.writeEveryKind(t)
 	alone := r.contents(t)
 	if got := f.source.contents(t); got != before {
 		t.Errorf("what was written to a detached server is on the source: %v, before %v", got, before)
@@ -285,6 +297,7 @@ func testDetach(t *testing.T, g *stage) {
 	if got := r.contents(t); got != alone {
 		t.Errorf("a detached server has %v, had %v", got, alone)
 	}
+	r.wantKept(t)
 	r.write(t, 1)
 	r.stop(t)
 }

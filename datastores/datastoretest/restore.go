@@ -35,6 +35,7 @@ func (s *server) restore(ctx context.Context, t *testing.T, name datastores.Stra
 // testRestore makes a new server of a backup: with all that was there, and independent.
 func testRestore(t *testing.T, g *stage) {
 	source := g.loaded(t)
+	source.writeEveryKind(t)
 	want := source.contents(t)
 	b := source.backup(t, g.strategy, nil)
 	s := g.restored(t, source, b)
@@ -44,7 +45,9 @@ func testRestore(t *testing.T, g *stage) {
 	s.must(t, "prepare with a backup, again", s.restore(s.within(t), t, g.strategy, func(string) {}, b.link()))
 	s.wantSame(t, source, want)
 	s.write(t, 1)
+	s.writeEveryKind(t)
 	s.restart(t)
+	s.wantKept(t)
 	if got := s.contents(t); got.items != want.items+1 {
 		t.Errorf("after one more item and a restart there are %d, want %d", got.items, want.items+1)
 	}
@@ -143,9 +146,11 @@ func testIncremental(t *testing.T, g *stage) {
 		t.Error("an incremental backup without room has succeeded")
 	}
 	source.write(t, someItems)
+	source.writeEveryKind(t)
 	first := source.backup(t, g.strategy, full)
 	source.restart(t)
 	source.write(t, someItems)
+	source.writeEveryKind(t)
 	second := source.backup(t, g.strategy, first)
 	want := source.contents(t)
 	source.write(t, 1) // that no backup holds

@@ -19,6 +19,7 @@ type server struct {
 	login   Login  // of the tenant whose items these are, when there are any
 	root    string // the name of its root, when it was enabled
 	next    int    // the number of the next item
+	rounds  rounds // of writes of each kind
 }
 
 // newServer makes a place and a manager. The server is stopped when owner ends, which may be a test that contains t.

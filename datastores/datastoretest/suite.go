@@ -39,6 +39,10 @@ type Harness struct {
 	// no error either.
 	Digest func(ctx context.Context, login Login) (items int, digest string, err error)
 
+	// Kinds are the ways in which the server stores what it acknowledges, all that it has: what one of them stores must be
+	// there whatever happens to the server. A tenant of its own in a database of its own uses them. Needs Session. nil: that is not tested.
+	Kinds []WriteKind
+
 	// Dynamic and Static are values of parameters that can be changed at run time, and only by a restart; not the defaults.
 	// Show tells what the running server has for a parameter, in the words of the values (fmt.Sprint of them). Needed for
 	// configuration.
@@ -97,6 +101,7 @@ func suite() []suiteTest {
 		{"status beside anything", "", nil, shared(testStatusBesideAnything)},
 		{"cancelled", "", nil, shared(testCancelled)},
 		{"killed", "", nil, shared(testKilled)},
+		{"kinds of writes", "", nil, shared(testKinds)},
 
 		{"databases", datastores.CanDatabases, nil, shared(testDatabases)},
 		{"database names", datastores.CanDatabases, nil, shared(testDatabaseNames)},

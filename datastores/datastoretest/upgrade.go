@@ -28,7 +28,9 @@ func testUpgrade(t *testing.T, h Harness) {
 	s.wantStatus(t, datastores.StatusHealthy)
 	s.wantSame(t, s, want)
 	s.write(t, 1)
+	s.writeEveryKind(t)
 	s.restart(t)
+	s.wantKept(t)
 	want = s.contents(t)
 
 	s.stop(t)
