@@ -12,15 +12,22 @@ func joinConfiguration(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdsch
 	if in.Configuration == "" {
 		return nil, nil
 	}
-	key := etcdschema.ConfigurationKey(in.Project, in.Configuration)
+	return memberOf(s, in, in.Configuration, true)
+}
+
+// memberOf lists an instance in a configuration group, or takes it out. A group that was deleted lists nobody and cannot be joined.
+func memberOf(s etcdschema.Snapshot, in etcdschema.Instance, group string, joins bool) ([]etcdschema.Op, error) {
+	key := etcdschema.ConfigurationKey(in.Project, group)
 	rec, err := etcdschema.Read(s, key)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case !rec.Found && joins:
+		return nil, notFound("Configuration", group)
+	case !rec.Found:
+		return nil, nil
 	}
-	if !rec.Found {
-		return nil, faultf(badRequest, "Configuration %s cannot be found.", in.Configuration)
-	}
-	rec.Value.Instances = append(rec.Value.Instances, in.ID)
+	rec.Value.Instances = withMember(rec.Value.Instances, in.ID, joins)
 	return []etcdschema.Op{etcdschema.Put(key, rec.Value)}, nil
 }
 
@@ -45,18 +52,11 @@ func (c *carrier) membership() error {
 		if slices.Contains(was, id) && slices.Contains(is, id) {
 			continue
 		}
-		key := etcdschema.ConfigurationKey(c.before.Project, id)
-		rec, err := etcdschema.Read(c.s, key)
+		ops, err := memberOf(c.s, c.before, id, slices.Contains(is, id))
 		if err != nil {
 			return err
 		}
-		if !rec.Found && slices.Contains(is, id) {
-			return faultf(badRequest, "Configuration %s cannot be found.", id)
-		}
-		if rec.Found {
-			rec.Value.Instances = withMember(rec.Value.Instances, c.before.ID, slices.Contains(is, id))
-			c.put(etcdschema.Put(key, rec.Value))
-		}
+		c.put(ops...)
 	}
 	return nil
 }
