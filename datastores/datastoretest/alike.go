@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/cofferdb/coffer/datastores"
 )
@@ -22,13 +23,21 @@ func alike() []string {
 // few is how many characters of the printable ones the name of a database has: a database may take a second to make.
 const few = 8
 
-// printable are names with the printable characters of ASCII inside, each of them so many.
+// printable are names with the printable characters of ASCII inside: of digits, capitals and small letters all in one, of the
+// others so many in each.
 func printable(each int) (names []string) {
-	var all []byte
+	var others, alphanumeric []byte
 	for c := byte(' '); c < 0x7f; c++ {
-		all = append(all, c)
+		if unicode.IsLetter(rune(c)) || unicode.IsDigit(rune(c)) {
+			alphanumeric = append(alphanumeric, c)
+		} else {
+			others = append(others, c)
+		}
 	}
-	for chunk := range slices.Chunk(all, each) {
+	for chunk := range slices.Chunk(others, each) {
+		names = append(names, "p"+string(chunk)+"q")
+	}
+	for chunk := range slices.Chunk(alphanumeric, 26) {
 		names = append(names, "p"+string(chunk)+"q")
 	}
 	return names
@@ -48,7 +57,8 @@ func testDatabasesAlike(t *testing.T, s *server) {
 	}
 }
 
-// testUsersAlike is testDatabasesAlike for users, each with a password and a database of its own.
+// testUsersAlike is testDatabasesAlike for users, each with a password of its own. Each password is changed once: a change that
+// went to another user leaves somebody with a password that is not the last one given.
 func testUsersAlike(t *testing.T, s *server) {
 	m := s.manager.(datastores.Users)
 	database := s.withDatabase(t, "shop")
@@ -56,18 +66,17 @@ func testUsersAlike(t *testing.T, s *server) {
 	made := s.makeAll(t, append(alike(), printable(1)...), before, func() []string { return userNames(t, m) }, func(name string) error {
 		return m.CreateUser(s.within(t), datastores.User{Name: name, Password: datastores.NewSecret("of " + name), Databases: database})
 	})
+	for _, name := range made {
+		s.letsIn(t, name, "of "+name, database[0].Name)
+		password := datastores.NewSecret("new of " + name)
+		s.must(t, "change the password of "+name, m.UpdateUser(s.within(t), name, "%", datastores.UserChange{Password: password}))
+	}
 	for i, name := range made {
 		u, err := m.GetUser(s.within(t), name, "%")
 		if err != nil || u.Name != name {
 			t.Errorf("get %q = %q, %v", name, u.Name, err)
 		}
-		s.letsIn(t, name, "of "+name, database[0].Name)
-		password := datastores.NewSecret("new of " + name)
-		s.must(t, "change the password of "+name, m.UpdateUser(s.within(t), name, "%", datastores.UserChange{Password: password}))
 		s.letsIn(t, name, "new of "+name, database[0].Name)
-		for _, other := range made[i+1:] {
-			s.keepsOut(t, other, "new of "+name, database[0].Name)
-		}
 		if access, ok := m.(datastores.Access); ok && database[0].Name != "" {
 			s.must(t, "revoke", access.RevokeAccess(s.within(t), name, "%", database[0].Name))
 		}
