@@ -35,6 +35,12 @@ func Errorf(kind ErrorKind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
 }
 
+// What is said when the store of backups takes no more, by whoever finds out: a gateway, or an agent that it has sent there.
+const (
+	StoreFull   = "the store of backups is full: delete backups, or ask the operator for more space"
+	StoreDenies = "the store of backups denies access: ask the operator"
+)
+
 // ErrorReply is the body of every answer of 400 and above. Its Kind may be one that no [Result] has: "unauthorized",
 // "locked", "gone", "too_large", "overloaded".
 type ErrorReply struct {

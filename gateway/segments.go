@@ -161,6 +161,9 @@ func (t *transfer) put() error {
 	ctx, cancel := context.WithTimeout(t.r.Context(), storeTimeout+time.Duration(size>>10)*time.Second) // 1 KiB/s and more
 	defer cancel()
 	if err := t.blobs.Put(ctx, t.name, size, sum, body); err != nil {
+		if body.err == nil { // an agent that is still sending would not read the answer
+			_, _ = io.Copy(io.Discard, body)
+		}
 		return body.explain(err)
 	}
 	t.answer(http.StatusNoContent)
@@ -246,25 +249,38 @@ type segmentRefusal struct {
 
 func (r *segmentRefusal) Error() string { return r.message }
 
+// told says how the errors are told that somebody foresaw. Those of 5xx and 424 are an operator's business.
+var told = []struct {
+	err error
+	segmentRefusal
+}{
+	{server.ErrUnauthorized, segmentRefusal{http.StatusUnauthorized, "unauthorized", server.ErrUnauthorized.Error()}},
+	{server.ErrLocked, segmentRefusal{http.StatusForbidden, "locked", server.ErrLocked.Error()}},
+	{errNoSegments, segmentRefusal{http.StatusNotFound, agentpoll.NotFound, errNoSegments.Error()}},
+	{blobstore.ErrNotFound, segmentRefusal{http.StatusNotFound, agentpoll.NotFound, errNoSegments.Error()}},
+	{errNotNow, segmentRefusal{http.StatusConflict, agentpoll.Conflict, errNotNow.Error()}},
+	{errNoPlace, segmentRefusal{http.StatusNotImplemented, agentpoll.Unsupported, errNoPlace.Error()}},
+	{blobstore.ErrFull, segmentRefusal{http.StatusInsufficientStorage, agentpoll.Full, agentpoll.StoreFull}},
+	{blobstore.ErrDenied, segmentRefusal{http.StatusFailedDependency, agentpoll.Unavailable, agentpoll.StoreDenies}},
+}
+
 // refuse tells an error. What nobody foresaw is 503: the agent asks again, the log says what it was.
 func (t *transfer) refuse(err error) {
-	var own *segmentRefusal
 	refusal := segmentRefusal{http.StatusServiceUnavailable, "unavailable", "the call could not be served: ask again"}
-	switch {
-	case errors.As(err, &own):
+	if own, ok := errors.AsType[*segmentRefusal](err); ok {
 		refusal = *own
-	case errors.Is(err, server.ErrUnauthorized):
-		refusal = segmentRefusal{http.StatusUnauthorized, "unauthorized", server.ErrUnauthorized.Error()}
-	case errors.Is(err, server.ErrLocked):
-		refusal = segmentRefusal{http.StatusForbidden, "locked", server.ErrLocked.Error()}
-	case errors.Is(err, errNoSegments), errors.Is(err, blobstore.ErrNotFound):
-		refusal = segmentRefusal{http.StatusNotFound, agentpoll.NotFound, errNoSegments.Error()}
-	case errors.Is(err, errNotNow):
-		refusal = segmentRefusal{http.StatusConflict, agentpoll.Conflict, errNotNow.Error()}
-	case errors.Is(err, errNoPlace):
-		refusal = segmentRefusal{http.StatusNotImplemented, agentpoll.Unsupported, errNoPlace.Error()}
-	case t.r.Context().Err() == nil:
-		t.log.Error("a segment could not be served", "method", t.r.Method, "path", t.r.URL.Path, "agent_id", t.agentID, "err", err)
+	}
+	for _, known := range told {
+		if errors.Is(err, known.err) {
+			refusal = known.segmentRefusal
+			break
+		}
+	}
+	switch refusal.status {
+	case http.StatusServiceUnavailable, http.StatusInsufficientStorage, http.StatusFailedDependency:
+		if t.r.Context().Err() == nil {
+			t.log.Error("a segment could not be served", "method", t.r.Method, "path", t.r.URL.Path, "agent_id", t.agentID, "err", err)
+		}
 	}
 	if refusal.status == http.StatusServiceUnavailable || refusal.status == http.StatusUnauthorized {
 		t.w.Header().Set("Retry-After", strconv.Itoa(2+rand.IntN(4)))

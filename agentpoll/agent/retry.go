@@ -67,7 +67,7 @@ func elsewhere(ctx context.Context, err error, lived time.Duration) bool {
 		return false // the agent gave it up itself
 	case ctx.Err() != nil:
 		return true // nothing came back at all
-	case status >= 400 && status < 500:
+	case status >= 400 && status < 500, status == http.StatusInsufficientStorage: // of the store of all
 		return false
 	}
 	return !cut(err, lived)

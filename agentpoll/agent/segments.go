@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -90,18 +91,26 @@ var refusals = map[int]agentpoll.ErrorKind{
 	http.StatusLengthRequired:        agentpoll.Invalid,
 	http.StatusRequestEntityTooLarge: agentpoll.Invalid,
 	http.StatusUnprocessableEntity:   agentpoll.Invalid,
+	http.StatusFailedDependency:      agentpoll.Unavailable,
 	http.StatusNotImplemented:        agentpoll.Unsupported,
+	http.StatusInsufficientStorage:   agentpoll.Full,
 }
 
-// refusal makes the final error of an answer, or nil when the call is worth another try.
+// refusal makes the final error of an answer, or nil when the call is worth another try. It tells a tenant the reason, and operators
+// who said so.
 func refusal(err error) error {
 	if final, ok := errors.AsType[*agentpoll.Error](err); ok {
 		return final
 	}
-	if kind, ok := refusals[statusOf(err)]; ok {
-		return agentpoll.Errorf(kind, "%v", err)
+	answer, _ := errors.AsType[*callError](err)
+	if answer == nil {
+		return nil
 	}
-	return nil
+	kind, ok := refusals[answer.status]
+	if !ok {
+		return nil
+	}
+	return &agentpoll.Error{Kind: kind, Message: cmp.Or(answer.err.Error(), answer.Error()), Detail: answer.Error()}
 }
 
 // sum is the value of HeaderSHA256.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -97,9 +98,9 @@ func TestSegmentsRefused(t *testing.T) {
 	want("no segment", err, agentpoll.NotFound, "there is no such segment")
 	s.CloseBackup(backup)
 	want("closed", a.PutSegment(ctx, backup, 1, noise(8<<20)), agentpoll.Conflict, "neither being made")
-	for status, kind := range map[int]agentpoll.ErrorKind{403: agentpoll.Conflict, 422: agentpoll.Invalid, 413: agentpoll.Invalid, 501: agentpoll.Unsupported} {
+	for status, kind := range map[int]agentpoll.ErrorKind{403: agentpoll.Conflict, 422: agentpoll.Invalid, 413: agentpoll.Invalid, 424: agentpoll.Unavailable, 501: agentpoll.Unsupported, 507: agentpoll.Full} {
 		s.FailSegments(1, status)
-		want("refused", a.PutSegment(ctx, backup, 1, noise(100)), kind, "")
+		want("refused", a.PutSegment(ctx, backup, 1, noise(100)), kind, http.StatusText(status))
 	}
 	want("too large", a.PutSegment(ctx, backup, 1, make([]byte, agentpoll.MaxSegment+1)), agentpoll.Invalid, "67108865")
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/md5"
 	"encoding/base64"
@@ -11,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,7 +31,11 @@ type transfer struct {
 	name, method, path string
 	body               []byte
 	got                []byte
+	denials            int // of the store
 }
+
+// maxDenials is how often a store may deny access: the first answers may be to URLs that had expired.
+const maxDenials = 4
 
 // try makes the call once. When the gateway answers with the URL of a store it goes there; the next try asks for a new one.
 func (t *transfer) try(ctx context.Context) error {
@@ -77,8 +83,8 @@ func (t *transfer) atGateway(ctx context.Context, l link) (location string, err 
 	return "", nil
 }
 
-// atStore makes the call at a pre-signed URL, which is a secret and must not get the credential. Of its failures only one is
-// final: a blob that is not there.
+// atStore makes the call at a pre-signed URL, which is a secret and must not get the credential. Few of its failures are final:
+// a blob that is not there, a store that is full, one that denies access to URL after URL.
 func (t *transfer) atStore(ctx context.Context, base *url.URL, location string) error {
 	u, err := base.Parse(location)
 	if err != nil || !t.client.cfg.allowed(u) {
@@ -105,7 +111,24 @@ func (t *transfer) atStore(ctx context.Context, base *url.URL, location string) 
 	case err != nil && t.method == http.MethodGet && resp.StatusCode == http.StatusNotFound:
 		return &callError{call: t.name, gateway: "the store " + u.Host, status: resp.StatusCode, err: errors.New("there is no such segment")}
 	case err != nil:
-		return fmt.Errorf("%s at the store %s: answer %d: %w", t.name, u.Host, resp.StatusCode, err)
+		err = fmt.Errorf("%s at the store %s: answer %d: %w", t.name, u.Host, resp.StatusCode, err)
+		return cmp.Or(t.verdict(resp.StatusCode, err), err)
+	}
+	return nil
+}
+
+// verdict is the final error of a store's answer, nil when another try may do better. Stores tell of a quota that is used up
+// with 403.
+func (t *transfer) verdict(status int, err error) error {
+	denied := status == http.StatusForbidden
+	if denied {
+		t.denials++
+	}
+	switch {
+	case status == http.StatusInsufficientStorage, denied && strings.Contains(err.Error(), "QuotaExceeded"):
+		return &agentpoll.Error{Kind: agentpoll.Full, Message: agentpoll.StoreFull, Detail: err.Error()}
+	case t.denials >= maxDenials:
+		return &agentpoll.Error{Kind: agentpoll.Unavailable, Message: agentpoll.StoreDenies, Detail: err.Error()}
 	}
 	return nil
 }

@@ -192,6 +192,41 @@ func TestTransferFollowsASignedURL(t *testing.T) {
 	}
 }
 
+// A store that takes no more ends the transfer within a minute, with the reason.
+func TestTransferAtAStoreThatTakesNothing(t *testing.T) {
+	for _, c := range []struct {
+		status, calls int
+		says          string
+		kind          agentpoll.ErrorKind
+		message       string
+	}{
+		{507, 1, "<Code>XMinioStorageFull</Code>", agentpoll.Full, agentpoll.StoreFull},
+		{403, 1, "<Code>QuotaExceeded</Code>", agentpoll.Full, agentpoll.StoreFull},
+		{403, maxDenials, "<Code>AccessDenied</Code>", agentpoll.Unavailable, agentpoll.StoreDenies},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var calls atomic.Int32
+			a := atSegments(t, func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, "http://127.0.0.1/bucket?signature=secret", http.StatusTemporaryRedirect)
+			}, nil)
+			a.session.client.store.RegisterProtocol("http", answering(func(*http.Request) (*http.Response, error) {
+				calls.Add(1)
+				return &http.Response{StatusCode: c.status, Body: io.NopCloser(strings.NewReader("<Error>" + c.says + "</Error>"))}, nil
+			}))
+			begun := time.Now()
+			err := a.PutSegment(t.Context(), "b", 1, []byte("body"))
+			if took := time.Since(begun); kindOf(err) != c.kind || err.Error() != c.message || int(calls.Load()) != c.calls || took > time.Minute {
+				t.Errorf("%d %s: %v after %d calls in %s", c.status, c.says, err, calls.Load(), took)
+			}
+		})
+	}
+}
+
+// answering is a transport that knows every answer.
+type answering func(*http.Request) (*http.Response, error)
+
+func (f answering) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 func TestTransferGoesNowhereElse(t *testing.T) {
 	for _, location := range []string{"http://192.0.2.1/x?sig=secret", "ftp://127.0.0.1/x?sig=secret", "https://", "http://a b/?sig=secret", "//192.0.2.1/x"} {
 		a := atSegments(t, func(w http.ResponseWriter, _ *http.Request) {

@@ -17,7 +17,7 @@ type Store interface {
 	// Put stores what r holds under a name, in place of what is there: a reader sees the old blob or the new one, never a
 	// part. r must hold exactly size bytes with that SHA-256, in hexadecimal digits: otherwise the error is [ErrDamaged],
 	// an error of r is returned wrapped, and in both cases everything is as before. When Put returns nil the blob
-	// survives a power cut, as far as the store can promise that.
+	// survives a power cut, as far as the store can promise that. [ErrFull] and [ErrDenied] say that another try is of no use.
 	Put(ctx context.Context, name string, size int64, sha256 string, r io.Reader) error
 	// Get returns a blob and its size, or [ErrNotFound]. The caller must close it. ctx is for the reading, too. What it
 	// reads is not checked: who needs that knows the SHA-256.
@@ -41,6 +41,10 @@ var (
 	ErrNotFound = errors.New("there is no such blob")
 	// ErrDamaged is returned by Put when the bytes are not those that were announced.
 	ErrDamaged = errors.New("the bytes are not those that were announced")
+	// ErrFull is returned by Put when the store has no space left, or its quota is used up.
+	ErrFull = errors.New("there is no space left in the store")
+	// ErrDenied is returned when the store does not let the gateway in, or is not there: its operator must see to it.
+	ErrDenied = errors.New("the store denies access")
 )
 
 // maxName is less than what any file system or object store takes.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"syscall"
 	"time"
 )
 
@@ -72,7 +73,7 @@ func (d *Dir) Put(ctx context.Context, name string, size int64, sha256 string, r
 	}
 	if err != nil {
 		_ = d.root.Remove(part)
-		return fmt.Errorf("cannot store %s: %w", name, err)
+		return fmt.Errorf("cannot store %s: %w", name, errors.Join(ofDir(err), err))
 	}
 	return nil
 }
@@ -128,7 +129,7 @@ func (d *Dir) Get(_ context.Context, name string) (io.ReadCloser, int64, error) 
 		return nil, 0, fmt.Errorf("%s: %w", name, ErrNotFound)
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("cannot read %s: %w", name, err)
+		return nil, 0, fmt.Errorf("cannot read %s: %w", name, errors.Join(ofDir(err), err))
 	}
 	info, err := f.Stat()
 	switch {
@@ -154,6 +155,17 @@ func (d *Dir) DeleteAll(_ context.Context, prefix string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("cannot delete what is below %s: %w", prefix, err)
+	}
+	return nil
+}
+
+// ofDir is what an error of the file system means for the store; nil: nothing in particular.
+func ofDir(err error) error {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return ErrFull
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return ErrDenied
 	}
 	return nil
 }

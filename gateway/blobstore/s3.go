@@ -102,11 +102,38 @@ func (s *S3) Put(ctx context.Context, name string, size int64, sha256 string, r 
 			return fmt.Errorf("cannot store %s: %w", name, err)
 		}
 	}
-	_, err := s.client.Client.PutObject(ctx, s.bucket, s.prefix+name, from, size, minio.PutObjectOptions{
+	put, err := s.client.Client.PutObject(ctx, s.bucket, s.prefix+name, from, size, minio.PutObjectOptions{
 		ContentType: "application/octet-stream", DisableMultipart: true,
 	})
-	if err = errors.Join(from.failure(), err); err != nil {
+	if err = errors.Join(from.failure(), ofS3(err), err); err != nil {
 		return fmt.Errorf("cannot store %s: %w", name, err)
+	}
+	return s.stored(ctx, name, put)
+}
+
+// stored looks at a blob that the store says it has: a backup is COMPLETED on its word. Another blob may have come after it.
+func (s *S3) stored(ctx context.Context, name string, put minio.UploadInfo) error {
+	info, err := s.client.StatObject(ctx, s.bucket, s.prefix+name, minio.StatObjectOptions{})
+	switch {
+	case err != nil:
+		return fmt.Errorf("cannot see %s, which was stored: %w", name, errors.Join(ofS3(err), err))
+	case info.ETag == put.ETag && info.Size != put.Size:
+		return fmt.Errorf("the store has %d bytes of %s; want %d", info.Size, name, put.Size)
+	}
+	return nil
+}
+
+// ofS3 is what an answer of the server means for the store; nil: nothing in particular. A store that is full says so with 507,
+// or with 403 and a word about its quota.
+func ofS3(err error) error {
+	answer := minio.ToErrorResponse(err)
+	switch {
+	case err == nil:
+		return nil
+	case answer.StatusCode == http.StatusInsufficientStorage, answer.Code == "QuotaExceeded":
+		return ErrFull
+	case answer.StatusCode == http.StatusForbidden, answer.Code == "NoSuchBucket":
+		return ErrDenied
 	}
 	return nil
 }
@@ -123,7 +150,7 @@ func (s *S3) Get(ctx context.Context, name string) (io.ReadCloser, int64, error)
 	case minio.ToErrorResponse(err).Code == "NoSuchKey":
 		return nil, 0, fmt.Errorf("%s: %w", name, ErrNotFound)
 	}
-	return nil, 0, fmt.Errorf("cannot read %s: %w", name, err)
+	return nil, 0, fmt.Errorf("cannot read %s: %w", name, errors.Join(ofS3(err), err))
 }
 
 // DeleteAll is [Store]'s.

@@ -33,6 +33,12 @@ const (
 // module proxy, into the user's cache.
 func S3(t testing.TB) Server {
 	t.Helper()
+	return S3In(t, t.TempDir())
+}
+
+// S3In is S3 that keeps the objects in a directory.
+func S3In(t testing.TB, dir string) Server {
+	t.Helper()
 	program, err := versitygw()
 	if err != nil {
 		t.Fatalf("the S3 server of these tests cannot be built (it comes from the Go module proxy): %v", err)
@@ -44,7 +50,7 @@ func S3(t testing.TB) Server {
 	address := l.Addr().String()
 	_ = l.Close()
 	var log bytes.Buffer
-	cmd := exec.Command(program, "--quiet", "--port", address, "posix", "--sidecar", t.TempDir(), t.TempDir())
+	cmd := exec.Command(program, "--quiet", "--port", address, "posix", "--sidecar", t.TempDir(), dir)
 	cmd.Env = []string{"ROOT_ACCESS_KEY=" + accessKey, "ROOT_SECRET_KEY=" + secretKey, "HOME=" + t.TempDir()}
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
