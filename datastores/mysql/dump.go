@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -153,12 +152,8 @@ func (m *Manager) restoreRows(ctx context.Context, req datastores.RestoreRequest
 	if err != nil {
 		return err
 	}
-	checked := &reader{Reader: stream}
-	err = m.withLogin(func(login string) error { return m.runTool(ctx, m.loadArgv(login), checked, nil) })
+	err = m.withLogin(func(login string) error { return m.runTool(ctx, m.loadArgv(login), stream, nil) })
 	_ = stream.Close()
-	if checked.err != nil {
-		err = checked.err
-	}
 	if err != nil {
 		return fmt.Errorf("cannot restore backup %s: %w", link.ID, err)
 	}
@@ -195,18 +190,4 @@ func (m *Manager) emptied(ctx context.Context) error {
 		return err
 	}
 	return m.Start(ctx)
-}
-
-// reader remembers why it could not be read on.
-type reader struct {
-	io.Reader
-	err error
-}
-
-func (r *reader) Read(p []byte) (int, error) {
-	n, err := r.Reader.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		r.err = err
-	}
-	return n, err
 }

@@ -186,12 +186,8 @@ func (m *Manager) restoreLink(ctx context.Context, making string, link datastore
 	if err != nil {
 		return err
 	}
-	checked := &reader{Reader: stream}
-	err = m.runTool(ctx, []string{m.tool(m.variant.physical.stream), "-x", "-C", m.path(into)}, checked, nil)
+	err = m.runTool(ctx, []string{m.tool(m.variant.physical.stream), "-x", "-C", m.path(into)}, stream, nil)
 	_ = stream.Close()
-	if checked.err != nil { // says more than the program that was cut off
-		return checked.err
-	}
 	if err != nil {
 		return err
 	}

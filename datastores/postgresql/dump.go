@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
 )
 
 // dump writes a logical backup: what makes the roles, then a dump of each database. Each database is as it was at one
@@ -40,9 +41,9 @@ func (m *Manager) dump(ctx context.Context, req datastores.BackupRequest) (datas
 	err = m.withDumpUser(ctx, func(env []string) error {
 		for _, name := range databases {
 			err := writePart(counted, part{Database: name}, func(w io.Writer) error {
-				_, err := m.run(ctx, command{dir: m.env.DataDir, env: append(env, "PGDATABASE="+name), stdout: w, argv: []string{
+				_, err := m.run(ctx, []string{
 					m.program("pg_dump"), "--format=custom", "--compress=0", "--create", "--no-tablespaces", "--role=" + adminUser, "--no-password",
-				}})
+				}, service.RunOptions{Dir: m.env.DataDir, Env: append(env, "PGDATABASE="+name), Stdout: w})
 				return err
 			})
 			if err != nil {
@@ -132,9 +133,9 @@ func (m *Manager) loadPart(ctx context.Context, p part, content io.Reader, env [
 		})
 	}
 	progress(fmt.Sprintf("loading database %q", p.Database))
-	_, err := m.run(ctx, command{dir: m.env.DataDir, env: env, stdin: content, argv: []string{
+	_, err := m.run(ctx, []string{
 		m.program("pg_restore"), "--create", "--dbname=" + otherDatabase, "--exit-on-error", "--role=" + adminUser, "--no-password",
-	}})
+	}, service.RunOptions{Dir: m.env.DataDir, Env: env, Stdin: content})
 	if err == nil {
 		_, err = io.Copy(io.Discard, content)
 	}

@@ -21,12 +21,12 @@ func (m *Manager) install(ctx context.Context) error {
 }
 
 func (m *Manager) initdb(ctx context.Context, name string) error {
-	_, err := m.run(ctx, command{argv: []string{
+	_, err := m.run(ctx, []string{
 		m.program("initdb"), "-D", m.path(name), "-U", adminUser, "-E", "UTF8", "--locale=C.UTF-8",
 		"--auth=reject", "--data-checksums", // of pages, which pg_rewind needs, too
 		"--no-instructions",
 		"--no-sync", // done once, when it is complete
-	}})
+	}, service.RunOptions{})
 	if err != nil {
 		return fmt.Errorf("cannot initialise the data directory: %w", err)
 	}

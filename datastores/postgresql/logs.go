@@ -100,18 +100,23 @@ func (m *Manager) lastWords() string {
 		return words
 	}
 	defer func() { _ = volume.Close() }()
-	f, err := volume.Open(logDir + "/" + logName)
+	return strings.TrimSpace(words + "\n" + endOf(volume, logDir+"/"+logName))
+}
+
+// endOf returns the last 2 KiB of a file; "" of one that cannot be read.
+func endOf(volume *os.Root, name string) string {
+	f, err := volume.Open(name)
 	if err != nil {
-		return words
+		return ""
 	}
 	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil || !info.Mode().IsRegular() {
-		return words
+		return ""
 	}
 	b := make([]byte, min(info.Size(), 2<<10))
 	n, _ := f.ReadAt(b, info.Size()-int64(len(b)))
-	return strings.TrimSpace(words + "\n" + string(b[:n]))
+	return string(b[:n])
 }
 
 // withLog adds to an error of a start what the server has said in its own log.

@@ -244,11 +244,9 @@ func (m *Manager) rewind(ctx context.Context, following role) error {
 	if err := m.storeRole(following); err != nil {
 		return err
 	}
-	_, err = m.run(ctx, command{
-		env: []string{"PGPASSFILE=" + m.path(passName)},
-		argv: []string{m.program("pg_rewind"), "--target-pgdata=" + m.path(dataDir), "--source-server=" + conninfo(*following.Source),
-			"--no-ensure-shutdown"},
-	})
+	_, err = m.run(ctx, []string{
+		m.program("pg_rewind"), "--target-pgdata=" + m.path(dataDir), "--source-server=" + conninfo(*following.Source), "--no-ensure-shutdown",
+	}, service.RunOptions{Env: []string{"PGPASSFILE=" + m.path(passName)}})
 	if err != nil {
 		return fmt.Errorf("what this server has and its new source has not cannot be taken back; try again, or make a new replica: %w", err)
 	}

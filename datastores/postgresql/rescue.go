@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"github.com/cofferdb/coffer/datastores/service"
 )
 
 // Root may take the administration account from the guest: rename it, shut it out, take its rights, put another in its
@@ -26,7 +28,7 @@ func (m *Manager) takeBack(ctx context.Context) error {
 	for _, database := range []string{"template0", otherDatabase, homeDatabase} {
 		argv := append([]string{m.program("postgres"), "--single"}, m.argv()[1:]...)
 		argv = append(argv, "-c", "logging_collector=off", database)
-		if _, err = m.run(ctx, command{argv: argv, dir: m.path(dataDir), stdin: strings.NewReader(rescue)}); err == nil {
+		if _, err = m.run(ctx, argv, service.RunOptions{Dir: m.path(dataDir), Stdin: strings.NewReader(rescue)}); err == nil {
 			return nil
 		}
 	}

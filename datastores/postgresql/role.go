@@ -145,7 +145,7 @@ func (m *Manager) matchSource(ctx context.Context, needs, settings map[string]st
 
 // control reads what pg_controldata tells of the data directory.
 func (m *Manager) control(ctx context.Context) (map[string]string, error) {
-	out, err := m.run(ctx, command{argv: []string{m.program("pg_controldata"), "-D", m.path(dataDir)}})
+	out, err := m.run(ctx, []string{m.program("pg_controldata"), "-D", m.path(dataDir)}, service.RunOptions{})
 	if err != nil {
 		return nil, err
 	}

@@ -91,7 +91,7 @@ func (m *Manager) tryToStart(ctx context.Context, dir string) error {
 		"log_line_prefix=", "lc_messages=C"} {
 		argv = append(argv, "-c", set)
 	}
-	_, err := m.run(ctx, command{argv: argv})
+	_, err := m.run(ctx, argv, service.RunOptions{})
 	return err
 }
 

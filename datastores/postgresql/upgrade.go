@@ -192,7 +192,7 @@ func (m *Manager) pgUpgrade(ctx context.Context, old *Manager) error {
 		"--username=" + adminUser, "--socketdir=" + sockets,
 		"--old-options=" + hba, "--new-options=" + hba, "--no-sync", "--jobs=1",
 	}
-	if _, err = m.run(ctx, command{argv: argv, dir: sockets, env: []string{"TMPDIR=" + sockets}}); err != nil {
+	if _, err = m.run(ctx, argv, service.RunOptions{Dir: sockets, Env: []string{"TMPDIR=" + sockets}}); err != nil {
 		return fmt.Errorf("%w\n%s", err, m.upgradeWords())
 	}
 	return nil
@@ -216,13 +216,7 @@ func (m *Manager) upgradeWords() string {
 		}
 		return nil
 	})
-	b, err := volume.ReadFile(last)
-	if err != nil {
-		return ""
-	}
-	words := tail{max: 2 << 10}
-	_, _ = words.Write(b)
-	return string(words.buf)
+	return endOf(volume, last)
 }
 
 func (m *Manager) removeOld() error {

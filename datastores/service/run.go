@@ -2,6 +2,7 @@ package service
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,8 @@ type RunOptions struct {
 	Dir string
 	// Credential is the user to run as; nil is the guest's own. See [Credential].
 	Credential *syscall.Credential
+	// Named shows the program a user who has a name, as some programs insist on. On the disk it is Credential's all the same.
+	Named bool
 }
 
 // Run runs a program to its end and returns its standard output, of which it keeps the first MiB, unless opts.Stdout takes
@@ -47,11 +50,15 @@ func Run(ctx context.Context, argv []string, opts RunOptions) ([]byte, error) {
 	if cmd.Dir == "" {
 		cmd.Dir = "/"
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: opts.Credential}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: opts.Credential}
+	if opts.Named {
+		cmd.SysProcAttr = named(opts.Credential)
+	}
+	cmd.SysProcAttr.Setpgid = true
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second // for a grandchild that left the group and holds the pipe
-	stdout, stderr := &head{max: maxOutput}, &tail{max: maxLastWords}
-	cmd.Stdout, cmd.Stderr = stdout, stderr
+	stdout, stderr, said := &head{max: maxOutput}, &tail{max: maxLastWords}, &tail{max: maxLastWords}
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(stdout, said), stderr
 	streams := &faulty{r: opts.Stdin, w: opts.Stdout}
 	if opts.Stdin != nil {
 		cmd.Stdin = streams
@@ -66,13 +73,14 @@ func Run(ctx context.Context, argv []string, opts RunOptions) ([]byte, error) {
 	} else if failure := streams.failure(); failure != nil {
 		err = fmt.Errorf("%s: %w", program, failure) // the program itself knows of an end or a broken pipe only
 	} else if err != nil {
-		err = &Failure{Program: program, Err: err, Words: stderr.String()}
+		err = &Failure{Program: program, Err: err, Words: cmp.Or(stderr.String(), said.String())}
 	}
 	return stdout.buf.Bytes(), err
 }
 
 // Failure is a program that ended badly. Its text says which one and how it ended. Words, at most 2 KiB in whole lines, are the last that
-// it wrote; they may hold rows, statements and paths, so only [datastores.Told] passes them on, cleaned.
+// it wrote to its standard error, or to its standard output when it wrote nothing there; they may hold rows, statements and
+// paths, so only [datastores.Told] passes them on, cleaned.
 type Failure struct {
 	Program string
 	Err     error

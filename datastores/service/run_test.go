@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -67,6 +68,37 @@ func TestRunAsAnotherUser(t *testing.T) {
 	out, err := Run(t.Context(), []string{"id"}, RunOptions{Credential: Credential(65534, 65534)})
 	if err != nil || strings.Contains(string(out), "root") {
 		t.Errorf("id = %q, %v", out, err)
+	}
+}
+
+// TestRunNamed: the user of an instance, who has no name, has one for the program, and the files are the user's own.
+func TestRunNamed(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can change its user")
+	}
+	dir := t.TempDir()
+	if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.Chown(dir, 54321, 54321)); err != nil {
+		t.Fatal(err)
+	}
+	opts := RunOptions{Credential: Credential(54321, 54321), Named: true}
+	if out, err := Run(t.Context(), []string{"id", "-un"}, opts); err != nil || string(out) != "daemon\n" {
+		t.Errorf("id -un = %q, %v", out, err)
+	}
+	if _, err := Run(t.Context(), []string{"touch", dir + "/f"}, opts); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(dir + "/f")
+	if err != nil || info.Sys().(*syscall.Stat_t).Uid != 54321 {
+		t.Errorf("the file: %+v, %v", info, err)
+	}
+}
+
+// TestRunKeepsItsLastWords: some programs complain where others write what they were asked for.
+func TestRunKeepsItsLastWords(t *testing.T) {
+	var failure *Failure
+	_, err := Run(t.Context(), []string{"sh", "-c", "echo cannot; exit 1"}, RunOptions{})
+	if !errors.As(err, &failure) || failure.Words != "cannot" {
+		t.Errorf("got %v, %+v", err, failure)
 	}
 }
 
