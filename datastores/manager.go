@@ -81,6 +81,9 @@ type Status struct {
 	Message string    `json:"message,omitempty"` // for a person, when not healthy
 	// Refused is filled by the guest runtime: why the server runs without the parameters that were set; see [StartReply].
 	Refused string `json:"refused,omitempty"`
+	// Warning is filled by the guest runtime: what will soon keep the server from its work, and what to do about it. It says the
+	// same for as long as that is so.
+	Warning string `json:"warning,omitempty"`
 	// Volume is filled by the guest runtime.
 	Volume *VolumeUsage `json:"volume,omitempty"`
 }

@@ -69,7 +69,9 @@ func (g backend) Report(ctx context.Context, agentID string, raw json.RawMessage
 
 func sameStatus(a, b datastores.Status) bool {
 	sameVolume := a.Volume == nil && b.Volume == nil || a.Volume != nil && b.Volume != nil && *a.Volume == *b.Volume
-	return a.Service == b.Service && a.Message == b.Message && a.Since.Equal(b.Since) && sameVolume
+	sameSince := a.Since.Equal(b.Since)
+	a.Volume, b.Volume, a.Since, b.Since = nil, nil, time.Time{}, time.Time{}
+	return a == b && sameVolume && sameSince
 }
 
 // progressEvery is how often the instance's record is written for progress that says nothing new in words.

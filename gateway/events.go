@@ -109,6 +109,9 @@ func summary(v whyView, in etcdschema.Instance) string {
 		case in.Service.Message != "" && in.Service.Service != datastores.StatusHealthy:
 			words = append(words, sentence(fmt.Sprintf("The database server is %s: %s", in.Service.Service, in.Service.Message)))
 		}
+		if in.Service.Warning != "" {
+			words = append(words, in.Service.Warning)
+		}
 		if next := lifecycle.Next(in); next != "" && in.Failed != absent {
 			words = append(words, next)
 		}

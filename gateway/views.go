@@ -36,6 +36,7 @@ type instanceDetail struct {
 	ServiceStatusUpdated string     `json:"service_status_updated,omitempty"`
 	Configuration        *memberRef `json:"configuration,omitempty"`
 	Fault                *faultView `json:"fault,omitempty"`
+	Warning              string     `json:"warning,omitempty"`   // beyond Trove: what will soon keep the server from its work
 	Password             string     `json:"password,omitempty"`  // in the answer to a create with root_on_create
 	UserData             string     `json:"user_data,omitempty"` // in the answer to a create without a host
 }
@@ -129,6 +130,7 @@ func (g *Gateway) detailView(r *request, in etcdschema.Instance) instanceView {
 		used := math.Round(float64(in.Service.Volume.Used)/(1<<30)*100) / 100
 		v.Volume.Used = &used
 	}
+	v.Warning = in.Service.Warning
 	if f := in.Fault; f != nil {
 		v.Fault = &faultView{Message: f.Message, Created: stamp(f.Created)}
 		if r.who.Admin() {

@@ -128,7 +128,7 @@ func (g *Guest) observe(ctx context.Context) datastores.Status {
 		}
 	}
 	st.Refused = s.Overrides.Refused
-	st.Volume = g.volume.usage()
+	st.Volume, st.Warning = g.volume.usage(), g.volume.warning()
 	return st
 }
 

@@ -225,6 +225,16 @@ func (h *Host) Launched(id string) deployments.LaunchArgs {
 	return h.args[id]
 }
 
+// DataDir is where the data of an instance would be, if its datastore kept any there: a volume can be mounted on it.
+func (h *Host) DataDir(t testing.TB, id string) string {
+	t.Helper()
+	dirs, err := filepath.Glob(filepath.Join(h.dir, id, "root", "var/lib/*"))
+	if err != nil || len(dirs) != 1 {
+		t.Fatalf("the data directories of %s: %q, %v", id, dirs, err)
+	}
+	return dirs[0]
+}
+
 func (h *Host) launch(args deployments.LaunchArgs) error {
 	dir := filepath.Join(h.dir, args.InstanceID)
 	if err := os.MkdirAll(filepath.Join(dir, "root"), 0o700); err != nil {

@@ -130,10 +130,17 @@ func (d *decision) report() error {
 	if d.Instance.Failed == Restart && d.event.Status.Service == datastores.StatusHealthy {
 		d.Instance.Failed, d.Instance.Fault = "", nil
 	}
-	had := d.Instance.Service.Refused
+	had := d.Instance.Service
 	d.Instance.Service = d.event.Status
-	if why := d.event.Status.Refused; why != had {
+	if why := d.event.Status.Refused; why != had.Refused {
 		d.refused(why)
+	}
+	switch warning := d.event.Status.Warning; {
+	case warning == had.Warning:
+	case warning == "":
+		d.tell("status", "Not any more: "+had.Warning)
+	default:
+		d.tell("status", warning)
 	}
 	d.Changed = true
 	return nil
