@@ -121,6 +121,8 @@ type Operation struct {
 	Backup string `json:"backup,omitempty"` // of a backup, or of a new replica's snapshot: which
 	// Target is what the instance becomes, of a resize, upgrade or configure.
 	Target *Target `json:"target,omitempty"`
+	// Outdated: the values of the instance's configuration group have changed since the operation began.
+	Outdated bool `json:"outdated,omitempty"`
 	// Reason is why the operation has failed, and FailedStep where, while what it did is being undone.
 	Reason     string `json:"reason,omitempty"`
 	FailedStep string `json:"failed_step,omitempty"`

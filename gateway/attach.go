@@ -97,16 +97,16 @@ func (g *Gateway) reconfigure(r *request, group etcdschema.Configuration) error 
 	return first
 }
 
-// requireRestart marks an instance whose server does not have the values of its group.
+// requireRestart marks an instance whose server does not have the values of a group that it has or is about to have.
 func (g *Gateway) requireRestart(r *request, id, configuration string) error {
 	key := etcdschema.InstanceKey(r.project, id)
 	_, err := g.store.Update(r.ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		rec, err := etcdschema.Read(s, key)
-		if err != nil || !rec.Found || rec.Value.Configuration != configuration {
+		in, changed := lifecycle.Outdate(rec.Value, configuration)
+		if err != nil || !changed {
 			return nil, err
 		}
-		rec.Value.RestartRequired = true
-		return []etcdschema.Op{etcdschema.Put(key, rec.Value)}, nil
+		return []etcdschema.Op{etcdschema.Put(key, in)}, nil
 	})
 	return err
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
 
@@ -109,6 +111,41 @@ func TestPatchWhileTheGuestIsAway(t *testing.T) {
 	c.Await(t, instance, "ACTIVE", soon)
 	if got := host.Memory.Parameter(address, "max_connections"); got != "9" {
 		t.Errorf("max_connections = %s after the restart, want 9", got)
+	}
+}
+
+// TestPatchBesideARestart: what a restart that is under way does not bring, the next one does.
+func TestPatchBesideARestart(t *testing.T) {
+	etcd, g, host := start(t)
+	store, c := etcd.Store(t), g.Client(gatewaytest.Member)
+	id := c.Want(t, 200, http.MethodPost, "/configurations", `{"configuration":{"name":"g","datastore":{"type":"memory"},"values":{}}}`).Text("configuration", "id")
+	instance := c.Create(t, "db1", "")
+	address := c.Await(t, instance, "ACTIVE", soon).Text("instance", "ip", 0)
+	at := gatewaytest.Instance(instance)
+	for _, busy := range []struct{ held, greeting, method, path, body string }{
+		{datastores.MethodUpdateOverrides, "one", http.MethodPut, at, fmt.Sprintf(`{"instance":{"configuration":%q}}`, id)},
+		{datastores.MethodStop, "two", http.MethodPost, at + "/action", `{"restart":{}}`},
+	} {
+		release, answer := host.Memory.Hold(address, busy.held), make(chan gatewaytest.Answer, 1)
+		go func() {
+			a, _ := c.Try(busy.method, busy.path, busy.body)
+			answer <- a
+		}()
+		waitFor(t, func() bool {
+			rec, err := etcdschema.Get(t.Context(), store, etcdschema.InstanceKey(gatewaytest.Project, instance))
+			return err == nil && rec.Value.Operation != nil
+		})
+		c.Want(t, 200, http.MethodPatch, "/configurations/"+id, fmt.Sprintf(`{"configuration":{"values":{"greeting":%q}}}`, busy.greeting))
+		release()
+		if a := <-answer; a.Status != 202 {
+			t.Errorf("%s %s: %d %s", busy.method, busy.body, a.Status, a.Body)
+		}
+		c.Await(t, instance, "RESTART_REQUIRED", soon)
+		c.Want(t, 202, http.MethodPost, at+"/action", `{"restart":{}}`)
+		c.Await(t, instance, "ACTIVE", soon)
+		if got := host.Memory.Parameter(address, "greeting"); got != busy.greeting {
+			t.Errorf("greeting = %s after the restart, want %s", got, busy.greeting)
+		}
 	}
 }
 

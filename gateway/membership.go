@@ -31,20 +31,10 @@ func memberOf(s etcdschema.Snapshot, in etcdschema.Instance, group string, joins
 	return []etcdschema.Op{etcdschema.Put(key, rec.Value)}, nil
 }
 
-// groupsOf are the configuration groups that an instance refers to: the one that it has, and the one that it is about to have.
-func groupsOf(in etcdschema.Instance) []string {
-	ids := []string{in.Configuration}
-	if op := in.Operation; op != nil && op.Target != nil && op.Target.Configuration != nil {
-		ids = append(ids, *op.Target.Configuration)
-	}
-	slices.Sort(ids)
-	return slices.DeleteFunc(slices.Compact(ids), func(id string) bool { return id == "" })
-}
-
 // membership keeps the list of instances in the configuration groups that the instance begins or ceases to refer to. A group
 // that was deleted meanwhile is refused.
 func (c *carrier) membership() error {
-	was, is := groupsOf(c.before), groupsOf(c.d.Instance)
+	was, is := lifecycle.Groups(c.before), lifecycle.Groups(c.d.Instance)
 	if c.d.Gone {
 		is = nil
 	}

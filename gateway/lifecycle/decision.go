@@ -63,6 +63,7 @@ func (d *decision) send(c Command) {
 func (d *decision) finish(message string) {
 	d.release()
 	d.Changed = true
+	d.outdated()
 	kind := d.Instance.Operation.Kind
 	if d.Instance.Failed != Follow && d.Instance.Failed != Fence || slices.Contains([]string{Promote, Eject, Detach}, kind) {
 		d.Instance.Failed = ""
@@ -93,6 +94,7 @@ func (d *decision) giveUp(reason string) {
 	if op.Backup != "" {
 		d.Backup = &BackupEnd{ID: op.Backup, Reason: reason, Remove: op.Kind == Create}
 	}
+	d.outdated()
 	if op.Kind == Create {
 		d.Instance.Restore = nil
 	}

@@ -35,8 +35,8 @@ func (d *decision) stop(message string) {
 // start starts the server; with a restart, which carries them, when it lacks parameters.
 func (d *decision) start(message string) {
 	method := datastores.MethodStart
-	if d.Instance.RestartRequired {
-		method = datastores.MethodRestart
+	if op := d.operation(); d.Instance.RestartRequired || op.Outdated {
+		method, op.Outdated = datastores.MethodRestart, false
 	}
 	d.enter(Starting, guestTimeout, d.Instance.ID, method, message)
 }
