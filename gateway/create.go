@@ -66,7 +66,7 @@ type order struct {
 	password string // of root, when root_on_create
 	need     deployments.Capacity
 	hosts    map[string]etcdschema.HostCheck // what they say of definitions
-	beside   []string                        // hosts of the set that a replica joins
+	beside   []string                        // hosts of the set that a replica joins, see hostsOfSet
 }
 
 // servedBy reports whether a host may have what is ordered: the locality of its set permits it, and the host can serve it as

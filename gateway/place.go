@@ -26,14 +26,29 @@ func (g *Gateway) place(r *request, o order, withoutHost bool) (etcdschema.Insta
 	if err != nil {
 		return o.instance, "", err
 	}
+	if o.beside, err = g.hostsBeside(r, o.instance); err != nil {
+		return o.instance, "", err
+	}
 	for _, host := range candidates(hosts.Records, o.servedBy, o.instance.Manager, o.need) {
 		in, err := g.commitCreate(r, o, host, "")
 		if !errors.Is(err, errHostFull) {
 			return in, "", err
 		}
 	}
+	if o.beside, err = g.hostsBeside(r, o.instance); err != nil { // others may have got there meanwhile
+		return o.instance, "", err
+	}
 	in, err := g.commitFailure(r, o, noHost(hosts.Records, o))
 	return in, "", err
+}
+
+// hostsBeside is hostsOfSet as it is now.
+func (g *Gateway) hostsBeside(r *request, in etcdschema.Instance) (hosts []string, err error) {
+	_, err = g.store.Update(r.ctx, nil, func(s etcdschema.Snapshot) (_ []etcdschema.Op, err error) {
+		hosts, err = hostsOfSet(s, in)
+		return nil, err
+	})
+	return hosts, err
 }
 
 var errHostFull = errors.New("the host cannot take the instance")
@@ -50,7 +65,13 @@ func (g *Gateway) commitCreate(r *request, o order, hostID, token string) (etcds
 		if err != nil {
 			return moves{}, err
 		}
+		if o.beside, err = hostsOfSet(s, in); err != nil {
+			return moves{}, err
+		}
 		if hostID != "" {
+			if !o.servedBy(hostID) { // another replica has just got there
+				return moves{}, errHostFull
+			}
 			hostOp, err := g.allocate(s, &in, hostID, o.need)
 			if err != nil {
 				return moves{}, err

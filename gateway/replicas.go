@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -56,9 +55,6 @@ func (g *Gateway) createReplicas(r *request, req createRequest) (reply, error) {
 		if count > 1 {
 			one.instance.Name = fmt.Sprintf("%s-%d", req.Name, n+1)
 		}
-		if one.beside, err = g.hostsOfSet(r.ctx, r.project, one.instance); err != nil {
-			return reply{}, err
-		}
 		in, _, err := g.place(r, one, false)
 		if err != nil && n > 0 {
 			if f := new(fault); errors.As(err, &f) {
@@ -76,22 +72,23 @@ func (g *Gateway) createReplicas(r *request, req createRequest) (reply, error) {
 	return reply{http.StatusOK, map[string]any{"instance": g.detailView(r, first)}}, nil
 }
 
-// hostsOfSet are the hosts of the set that a replica joins, when that matters.
-func (g *Gateway) hostsOfSet(ctx context.Context, project string, replica etcdschema.Instance) ([]string, error) {
-	if replica.Locality == "" {
+// hostsOfSet are the hosts of the set that a replica joins, when its locality minds them.
+func hostsOfSet(s etcdschema.Snapshot, replica etcdschema.Instance) ([]string, error) {
+	if replica.ReplicaOf == "" || replica.Locality == "" {
 		return nil, nil
 	}
-	source, err := etcdschema.Get(ctx, g.store, etcdschema.InstanceKey(project, replica.ReplicaOf))
+	rec, err := etcdschema.Read(s, etcdschema.InstanceKey(replica.Project, replica.ReplicaOf))
+	source, err := mustFind(rec, err, "Instance", replica.ReplicaOf)
 	if err != nil {
-		return nil, instanceError(err, replica.ReplicaOf)
+		return nil, err
 	}
-	hosts := []string{source.Value.Host}
+	hosts := []string{source.Host}
 	if replica.Locality == affinity {
 		return hosts, nil
 	}
-	for _, id := range source.Value.Replicas {
-		other, err := etcdschema.Get(ctx, g.store, etcdschema.InstanceKey(project, id))
-		if err != nil && !isNotFound(err) {
+	for _, id := range source.Replicas {
+		other, err := etcdschema.Read(s, etcdschema.InstanceKey(replica.Project, id))
+		if err != nil {
 			return nil, err
 		}
 		hosts = append(hosts, other.Value.Host)

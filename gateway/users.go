@@ -183,8 +183,12 @@ func (g *Gateway) revokeAccess(r *request) (reply, error) {
 	return reply{status: http.StatusAccepted}, g.callGuest(r, datastores.MethodRevokeAccess, access, nil)
 }
 
-// changeUsers asks the guest, and those of the replicas where every server has users of its own.
+// changeUsers asks the guest, and those of the replicas where every server has users of its own. The answer names the replicas
+// that could not be told.
 func (g *Gateway) changeUsers(r *request, method string, args any) (reply, error) {
-	_, err := g.callSet(r, method, args, nil)
+	failed, err := g.callSet(r, method, args, nil)
+	if err == nil && len(failed) > 0 {
+		return reply{http.StatusAccepted, map[string]any{"failed_slaves": failed}}, nil // as for root
+	}
 	return reply{status: http.StatusAccepted}, err
 }

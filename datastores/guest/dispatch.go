@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 
-	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/agentpoll/agent"
 	"github.com/cofferdb/coffer/datastores"
 )
@@ -159,33 +157,3 @@ func isKind(err error, kind datastores.ErrorKind) bool {
 	var e *datastores.Error
 	return errors.As(err, &e) && e.Kind == kind
 }
-
-// wireError makes of an error what travels: see [datastores.Told]. The kinds of datastores and agentpoll are the same. An
-// error that came from the gateway, such as one about a backup's segments, goes back with its kind.
-func wireError(err error) error {
-	if err == nil {
-		return nil
-	}
-	var own *datastores.Error
-	var theirs *agentpoll.Error
-	switch {
-	case errors.As(err, &own):
-	case errors.As(err, &theirs):
-		err = &datastores.Error{Kind: datastores.ErrorKind(theirs.Kind), Message: theirs.Message, Detail: theirs.Detail}
-	case errors.Is(err, context.Canceled):
-		err = &datastores.Error{Kind: datastores.ErrorKind(agentpoll.Cancelled), Message: err.Error()}
-	case errors.Is(err, context.DeadlineExceeded):
-		err = fmt.Errorf("not done before the deadline: %w", err)
-	}
-	told := datastores.Told(err)
-	return &wired{&agentpoll.Error{Kind: agentpoll.ErrorKind(told.Kind), Message: told.Message, Detail: told.Detail}, err}
-}
-
-// wired is an error as it travels, and what it was made of.
-type wired struct {
-	wire  *agentpoll.Error
-	cause error
-}
-
-func (w *wired) Error() string   { return w.wire.Message }
-func (w *wired) Unwrap() []error { return []error{w.wire, w.cause} }

@@ -13,6 +13,7 @@ import (
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/agentpoll/agent"
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/wire"
 )
 
 // Config says what a guest is made of.
@@ -227,7 +228,7 @@ func (h handler) Run(ctx context.Context, cmd agent.Command) (json.RawMessage, e
 		return nil, agentpoll.Errorf(agentpoll.Unsupported, "there is no method %q", cmd.Method)
 	}
 	if h.broken != nil {
-		return nil, wireError(h.broken)
+		return nil, wire.Error(h.broken)
 	}
 	if !cmd.Deadline.IsZero() {
 		var cancel context.CancelFunc
@@ -235,5 +236,5 @@ func (h handler) Run(ctx context.Context, cmd agent.Command) (json.RawMessage, e
 		defer cancel()
 	}
 	value, err := run(ctx, cmd)
-	return value, wireError(err)
+	return value, wire.Error(err)
 }

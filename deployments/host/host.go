@@ -3,7 +3,6 @@ package host
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"log/slog"
@@ -15,7 +14,7 @@ import (
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/agentpoll/agent"
-	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/wire"
 	"github.com/cofferdb/coffer/deployments"
 )
 
@@ -146,21 +145,9 @@ func (handler) Method(name string) (agent.Traits, bool) {
 func (m handler) Run(ctx context.Context, cmd agent.Command) (json.RawMessage, error) {
 	value, err := methods[cmd.Method].run(m.h, ctx, cmd.Args)
 	if err != nil || value == nil {
-		return nil, wireError(err)
+		return nil, wire.Error(err)
 	}
 	return json.Marshal(value)
-}
-
-// wireError makes of an error what travels: see [datastores.Told]. The kinds of datastores and agentpoll are the same.
-func wireError(err error) error {
-	if err == nil {
-		return nil
-	}
-	if own, ok := errors.AsType[*agentpoll.Error](err); ok {
-		err = &datastores.Error{Kind: datastores.ErrorKind(own.Kind), Message: own.Message, Detail: own.Detail}
-	}
-	told := datastores.Told(err)
-	return &agentpoll.Error{Kind: agentpoll.ErrorKind(told.Kind), Message: told.Message, Detail: told.Detail}
 }
 
 func decode(raw json.RawMessage, args any) error {

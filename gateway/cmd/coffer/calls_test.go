@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +40,23 @@ var (
 	rules     = exchange{"GET /datastores/mysql/versions/8.4/parameters", 200, `{"configuration-parameters":[{"name":"max_connections","type":"integer","min":1,"max":100000,"restart_required":false},{"name":"autocommit","type":"boolean"},{"name":"big","type":"integer","max":18446744073709551615,"restart_required":true}]}`}
 	datastore = exchange{"GET /datastores/mysql", 200, `{"datastore":{"id":"d","name":"mysql","default_version":"v","versions":[{"id":"v","name":"8.4"}]}}`}
 )
+
+// replicated is a source with one replica.
+var replicated = exchange{"GET /instances/" + sourceID, 200, `{"instance":{"id":"` + sourceID + `","replicas":[{"id":"` + instanceID + `"}]}}`}
+
+// voted is an ejection up to where its vote has ended, and the replica has done whatever it had to.
+func voted(fault string) []exchange {
+	return []exchange{listed,
+		{"GET /instances/" + sourceID + "/events", 200, `{"events":[]}`},
+		replicated,
+		{`POST /instances/` + sourceID + `/action {"eject_replica_source":{}}`, 202, ""},
+		{"GET /instances/" + sourceID + "/why", 200, `{"why":{"status":"ERROR","fault":"` + fault + `"}}`},
+		{"GET /instances/" + sourceID + "/events", 200, `{"events":[]}`},
+		{"GET /instances/" + instanceID + "/events", 200, `{"events":[]}`},
+		{"GET /instances/" + instanceID + "/why", 200, `{"why":{"status":"ACTIVE"}}`},
+		{"GET /instances/" + instanceID + "/events", 200, `{"events":[]}`},
+	}
+}
 
 const tuned = `{"id":"` + groupID + `","name":"tuned","datastore_name":"mysql","datastore_version_name":"8.4","datastore_version_id":"v","values":{"big":18446744073709551615},"instance_count":1,"created":"2026-01-02T03:04:05","updated":"2026-01-02T03:04:05"}`
 
@@ -93,7 +111,15 @@ var calls = []struct {
 		{"GET /instances/" + sourceID + "/why", 200, `{"why":{"status":"ERROR","fault":"permission denied; detach it, or delete it and make another replica"}}`},
 		{"GET /instances/" + sourceID + "/events", 200, `{"events":[]}`},
 	}, 1, sourceID + " does not follow it: following failed: permission denied; detach it"},
-	{"instance eject src", []exchange{listed, {`POST /instances/` + sourceID + `/action {"eject_replica_source":{}}`, 202, ""}}, 0, "eject of src has begun"},
+	{"instance eject src", []exchange{listed, replicated, {`POST /instances/` + sourceID + `/action {"eject_replica_source":{}}`, 202, ""}}, 0, "eject of src has begun"},
+	{"instance eject src --wait", slices.Concat(voted("it is ejected; "+instanceID+" takes its place"), []exchange{
+		{"GET /instances/" + instanceID, 200, `{"instance":{"id":"` + instanceID + `"}}`},
+		{"GET /instances/" + instanceID, 200, `{"instance":{"id":"` + instanceID + `","replicas":[]}}`},
+	}), 0, instanceID + " has taken the place of " + sourceID},
+	{"instance eject src --wait", slices.Concat(voted("no replica could be asked how far it has come"), []exchange{
+		{"GET /instances/" + instanceID, 200, `{"instance":{"id":"` + instanceID + `","replica_of":{"id":"` + sourceID + `"}}}`},
+	}), 1, "eject failed: no replica could be asked"},
+	{"host show rack1", []exchange{{"GET /mgmt/hosts", 200, `{"hosts":[{"id":"h1","name":"rack1","connected":true,"managers":["mysql"],"instances":["a"],"serves":["mysql 8.4"],"cannot_serve":{"valkey 8":"no package"}}]}`}}, 0, "valkey 8: no package"},
 	{"instance detach-replica db", []exchange{listed, {`PUT /instances/` + instanceID + ` {"instance":{"replica_of":null}}`, 202, ""}}, 0, "detach of db has begun"},
 	{"instance resize db --flavor small", []exchange{listed, flavors, {`POST /instances/` + instanceID + `/action {"resize":{"flavorRef":"2"}}`, 202, ""}}, 0, "resize of db has begun"},
 	{"instance resize db --volume 5", []exchange{listed, {`POST /instances/` + instanceID + `/action {"resize":{"volume":{"size":5}}}`, 202, ""}}, 0, "resize of db has begun"},

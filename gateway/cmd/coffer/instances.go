@@ -3,9 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -31,12 +29,8 @@ func (a *app) instanceCommands() *cobra.Command {
 		a.waiting("upgrade INSTANCE VERSION", "Move an instance to another version of its datastore", "upgrade", func(ctx context.Context, c *gophercloud.ServiceClient, id string, args []string) error {
 			return dbext.Upgrade(ctx, c, id, args[0])
 		}),
-		a.waiting("promote REPLICA", "Make a replica the source, and its source a replica", "promote", func(ctx context.Context, c *gophercloud.ServiceClient, id string, _ []string) error {
-			return dbext.Promote(ctx, c, id)
-		}, a.membersFollow),
-		a.waiting("eject SOURCE", "Replace a source that is out of reach by the replica that has most", "eject", func(ctx context.Context, c *gophercloud.ServiceClient, id string, _ []string) error {
-			return dbext.Eject(ctx, c, id)
-		}),
+		a.promoteReplica(),
+		a.ejectSource(),
 		a.waiting("detach-replica REPLICA", "Make a replica an instance of its own", "detach", func(ctx context.Context, c *gophercloud.ServiceClient, id string, _ []string) error {
 			return dbext.DetachReplica(ctx, c, id)
 		}),
@@ -164,8 +158,18 @@ func address(in dbext.Instance) string {
 // beginning begins an operation on the instance with that id; args are what follows it on the command line.
 type beginning func(ctx context.Context, c *gophercloud.ServiceClient, id string, args []string) error
 
+// ending waits for the end of what was begun on the instance with that id; marker is its last event before.
+type ending func(ctx context.Context, c *gophercloud.ServiceClient, id, marker string) error
+
 // waiting makes a command that begins an operation and, with --wait, follows it to its end.
-func (a *app) waiting(use, short, operation string, begin beginning, then ...func(ctx context.Context, c *gophercloud.ServiceClient, id string) error) *cobra.Command {
+func (a *app) waiting(use, short, operation string, begin beginning) *cobra.Command {
+	return a.waitingFor(use, short, operation, begin, func(ctx context.Context, c *gophercloud.ServiceClient, id, marker string) error {
+		return a.follow(ctx, c, id, marker, operation, a.progress(a.errs))
+	})
+}
+
+// waitingFor is waiting, for an operation with an end of its own.
+func (a *app) waitingFor(use, short, operation string, begin beginning, end ending) *cobra.Command {
 	var wait bool
 	cmd := a.api(use, short, func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
 		id, err := findInstance(ctx, c, args[0])
@@ -185,36 +189,10 @@ func (a *app) waiting(use, short, operation string, begin beginning, then ...fun
 			a.say("%s of %s has begun; `coffer instance watch %s` follows it", operation, args[0], args[0])
 			return nil
 		}
-		err = a.follow(ctx, c, id, marker, operation, a.progress(a.errs))
-		for _, f := range then {
-			if err == nil {
-				err = f(ctx, c, id)
-			}
-		}
-		return err
+		return end(ctx, c, id, marker)
 	})
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until it is done")
 	return cmd
-}
-
-// membersFollow waits for the other members of the set of an instance that has become its source, and fails when one of them
-// does not follow it.
-func (a *app) membersFollow(ctx context.Context, c *gophercloud.ServiceClient, id string) error {
-	in, err := dbext.GetInstance(ctx, c, id)
-	if err != nil {
-		return err
-	}
-	var failed []error
-	for _, member := range in.Replicas {
-		marker, err := lastEvent(ctx, c, member.ID)
-		if err == nil {
-			err = a.follow(ctx, c, member.ID, marker, "following", a.progress(a.errs))
-		}
-		if err != nil && !gophercloud.ResponseCodeIs(err, http.StatusNotFound) { // else it was deleted meanwhile
-			failed = append(failed, fmt.Errorf("%s is the source now, but %s does not follow it: %w", id, member.ID, err))
-		}
-	}
-	return errors.Join(failed...)
 }
 
 func (a *app) resizeInstance() *cobra.Command {

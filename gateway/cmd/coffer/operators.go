@@ -28,6 +28,7 @@ func (a *app) hostCommands() *cobra.Command {
 	}
 	return group("host", "Machines that run instances (admin)",
 		a.api("list", "List the hosts", a.listHosts),
+		a.api("show HOST", "Show a host, by name or id", a.showHost),
 		able("disable HOST", "Place no new instances on a host", "disabled", true),
 		able("enable HOST", "Place instances on a host again", "enabled", false),
 		a.api("delete HOST", "Forget a host without instances; its agent is refused from then on", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
@@ -65,6 +66,33 @@ func (a *app) listHosts(ctx context.Context, c *gophercloud.ServiceClient, _ []s
 	return nil
 }
 
+func (a *app) showHost(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
+	all, err := dbext.ListHosts(ctx, c)
+	if err != nil {
+		return err
+	}
+	id, err := find("host", args[0], func() ([]dbext.Host, error) { return all, nil }, nameHost)
+	if err != nil {
+		return err
+	}
+	h := all[slices.IndexFunc(all, func(h dbext.Host) bool { return h.ID == id })]
+	f := fields{
+		{"id", h.ID}, {"name", h.Name}, {"state", hostState(h)}, {"since", h.Since.String()}, {"enrolled", h.Enrolled.String()},
+		{"driver", h.Driver}, {"free", capacity(h.Free)}, {"of", capacity(h.Capacity)}, {"pool", h.Pool},
+		{"managers", strings.Join(h.Managers, ", ")}, {"instances", strings.Join(h.Instances, ", ")}, {"serves", strings.Join(h.Serves, ", ")},
+	}
+	for _, version := range slices.Sorted(maps.Keys(h.Cannot)) {
+		f = append(f, [2]string{"cannot serve", version + ": " + h.Cannot[version]})
+	}
+	for _, label := range slices.Sorted(maps.Keys(h.Labels)) {
+		f = append(f, [2]string{"label", label + "=" + h.Labels[label]})
+	}
+	for _, note := range h.Notes {
+		f = append(f, [2]string{"note", note})
+	}
+	return a.print(h, f)
+}
+
 func hostState(h dbext.Host) string {
 	state := "away"
 	if h.Connected {
@@ -82,9 +110,10 @@ func capacity(c deployments.Capacity) string {
 
 // findHost turns a name or id into an id.
 func findHost(ctx context.Context, c *gophercloud.ServiceClient, ref string) (string, error) {
-	return find("host", ref, func() ([]dbext.Host, error) { return dbext.ListHosts(ctx, c) },
-		func(h dbext.Host) (string, string) { return h.ID, h.Name })
+	return find("host", ref, func() ([]dbext.Host, error) { return dbext.ListHosts(ctx, c) }, nameHost)
 }
+
+func nameHost(h dbext.Host) (id, name string) { return h.ID, h.Name }
 
 func (a *app) enrolmentCommands() *cobra.Command {
 	var host string
