@@ -89,7 +89,18 @@ func checkNewDatabase(b databaseBody, rules nameRules) error {
 	if err := checkDatabase(b.Name, rules); err != nil {
 		return err
 	}
+	if err := checkPrefix("database name", b.Name, rules); err != nil {
+		return err
+	}
 	return checkName("database name", b.Name, rules.Database)
+}
+
+// checkPrefix refuses a new name that begins with what the datastore keeps for itself.
+func checkPrefix(what, name string, rules nameRules) error {
+	if prefix := rules.ReservedPrefix(name); prefix != "" {
+		return faultf(badRequest, "The %s %q is reserved: it begins with %s.", what, name, prefix)
+	}
+	return nil
 }
 
 // checkDatabase holds the name of a database that may be there already against what no name may be: tenants make databases
@@ -146,6 +157,9 @@ func checkUsers(bodies []userBody, rules nameRules, check func(name, host string
 // name with a host is refused: nobody could tell the two users apart.
 func checkNewUser(name, host string, rules nameRules) error {
 	if err := checkUser(name, host, rules); err != nil {
+		return err
+	}
+	if err := checkPrefix("user name", name, rules); err != nil {
 		return err
 	}
 	if err := checkName("user name", name, rules.User); err != nil {

@@ -71,7 +71,7 @@ func TestNoTwoUsersAreWrittenAlike(t *testing.T) {
 func TestNamesThatAreThere(t *testing.T) {
 	rules := withHosts
 	rules.reserved.IgnoreUsers, rules.reserved.IgnoreDBs = []string{"os_admin"}, []string{"mysql"}
-	rules.Database = `[a-z]+`
+	rules.Database, rules.Reserved = `[a-z_]+`, []string{"os_"}
 	for name, ok := range map[string]bool{"two words": true, "ünïcode": true, "": false, "a\nb": false, "os_admin": false, strings.Repeat("x", 256): false} {
 		if err := checkUser(name, anyHost, rules); (err == nil) != ok {
 			t.Errorf("a user named %q may be asked for: %v, want %v", name, err, ok)
@@ -82,8 +82,18 @@ func TestNamesThatAreThere(t *testing.T) {
 			t.Errorf("a database named %q may be asked for: %v, want %v", name, err, ok)
 		}
 	}
-	if _, err := checkDatabases([]databaseBody{{Name: "Two Words"}}, rules); err == nil {
-		t.Error("a database is made whose name is against the rule")
+	for name, ok := range map[string]bool{"Two Words": false, "os_own": false, "osown": true} {
+		if _, err := checkDatabases([]databaseBody{{Name: name}}, rules); (err == nil) != ok {
+			t.Errorf("a database named %q can be made: %v, want %v", name, err, ok)
+		}
+	}
+	for name, ok := range map[string]bool{"os_own": false, "osown": true} {
+		if err := checkNewUser(name, anyHost, rules); (err == nil) != ok {
+			t.Errorf("a user named %q can be made: %v, want %v", name, err, ok)
+		}
+		if err := checkUser(name, anyHost, rules); err != nil {
+			t.Errorf("a user named %q that is there may not be asked for: %v", name, err)
+		}
 	}
 }
 

@@ -2,6 +2,8 @@ package datastoretest_test
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -77,6 +79,26 @@ type generous struct{ planted }
 
 func (g generous) GrantAccess(ctx context.Context, name, host string, databases []string) error {
 	return g.planted.GrantAccess(ctx, name, host, append(databases, "blog"))
+}
+
+// greedy takes with a user what is in the user's databases.
+type greedy struct{ planted }
+
+func (g greedy) DeleteUser(ctx context.Context, name, host string) error {
+	databases, err := g.ListAccess(ctx, name, host)
+	if err != nil {
+		return err
+	}
+	users, err := g.ListUsers(ctx)
+	for _, db := range databases {
+		err = errors.Join(err, g.DeleteDatabase(ctx, db.Name), g.CreateDatabase(ctx, db))
+		for _, u := range users {
+			if slices.Contains(u.Databases, db) {
+				err = errors.Join(err, g.GrantAccess(ctx, u.Name, u.Host, []string{db.Name}))
+			}
+		}
+	}
+	return errors.Join(err, g.planted.DeleteUser(ctx, name, host))
 }
 
 // unaware knows of root what it was asked for itself.

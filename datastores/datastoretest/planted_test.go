@@ -97,6 +97,7 @@ func defects() map[string]defect {
 		"a promotion that loses something":       {"promotion/memory_impl/follow", forgets(datastoretest.AtPromotion)},
 		"a kill that loses it after a promotion": {"promotion/memory_impl/follow", forgets(datastoretest.AtKill)},
 		"an upgrade that loses something":        {"upgrade", forgets(datastoretest.AtUpgrade)},
+		"what a user made goes with the user":    {"access together", func(m everything) datastores.Manager { return greedy{planted{m}} }},
 		"sessions that outlive their password":   {"sessions", func(m everything) datastores.Manager { m.(lingerer).Linger(); return m }},
 		"a delete that stops half way":           {"half a delete", func(m everything) datastores.Manager { return halver{planted{m}} }},
 		"a guest that shares its places":         {"all connections taken", func(m everything) datastores.Manager { m.(sharer).ShareConnections(); return m }},

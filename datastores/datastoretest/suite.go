@@ -117,6 +117,7 @@ func suite() []suiteTest {
 		{"delete in use", datastores.CanUsers, nil, shared(testDeleteInUse)},
 		{"half a delete", datastores.CanUsers, nil, shared(testHalfADelete)},
 		{"access", datastores.CanAccess, nil, shared(testAccess)},
+		{"access together", datastores.CanAccess, nil, shared(testTogether)},
 		{"root", datastores.CanRoot, nil, shared(testRoot)},
 
 		{"parameters", datastores.CanConfiguration, nil, shared(testParameters)},

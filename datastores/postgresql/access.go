@@ -18,23 +18,31 @@ func (m *Manager) GrantAccess(ctx context.Context, name, _ string, databases []s
 		if err := requireUser(ctx, s, name); err != nil {
 			return err
 		}
-		if err := requireDatabases(ctx, s, databases); err != nil {
-			return err
+		grants, err := m.grants(ctx, s, name, databases)
+		if err == nil {
+			err = s.exec(ctx, grants)
 		}
-		return failed(s.exec(ctx, grants(name, databases)), "cannot grant user %q access", name)
+		return failed(err, "cannot grant user %q access", name)
 	})
 }
 
-// grants are the statements that give a user all rights on databases.
-func grants(user string, databases []string) string {
-	var statements string
-	for _, d := range databases {
-		statements += "GRANT ALL ON DATABASE " + identifier(d) + " TO " + identifier(user) + ";"
+// grants returns the statements that give a user access to databases; NotFound when one of these is not there.
+func (m *Manager) grants(ctx context.Context, s *session, user string, databases []string) (statements string, err error) {
+	if err := requireDatabases(ctx, s, databases); err != nil {
+		return "", err
 	}
-	return statements
+	for _, database := range databases {
+		owner, err := m.ownerOf(ctx, s, database)
+		if err != nil {
+			return "", err
+		}
+		statements += grant(user, database, owner)
+	}
+	return statements, nil
 }
 
-// RevokeAccess implements [datastores.Access]. The user's sessions in the database end.
+// RevokeAccess implements [datastores.Access]. The user's sessions in the database end; what the user owns there goes to those
+// who still have access.
 func (m *Manager) RevokeAccess(ctx context.Context, name, _, database string) error {
 	return m.with(ctx, func(s *session) error {
 		found, err := s.one(ctx, `SELECT true FROM pg_database d, aclexplode(d.datacl) a, pg_roles r
@@ -43,11 +51,33 @@ func (m *Manager) RevokeAccess(ctx context.Context, name, _, database string) er
 			return datastores.Errorf(datastores.NotFound, "user %q has no access to database %q", name, database)
 		}
 		if err == nil {
-			err = s.exec(ctx, "REVOKE ALL ON DATABASE "+identifier(database)+" FROM "+identifier(name)+" CASCADE")
+			err = m.leave(ctx, s, name, database)
 		}
 		if err == nil {
 			err = endSessions(ctx, s, "usename = $1 AND datname = $2", name, database)
 		}
 		return failed(err, "cannot revoke the access of user %q to database %q", name, database)
 	})
+}
+
+// leave takes a user's access to a database. Before that it gives away what the user owns there.
+func (m *Manager) leave(ctx context.Context, s *session, user, database string) error {
+	owner, err := m.ownerOf(ctx, s, database)
+	if err != nil {
+		return err
+	}
+	owns, err := s.one(ctx, `SELECT true FROM pg_shdepend s WHERE s.dbid = (SELECT oid FROM pg_database WHERE datname = $1)
+		AND s.refclassid = 'pg_authid'::regclass AND s.refobjid = (SELECT oid FROM pg_roles WHERE rolname = $2) AND s.deptype = 'o' LIMIT 1`, database, user)
+	if err == nil && owns.bool() {
+		err = endSessions(ctx, s, "usename = $1 AND datname = $2", user, database)
+		if err == nil {
+			err = m.withIn(ctx, database, func(inside *session) error { return collect(ctx, inside, owner) })
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return s.exec(ctx, "REVOKE ALL ON DATABASE "+identifier(database)+" FROM "+identifier(user)+" CASCADE;"+
+		"REVOKE "+identifier(owner)+" FROM "+identifier(user)+";"+
+		"ALTER ROLE "+identifier(user)+" IN DATABASE "+identifier(database)+" RESET role")
 }

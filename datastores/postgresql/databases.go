@@ -10,10 +10,10 @@ import (
 // knows it by that.
 const halfMade = "0"
 
-// CreateDatabase implements [datastores.Databases]. Nobody may use it but who is granted access; who may is let make
-// tables in its schema public, as before PostgreSQL 15. Without character set and collation it is a copy of template1.
+// CreateDatabase implements [datastores.Databases]. Nobody may use it but who is granted access, see owners.go. Without character
+// set and collation it is a copy of template1.
 func (m *Manager) CreateDatabase(ctx context.Context, database datastores.Database) error {
-	if err := checkDatabase(database.Name); err != nil {
+	if err := checkName("database", database.Name); err != nil {
 		return err
 	}
 	return m.with(ctx, func(s *session) error {
@@ -31,7 +31,7 @@ func (m *Manager) CreateDatabase(ctx context.Context, database datastores.Databa
 			return datastores.Errorf(datastores.Invalid, "cannot create database %q: there is no such character set or collation: %v", database.Name, err)
 		}
 		if err == nil {
-			err = m.open(ctx, s, database.Name)
+			err = m.open(ctx, database.Name)
 		}
 		return failed(err, "cannot create database %q", database.Name)
 	})
@@ -52,17 +52,12 @@ func createStatement(database datastores.Database) string {
 }
 
 // open makes a half made database whole.
-func (m *Manager) open(ctx context.Context, s *session, name string) error {
-	if err := s.exec(ctx, "REVOKE ALL ON DATABASE "+identifier(name)+" FROM PUBLIC"); err != nil {
+func (m *Manager) open(ctx context.Context, name string) error {
+	return m.withIn(ctx, name, func(inside *session) error {
+		_, err := own(ctx, inside, name, "REVOKE ALL ON DATABASE "+identifier(name)+" FROM PUBLIC;"+
+			"ALTER DATABASE "+identifier(name)+" CONNECTION LIMIT -1;")
 		return err
-	}
-	err := m.withIn(ctx, name, func(inside *session) error {
-		return inside.exec(ctx, "GRANT ALL ON SCHEMA public TO PUBLIC")
 	})
-	if err != nil {
-		return err
-	}
-	return s.exec(ctx, "ALTER DATABASE "+identifier(name)+" CONNECTION LIMIT -1")
 }
 
 // ListDatabases implements [datastores.Databases].
@@ -80,16 +75,6 @@ func (m *Manager) ListDatabases(ctx context.Context) (all []datastores.Database,
 // databaseOf reads name, encoding and collation.
 func databaseOf(row []value) datastores.Database {
 	return datastores.Database{Name: row[0].String(), CharacterSet: row[1].String(), Collate: row[2].String()}
-}
-
-// DeleteDatabase implements [datastores.Databases]. Whoever uses it is thrown out.
-func (m *Manager) DeleteDatabase(ctx context.Context, name string) error {
-	return m.with(ctx, func(s *session) error {
-		if err := requireDatabases(ctx, s, []string{name}); err != nil {
-			return err
-		}
-		return failed(s.exec(ctx, "DROP DATABASE "+identifier(name)+" WITH (FORCE)"), "cannot delete database %q", name)
-	})
 }
 
 // requireDatabases returns NotFound for the first name that is not a database's.

@@ -15,6 +15,12 @@
 // with SCRAM-SHA-256 and in no other way. No password reaches the server: what it is told is the verifier, so that no log
 // of the server can hold one.
 //
+// # Access
+//
+// Each database has a role os_owner_<its name>, which owns the schema public and what tenants make. Whoever has access is a
+// member and works as that role in this database, so that what somebody makes is everybody's: see owners.go and
+// docs/postgresql.md.
+//
 // # Root is a superuser
 //
 // As in Trove, root is handed out as the superuser root. A superuser can run programs as the server's user (COPY ...

@@ -2,15 +2,18 @@ package postgresql
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/cofferdb/coffer/datastores"
 )
 
-// DeleteUser implements [datastores.Users]. What the user owns stays, in the hands of the role os_orphans. A user that cannot
-// be deleted is as before; one whose deletion was cut off is listed, is not let in, and can be deleted again.
+// DeleteUser implements [datastores.Users]. What the user owns stays and belongs to the owner role of its database. A user that
+// cannot be deleted is as before; one whose deletion was cut off is listed, is not let in, and can be deleted again.
 func (m *Manager) DeleteUser(ctx context.Context, name, _ string) error {
 	return m.with(ctx, func(s *session) error {
 		if err := requireUser(ctx, s, name); err != nil {
@@ -43,7 +46,7 @@ func (m *Manager) DeleteUser(ctx context.Context, name, _ string) error {
 func requireDroppable(ctx context.Context, s *session, name string) error {
 	rows, err := s.query(ctx, "SELECT gid, database FROM pg_prepared_xacts WHERE owner = $1 LIMIT 1", name)
 	if err == nil && len(rows) > 0 {
-		return datastores.Errorf(datastores.Conflict, "user %q has the prepared transaction %q in database %q: commit it or roll it back first",
+		return datastores.Errorf(datastores.Conflict, "user %q has the prepared transaction '%s' in database %q: commit it or roll it back first",
 			name, rows[0][0], rows[0][1])
 	}
 	if err != nil {
@@ -65,13 +68,23 @@ func (m *Manager) dropRole(ctx context.Context, s *session, name string) error {
 	if err := throwOut(ctx, s, name); err != nil {
 		return err
 	}
+	if err := disown(ctx, s, name); err != nil {
+		return err
+	}
 	databases, err := s.column(ctx, `SELECT DISTINCT d.datname FROM pg_shdepend s JOIN pg_database d ON d.oid = s.dbid
 		WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = (SELECT oid FROM pg_roles WHERE rolname = $1)`, name)
 	if err != nil {
 		return err
 	}
 	for _, database := range databases {
-		if err := m.withIn(ctx, database, func(inside *session) error { return giveAway(ctx, inside, name) }); err != nil {
+		err := m.withIn(ctx, database, func(inside *session) error {
+			owner, err := own(ctx, inside, database, "")
+			if err == nil {
+				err = giveAway(ctx, inside, name, owner)
+			}
+			return err
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -82,8 +95,19 @@ func (m *Manager) dropRole(ctx context.Context, s *session, name string) error {
 		}
 	}
 	// What is shared, such as rights on databases, goes with the role or not at all.
-	return s.exec(ctx, "REASSIGN OWNED BY "+identifier(name)+" TO "+orphansRole+
-		"; DROP OWNED BY "+identifier(name)+"; DROP ROLE "+identifier(name))
+	return s.exec(ctx, "DROP OWNED BY "+identifier(name)+"; DROP ROLE "+identifier(name))
+}
+
+// disown gives the databases and tablespaces that a role owns to the guest: that root gave them to it makes them nobody else's.
+func disown(ctx context.Context, s *session, name string) error {
+	statements, err := s.column(ctx, `SELECT format('ALTER DATABASE %I OWNER TO `+adminUser+`', datname)
+			FROM pg_database WHERE datdba = (SELECT oid FROM pg_roles WHERE rolname = $1)
+		UNION ALL SELECT format('ALTER TABLESPACE %I OWNER TO `+adminUser+`', spcname)
+			FROM pg_tablespace WHERE spcowner = (SELECT oid FROM pg_roles WHERE rolname = $1)`, name)
+	if err == nil && len(statements) > 0 {
+		err = s.exec(ctx, strings.Join(statements, ";"))
+	}
+	return err
 }
 
 const (
@@ -93,8 +117,8 @@ const (
 	lockPatience = "5s"
 )
 
-// giveAway makes what a role owns in the session's database the orphans'.
-func giveAway(ctx context.Context, inside *session, name string) error {
+// giveAway makes what a role owns in the session's database another's. The role owns no database or tablespace.
+func giveAway(ctx context.Context, inside *session, name, to string) error {
 	if err := inside.exec(ctx, "SET lock_timeout = '"+lockPatience+"'"); err != nil {
 		return err
 	}
@@ -104,9 +128,9 @@ func giveAway(ctx context.Context, inside *session, name string) error {
 			WHERE c.relowner = (SELECT oid FROM pg_roles WHERE rolname = $1) AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't'
 				AND NOT EXISTS (SELECT FROM pg_depend p WHERE p.classid = 'pg_class'::regclass AND p.objid = c.oid
 					AND p.refclassid = 'pg_class'::regclass AND p.refobjsubid > 0 AND p.deptype IN ('a', 'i') AND c.relkind = 'S')
-			LIMIT `+fmt.Sprint(givenAtOnce), name, orphansRole)
+			LIMIT `+fmt.Sprint(givenAtOnce), name, to)
 		if err == nil && len(statements) == 0 {
-			statements = []string{"REASSIGN OWNED BY " + identifier(name) + " TO " + orphansRole}
+			statements = []string{"REASSIGN OWNED BY " + identifier(name) + " TO " + identifier(to)}
 			return inTheWay(ctx, inside, name, inside.exec(ctx, statements[0]))
 		}
 		if err == nil {
@@ -120,6 +144,9 @@ func giveAway(ctx context.Context, inside *session, name string) error {
 
 // inTheWay makes of an error that says that something is in use one that says by whom.
 func inTheWay(ctx context.Context, inside *session, name string, err error) error {
+	if said := (*pgconn.PgError)(nil); errors.As(err, &said) && said.Code == stateNotAllowed {
+		return datastores.Errorf(datastores.Conflict, "user %q owns what only a superuser may own, which root has to drop or take first: %s", name, said.Message)
+	}
 	if !is(err, stateLocked) {
 		return err
 	}

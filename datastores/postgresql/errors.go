@@ -25,6 +25,8 @@ const (
 	stateWrongKind       = "42809" // of a locale that is none
 	stateDuplicate       = "42710"
 	stateDuplicateDB     = "42P04"
+	stateInUse           = "55006"
+	stateDepended        = "2BP01"
 )
 
 // failed tells a tenant what the server said. doing is what was tried, such as `cannot create database "x"`.
@@ -71,7 +73,7 @@ func kindOf(state string) datastores.ErrorKind {
 		return datastores.Invalid
 	case stateManyConnections:
 		return datastores.Unavailable
-	case "25006", "55006", "2BP01", stateNotInState, stateLocked: // read-only, in use, depended upon
+	case "25006", stateInUse, stateDepended, stateNotInState, stateLocked: // read-only, in use, depended upon
 		return datastores.Conflict
 	}
 	return datastores.Internal

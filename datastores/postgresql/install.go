@@ -75,20 +75,18 @@ func (m *Manager) swap(from, away string) error {
 }
 
 // furnish makes what the guest needs, where it is missing: roles, its home, and the rights of replicas there. It closes the
-// databases that initdb leaves open to everybody. A server that follows another has all that from there.
+// databases that initdb leaves open to everybody, and puts the owners of tenants' databases in order. A server that follows another has all that from there.
 func (m *Manager) furnish(ctx context.Context, s *session) error {
 	following, err := s.one(ctx, "SELECT pg_is_in_recovery()")
 	if err != nil || following.bool() {
 		return failed(err, "cannot ask whether the server follows another")
 	}
-	for _, role := range []string{replicasRole, orphansRole} {
-		found, err := roleExists(ctx, s, role)
-		if err == nil && !found {
-			err = s.exec(ctx, "CREATE ROLE "+role+" NOLOGIN")
-		}
-		if err != nil {
-			return failed(err, "cannot make the role %s", role)
-		}
+	found, err := roleExists(ctx, s, replicasRole)
+	if err == nil && !found {
+		err = s.exec(ctx, "CREATE ROLE "+replicasRole+" NOLOGIN")
+	}
+	if err != nil {
+		return failed(err, "cannot make the role %s", replicasRole)
 	}
 	home, err := s.one(ctx, "SELECT true FROM pg_database WHERE datname = $1", homeDatabase)
 	if err == nil && !home.bool() {
@@ -108,7 +106,11 @@ func (m *Manager) furnish(ctx context.Context, s *session) error {
 	if is(err, stateNoDatabase) { // root has dropped template1
 		err = nil
 	}
-	return failed(err, "cannot close the server's own databases")
+	if err != nil {
+		return failed(err, "cannot close the server's own databases")
+	}
+	m.adopt(ctx, s)
+	return nil
 }
 
 // closing also lets the accounts of replicas do what pg_rewind does on their source: see its manual.

@@ -23,7 +23,7 @@ func TestPrepareMakesASecuredServer(t *testing.T) {
 	if len(users) != 1 || users[0].Name != adminUser {
 		t.Errorf("users %+v", users)
 	}
-	for _, user := range []string{"root", adminUser, rootUser, replicasRole, orphansRole, dumpUser} {
+	for _, user := range []string{"root", adminUser, rootUser, replicasRole, dumpUser} {
 		for _, password := range []string{"", user} {
 			if _, err := login(t, m, user, password, homeDatabase); err == nil {
 				t.Errorf("%q can log in with password %q", user, password)
@@ -80,12 +80,55 @@ func TestUserAtWork(t *testing.T) {
 	}
 	must(t, m.withIn(ctx, "shop", func(s *session) error {
 		owner, err := s.one(ctx, "SELECT tableowner FROM pg_tables WHERE tablename = 't' AND schemaname = 'public'")
-		if owner.String() != orphansRole {
+		if owner.String() != "os_owner_shop" {
 			t.Errorf("the table of a deleted user belongs to %q", owner)
 		}
 		return err
 	}))
 	must(t, m.DeleteDatabase(ctx, "latin"))
+	namesOfAnyKind(t, m)
+}
+
+// namesOfAnyKind: what root has named as it liked is shown, granted, changed and deleted as it is listed. Case is kept. What the
+// server and the guest keep for themselves nobody is given.
+func namesOfAnyKind(t *testing.T, m *Manager) {
+	t.Helper()
+	ctx := t.Context()
+	root := admin(t, m)
+	for _, name := range []string{"Main", "main", "ann@Example.com", `a "b' c\`, "bob@%", "os_own", "%s"} {
+		must(t, root.exec(ctx, "CREATE ROLE "+identifier(name)+" LOGIN"+clause(t)))
+		must(t, root.exec(ctx, "CREATE DATABASE "+identifier(name)))
+		must(t, root.exec(ctx, "REVOKE ALL ON DATABASE "+identifier(name)+" FROM PUBLIC"))
+	}
+	listed, err := m.ListUsers(ctx)
+	must(t, err)
+	for _, u := range listed {
+		if u.Name == adminUser {
+			continue
+		}
+		if got, err := m.GetUser(ctx, u.Name, u.Host); err != nil || got.Name != u.Name {
+			t.Errorf("get %q: %+v, %v", u.Name, got, err)
+		}
+		must(t, m.GrantAccess(ctx, u.Name, u.Host, []string{u.Name}))
+		got, err := m.ListAccess(ctx, u.Name, u.Host)
+		if err != nil || len(got) != 1 || got[0].Name != u.Name {
+			t.Errorf("access of %q: %+v, %v", u.Name, got, err)
+		}
+		must(t, does(t, m, u.Name, u.Name, "CREATE TABLE t ()"))
+		must(t, m.UpdateUser(ctx, u.Name, u.Host, datastores.UserChange{Password: datastores.NewSecret("new")}))
+		must(t, m.RevokeAccess(ctx, u.Name, u.Host, u.Name))
+		must(t, m.DeleteUser(ctx, u.Name, u.Host))
+		must(t, m.DeleteDatabase(ctx, u.Name))
+	}
+	if len(listed) != 8 {
+		t.Errorf("listed were %+v", listed)
+	}
+	member(t, m, "ann")
+	for _, name := range []string{"os_own", "os_owner_shop", "pg_own"} {
+		wantKind(t, m.CreateUser(ctx, datastores.User{Name: name, Password: datastores.NewSecret("p")}), datastores.Invalid)
+		wantKind(t, m.UpdateUser(ctx, "ann", "%", datastores.UserChange{Name: name}), datastores.Invalid)
+		wantKind(t, m.CreateDatabase(ctx, datastores.Database{Name: name}), datastores.Invalid)
+	}
 }
 
 // A database that a killed guest has half made is made whole by the same call again.

@@ -31,7 +31,7 @@ func DefaultOptions() Options {
 		GuestOptions: datastores.GuestOptions{
 			MountPoint:          "/var/lib/postgresql",
 			Packages:            []string{"postgresql-15"},
-			IgnoreUsers:         []string{adminUser, rootUser, formerRoot, dumpUser, replicasRole, orphansRole},
+			IgnoreUsers:         []string{adminUser, rootUser, formerRoot, dumpUser, replicasRole},
 			IgnoreDBs:           []string{"os_admin", homeDatabase, "template0", "template1"},
 			GuestLogExposedLogs: []string{generalLog},
 		},
@@ -90,12 +90,7 @@ func offer(version, guest string) datastores.Offer {
 			VersionNumber: version,
 			TCPPorts:      []datastores.PortRange{{First: port, Last: port}},
 			VolumeSupport: true,
-			Names: datastores.NameRules{
-				Database: nameRule.String(),
-				User:     nameRule.String(),
-				Host:     "%?",
-				Password: passwordRule.String(),
-			},
+			Names:         names(),
 		},
 		Guest: json.RawMessage(guest),
 	}

@@ -28,7 +28,7 @@ func slotOf(account datastores.ReplicaAccount) (string, error) {
 func (m *Manager) addReplica(ctx context.Context, s *session, account datastores.ReplicaAccount) error {
 	slot, err := slotOf(account)
 	if err == nil {
-		err = checkUser(account.User)
+		err = checkName("user", account.User)
 	}
 	if err == nil {
 		err = checkPassword(account.Password, "replica "+account.ReplicaID)

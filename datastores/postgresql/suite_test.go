@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -32,6 +33,7 @@ func TestSuiteOfNewest(t *testing.T) {
 	must(t, err)
 	h.Options, err = json.Marshal(newer(t))
 	must(t, err)
+	h.Obstruct = obstruct(newer(t))
 	datastoretest.Run(t, h)
 }
 
@@ -47,8 +49,10 @@ func harness() datastoretest.Harness {
 			s, err := dial(ctx, l.Address, l.User, l.Password, l.Database)
 			return held{s}, err
 		},
-		Write:  write,
-		Digest: digest,
+		FewConnections: datastores.Values{"max_connections": json.Number("20")},
+		Obstruct:       obstruct(DefaultOptions()),
+		Write:          write,
+		Digest:         digest,
 		Dynamic: datastores.Values{
 			"work_mem": "3MB", "random_page_cost": json.Number("1.5"), "log_lock_waits": true,
 			"default_statistics_target": json.Number("77"), "timezone": "Europe/Vienna", "plan_cache_mode": "force_generic_plan",
@@ -74,6 +78,29 @@ func (h held) Ask(ctx context.Context) error { return h.exec(ctx, "SELECT 1") }
 func (h held) Close() error {
 	h.close()
 	return nil
+}
+
+// obstruct has the user work as nobody else, and prepare a transaction, which outlives its session.
+func obstruct(options Options) func(context.Context, datastores.Env, datastoretest.Login) (datastoretest.Obstacle, error) {
+	return func(ctx context.Context, env datastores.Env, l datastoretest.Login) (datastoretest.Obstacle, error) {
+		m := New(env, options)
+		restart := func(ctx context.Context, values datastores.Values) error {
+			if _, err := m.UpdateOverrides(ctx, values); err != nil {
+				return err
+			}
+			return errors.Join(m.Stop(ctx), m.Start(ctx))
+		}
+		if err := restart(ctx, datastores.Values{"max_prepared_transactions": json.Number("3")}); err != nil {
+			return datastoretest.Obstacle{}, err
+		}
+		err := asTenant(ctx, l, func(s *session) error {
+			return s.exec(ctx, "SET ROLE NONE; BEGIN; UPDATE items SET item = 'x' WHERE n = 0; CREATE TABLE own (); PREPARE TRANSACTION 'in the way'")
+		})
+		return datastoretest.Obstacle{Named: "'in the way'", Clear: func(ctx context.Context) error {
+			err := m.withIn(ctx, l.Database, func(s *session) error { return s.exec(ctx, "ROLLBACK PREPARED 'in the way'") })
+			return errors.Join(err, restart(ctx, nil))
+		}}, err
+	}
 }
 
 // impossibleValues are values with which no server starts, or none in an instance of this size.

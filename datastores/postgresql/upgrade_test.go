@@ -37,6 +37,8 @@ func TestUpgrade(t *testing.T) {
 	if n.String() != "1000" {
 		t.Errorf("%s rows after the upgrade", n)
 	}
+	member(t, m, "bob", "shop")
+	must(t, does(t, m, "bob", "shop", "ALTER TABLE t ADD m int"))
 	from, err = json.Marshal(newer(t))
 	must(t, err)
 	wantKind(t, old.Upgrade(ctx, datastores.UpgradeRequest{From: from, Progress: func(string) {}}), datastores.Invalid)

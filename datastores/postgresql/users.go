@@ -8,16 +8,12 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 )
 
-// orphansRole owns what deleted users leave. It may do nothing: a function that runs with its owner's rights must not
-// come to those of the guest.
-const orphansRole = "os_orphans"
-
 // A user's host is always any: PostgreSQL's roles know none.
 const anyHost = "%"
 
 // CreateUser implements [datastores.Users].
 func (m *Manager) CreateUser(ctx context.Context, user datastores.User) error {
-	if err := checkUser(user.Name); err != nil {
+	if err := checkName("user", user.Name); err != nil {
 		return err
 	}
 	if err := checkPassword(user.Password, "user "+user.Name); err != nil {
@@ -35,11 +31,11 @@ func (m *Manager) CreateUser(ctx context.Context, user datastores.User) error {
 		if err := requireFree(ctx, s, user.Name); err != nil {
 			return err
 		}
-		if err := requireDatabases(ctx, s, names); err != nil {
-			return err
+		grants, err := m.grants(ctx, s, user.Name, names)
+		if err == nil {
+			err = s.exec(ctx, "CREATE ROLE "+identifier(user.Name)+" LOGIN"+password+";"+grants)
 		}
-		create := "CREATE ROLE " + identifier(user.Name) + " LOGIN" + password + ";"
-		return failed(s.exec(ctx, create+grants(user.Name, names)), "cannot create user %q", user.Name)
+		return failed(err, "cannot create user %q", user.Name)
 	})
 }
 
@@ -48,13 +44,17 @@ func roleExists(ctx context.Context, s *session, name string) (bool, error) {
 	return found.bool(), failed(err, "cannot look for user %q", name)
 }
 
+// isUser is the condition for a user among pg_roles r: a role that cannot log in is none, nor is the account of a replica.
+const isUser = `r.rolcanlogin AND NOT EXISTS (SELECT FROM pg_auth_members g JOIN pg_roles o ON o.oid = g.roleid
+	WHERE g.member = r.oid AND o.rolname = '` + replicasRole + `')`
+
 // requireUser returns NotFound when there is no such user.
 func requireUser(ctx context.Context, s *session, name string) error {
-	found, err := roleExists(ctx, s, name)
-	if err == nil && !found {
+	found, err := s.one(ctx, "SELECT true FROM pg_roles r WHERE rolname = $1 AND "+isUser, name)
+	if err == nil && !found.bool() {
 		return datastores.Errorf(datastores.NotFound, "there is no user %q", name)
 	}
-	return err
+	return failed(err, "cannot look for user %q", name)
 }
 
 // requireFree returns Exists when there is one.
@@ -66,7 +66,7 @@ func requireFree(ctx context.Context, s *session, name string) error {
 	return err
 }
 
-// ListUsers implements [datastores.Users]. A role that cannot log in is no user, nor is the account of a replica.
+// ListUsers implements [datastores.Users].
 func (m *Manager) ListUsers(ctx context.Context) (all []datastores.User, err error) {
 	err = m.with(ctx, func(s *session) error {
 		all, err = users(ctx, s, "true")
@@ -95,9 +95,7 @@ func users(ctx context.Context, s *session, where string, args ...string) ([]dat
 	rows, err := s.query(ctx, `SELECT r.rolname, d.datname, pg_encoding_to_char(d.encoding), d.datcollate
 		FROM pg_roles r LEFT JOIN pg_database d
 			ON EXISTS (SELECT FROM aclexplode(d.datacl) a WHERE a.grantee = r.oid)
-		WHERE r.rolcanlogin AND NOT EXISTS (SELECT FROM pg_auth_members g JOIN pg_roles o ON o.oid = g.roleid
-			WHERE g.member = r.oid AND o.rolname = '`+replicasRole+`')
-			AND `+where+`
+		WHERE `+isUser+` AND `+where+`
 		ORDER BY r.rolname, d.datname`, args...)
 	var all []datastores.User
 	for _, row := range rows {
@@ -128,7 +126,7 @@ func (m *Manager) UpdateUser(ctx context.Context, name, _ string, change datasto
 	}
 	renamed := change.Name != "" && change.Name != name
 	if renamed {
-		if err := checkUser(change.Name); err != nil {
+		if err := checkName("user", change.Name); err != nil {
 			return err
 		}
 		statements = append(statements, "ALTER ROLE "+identifier(name)+" RENAME TO "+identifier(change.Name))
