@@ -84,6 +84,13 @@ type Restarter interface {
 	Restart(ctx context.Context) error
 }
 
+// Upkeep is implemented by a manager whose server needs looking after while it runs.
+type Upkeep interface {
+	// Upkeep is called every few seconds while the server should run and is healthy, when no other call has its turn. It
+	// must be quick: calls of tenants wait for it. What it could not do it does the next time.
+	Upkeep(ctx context.Context) error
+}
+
 // Capability names an optional ability, as it stands in a manifest and in a definition.
 type Capability string
 

@@ -26,12 +26,15 @@ func (g *Guest) supervise(ctx context.Context) {
 		g.log.Warn("the database server should run and does not: starting it (was the machine restarted?)")
 		g.revive(ctx)
 	}
-	delay := firstDelay
+	delay, trouble := firstDelay, ""
 	for service.Pause(ctx, checkEvery) {
 		st := g.observe(ctx)
 		if st.Service != datastores.StatusCrashed {
 			if !st.Since.IsZero() && time.Since(st.Since) > calm {
 				delay = firstDelay
+			}
+			if st.Service == datastores.StatusHealthy {
+				trouble = g.upkeep(ctx, trouble)
 			}
 			continue
 		}

@@ -31,6 +31,9 @@ func (m *Manager) config(values datastores.Values) ([]byte, error) {
 	settings := m.rendered(values)
 	settings = append(settings, m.needs()...)
 	settings = append(settings, m.variant.dialect.readOnly(r.ReadOnly, m.serverID())...)
+	if r.ReadOnly {
+		settings = append(settings, configfile.Setting{Name: eventScheduler, Value: "OFF"})
+	}
 	settings = append(settings, m.logSettings(logs)...)
 	return configfile.INI(configfile.Section{Name: m.variant.section, Settings: settings})
 }

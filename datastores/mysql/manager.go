@@ -88,6 +88,9 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 	if req.Replicate != nil {
 		return req.Replicate.Run(ctx)
 	}
+	if req.Restore != nil { // it may be of a replica
+		return m.ownEvents(ctx)
+	}
 	return nil
 }
 

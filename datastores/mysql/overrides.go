@@ -144,13 +144,19 @@ func rounding() map[string]string {
 
 // apply has the running server use values, and for those names that have none the default, as far as it can.
 func (m *Manager) apply(ctx context.Context, db *sql.DB, names []string, values datastores.Values) error {
+	r, err := m.loadRole()
+	if err != nil {
+		return err
+	}
 	defaults := m.DefaultConfiguration()
 	for _, p := range m.parameters() {
 		if p.RestartRequired || !slices.Contains(names, p.Name) || p.Name == "collation_server" && ownCollation(values) {
 			continue
 		}
 		literal := "DEFAULT"
-		if value, ok := values[p.Name]; ok {
+		if p.sourceOnly && r.ReadOnly {
+			literal = p.literal("OFF")
+		} else if value, ok := values[p.Name]; ok {
 			literal = p.literal(valueText(value))
 		} else if value, ok := defaults[p.Name]; ok {
 			literal = p.literal(value)

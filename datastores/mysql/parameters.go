@@ -11,6 +11,7 @@ import (
 type parameter struct {
 	datastores.Parameter
 	runtimeOnly bool   // no option of the program: set after each start
+	sourceOnly  bool   // OFF while the server is read-only
 	also        string // another variable of the server that has the same value; "": none
 	family      string // "": all
 	since       string // version; "": always
@@ -68,6 +69,7 @@ func allParameters() []parameter {
 		afterStart(words("collation_database", charset)),
 		words("collation_server", charset),
 		integer("connect_timeout", "2", "31536000"),
+		onSources(choice(eventScheduler, "ON", "OFF")),
 		of("mariadb", integer("expire_logs_days", "1", "99")),
 		integer("group_concat_max_len", "4", "1073741824"),
 		of("mariadb", float("idle_transaction_timeout", "0", "31536000")).as(datastores.IntegerParameter),
@@ -75,10 +77,10 @@ func allParameters() []parameter {
 		static(integer("innodb_adaptive_hash_index_parts", "1", "512")),
 		boolean("innodb_buffer_pool_dump_at_shutdown"),
 		integer("innodb_buffer_pool_dump_pct", "1", "100"),
-		until("11.7", integer("innodb_buffer_pool_size", "5242880", "1099511627776")),
+		upTo("11.7", integer("innodb_buffer_pool_size", "5242880", "1099511627776")),
 		// From 11.8 on it cannot grow beyond what it had at the start.
 		since("11.8", static(integer("innodb_buffer_pool_size", "5242880", "1099511627776"))),
-		until("10.11", integer("innodb_change_buffer_max_size", "0", "50")),
+		upTo("10.11", integer("innodb_change_buffer_max_size", "0", "50")),
 		boolean("innodb_cmp_per_index_enabled"),
 		integer("innodb_compression_failure_threshold_pct", "0", "100"),
 		integer("innodb_compression_level", "0", "9"),
@@ -192,9 +194,10 @@ func (p parameter) as(t datastores.ParameterType) parameter { p.Type = t; return
 
 func static(p parameter) parameter            { p.RestartRequired = true; return p }
 func afterStart(p parameter) parameter        { p.runtimeOnly = true; return p }
+func onSources(p parameter) parameter         { p.sourceOnly = true; return p }
 func of(family string, p parameter) parameter { p.family = family; return p }
 func since(v string, p parameter) parameter   { p.since = v; return p }
-func until(v string, p parameter) parameter   { p.until = v; return p }
+func upTo(v string, p parameter) parameter    { p.until = v; return p }
 
 // valueText is a value as the server is told it: a number without fraction has no point.
 func valueText(value any) string {

@@ -30,7 +30,7 @@ func neverSettable() map[string]string {
 		guest: "bind_address port socket pid_file skip_networking skip_name_resolve skip_grant_tables extra_port extra_max_connections " +
 			"read_only super_read_only innodb_read_only offline_mode user chroot old_passwords secure_auth " +
 			"default_authentication_plugin authentication_policy require_secure_transport log_output core_file " +
-			"default_password_lifetime strict_password_validation innodb_force_recovery event_scheduler disconnect_on_expired_password",
+			"default_password_lifetime strict_password_validation innodb_force_recovery disconnect_on_expired_password",
 		durable: "log_bin binlog_format log_slave_updates gtid_strict_mode gtid_mode enforce_gtid_consistency binlog_do_db " +
 			"binlog_ignore_db replicate_do_db replicate_ignore_db replicate_do_table replicate_ignore_table relay_log_purge " +
 			"max_binlog_total_size max_binlog_size binlog_expire_logs_seconds sql_log_bin innodb_page_size innodb_doublewrite " +

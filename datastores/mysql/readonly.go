@@ -50,8 +50,13 @@ func (m *Manager) refuseWrites(ctx context.Context, db *sql.DB) error {
 		return failed(err, "cannot make the server read-only")
 	}
 	defer func() { _ = conn.Close() }()
-	if _, err := conn.ExecContext(ctx, fmt.Sprintf("SET SESSION lock_wait_timeout = %d", graceSeconds)); err != nil {
-		return failed(err, "cannot make the server read-only")
+	for _, statement := range []string{
+		fmt.Sprintf("SET SESSION lock_wait_timeout = %d", graceSeconds),
+		"SET GLOBAL " + eventScheduler + " = OFF",
+	} {
+		if _, err := conn.ExecContext(ctx, statement); err != nil {
+			return failed(err, "cannot make the server read-only")
+		}
 	}
 	for _, statement := range m.variant.dialect.setReadOnly(true, m.serverID()) {
 		_, err := conn.ExecContext(ctx, statement)
@@ -92,7 +97,14 @@ func (m *Manager) takeWrites(ctx context.Context, db *sql.DB) error {
 		}
 	}
 	r.ReadOnly = false
-	return m.save(roleName, r)
+	if err := m.save(roleName, r); err != nil {
+		return err
+	}
+	stored, err := m.loadOverrides()
+	if err != nil {
+		return err
+	}
+	return m.apply(ctx, db, []string{eventScheduler}, stored.Values)
 }
 
 // takeReadOnlyAdmin takes from every account but the guest's the right to write to a read-only server, on this server and,
@@ -138,6 +150,13 @@ func (s gtidReplication) SetReadOnly(ctx context.Context, on bool) error {
 		if err := s.m.takeReadOnlyAdmin(ctx, db); err != nil {
 			return err
 		}
-		return s.m.refuseWrites(ctx, db)
+		if err := s.m.refuseWrites(ctx, db); err != nil {
+			return err
+		}
+		following, err := s.m.follows(ctx, db)
+		if err != nil || following.source != "" {
+			return err
+		}
+		return s.m.tellDisabledEvents(ctx)
 	})
 }

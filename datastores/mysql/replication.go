@@ -159,9 +159,20 @@ func (s gtidReplication) Detach(ctx context.Context) error {
 	})
 }
 
+// forget makes a replica follow nobody. From then on its events are its own.
 func (s gtidReplication) forget(ctx context.Context, db *sql.DB) error {
 	words := s.m.variant.dialect.words()
-	return failed(execute(ctx, db, words.stop, words.forget), "cannot stop following the source")
+	if err := execute(ctx, db, words.stop); err != nil {
+		return failed(err, "cannot stop following the source")
+	}
+	following, err := s.m.follows(ctx, db)
+	if err != nil || following.source == "" {
+		return err
+	}
+	if err := s.m.ownEvents(ctx); err != nil {
+		return err
+	}
+	return failed(execute(ctx, db, words.forget), "cannot stop following the source")
 }
 
 // Position implements [datastores.ReplicationStrategy]. A replica whose source is gone first applies what it has received.

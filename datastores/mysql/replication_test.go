@@ -92,7 +92,9 @@ func TestReplicaLogsWhatIsOnlyItsOwn(t *testing.T) {
 	tenant(t, source)
 	_, err := source.EnableRoot(ctx, secret("pass"))
 	must(t, err)
+	events := newCalendar(t, source)
 	first, second := follow(t, source), follow(t, source)
+	events.change(t, source, first)
 
 	asRoot, err := login(t, first, "root", "pass", "")
 	must(t, err)
@@ -105,6 +107,9 @@ func TestReplicaLogsWhatIsOnlyItsOwn(t *testing.T) {
 	caughtUp(t, source, first)
 	caughtUp(t, source, second)
 
+	if events := ran(t, source, first); len(events) > 0 {
+		t.Errorf("a replica has run the events %v", events)
+	}
 	must(t, source.replication().SetReadOnly(ctx, true))
 	caughtUp(t, source, first)
 	accounts := []datastores.ReplicaAccount{replicaAccount(source), replicaAccount(second)}
@@ -119,6 +124,7 @@ func TestReplicaLogsWhatIsOnlyItsOwn(t *testing.T) {
 			t.Errorf("a session of the new source writes to domain %d", domain)
 		}
 	}
+	events.promoted(t, first, source)
 	req := attachment(first, source, nil)
 	req.Former = true
 	must(t, source.replication().Attach(ctx, req))
@@ -151,6 +157,7 @@ func TestReadOnlyLetsNothingThrough(t *testing.T) {
 	ctx := t.Context()
 	m := prepared(t)
 	l := tenant(t, m)
+	runEvents(t, m, "ON")
 	_, err := m.EnableRoot(ctx, secret("pass"))
 	must(t, err)
 	_, err = admin(t, m).Exec("GRANT READ ONLY ADMIN ON *.* TO root@'%'") // as root had it once
@@ -188,12 +195,15 @@ func TestReadOnlyLetsNothingThrough(t *testing.T) {
 			t.Errorf("%s writes to a read-only server", name)
 		}
 	}
+	wantScheduler(t, m, "OFF")
 	must(t, m.Stop(ctx))
 	must(t, m.Start(ctx))
+	wantScheduler(t, m, "OFF")
 	if then, err := m.replication().Position(ctx); err != nil || then != at {
 		t.Errorf("position %+v, %v after the restart; it was %+v", then, err, at)
 	}
 	must(t, m.replication().SetReadOnly(ctx, false))
+	wantScheduler(t, m, "ON")
 	_, err = write(ctx, l, 20, 21)
 	must(t, err)
 }

@@ -1,0 +1,17 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+)
+
+// Upkeep implements [datastores.Upkeep].
+func (m *Manager) Upkeep(ctx context.Context) error {
+	return m.session(func(db *sql.DB) error {
+		readOnly, err := isReadOnly(ctx, db)
+		if err != nil || readOnly {
+			return err
+		}
+		return m.tellDisabledEvents(ctx)
+	})
+}
