@@ -50,6 +50,7 @@ func (m *Manager) install(ctx context.Context) error {
 		return m.bootstrap(ctx, io.MultiReader(
 			strings.NewReader("CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n"),
 			tables,
+			m.zones(ctx),
 			strings.NewReader("DELETE FROM global_priv WHERE User <> 'mariadb.sys';\nDELETE FROM proxies_priv;\n"),
 		), more...)
 	})

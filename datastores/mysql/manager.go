@@ -146,6 +146,9 @@ func (m *Manager) Start(ctx context.Context) error {
 	if err = firstError(err, denied); err != nil || running {
 		return err
 	}
+	if err := m.loadZones(ctx); err != nil {
+		m.env.Log.Warn("the server has no named time zones", "err", err)
+	}
 	return m.applyRuntime(ctx)
 }
 

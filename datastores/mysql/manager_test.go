@@ -58,6 +58,7 @@ func TestPrepareMakesASecuredServer(t *testing.T) {
 			t.Errorf("%s = %q, want %q", variable, got, want)
 		}
 	}
+	wantZones(t, m)
 	info, err := os.Stat(m.adminPasswordFile())
 	must(t, err)
 	if info.Mode().Perm() != 0o600 {
@@ -203,8 +204,7 @@ func TestStatus(t *testing.T) {
 func TestStartAfterRootTookTheAdministrationAccount(t *testing.T) {
 	m := prepared(t)
 	must(t, m.CreateDatabase(t.Context(), datastores.Database{Name: "kept"}))
-	_, err := admin(t, m).Exec("DROP USER os_admin@localhost")
-	must(t, err)
+	must(t, execute(t.Context(), admin(t, m), "TRUNCATE mysql.time_zone_name", "DROP USER os_admin@localhost"))
 	if s := m.Status(t.Context()); s.Service != datastores.StatusBlocked {
 		t.Errorf("status %+v", s)
 	}
@@ -214,6 +214,24 @@ func TestStartAfterRootTookTheAdministrationAccount(t *testing.T) {
 	must(t, m.Stop(t.Context()))
 	must(t, m.Start(t.Context()))
 	must(t, requireDatabases(t.Context(), admin(t, m), []string{"kept"}))
+	wantZones(t, m) // as of a server that was made before there were any
+	var last string
+	must(t, admin(t, m).QueryRow("SELECT @@GLOBAL.gtid_binlog_pos").Scan(&last))
+	if !strings.HasSuffix(last, "-3") {
+		t.Errorf("the binary log ends at %s; want the database and two statements in it", last)
+	}
+}
+
+// wantZones sets and converts to a named time zone.
+func wantZones(t *testing.T, m *Manager) {
+	t.Helper()
+	var noon string
+	db := admin(t, m)
+	must(t, execute(t.Context(), db, "SET time_zone = 'Europe/Berlin'"))
+	must(t, db.QueryRow("SELECT CONVERT_TZ('2026-07-01 12:00:00', 'UTC', 'America/New_York')").Scan(&noon))
+	if noon != "2026-07-01 08:00:00" {
+		t.Errorf("noon in New York is %q", noon)
+	}
 }
 
 func TestStartTellsWhatTheServerSaid(t *testing.T) {

@@ -27,7 +27,7 @@ func DefaultOptions() Options {
 	return Options{
 		GuestOptions: datastores.GuestOptions{
 			MountPoint:          "/var/lib/mysql",
-			Packages:            []string{"mariadb-server", "mariadb-backup"},
+			Packages:            []string{"mariadb-server", "mariadb-backup", "tzdata"},
 			IgnoreUsers:         []string{adminUser, rootUser, "mariadb.sys", "mysql", "mysql.sys", "mysql.session", "mysql.infoschema", "PUBLIC"},
 			IgnoreDBs:           []string{"mysql", "information_schema", "performance_schema", "sys"},
 			GuestLogExposedLogs: []string{generalLog, slowQueryLog},

@@ -24,6 +24,7 @@ type variant struct {
 	client      string                                      // reads SQL
 	dump        string                                      // writes SQL
 	upgrade     string                                      // brings the system tables to the server's version; "": the server does so itself
+	zones       string                                      // writes SQL of the machine's time zones; "": the server gets none
 	physical    physical
 	dialect     dialect
 }
@@ -42,7 +43,7 @@ func variants() map[string]variant {
 			lockHolders: mariadbLockHolders,
 			isUser:      "BINARY u.is_role = 'N' AND " + noReplica,
 			password:    " IDENTIFIED VIA mysql_native_password USING ",
-			client:      "mariadb", dump: "mariadb-dump", upgrade: "mariadb-upgrade",
+			client:      "mariadb", dump: "mariadb-dump", upgrade: "mariadb-upgrade", zones: "mariadb-tzinfo-to-sql",
 			physical: physical{
 				name: "mariabackup", program: "mariadb-backup", stream: "mbstream", files: []string{"mariadb_backup_", "xtrabackup_"},
 			},

@@ -1,0 +1,75 @@
+package mysql
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/cofferdb/coffer/datastores/service"
+)
+
+// zoneInfo is where the package tzdata keeps what is known of time zones.
+const zoneInfo = "/usr/share/zoneinfo"
+
+// zones is the SQL that makes the named time zones, which the binary log does not hold: every server makes its own, or has its source's
+// from a copy. It is empty where the tool fails or there is none: a server does without.
+func (m *Manager) zones(ctx context.Context) io.Reader {
+	var script bytes.Buffer
+	if m.variant.zones == "" {
+		return &script
+	}
+	if err := m.writeZones(ctx, &script); err != nil {
+		m.env.Log.Warn("the server will have no named time zones", "err", err)
+		return bytes.NewReader(nil)
+	}
+	return &script
+}
+
+// writeZones has the server's tool read a folder without those that tzdata has for other uses: every zone again, one time as it
+// is, and one time with leap seconds, which no server counts.
+func (m *Manager) writeZones(ctx context.Context, into io.Writer) error {
+	dir, err := os.MkdirTemp("", "zones")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	entries, err := os.ReadDir(zoneInfo)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if name := e.Name(); name != "posix" && name != "right" {
+			if err := os.Symlink(filepath.Join(zoneInfo, name), filepath.Join(dir, name)); err != nil {
+				return err
+			}
+		}
+	}
+	if err := os.Lchown(dir, m.env.UID, m.env.GID); err != nil {
+		return err
+	}
+	_, err = service.Run(ctx, []string{m.tool(m.variant.zones), "--skip-write-binlog", dir}, service.RunOptions{
+		Stdout: into, Credential: service.Credential(m.env.UID, m.env.GID),
+	})
+	return err
+}
+
+// loadZones gives them to a running server that has none: its data is older than this, or was restored from such data.
+func (m *Manager) loadZones(ctx context.Context) error {
+	if m.variant.zones == "" {
+		return nil
+	}
+	var known bool
+	err := m.session(func(db *sql.DB) error {
+		return db.QueryRowContext(ctx, "SELECT EXISTS (SELECT * FROM mysql.time_zone_name)").Scan(&known)
+	})
+	if err != nil || known {
+		return err
+	}
+	script := m.zones(ctx)
+	return m.withLogin(func(login string) error {
+		return m.runTool(ctx, []string{m.tool(m.variant.client), login, "--batch", "mysql"}, script, nil)
+	})
+}
