@@ -56,10 +56,7 @@ func (m *Manager) save(name string, state any) error {
 
 // rendered is what values and defaults make of the option file.
 func (m *Manager) rendered(values datastores.Values) []configfile.Setting {
-	settings := m.defaults()
-	if ownCollation(values) {
-		settings = slices.DeleteFunc(settings, func(s configfile.Setting) bool { return s.Name == "collation_server" })
-	}
+	settings := bringPartners(m.defaults(), values)
 	for _, p := range m.parameters() {
 		value, set := values[p.Name]
 		if !set || p.runtimeOnly {
@@ -78,14 +75,6 @@ func (m *Manager) rendered(values datastores.Values) []configfile.Setting {
 		}
 	}
 	return settings
-}
-
-// ownCollation reports whether the server has the collation that its character set has by default: when the tenant has set
-// the character set alone.
-func ownCollation(values datastores.Values) bool {
-	_, charset := values["character_set_server"]
-	_, collation := values["collation_server"]
-	return charset && !collation
 }
 
 // DefaultConfiguration implements [datastores.Configuration].
@@ -113,9 +102,7 @@ func (m *Manager) UpdateOverrides(ctx context.Context, values datastores.Values)
 	}
 	touched := slices.Sorted(maps.Keys(values))
 	touched = append(append(touched, slices.Sorted(maps.Keys(stored.Values))...), stored.Touched...)
-	if slices.Contains(touched, "character_set_server") {
-		touched = append(touched, "collation_server") // which the server changes with it
-	}
+	touched = withPartners(touched)
 	slices.Sort(touched)
 	touched = slices.Compact(touched)
 	if err := m.save(overridesName, overrides{stored.Values, touched}); err != nil {
@@ -150,7 +137,7 @@ func (m *Manager) apply(ctx context.Context, db *sql.DB, names []string, values 
 	}
 	defaults := m.DefaultConfiguration()
 	for _, p := range m.parameters() {
-		if p.RestartRequired || !slices.Contains(names, p.Name) || p.Name == "collation_server" && ownCollation(values) {
+		if p.RestartRequired || !slices.Contains(names, p.Name) || broughtByPartner(p.Name, values) {
 			continue
 		}
 		literal := "DEFAULT"

@@ -201,13 +201,13 @@ func TestValueTheServerRefuses(t *testing.T) {
 	wantKind(t, err, datastores.Invalid)
 }
 
-// TestCharacterSetAlone: a tenant who sets the character set only gets its default collation, at once and after a restart,
-// and the guest's when it is taken away.
-func TestCharacterSetAlone(t *testing.T) {
+// TestCharacterSetOrCollationAlone: a tenant who sets the character set only gets its default collation, one who sets the collation
+// its character set, at once and after a restart, and the guest's when it is taken away.
+func TestCharacterSetOrCollationAlone(t *testing.T) {
 	m := prepared(t)
 	want := func(when, charset, collation string) {
 		t.Helper()
-		for name, value := range map[string]string{"character_set_server": charset, "collation_server": collation} {
+		for name, value := range map[string]string{"character_set_server": charset, "collation_server": collation, "collation_connection": "latin1_swedish_ci"} {
 			if got, err := show(t.Context(), m, name); err != nil || got != value {
 				t.Errorf("%s: %s is %q, %v; want %q", when, name, got, err, value)
 			}
@@ -217,9 +217,10 @@ func TestCharacterSetAlone(t *testing.T) {
 		values             datastores.Values
 		charset, collation string
 	}{
-		{datastores.Values{"character_set_server": "latin1"}, "latin1", "latin1_swedish_ci"},
-		{datastores.Values{"character_set_server": "latin1", "collation_server": "latin1_bin"}, "latin1", "latin1_bin"},
-		{nil, "utf8mb4", "utf8mb4_general_ci"},
+		{datastores.Values{"character_set_server": "latin1", "character_set_connection": "latin1", "collation_connection": "latin1_swedish_ci"}, "latin1", "latin1_swedish_ci"},
+		{datastores.Values{"collation_server": "latin2_czech_cs", "character_set_connection": "latin1"}, "latin2", "latin2_czech_cs"},
+		{datastores.Values{"character_set_server": "latin1", "collation_server": "latin1_bin", "collation_connection": "latin1_swedish_ci"}, "latin1", "latin1_bin"},
+		{datastores.Values{"character_set_connection": "latin1"}, "utf8mb4", "utf8mb4_general_ci"},
 	} {
 		must(t, m.CheckOverrides(t.Context(), c.values))
 		_, err := m.UpdateOverrides(t.Context(), c.values)

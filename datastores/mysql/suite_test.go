@@ -63,7 +63,7 @@ func harness() datastoretest.Harness {
 func impossibleValues() []datastores.Values {
 	return []datastores.Values{
 		{"collation_server": "klingon_ci"}, {"character_set_server": "klingon"}, {"character_set_filesystem": "klingon"},
-		{"character_set_server": "latin1", "collation_server": "utf8mb4_bin"}, {"collation_server": "latin1_bin"},
+		{"character_set_server": "latin1", "collation_server": "utf8mb4_bin"}, {"character_set_server": "utf8mb4", "collation_server": "latin1_bin"},
 		{"sql_mode": "FASTER"},
 		{"innodb_buffer_pool_size": json.Number("1099511627776")}, {"innodb_buffer_pool_size": json.Number("335544320")},
 		{"key_buffer_size": json.Number("4294967295")}, {"innodb_log_buffer_size": json.Number("2147479552")},

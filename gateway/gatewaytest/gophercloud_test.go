@@ -152,7 +152,7 @@ func (g cloud) configurations(t *testing.T, id string) {
 		t.Errorf("the parameters: %+v, %v", known, err)
 	}
 	made, err := configurations.Create(ctx, g.db, configurations.CreateOpts{
-		Name: "ours", Description: "as it was", Values: map[string]any{"max_connections": 101, "character_set_server": "latin1", "collation_server": "latin1_swedish_ci"},
+		Name: "ours", Description: "as it was", Values: map[string]any{"max_connections": 101, "collation_server": "latin1_swedish_ci"},
 		Datastore: &configurations.DatastoreOpts{Type: "mariadb", Version: version},
 	}).Extract()
 	if err != nil {
