@@ -31,11 +31,11 @@ var ErrSessionLost = errors.New("the session with etcd is lost; try again")
 const regrantPause = 500 * time.Millisecond
 
 // NewSession begins a session whose records vanish ttl after the process ended. renewed, which may be nil, is called
-// after a lost lease was replaced: whoever put records on it puts them again. ctx bounds the beginning only; the session
-// lasts until Close.
+// after a lost lease was replaced: whoever put records on it puts them again. An etcd that is [Full] gives no lease: then the session
+// begins as a lost one. ctx bounds the beginning only; the session lasts until Close.
 func (s *Store) NewSession(ctx context.Context, ttl time.Duration, renewed func()) (*Session, error) {
 	n := &Session{store: s, ttl: ttl, renewed: renewed, done: make(chan struct{})}
-	if err := n.grant(ctx); err != nil {
+	if err := n.grant(ctx); err != nil && !Full(err) {
 		return nil, err
 	}
 	live, cancel := context.WithCancel(context.WithoutCancel(ctx))

@@ -24,6 +24,7 @@ type Store struct {
 	buckets  buckets
 	recent   recent
 	judged   judged
+	full     lastTime // when etcd was seen without space
 	log      *slog.Logger
 	watchdog time.Duration // how long etcd may keep a watch without an answer, about a third of it
 }

@@ -177,6 +177,9 @@ func (u *update) commit(ctx context.Context, ops []Op) (*clientv3.TxnResponse, e
 	}
 	resp, err := u.store.client.Txn(ctx).If(u.snap.guards()...).Then(then...).Else(gets(u.paths)...).Commit()
 	if err != nil {
+		if Full(err) {
+			u.store.full.note()
+		}
 		return nil, fmt.Errorf("cannot commit: %w", err)
 	}
 	if resp.Succeeded {

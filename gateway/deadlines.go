@@ -24,6 +24,15 @@ type timer struct{ stop func() bool }
 
 // set arms, moves or stops the instance's timer, as its record says.
 func (d *deadlines) set(in etcdschema.Instance) {
+	at := time.Time{}
+	if in.Operation != nil {
+		at = in.Operation.Deadline
+	}
+	d.setAt(in, at)
+}
+
+// setAt is set to a time of its own.
+func (d *deadlines) setAt(in etcdschema.Instance, at time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if t, ok := d.timers[in.ID]; ok {
@@ -37,7 +46,7 @@ func (d *deadlines) set(in etcdschema.Instance) {
 		d.timers = map[string]*timer{}
 	}
 	t := &timer{}
-	t.stop = time.AfterFunc(time.Until(in.Operation.Deadline)+time.Millisecond, func() { d.fire(in.Project, in.ID, t) }).Stop
+	t.stop = time.AfterFunc(time.Until(at)+time.Millisecond, func() { d.fire(in.Project, in.ID, t) }).Stop
 	d.timers[in.ID] = t
 }
 
@@ -67,11 +76,15 @@ func (d *deadlines) close() {
 	d.running.Wait()
 }
 
+// afterFull is how long nothing is overdue after etcd was full: results could not be stored, and agents that wait between two tries
+// need as long until they have sent them.
+const afterFull = 2 * time.Minute
+
 // fresh moves an instance on when it is overdue, and returns it as it is then. When that cannot be done it returns the
 // instance as it was read: what one record cannot do must not keep anybody from reading it, or others. The only error is that
 // the instance is not there any more.
 func (g *Gateway) fresh(ctx context.Context, in etcdschema.Instance) (etcdschema.Instance, error) {
-	if in.Operation == nil || g.now().Before(in.Operation.Deadline) {
+	if in.Operation == nil || g.now().Before(in.Operation.Deadline) || g.store.SinceFull() < afterFull {
 		return in, nil
 	}
 	after, err := g.transition(ctx, in.Project, in.ID, lifecycle.Event{Type: lifecycle.Overdue})

@@ -121,6 +121,8 @@ func faultOf(err error, requestID string) *fault {
 				return faultf(k, "%v", fromWeb.Message)
 			}
 		}
+	case etcdschema.Full(err):
+		return &fault{noSpace, etcdschema.TakesNoWrites, time.Minute}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, etcdschema.ErrConflict):
 		return &fault{unavailable, "The store is busy or out of reach. Try again.", 2 * time.Second}
 	}

@@ -69,6 +69,7 @@ type Gateway struct {
 	waiters   waiters
 	problems  problems
 	deadlines deadlines
+	space     atomic.Pointer[etcdschema.Space] // as last seen
 
 	conversations conversations
 
@@ -117,6 +118,7 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 			g.log.Error("the watch ended", "err", err)
 		}
 	})
+	g.work.Go(func() { g.watchSpace(running) })
 	g.announce()
 	return g, nil
 }
@@ -156,6 +158,9 @@ func (g *Gateway) overdue(project, id string) {
 		return
 	}
 	_, _ = g.fresh(ctx, rec.Value)
+	if wait := afterFull - g.store.SinceFull(); wait > 0 && ctx.Err() == nil {
+		g.deadlines.setAt(rec.Value, time.Now().Add(wait))
+	}
 }
 
 // Polls tells what the agents' polls do here.

@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/cofferdb/coffer/etcdschema"
 )
 
 // metrics are what /metrics tells.
@@ -38,6 +40,14 @@ func newMetrics(g *Gateway) *metrics {
 		counter("coffer_poll_wakes_total", "Parked polls that were answered with something.", func() float64 { return float64(g.agents.Stats().Wakes) }),
 		counter("coffer_polls_overload_total", "Agent calls answered with 429.", func() float64 { return float64(g.agents.Stats().Overload) }),
 		gauge("coffer_definition_problems", "What is wrong with the definitions in etcd; -1 when they cannot be read.", g.countProblems),
+		gauge("coffer_etcd_size_bytes", "Size of etcd's database on disk.", g.spaceOf(func(s etcdschema.Space) float64 { return float64(s.Size) })),
+		gauge("coffer_etcd_quota_bytes", "What etcd's database may have; 0: not told, as by etcd before 3.6.", g.spaceOf(func(s etcdschema.Space) float64 { return float64(s.Quota) })),
+		gauge("coffer_etcd_full", "1 while etcd is full and takes no writes.", g.spaceOf(func(s etcdschema.Space) float64 {
+			if s.Full {
+				return 1
+			}
+			return 0
+		})),
 		gauge("coffer_draining", "1 while the gateway drains.", func() float64 {
 			if g.draining.Load() {
 				return 1

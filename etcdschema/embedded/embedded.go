@@ -35,6 +35,7 @@ const (
 	memberHost = "127.0.0.1:2380"
 	quota      = 4 << 30 // bytes
 	compaction = "1h"    // how much history is kept at least
+	defrag     = 100     // MiB that a start must be able to free to take the time for it
 	attempts   = 5       // to find a free port
 )
 
@@ -115,6 +116,7 @@ func settings(cfg Config, addr string, closing *atomic.Bool) *embed.Config {
 	c.AutoCompactionMode = embed.CompactorModePeriodic
 	c.AutoCompactionRetention = compaction
 	c.QuotaBackendBytes = quota
+	c.BootstrapDefragThresholdMegabytes = defrag
 	c.WarningUnaryRequestDuration = embed.DefaultWarningUnaryRequestDuration // zero would warn of every request
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(bridge{log: cfg.Log, closing: closing}))
 	if cfg.Throwaway {

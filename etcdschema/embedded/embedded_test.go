@@ -93,7 +93,11 @@ func TestEtcdctlWorks(t *testing.T) {
 	if out, err := put.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("OK")) {
 		t.Fatalf("etcdctl put: %v\n%s", err, out)
 	}
-	f, err := etcdschema.Get(t.Context(), etcdtest.Open(t, s.Endpoint()), etcdschema.FlavorKey("1"))
+	store := etcdtest.Open(t, s.Endpoint())
+	if space, err := store.Space(t.Context()); err != nil || space.Quota != 4<<30 || space.Size == 0 || space.Full {
+		t.Errorf("its space is %+v, %v", space, err)
+	}
+	f, err := etcdschema.Get(t.Context(), store, etcdschema.FlavorKey("1"))
 	if err != nil || f.Value.RAM != 512 {
 		t.Errorf("what etcdctl put is read as %+v, %v", f.Value, err)
 	}

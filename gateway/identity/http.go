@@ -151,6 +151,8 @@ func faultOf(err error) *fault {
 		return own
 	case errors.Is(err, ErrUnauthorized):
 		return faultf(http.StatusUnauthorized, "The request you have made requires authentication.")
+	case etcdschema.Full(err):
+		return &fault{http.StatusInsufficientStorage, etcdschema.TakesNoWrites, time.Minute}
 	case errors.Is(err, errBusy), errors.Is(err, etcdschema.ErrConflict), errors.Is(err, context.DeadlineExceeded):
 		return &fault{http.StatusServiceUnavailable, "The service is busy, or its store is out of reach. Try again.", time.Second}
 	}
