@@ -10,6 +10,7 @@ import (
 	"regexp/syntax"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Configuration is implemented by a manager of which tenants may set parameters.
@@ -61,6 +62,8 @@ const (
 	FloatParameter   ParameterType = "float"
 	BooleanParameter ParameterType = "boolean"
 	StringParameter  ParameterType = "string"
+	// DurationParameter is beyond Trove, to whose clients it is a string: text such as 90s, 1h30m or 250ms.
+	DurationParameter ParameterType = "duration"
 )
 
 // Parameter is one parameter that tenants may set.
@@ -70,7 +73,7 @@ type Parameter struct {
 	RestartRequired bool          `json:"restart_required,omitempty"`
 	// CreateOnly marks what fixes the format of the data: an instance keeps the value that it was created with.
 	CreateOnly bool        `json:"create_only,omitempty"`
-	Min        json.Number `json:"min,omitempty"` // of a number; "": no limit
+	Min        json.Number `json:"min,omitempty"` // of a number, or of a duration in seconds; "": no limit
 	Max        json.Number `json:"max,omitempty"`
 	Values     []string    `json:"values,omitempty"`  // of a string: the only ones; none: any
 	Pattern    string      `json:"pattern,omitempty"` // of a string: RE2 that the whole of it must match
@@ -84,8 +87,11 @@ func (p Parameter) Check(value any) error {
 			return nil
 		}
 	case string:
-		if p.Type == StringParameter {
+		switch p.Type {
+		case StringParameter:
 			return p.checkText(v)
+		case DurationParameter:
+			return p.checkDuration(v)
 		}
 	case json.Number:
 		if p.Type == IntegerParameter || p.Type == FloatParameter {
@@ -107,21 +113,29 @@ func (p Parameter) checkText(v string) error {
 	return nil
 }
 
-func wholly(pattern, v string) bool {
-	re, err := regexp.Compile(`\A(?:` + pattern + `)\z`)
-	return err == nil && re.MatchString(v)
-}
-
 func (p Parameter) checkNumber(v json.Number) error {
 	n, ok := rational(v)
 	if !ok || p.Type == IntegerParameter && strings.Contains(string(v), ".") {
 		return fmt.Errorf("%s: %s is not of type %s", p.Name, v, p.Type)
 	}
+	return p.checkLimits(n, string(v), "")
+}
+
+// checkDuration takes what [time.ParseDuration] does.
+func (p Parameter) checkDuration(v string) error {
+	d, err := time.ParseDuration(v)
+	if err != nil || len(v) > 40 {
+		return fmt.Errorf("%s: %q is no duration; want text such as 90s, 1h30m or 250ms", p.Name, v)
+	}
+	return p.checkLimits(big.NewRat(int64(d), int64(time.Second)), v, "s")
+}
+
+func (p Parameter) checkLimits(n *big.Rat, text, unit string) error {
 	if least, ok := rational(p.Min); ok && n.Cmp(least) < 0 {
-		return fmt.Errorf("%s: %s is less than %s", p.Name, v, p.Min)
+		return fmt.Errorf("%s: %s is less than %s%s", p.Name, text, p.Min, unit)
 	}
 	if most, ok := rational(p.Max); ok && n.Cmp(most) > 0 {
-		return fmt.Errorf("%s: %s is more than %s", p.Name, v, p.Max)
+		return fmt.Errorf("%s: %s is more than %s%s", p.Name, text, p.Max, unit)
 	}
 	return nil
 }
@@ -166,9 +180,9 @@ func (p Parameter) problems() []error {
 		problems = append(problems, fmt.Errorf("name: %q is not a parameter's name", p.Name))
 	}
 	switch p.Type {
-	case IntegerParameter, FloatParameter, BooleanParameter, StringParameter:
+	case IntegerParameter, FloatParameter, BooleanParameter, StringParameter, DurationParameter:
 	default:
-		problems = append(problems, fmt.Errorf("type: %q is unknown; allowed: integer, float, boolean, string", p.Type))
+		problems = append(problems, fmt.Errorf("type: %q is unknown; allowed: integer, float, boolean, string, duration", p.Type))
 	}
 	for _, limit := range []struct {
 		path  string

@@ -15,6 +15,7 @@ func TestParameterCheck(t *testing.T) {
 	strict := Parameter{Name: "strict", Type: BooleanParameter}
 	mode := Parameter{Name: "mode", Type: StringParameter, Values: []string{"FULL", "NONE"}}
 	words := Parameter{Name: "words", Type: StringParameter, Pattern: "a|b+"}
+	pause := Parameter{Name: "pause", Type: DurationParameter, Min: "0.5", Max: "3600"}
 	free := Parameter{Name: "free", Type: StringParameter}
 	for _, c := range []struct {
 		parameter Parameter
@@ -30,6 +31,8 @@ func TestParameterCheck(t *testing.T) {
 		{strict, `true`, ""}, {strict, `false`, ""}, {strict, `1`, "boolean"}, {strict, `"true"`, "boolean"}, {strict, `null`, "boolean"},
 		{mode, `"FULL"`, ""}, {mode, `"full"`, "FULL, NONE"}, {mode, `""`, "FULL, NONE"}, {mode, `true`, "string"},
 		{words, `"a"`, ""}, {words, `"bbb"`, ""}, {words, `"ab"`, "does not match"}, {words, `"xa"`, "does not match"}, {words, `"a\n"`, "does not match"},
+		{pause, `"500ms"`, ""}, {pause, `"1h"`, ""}, {pause, `"1m30s"`, ""}, {pause, `"499ms"`, "less than 0.5s"}, {pause, `"1h1ns"`, "more than 3600s"},
+		{pause, `"-1s"`, "less than"}, {pause, `"90"`, "no duration"}, {pause, `90`, "duration"}, {pause, `""`, "no duration"}, {pause, `"1d"`, "no duration"},
 		{free, `""`, ""}, {free, `"日本"`, ""}, {free, `"a\nb"`, "control"}, {free, `"\u0000"`, "control"}, {free, `"\u007f"`, "control"},
 		{free, fmt.Sprintf("%q", strings.Repeat("x", 1024)), ""}, {free, fmt.Sprintf("%q", strings.Repeat("x", 1025)), "1024"},
 	} {

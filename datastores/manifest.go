@@ -55,7 +55,7 @@ type Options interface {
 // NewPlugin ties a manager to its options. defaults is an options struct (not a pointer) filled with the defaults. open
 // must not touch anything outside itself: it is also called, with the zero Env, to find out what the manager can do.
 // offers name what it serves; their Guest is filled in here, the defaults changed by what the offer's own Guest says, and in
-// their Server what the manager itself tells: manager, capabilities, strategies, parameters. An offer of a manager with
+// their Server what the manager itself tells: manager, capabilities, names, strategies, parameters. An offer of a manager with
 // strategies names the one to use; without it the first is.
 //
 // It panics when the defaults or an offer are not valid: a binary that cannot work should not start.
@@ -111,7 +111,7 @@ func NewPlugin[O Options](manager string, defaults O, open func(Env, O) Manager,
 
 // tell fills in what the manager says of itself.
 func tell(o ServerOptions, manager string, m Manager) ServerOptions {
-	o.Manager, o.Capabilities = manager, Capabilities(m)
+	o.Manager, o.Capabilities, o.Names = manager, Capabilities(m), RulesOf(m)
 	if b, ok := m.(Backups); ok {
 		for _, s := range b.BackupStrategies() {
 			o.BackupStrategies = append(o.BackupStrategies, Strategy{s.StrategyName, s.Incremental})

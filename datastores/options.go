@@ -42,27 +42,6 @@ const (
 	DefaultMaxVolumeSize = 10   // GB
 )
 
-// NameRules are RE2 patterns that a whole name must match; "" means any name of 1 to 255 bytes without control characters.
-// They let the gateway refuse a name with 400 before anything is enqueued; the manager checks and quotes all the same.
-type NameRules struct {
-	Database string `json:"database,omitempty"`
-	User     string `json:"user,omitempty"`
-	Host     string `json:"host,omitempty"`
-	Password string `json:"password,omitempty"`
-	// Reserved are what no name of a new database or user begins with: it is the server's or the guest's.
-	Reserved []string `json:"reserved,omitempty"`
-}
-
-// ReservedPrefix returns the prefix because of which a new database or user cannot have that name; "" for none.
-func (r NameRules) ReservedPrefix(name string) string {
-	for _, prefix := range r.Reserved {
-		if strings.HasPrefix(name, prefix) {
-			return prefix
-		}
-	}
-	return ""
-}
-
 // GuestOptions is the half that may be told to a guest; in etcd under /guest/datastores/<name>/<version>. A plug-in's
 // own options struct embeds it.
 type GuestOptions struct {

@@ -3,11 +3,8 @@ package gateway
 import (
 	"cmp"
 	"encoding/json"
-	"regexp"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/cofferdb/coffer/datastores"
 )
@@ -46,14 +43,10 @@ type nameRules struct {
 // anyHost is the host of a user that may come from anywhere.
 const anyHost = "%"
 
-// checkName holds a name against the datastore's rule: the manager checks and quotes all the same, but a name that it
-// would refuse should be a 400 before anything is sent.
+// checkName holds a name against the datastore's rule, as the guest will: what that would refuse should be a 400 before
+// anything is sent.
 func checkName(what, name, pattern string) error {
-	plain := name != "" && len(name) <= 255 && utf8.ValidString(name) && !strings.ContainsFunc(name, unicode.IsControl)
-	if plain && pattern != "" {
-		plain = regexp.MustCompile(`^(?:` + pattern + `)$`).MatchString(name) // definitions with a bad pattern are not offered
-	}
-	if plain {
+	if datastores.Fits(pattern, name) { // definitions with a bad pattern are not offered
 		return nil
 	}
 	if pattern == "" {

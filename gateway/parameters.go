@@ -30,7 +30,13 @@ type deletedView struct {
 	DeletedAt *string `json:"deleted_at"`
 }
 
+// durationPattern is what Trove's clients are told that a duration looks like.
+const durationPattern = `([0-9]+(\.[0-9]+)?(ms|s|m|h))+`
+
 func viewParameter(v etcdschema.Version, p datastores.Parameter) parameterView {
+	if p.Type == datastores.DurationParameter { // which Trove does not have
+		p.Type, p.Min, p.Max, p.Pattern = datastores.StringParameter, "", "", durationPattern
+	}
 	return parameterView{
 		Name: p.Name, VersionID: etcdschema.VersionID(v.Datastore, v.Name), RestartRequired: p.RestartRequired, Type: string(p.Type),
 		Max: p.Max, Min: p.Min, Values: p.Values, Pattern: p.Pattern, CreateOnly: p.CreateOnly,

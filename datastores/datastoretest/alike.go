@@ -49,7 +49,7 @@ func testDatabasesAlike(t *testing.T, s *server) {
 	m := s.manager.(datastores.Databases)
 	before := databaseNames(t, m)
 	made := s.makeAll(t, append(alike(), printable(few)...), before, func() []string { return databaseNames(t, m) }, func(name string) error {
-		return m.CreateDatabase(s.within(t), datastores.Database{Name: name})
+		return s.createDatabase(s.within(t), name)
 	})
 	for i, name := range made {
 		s.must(t, "delete "+name, m.DeleteDatabase(s.within(t), name))
@@ -64,7 +64,7 @@ func testUsersAlike(t *testing.T, s *server) {
 	database := s.withDatabase(t, "shop")
 	before := userNames(t, m)
 	made := s.makeAll(t, append(alike(), printable(1)...), before, func() []string { return userNames(t, m) }, func(name string) error {
-		return m.CreateUser(s.within(t), datastores.User{Name: name, Password: datastores.NewSecret("of " + name), Databases: database})
+		return s.createUser(s.within(t), datastores.User{Name: name, Password: datastores.NewSecret("of " + name), Databases: database})
 	})
 	for _, name := range made {
 		s.letsIn(t, name, "of "+name, database[0].Name)

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"time"
-	"unicode/utf8"
 
 	"github.com/cofferdb/coffer/datastores"
 )
@@ -177,9 +175,6 @@ func (m *memoryManager) CreateDatabase(ctx context.Context, db datastores.Databa
 		if _, ok := s.databases[db.Name]; ok {
 			return datastores.Errorf(datastores.Exists, "database %q exists", db.Name)
 		}
-		if err := checkName("database", db.Name); err != nil {
-			return err
-		}
 		return s.change(change{PutDatabase: &db})
 	})
 }
@@ -213,11 +208,7 @@ func (s *memoryServer) hasDatabases(names []string) error {
 	return nil
 }
 
-var memoryName = regexp.MustCompile(`^[\pL\pM\pN\pP\pS ]{1,64}$`)
-
-func checkName(what, name string) error {
-	if !utf8.ValidString(name) || !memoryName.MatchString(name) {
-		return datastores.Errorf(datastores.Invalid, "%s %q: want 1 to 64 letters, digits, signs and blanks", what, name)
-	}
-	return nil
+func (m *memoryManager) Names() datastores.NameRules {
+	const name = `[\pL\pM\pN\pP\pS ]{1,64}`
+	return datastores.NameRules{Database: name, User: name}
 }

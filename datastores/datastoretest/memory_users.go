@@ -14,9 +14,6 @@ func (m *memoryManager) CreateUser(ctx context.Context, user datastores.User) er
 		if s.users[u.account] != nil {
 			return datastores.Errorf(datastores.Exists, "user %q exists", user.Name)
 		}
-		if err := checkName("user", user.Name); err != nil {
-			return err
-		}
 		if err := s.hasDatabases(u.Access); err != nil {
 			return err
 		}
@@ -46,9 +43,6 @@ func (m *memoryManager) UpdateUser(ctx context.Context, name, host string, to da
 	return m.askUser(ctx, name, host, func(s *memoryServer, u memoryUser) error {
 		was := u.account
 		u.account = account{cmp.Or(to.Name, u.Name), cmp.Or(to.Host, u.Host)}
-		if err := checkName("user", u.Name); err != nil {
-			return err
-		}
 		if u.account != was && s.users[u.account] != nil {
 			return datastores.Errorf(datastores.Exists, "user %q exists", u.Name)
 		}

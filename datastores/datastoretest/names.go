@@ -26,6 +26,26 @@ func hostile() []string {
 	}
 }
 
+// createDatabase makes a database as the guest runtime does: a name that the manager's rules refuse never comes to it.
+func (s *server) createDatabase(ctx context.Context, name string) error {
+	if err := datastores.RulesOf(s.manager).CheckDatabase(name); err != nil {
+		return err
+	}
+	return s.manager.(datastores.Databases).CreateDatabase(ctx, datastores.Database{Name: name})
+}
+
+// createUser is createDatabase for users.
+func (s *server) createUser(ctx context.Context, u datastores.User) error {
+	rules := datastores.RulesOf(s.manager)
+	if err := rules.CheckUser(u.Name, u.Host); err != nil {
+		return err
+	}
+	if err := rules.CheckPassword(u.Name, u.Password); err != nil {
+		return err
+	}
+	return s.manager.(datastores.Users).CreateUser(ctx, u)
+}
+
 // testDatabaseNames makes a database of each hostile name: it must be there verbatim, or be refused as Invalid, and
 // nothing else may happen.
 func testDatabaseNames(t *testing.T, s *server) {
@@ -33,7 +53,7 @@ func testDatabaseNames(t *testing.T, s *server) {
 	s.withDatabase(t, "canary")
 	before := databaseNames(t, m)
 	for _, name := range hostile() {
-		err := m.CreateDatabase(ctx, datastores.Database{Name: name})
+		err := s.createDatabase(ctx, name)
 		if isInvalid(err) {
 			wantUnchanged(t, "refusing", name, before, databaseNames(t, m))
 			continue
@@ -56,7 +76,7 @@ func testUserNames(t *testing.T, s *server) {
 	databases := s.withDatabase(t, "canary")
 	before := userNames(t, m)
 	for _, name := range hostile() {
-		err := m.CreateUser(ctx, datastores.User{Name: name, Password: datastores.NewSecret("pass"), Databases: databases})
+		err := s.createUser(ctx, datastores.User{Name: name, Password: datastores.NewSecret("pass"), Databases: databases})
 		if isInvalid(err) {
 			wantUnchanged(t, "refusing", name, before, userNames(t, m))
 			continue
@@ -82,7 +102,7 @@ func testPasswords(t *testing.T, s *server) {
 		if password == "" {
 			continue // an empty Secret means that none was given
 		}
-		err := m.CreateUser(ctx, datastores.User{Name: "ann", Password: datastores.NewSecret(password), Databases: databases})
+		err := s.createUser(ctx, datastores.User{Name: "ann", Password: datastores.NewSecret(password), Databases: databases})
 		if isInvalid(err) {
 			continue
 		}

@@ -26,6 +26,7 @@ type everything interface {
 	datastores.Replication
 	datastores.Logs
 	datastores.Upgrader
+	datastores.Names
 }
 
 // defect is a fault that somebody may well build, and the test that must find it.

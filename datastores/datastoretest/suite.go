@@ -43,7 +43,8 @@ type Harness struct {
 	// there whatever happens to the server. A tenant of its own in a database of its own uses them. Needs Session. nil: that is not tested.
 	Kinds []WriteKind
 
-	// Dynamic and Static are values of parameters that can be changed at run time, and only by a restart; not the defaults.
+	// Dynamic and Static are values of parameters that can be changed at run time, and only by a restart; not the defaults. nil:
+	// there are none of that kind.
 	// Show tells what the running server has for a parameter, in the words of the values (fmt.Sprint of them). Needed for
 	// configuration.
 	Dynamic, Static datastores.Values

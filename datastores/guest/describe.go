@@ -3,8 +3,11 @@ package guest
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -18,20 +21,57 @@ func writePuts(w io.Writer, m datastores.Manifest) error {
 	var b bytes.Buffer
 	b.WriteByte('\n')
 	for _, offer := range m.Offers {
-		server, err := json.Marshal(offer.Server)
+		halves, err := halvesOf(offer)
 		if err != nil {
 			return err
 		}
-		for _, half := range []struct {
-			prefix string
-			value  []byte
-		}{{"/server/datastores/", server}, {"/guest/datastores/", offer.Guest}} {
-			fmt.Fprintf(&b, "put %s%s/%s %q\n", half.prefix, offer.Datastore, offer.Version, quotable.Replace(string(half.value)))
+		for _, h := range halves {
+			fmt.Fprintf(&b, "put /%s %q\n", h.key, quotable.Replace(string(h.value)))
 		}
 	}
 	b.WriteString("\n\n")
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+// half is one record of a definition.
+type half struct {
+	key   string // without the slash in front
+	value []byte
+}
+
+func halvesOf(offer datastores.Offer) ([]half, error) {
+	server, err := json.Marshal(offer.Server)
+	name := "datastores/" + offer.Datastore + "/" + offer.Version
+	return []half{{"server/" + name, server}, {"guest/" + name, offer.Guest}}, err
+}
+
+// writeFiles writes both halves of every offer's definition as files below dir, whose paths are their keys.
+func writeFiles(dir string, m datastores.Manifest) error {
+	if dir == "" {
+		return errors.New("-format files needs a directory: say which with -o")
+	}
+	for _, offer := range m.Offers {
+		halves, err := halvesOf(offer)
+		if err != nil {
+			return err
+		}
+		for _, h := range halves {
+			var b bytes.Buffer
+			if err := json.Indent(&b, h.value, "", "  "); err != nil {
+				return err
+			}
+			b.WriteByte('\n')
+			file := filepath.Join(dir, h.key+".json")
+			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+				return err
+			}
+			if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // quotable writes in JSON's own way what a shell reads between double quotes.

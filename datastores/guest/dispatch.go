@@ -66,6 +66,7 @@ func (g *Guest) methods() map[string]method {
 // call is what a tenant's method must know of the command beside its arguments.
 type call struct {
 	reserved
+	manager  datastores.Manager
 	repeated bool // an earlier run may have been cut half way
 }
 
@@ -109,7 +110,7 @@ func capable[C, A, R any](g *Guest, ready func() error, run func(context.Context
 			if !ok {
 				return reply, datastores.Errorf(datastores.Unsupported, "this datastore cannot do %s", cmd.Method)
 			}
-			return run(ctx, call{s.reserved, cmd.Repeated}, able, args)
+			return run(ctx, call{s.reserved, s.manager, cmd.Repeated}, able, args)
 		}))
 	}
 }

@@ -102,13 +102,14 @@ func (b *bench) do(t *testing.T, cmd agent.Command, args any) json.RawMessage {
 }
 
 // refused runs a command that must fail with an error of that kind.
-func (b *bench) refused(t *testing.T, cmd agent.Command, args any, kind agentpoll.ErrorKind) {
+func (b *bench) refused(t *testing.T, cmd agent.Command, args any, kind agentpoll.ErrorKind) error {
 	t.Helper()
 	_, err := b.run(t.Context(), cmd, args)
 	var e *agentpoll.Error
 	if !errors.As(err, &e) || e.Kind != kind {
-		t.Errorf("%s %+v = %v, want an error of kind %s", cmd.Method, args, err, kind)
+		t.Fatalf("%s %+v = %v, want an error of kind %s", cmd.Method, args, err, kind)
 	}
+	return err
 }
 
 func (b *bench) wantStatus(t *testing.T, want datastores.ServiceStatus) {

@@ -21,7 +21,7 @@ import (
 // Main is a guest binary: it reads the command line and does not return.
 //
 //	<manager>-guest run -config FILE
-//	<manager>-guest describe [-format json|etcdctl]
+//	<manager>-guest describe [-format json|etcdctl|files [-o DIR]]
 //	<manager>-guest check [-options-only] < guest halves of definitions
 //	<manager>-guest version
 //
@@ -75,7 +75,7 @@ func (p program) dispatch(ctx context.Context, args []string) error {
 		_, err := fmt.Fprintf(p.stdout, "%s %s %s\n", p.name(), version(), runtime.Version())
 		return err
 	}
-	_, _ = fmt.Fprintf(p.stderr, "usage: %[1]s run -config FILE | %[1]s describe [-format json|etcdctl] | %[1]s check [-options-only] | %[1]s version\n", p.name())
+	_, _ = fmt.Fprintf(p.stderr, "usage: %[1]s run -config FILE | %[1]s describe [-format json|etcdctl|files [-o DIR]] | %[1]s check [-options-only] | %[1]s version\n", p.name())
 	return errUsage
 }
 
@@ -106,7 +106,8 @@ func (p program) serve(ctx context.Context, args []string) error {
 
 func (p program) describe(args []string) error {
 	flags := p.flags("describe")
-	format := flags.String("format", "json", "json: the manifest; etcdctl: the definitions, as input of `etcdctl txn`")
+	format := flags.String("format", "json", "json: the manifest; etcdctl: the definitions, as input of `etcdctl txn`; files: the definitions, as `coffer definitions` reads them")
+	dir := flags.String("o", "", "the `directory` for -format files; it is made")
 	if err := p.parse(flags, args); err != nil {
 		return err
 	}
@@ -117,8 +118,10 @@ func (p program) describe(args []string) error {
 		return e.Encode(p.plugin.Manifest())
 	case "etcdctl":
 		return writePuts(p.stdout, p.plugin.Manifest())
+	case "files":
+		return writeFiles(*dir, p.plugin.Manifest())
 	}
-	return fmt.Errorf("-format: %q is not json or etcdctl", *format)
+	return fmt.Errorf("-format: %q is not json, etcdctl or files", *format)
 }
 
 func (p program) flags(subcommand string) *flag.FlagSet {

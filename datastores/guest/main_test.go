@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -75,6 +77,20 @@ func TestDescribeForEtcdctl(t *testing.T) {
 	}
 }
 
+func TestDescribeInFiles(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "definitions")
+	for range 2 {
+		if _, stderr, code := runProgram(t, nil, "describe", "-format", "files", "-o", dir); code != 0 {
+			t.Fatalf("exit %d, %s", code, stderr)
+		}
+	}
+	for _, half := range []string{"server", "guest"} {
+		if b, err := os.ReadFile(filepath.Join(dir, half, "datastores/memory/1.json")); err != nil || !json.Valid(b) {
+			t.Errorf("%s half: %s, %v", half, b, err)
+		}
+	}
+}
+
 func TestQuotesOfDescribe(t *testing.T) {
 	var b bytes.Buffer
 	m := datastores.Manifest{Offers: []datastores.Offer{{Datastore: "d", Version: "1", Guest: json.RawMessage(`{"a":"$(id) 'x' \"` + "`" + `"}`)}}}
@@ -107,7 +123,8 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"run"}, map[string]string{"COFFER_GUEST_CONFIG": "/does/not/exist"}, 1, "/does/not/exist"},
 		{[]string{"run", "-config", "/flag"}, map[string]string{"COFFER_GUEST_CONFIG": "/env"}, 1, "/flag"},
 		{[]string{"run"}, map[string]string{"COFFER_GUEST_ALLOW_HTTP": "maybe"}, 1, "COFFER_GUEST_ALLOW_HTTP"},
-		{[]string{"describe", "-format", "xml"}, nil, 1, "not json or etcdctl"},
+		{[]string{"describe", "-format", "xml"}, nil, 1, "not json, etcdctl or files"},
+		{[]string{"describe", "-format", "files"}, nil, 1, "-o"},
 		{[]string{"describe", "x"}, nil, 1, "too many"},
 		{[]string{"version"}, nil, 0, ""},
 	} {

@@ -55,7 +55,7 @@ func (g *Guest) build(ctx context.Context, progress func(agentpoll.Progress), ar
 		defer debug.FreeOSMemory() // see backup
 	}
 	// As if repeated, always: whatever is there was made by an earlier try.
-	c := call{s.reserved, true}
+	c := call{s.reserved, s.manager, true}
 	steps := []struct {
 		name string
 		do   func(say func(message string)) error

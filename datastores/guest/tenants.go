@@ -12,6 +12,12 @@ func createDatabases(ctx context.Context, c call, m datastores.Databases, args d
 	if err := c.refuseDatabases(names(args.Databases)...); err != nil {
 		return none{}, err
 	}
+	rules := datastores.RulesOf(c.manager)
+	for _, db := range args.Databases {
+		if err := rules.CheckDatabase(db.Name); err != nil {
+			return none{}, err
+		}
+	}
 	if err := c.allNew(ctx, m, args.Databases); err != nil {
 		return none{}, err
 	}
@@ -110,8 +116,16 @@ func (c call) allNewUsers(ctx context.Context, m datastores.Users, users []datas
 	return nil
 }
 
+// refuse says what is wrong with a user that is to be made.
 func (c call) refuse(u datastores.User) error {
 	if err := c.refuseUsers(u.Name); err != nil {
+		return err
+	}
+	rules := datastores.RulesOf(c.manager)
+	if err := rules.CheckUser(u.Name, u.Host); err != nil {
+		return err
+	}
+	if err := rules.CheckPassword(u.Name, u.Password); err != nil {
 		return err
 	}
 	return c.refuseDatabases(names(u.Databases)...)
@@ -169,6 +183,9 @@ func changePasswords(ctx context.Context, c call, m datastores.Users, args datas
 		if err := c.refuseUsers(u.Name); err != nil {
 			return none{}, err
 		}
+		if err := datastores.RulesOf(c.manager).CheckPassword(u.Name, u.Password); err != nil {
+			return none{}, err
+		}
 	}
 	for _, u := range args.Users { // one that is missing is found before another is changed
 		if _, err := m.GetUser(ctx, u.Name, u.Host); err != nil {
@@ -187,6 +204,9 @@ func updateUser(ctx context.Context, c call, m datastores.Users, args datastores
 	if err := c.refuseUsers(args.Name, args.Change.Name); err != nil {
 		return none{}, err
 	}
+	if err := c.refuseChange(args.Name, args.Change); err != nil {
+		return none{}, err
+	}
 	err := m.UpdateUser(ctx, args.Name, args.Host, args.Change)
 	if c.repeated && isKind(err, datastores.NotFound) {
 		// Renamed by the earlier run: what is left is the password.
@@ -196,6 +216,25 @@ func updateUser(ctx context.Context, c call, m datastores.Users, args datastores
 		}
 	}
 	return none{}, err
+}
+
+// refuseChange says what is wrong with what a user is to become.
+func (c call) refuseChange(name string, change datastores.UserChange) error {
+	rules := datastores.RulesOf(c.manager)
+	if change.Name != "" && change.Name != name {
+		if err := rules.CheckUser(change.Name, change.Host); err != nil {
+			return err
+		}
+	}
+	if change.Host != "" {
+		if err := rules.CheckHost(change.Host); err != nil {
+			return err
+		}
+	}
+	if change.Password.IsZero() {
+		return nil
+	}
+	return rules.CheckPassword(name, change.Password)
 }
 
 func listAccess(ctx context.Context, c call, m datastores.Access, args datastores.UserArgs) (datastores.DatabasePage, error) {
@@ -234,7 +273,10 @@ func (c call) refuseAccess(args datastores.AccessArgs) error {
 	return c.refuseDatabases(args.Databases...)
 }
 
-func enableRoot(ctx context.Context, _ call, m datastores.Root, args datastores.RootArgs) (datastores.RootReply, error) {
+func enableRoot(ctx context.Context, c call, m datastores.Root, args datastores.RootArgs) (datastores.RootReply, error) {
+	if err := datastores.RulesOf(c.manager).CheckPassword("root", args.Password); err != nil {
+		return datastores.RootReply{}, err
+	}
 	name, err := m.EnableRoot(ctx, args.Password)
 	return datastores.RootReply{Name: name}, err
 }

@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -131,12 +132,51 @@ func TestReservedNamesAreRefused(t *testing.T) {
 	}
 }
 
+// TestNamesFollowTheManagersRules: what the rules refuse never comes to the manager; what is there may have any name.
+func TestNamesFollowTheManagersRules(t *testing.T) {
+	b := newBench(t).prepared(t)
+	secret := func(s string) datastores.Secret { return datastores.NewSecret(s).ForSealing() }
+	user := func(name, password string) datastores.CreateUserArgs {
+		return datastores.CreateUserArgs{Users: []datastores.User{{Name: "ok", Password: secret("pass")}, {Name: name, Password: secret(password)}}}
+	}
+	change := func(c datastores.UserChange) datastores.UpdateUserArgs {
+		return datastores.UpdateUserArgs{UserArgs: datastores.UserArgs{Name: "ann"}, Change: c}
+	}
+	b.do(t, command(datastores.MethodCreateUser), datastores.CreateUserArgs{Users: []datastores.User{{Name: "ann", Password: secret("first")}}})
+	for _, c := range []struct {
+		method string
+		args   any
+	}{
+		{datastores.MethodCreateDatabase, datastores.CreateDatabaseArgs{Databases: databases("ok", "a\nb")}},
+		{datastores.MethodCreateUser, user("a\x00b", "pass")},
+		{datastores.MethodCreateUser, user("eve", "pa\nss")},
+		{datastores.MethodCreateUser, user("eve", "")},
+		{datastores.MethodChangePasswords, user("ann", "pa\nss")},
+		{datastores.MethodUpdateAttributes, change(datastores.UserChange{Name: "a\nb"})},
+		{datastores.MethodUpdateAttributes, change(datastores.UserChange{Host: "a\nb"})},
+		{datastores.MethodUpdateAttributes, change(datastores.UserChange{Password: secret("pa\nss")})},
+		{datastores.MethodEnableRoot, datastores.RootArgs{Password: secret("pa\nss")}},
+	} {
+		if err := b.refused(t, command(c.method), c.args, agentpoll.Invalid); strings.Contains(err.Error(), "pa\nss") {
+			t.Errorf("%s tells a password: %v", c.method, err)
+		}
+	}
+	if err := b.memory.Connect(t.Context(), b.address, "ann", "first", ""); err != nil {
+		t.Errorf("a call that was refused has changed the user: %v", err)
+	}
+	if page := read[datastores.UserPage](t, b.do(t, command(datastores.MethodListUsers), nil)); len(page.Users) != 1 {
+		t.Errorf("users: %+v, want ann alone", page.Users)
+	}
+	b.refused(t, command(datastores.MethodDeleteDatabase), datastores.DatabaseArgs{Name: "a\nb"}, agentpoll.NotFound)
+}
+
 // TestRepeated cuts a guest between what it did and the answer: the command comes again.
 func TestRepeated(t *testing.T) {
 	b := newBench(t).prepared(t)
+	pass := datastores.NewSecret("pass").ForSealing()
 	shop := datastores.CreateDatabaseArgs{Databases: databases("shop")}
 	ann := datastores.UserArgs{Name: "ann", Host: "%"}
-	user := datastores.CreateUserArgs{Users: []datastores.User{{Name: "ann"}}}
+	user := datastores.CreateUserArgs{Users: []datastores.User{{Name: "ann", Password: pass}}}
 	access := datastores.AccessArgs{UserArgs: ann, Databases: []string{"shop"}}
 	rename := datastores.UpdateUserArgs{UserArgs: ann, Change: datastores.UserChange{Name: "eve"}}
 	for _, c := range []struct {
@@ -163,8 +203,9 @@ func TestRepeated(t *testing.T) {
 func TestRepeatedCreateGivesWhatIsMissing(t *testing.T) {
 	b := newBench(t).prepared(t)
 	b.do(t, command(datastores.MethodCreateDatabase), datastores.CreateDatabaseArgs{Databases: databases("shop")})
-	half := datastores.User{Name: "ann"}
-	whole := datastores.User{Name: "ann", Databases: databases("shop")}
+	pass := datastores.NewSecret("pass").ForSealing()
+	half := datastores.User{Name: "ann", Password: pass}
+	whole := datastores.User{Name: "ann", Password: pass, Databases: databases("shop")}
 	b.do(t, command(datastores.MethodCreateUser), datastores.CreateUserArgs{Users: []datastores.User{half}})
 	b.do(t, repeated(datastores.MethodCreateUser), datastores.CreateUserArgs{Users: []datastores.User{whole}})
 	got := read[datastores.User](t, b.do(t, command(datastores.MethodGetUser), datastores.UserArgs{Name: "ann"}))

@@ -10,9 +10,6 @@ import (
 
 // CreateDatabase implements [datastores.Databases]. Without character set and collation it has the server's: utf8mb4.
 func (m *Manager) CreateDatabase(ctx context.Context, database datastores.Database) error {
-	if err := checkDatabase(database.Name); err != nil {
-		return err
-	}
 	statement := "CREATE DATABASE " + identifier(database.Name)
 	if database.CharacterSet != "" {
 		statement += " CHARACTER SET " + text(database.CharacterSet)

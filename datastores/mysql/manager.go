@@ -161,20 +161,9 @@ func (m *Manager) Status(ctx context.Context) datastores.Status {
 	if installed, err := exists(m.path(dataDir)); err == nil && !installed {
 		return datastores.Status{Service: datastores.StatusNew}
 	}
-	_, since, running := m.service.Running()
-	if !running {
-		gone := datastores.Status{Service: datastores.StatusShutdown}
-		if left, _ := exists(filepath.Join(m.env.Dir, serviceName+".pid")); left {
-			gone.Message = m.service.LastWords()
-		}
-		return gone
-	}
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	if err := m.ping(ctx); err != nil {
-		return datastores.Status{Service: datastores.StatusBlocked, Since: since, Message: err.Error()}
-	}
-	return datastores.Status{Service: datastores.StatusHealthy, Since: since}
+	return m.service.Status(ctx, m.ping)
 }
 
 // configure makes what every start needs.

@@ -84,11 +84,6 @@ func Plugin(extra ...func(*Manager) datastores.BackupStrategy) datastores.Plugin
 			Active:        active,
 			TCPPorts:      []datastores.PortRange{{First: port, Last: port}},
 			VolumeSupport: true,
-			Names: datastores.NameRules{
-				Database: databaseRule.String(),
-				User:     userRule.String(),
-				Host:     hostRule.String(),
-			},
 		}
 	}
 	open := func(env datastores.Env, o Options) datastores.Manager {

@@ -3,7 +3,6 @@ package mysql
 import (
 	"crypto/sha1"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -12,13 +11,11 @@ import (
 // The names that tenants may choose: Trove's grammar for MySQL, as RE2 over the whole name. Two things are stricter: no
 // leading dash, which a program could take for an option, and no character beyond U+FFFF, which the server's
 // dictionary (utf8mb3) cannot hold. Names that are there already may be any.
-var (
-	databaseRule = regexp.MustCompile(`^[A-Za-z0-9_](?:[A-Za-z0-9_ ?#@-]{0,62}[A-Za-z0-9_-])?$`)
-	userRule     = regexp.MustCompile("^" + userFirst + "(?:" + userInner + "{0,30}" + userLast + ")?$")
-	hostRule     = regexp.MustCompile(`^(?:%|(?:` + octet + `\.){1,2}%|(?:` + octet + `\.){3}` + octet + `)$`)
-)
-
 const (
+	databaseRule = `[A-Za-z0-9_](?:[A-Za-z0-9_ ?#@-]{0,62}[A-Za-z0-9_-])?`
+	userRule     = userFirst + "(?:" + userInner + "{0,30}" + userLast + ")?"
+	hostRule     = `%|(?:` + octet + `\.){1,2}%|(?:` + octet + `\.){3}` + octet
+
 	// \x{FFFD} is also what a byte that is not UTF-8 counts as.
 	userForbids = "\\pZ\\pC'\";`,/\\\\\\x{FFFD}\\x{10000}-\\x{10FFFF}"
 	userFirst   = "[^-" + userForbids + "]"
@@ -27,24 +24,9 @@ const (
 	octet       = `(?:%|25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])`
 )
 
-func checkDatabase(name string) error {
-	if databaseRule.MatchString(name) {
-		return nil
-	}
-	return datastores.Errorf(datastores.Invalid, "%q cannot be the name of a database; want 1 to 64 of A-Z a-z 0-9 _ - "+
-		"with spaces ? # @ only inside, and no dash first", name)
-}
-
-func checkAccount(a account) error {
-	if !userRule.MatchString(a.name) {
-		return datastores.Errorf(datastores.Invalid, "%q cannot be the name of a user; want 1 to 32 characters, "+
-			"none of ' \" ; ` , / \\, no blank first or last, no dash first", a.name)
-	}
-	if !hostRule.MatchString(a.host) {
-		return datastores.Errorf(datastores.Invalid, "%q cannot be the host of a user; want %% or an IPv4 address in which "+
-			"%% stands for any number, such as 10.0.%%", a.host)
-	}
-	return nil
+// Names implements [datastores.Names].
+func (m *Manager) Names() datastores.NameRules {
+	return datastores.NameRules{Database: databaseRule, User: userRule, Host: hostRule}
 }
 
 // sqlMode is the mode of every session of the guest; the quoting below is right in no other.

@@ -17,9 +17,6 @@ var root = account{name: rootUser, host: "%"}
 // EnableRoot implements [datastores.Root]. Root may do everything but write where others may not: on a replica, which
 // would not be one any more. So it cannot hand on ALL ON *.* either; ALL on a database, and every other right, it can.
 func (m *Manager) EnableRoot(ctx context.Context, password datastores.Secret) (string, error) {
-	if password.IsZero() {
-		return "", datastores.Errorf(datastores.Invalid, "root needs a password")
-	}
 	return rootUser, m.change(ctx, func(db *sql.DB) error {
 		err := execute(ctx, db,
 			"CREATE USER IF NOT EXISTS "+root.sql()+m.variant.identified(password)+" ACCOUNT LOCK",

@@ -12,12 +12,6 @@ import (
 // CreateUser implements [datastores.Users].
 func (m *Manager) CreateUser(ctx context.Context, user datastores.User) error {
 	a := newAccount(user.Name, user.Host)
-	if err := checkAccount(a); err != nil {
-		return err
-	}
-	if user.Password.IsZero() {
-		return datastores.Errorf(datastores.Invalid, "user %s needs a password", a)
-	}
 	names := make([]string, len(user.Databases))
 	for i, d := range user.Databases {
 		names[i] = d.Name
@@ -163,9 +157,6 @@ func (m *Manager) UpdateUser(ctx context.Context, name, host string, change data
 			return err
 		}
 		if after != before {
-			if err := checkAccount(after); err != nil {
-				return err
-			}
 			if err := m.requireFree(ctx, db, after); err != nil {
 				return err
 			}

@@ -13,9 +13,6 @@ const halfMade = "0"
 // CreateDatabase implements [datastores.Databases]. Nobody may use it but who is granted access, see owners.go. Without character
 // set and collation it is a copy of template1.
 func (m *Manager) CreateDatabase(ctx context.Context, database datastores.Database) error {
-	if err := checkName("database", database.Name); err != nil {
-		return err
-	}
 	return m.with(ctx, func(s *session) error {
 		limit, err := s.one(ctx, "SELECT datconnlimit::text FROM pg_database WHERE datname = $1", database.Name)
 		if err != nil {

@@ -90,7 +90,6 @@ func offer(version, guest string) datastores.Offer {
 			VersionNumber: version,
 			TCPPorts:      []datastores.PortRange{{First: port, Last: port}},
 			VolumeSupport: true,
-			Names:         names(),
 		},
 		Guest: json.RawMessage(guest),
 	}

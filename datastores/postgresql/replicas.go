@@ -28,10 +28,10 @@ func slotOf(account datastores.ReplicaAccount) (string, error) {
 func (m *Manager) addReplica(ctx context.Context, s *session, account datastores.ReplicaAccount) error {
 	slot, err := slotOf(account)
 	if err == nil {
-		err = checkName("user", account.User)
+		err = m.Names().CheckUser(account.User, "")
 	}
 	if err == nil {
-		err = checkPassword(account.Password, "replica "+account.ReplicaID)
+		err = m.Names().CheckPassword("replica "+account.ReplicaID, account.Password)
 	}
 	if err != nil {
 		return err

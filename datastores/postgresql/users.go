@@ -13,12 +13,6 @@ const anyHost = "%"
 
 // CreateUser implements [datastores.Users].
 func (m *Manager) CreateUser(ctx context.Context, user datastores.User) error {
-	if err := checkName("user", user.Name); err != nil {
-		return err
-	}
-	if err := checkPassword(user.Password, "user "+user.Name); err != nil {
-		return err
-	}
 	password, err := withPassword(user.Password)
 	if err != nil {
 		return err
@@ -115,9 +109,6 @@ func users(ctx context.Context, s *session, where string, args ...string) ([]dat
 func (m *Manager) UpdateUser(ctx context.Context, name, _ string, change datastores.UserChange) error {
 	var statements []string
 	if !change.Password.IsZero() {
-		if err := checkPassword(change.Password, "user "+name); err != nil {
-			return err
-		}
 		password, err := withPassword(change.Password)
 		if err != nil {
 			return err
@@ -126,9 +117,6 @@ func (m *Manager) UpdateUser(ctx context.Context, name, _ string, change datasto
 	}
 	renamed := change.Name != "" && change.Name != name
 	if renamed {
-		if err := checkName("user", change.Name); err != nil {
-			return err
-		}
 		statements = append(statements, "ALTER ROLE "+identifier(name)+" RENAME TO "+identifier(change.Name))
 	}
 	return m.with(ctx, func(s *session) error {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+
+	"github.com/cofferdb/coffer/datastores"
 )
 
 // A backup is a tar archive. Its first entry is the users; then come an RDB snapshot, whose length nobody knows in
@@ -93,7 +95,7 @@ func readUsersEntry(t *tar.Reader) ([]account, error) {
 		return nil, fmt.Errorf("the users of the backup: %w", err)
 	}
 	for _, a := range list {
-		if a.Name != rootUser && !userName.MatchString(a.Name) || !goodHashes(a.Hashes) {
+		if a.Name != rootUser && !datastores.Fits(userPattern, a.Name) || !goodHashes(a.Hashes) {
 			return nil, fmt.Errorf("the backup has a user %q that cannot be", a.Name)
 		}
 	}

@@ -147,7 +147,7 @@ func (m syncReplication) copyUsers(ctx context.Context) error {
 	}
 	var valid []account
 	for _, a := range there.users {
-		if a.Name == rootUser || userName.MatchString(a.Name) {
+		if a.Name == rootUser || datastores.Fits(userPattern, a.Name) {
 			valid = append(valid, a)
 		}
 	}

@@ -100,7 +100,6 @@ func Plugin(extra ...func(*Manager) datastores.BackupStrategy) datastores.Plugin
 				RootOnCreate:  true, // nobody can log in before root is enabled
 				// What is changed of users at a source is changed at its replicas, too.
 				UsersPerServer: true,
-				Names:          datastores.NameRules{User: userPattern, Host: "%?"},
 			},
 		})
 	}

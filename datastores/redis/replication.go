@@ -55,6 +55,9 @@ func (m syncReplication) addReplica(ctx context.Context, a datastores.ReplicaAcc
 
 // checkReplicaUser keeps a replica's account from taking a tenant's place.
 func (m syncReplication) checkReplicaUser(ctx context.Context, name string) error {
+	if err := m.Names().CheckUser(name, ""); err != nil {
+		return err
+	}
 	if err := checkUser(name, ""); err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package redis
 import (
 	"cmp"
 	"context"
-	"regexp"
 
 	"github.com/cofferdb/coffer/datastores"
 )
@@ -11,7 +10,10 @@ import (
 // userPattern is narrower than the server's rule, which is: no space and no zero byte.
 const userPattern = `[A-Za-z0-9_][A-Za-z0-9_.@:+-]{0,63}`
 
-var userName = regexp.MustCompile(`\A` + userPattern + `\z`)
+// Names implements [datastores.Names]. Users come from anywhere.
+func (m *Manager) Names() datastores.NameRules {
+	return datastores.NameRules{User: userPattern, Host: "%?"}
+}
 
 // CreateUser implements [datastores.Users].
 func (m *Manager) CreateUser(ctx context.Context, user datastores.User) error {
@@ -22,9 +24,6 @@ func (m *Manager) CreateUser(ctx context.Context, user datastores.User) error {
 		if db.Name != "" {
 			return datastores.Errorf(datastores.Invalid, "database %q: %s has no databases, a user may use everything", db.Name, m.variant.server())
 		}
-	}
-	if user.Password.IsZero() {
-		return datastores.Errorf(datastores.Invalid, "user %q needs a password", user.Name)
 	}
 	if err := m.checkFree(ctx, user.Name); err != nil {
 		return err
@@ -134,10 +133,9 @@ func (m *Manager) findUser(ctx context.Context, name, host string) (account, err
 	return a, nil
 }
 
+// checkUser refuses names that no user of a tenant has.
 func checkUser(name, host string) error {
 	switch {
-	case !userName.MatchString(name):
-		return datastores.Errorf(datastores.Invalid, "user name %q: want 1 to 64 of A-Z a-z 0-9 _ . @ : + -, the first a letter, digit or _", name)
 	case name == adminUser || name == rootUser:
 		return datastores.Errorf(datastores.Invalid, "user name %q is reserved", name)
 	case host != "" && host != "%":

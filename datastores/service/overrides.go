@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/cofferdb/coffer/datastores"
 )
@@ -42,15 +43,21 @@ func (o Overrides) Over(defaults map[string]string) (map[string]string, error) {
 	return merged, err
 }
 
-// Differ returns the names, sorted, of the wanted parameters for which the running server has something else or nothing. A
-// manager's UpdateOverrides reports that a restart is needed when there are any.
+// Differ returns the names, sorted, of the wanted parameters for which the running server has something else or nothing: 90s and
+// 1m30s are the same. A manager's UpdateOverrides reports that a restart is needed when there are any.
 func Differ(wanted, running map[string]string) []string {
 	var names []string
 	for name, value := range wanted {
-		if has, ok := running[name]; !ok || has != value {
+		if has, ok := running[name]; !ok || !same(has, value) {
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
 	return names
+}
+
+func same(a, b string) bool {
+	x, errX := time.ParseDuration(a)
+	y, errY := time.ParseDuration(b)
+	return a == b || errX == nil && errY == nil && x == y
 }

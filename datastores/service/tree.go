@@ -2,6 +2,7 @@ package service
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -84,6 +85,61 @@ func WriteTar(ctx context.Context, w io.Writer, dir string, wrote func(n int)) e
 	return nil
 }
 
+// CopyTar writes what a tar archive holds, files and directories, to another one, below prefix: so archives from several sources
+// become one stream without a copy on the disk. A source that ends before the end of its archive is an error, an empty one, too.
+func CopyTar(ctx context.Context, to *tar.Writer, prefix string, from io.Reader, wrote func(n int)) error {
+	source := &ending{r: &watched{ctx, from, wrote}}
+	archive := tar.NewReader(source)
+	for {
+		source.zeroes = 0
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) && source.zeroes >= tarEnd {
+			return nil
+		}
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		if err == nil {
+			err = copyTarEntry(to, prefix, header, archive)
+		}
+		if err != nil {
+			return fmt.Errorf("cannot copy the archive: %w", err)
+		}
+	}
+}
+
+func copyTarEntry(to *tar.Writer, prefix string, header *tar.Header, content io.Reader) error {
+	if header.Typeflag != tar.TypeReg && header.Typeflag != tar.TypeDir {
+		return nil
+	}
+	err := to.WriteHeader(&tar.Header{
+		Typeflag: header.Typeflag, Name: prefix + header.Name, Mode: header.Mode, Size: header.Size, Format: tar.FormatPAX,
+	})
+	if err == nil {
+		_, err = io.Copy(to, content)
+	}
+	return err
+}
+
+// tarEnd is how many zeroes stand at the end of a tar archive: a reader takes a sudden end between two files for the end.
+const tarEnd = 1024
+
+// ending counts the zeroes at the end of what was read since they were last counted.
+type ending struct {
+	r      io.Reader
+	zeroes int
+}
+
+func (e *ending) Read(p []byte) (int, error) {
+	n, err := e.r.Read(p)
+	if rest := bytes.TrimRight(p[:n], "\x00"); len(rest) > 0 {
+		e.zeroes = n - len(rest)
+	} else {
+		e.zeroes += n
+	}
+	return n, err
+}
+
 func writeTarFile(ctx context.Context, archive *tar.Writer, root *os.Root, path string, wrote func(n int)) error {
 	f, err := root.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
 	if err != nil {
@@ -105,7 +161,7 @@ func writeTarFile(ctx context.Context, archive *tar.Writer, root *os.Root, path 
 }
 
 // ReadTar puts the files and directories of a tar archive below dir, for uid and gid (-1: the guest's own), modes 0600 and
-// 0700. A name that leads out of dir, and anything but files and directories, is an error of kind Invalid.
+// 0700; directories that the archive leaves out are made. A name that leads out of dir, and anything but files and directories, is an error of kind Invalid.
 func ReadTar(ctx context.Context, r io.Reader, dir string, uid, gid int) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -135,13 +191,10 @@ func readTarEntry(ctx context.Context, root *os.Root, header *tar.Header, conten
 	case !filepath.IsLocal(name), header.Typeflag != tar.TypeDir && header.Typeflag != tar.TypeReg:
 		return datastores.Errorf(datastores.Invalid, "the archive holds something that is no file or directory of it")
 	case header.Typeflag == tar.TypeDir:
-		if err := root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-		if uid < 0 {
-			return nil
-		}
-		return root.Lchown(name, uid, gid)
+		return makeParents(root, name, uid, gid)
+	}
+	if err := makeParents(root, filepath.Dir(name), uid, gid); err != nil {
+		return err
 	}
 	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -152,6 +205,26 @@ func readTarEntry(ctx context.Context, root *os.Root, header *tar.Header, conten
 		err = f.Chown(uid, gid)
 	}
 	return errors.Join(err, f.Close())
+}
+
+// makeParents makes a directory and those above it that an archive may leave out.
+func makeParents(root *os.Root, dir string, uid, gid int) error {
+	if dir == "." {
+		return nil
+	}
+	if info, err := root.Lstat(dir); err == nil && info.IsDir() {
+		return nil
+	}
+	if err := makeParents(root, filepath.Dir(dir), uid, gid); err != nil {
+		return err
+	}
+	if err := root.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	if uid < 0 {
+		return nil
+	}
+	return root.Lchown(dir, uid, gid)
 }
 
 // watched ends with its context, and tells of what is read.

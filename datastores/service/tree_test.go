@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -113,6 +114,37 @@ func TestReadTarStaysInside(t *testing.T) {
 	}
 }
 
+func TestCopyTar(t *testing.T) {
+	from := t.TempDir()
+	write(t, filepath.Join(from, "a/b"), "content")
+	write(t, filepath.Join(from, "c"), string(make([]byte, 600)))
+	var one, all bytes.Buffer
+	if err := WriteTar(t.Context(), &one, from, nil); err != nil {
+		t.Fatal(err)
+	}
+	w := tar.NewWriter(&all)
+	for _, prefix := range []string{"first/", "second/"} {
+		if err := CopyTar(t.Context(), w, prefix, bytes.NewReader(one.Bytes()), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	to := t.TempDir()
+	if err := ReadTar(t.Context(), &all, to, -1, -1); err != nil {
+		t.Fatal(err)
+	}
+	if !holds(filepath.Join(to, "first/a/b"), "content") || !holds(filepath.Join(to, "second/c"), string(make([]byte, 600))) {
+		t.Error("the files have not come over")
+	}
+	for end := range one.Len() - tarEnd + 1 { // wherever it is cut, between two files too
+		if err := CopyTar(t.Context(), tar.NewWriter(io.Discard), "", bytes.NewReader(one.Bytes()[:end]), nil); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Fatalf("cut after %d of %d bytes: %v", end, one.Len(), err)
+		}
+	}
+}
+
 func TestTarEndsWithItsContext(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "a"), "x")
@@ -141,6 +173,9 @@ func TestOverrides(t *testing.T) {
 		t.Errorf("merged %v, %v", merged, err)
 	}
 	if differ := Differ(merged, map[string]string{"a": "10000000", "b": "3"}); len(differ) != 2 || differ[0] != "b" || differ[1] != "c" {
+		t.Errorf("they differ in %v", differ)
+	}
+	if differ := Differ(map[string]string{"a": "90s", "b": "1s"}, map[string]string{"a": "1m30s", "b": "1"}); len(differ) != 1 || differ[0] != "b" {
 		t.Errorf("they differ in %v", differ)
 	}
 	if err := o.Save(nil); err != nil {

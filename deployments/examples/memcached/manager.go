@@ -105,14 +105,7 @@ func (m *Manager) Stop(ctx context.Context) error {
 // Status implements [datastores.Manager].
 func (m *Manager) Status(ctx context.Context) datastores.Status {
 	server, _ := m.server()
-	_, since, running := server.Running()
-	if !running {
-		return datastores.Status{Service: datastores.StatusShutdown}
-	}
-	if err := m.ping(ctx); err != nil {
-		return datastores.Status{Service: datastores.StatusBlocked, Since: since, Message: err.Error()}
-	}
-	return datastores.Status{Service: datastores.StatusHealthy, Since: since}
+	return server.Status(ctx, m.ping)
 }
 
 func (m *Manager) ping(ctx context.Context) error {
