@@ -117,3 +117,21 @@ func must(t rapid.TB, err error) {
 		t.Fatal(err)
 	}
 }
+
+// makeDatabase and makeUser hold names against the rules first, as the guest runtime does.
+func makeDatabase(ctx context.Context, m *Manager, db datastores.Database) error {
+	if err := m.Names().CheckDatabase(db.Name); err != nil {
+		return err
+	}
+	return m.CreateDatabase(ctx, db)
+}
+
+func makeUser(ctx context.Context, m *Manager, u datastores.User) error {
+	if err := m.Names().CheckUser(u.Name, u.Host); err != nil {
+		return err
+	}
+	if err := m.Names().CheckPassword(u.Name, u.Password); err != nil {
+		return err
+	}
+	return m.CreateUser(ctx, u)
+}

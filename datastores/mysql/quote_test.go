@@ -34,7 +34,7 @@ func testNamesFromHell(t *testing.T, m *Manager) {
 	rapid.Check(t, func(r *rapid.T) {
 		name := hellish.Draw(r, "name")
 		ctx := t.Context()
-		switch err := m.CreateDatabase(ctx, datastores.Database{Name: name}); {
+		switch err := makeDatabase(ctx, m, datastores.Database{Name: name}); {
 		case err != nil:
 			wantKind(r, err, datastores.Invalid)
 		default:
@@ -44,7 +44,7 @@ func testNamesFromHell(t *testing.T, m *Manager) {
 			must(r, m.DeleteDatabase(ctx, name))
 		}
 		user := datastores.User{Name: name, Password: secret(name + "x")}
-		switch err := m.CreateUser(ctx, user); {
+		switch err := makeUser(ctx, m, user); {
 		case err != nil:
 			wantKind(r, err, datastores.Invalid)
 		default:

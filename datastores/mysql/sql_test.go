@@ -74,7 +74,7 @@ func testDatabases(t *testing.T, m *Manager) {
 		{Name: "INFORMATION_SCHEMA"},
 		{Name: strings.Repeat("x", 65)},
 	} {
-		wantKind(t, m.CreateDatabase(ctx, bad), datastores.Invalid)
+		wantKind(t, makeDatabase(ctx, m, bad), datastores.Invalid)
 	}
 	wantKind(t, m.DeleteDatabase(ctx, "PLAIN"), datastores.NotFound)
 	must(t, m.DeleteDatabase(ctx, "plain"))
@@ -89,7 +89,7 @@ func testUsers(t *testing.T, m *Manager) {
 	must(t, m.CreateUser(ctx, bob))
 	wantKind(t, m.CreateUser(ctx, bob), datastores.Exists)
 	wantKind(t, m.CreateUser(ctx, datastores.User{Name: "eve", Password: secret("x"), Databases: named("u1", "none")}), datastores.NotFound)
-	wantKind(t, m.CreateUser(ctx, datastores.User{Name: "eve"}), datastores.Invalid)
+	wantKind(t, makeUser(ctx, m, datastores.User{Name: "eve"}), datastores.Invalid)
 	for _, missing := range []string{"eve", "bob ", "BOB", ""} {
 		_, err := m.GetUser(ctx, missing, "%")
 		wantKind(t, err, datastores.NotFound)
@@ -154,7 +154,7 @@ func testHosts(t *testing.T, m *Manager) {
 		}
 	}
 	for _, host := range []string{"localhost", "10", "10.0.0", "256.1.1.1", "10.0.0.0/8", "a%", "%%", "10.0.0._", "1.2.3.4.5", "01.2.3.4", "10.0.0.1\n", "x' OR 'a'='a"} {
-		wantKind(t, m.CreateUser(ctx, datastores.User{Name: "bob@host", Host: host, Password: secret("x")}), datastores.Invalid)
+		wantKind(t, makeUser(ctx, m, datastores.User{Name: "bob@host", Host: host, Password: secret("x")}), datastores.Invalid)
 	}
 	must(t, m.CreateUser(ctx, datastores.User{Name: "far", Host: "10.0.0.%", Password: secret("x")}))
 	if _, err := login(t, m, "far", "x", ""); err == nil {

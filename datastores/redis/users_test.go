@@ -47,7 +47,14 @@ func TestUsersThatCannotBe(t *testing.T) {
 		{Name: "os_admin", Password: pass}, {Name: "default", Password: pass}, {Name: "ann"}, {Name: "ann", Password: pass, Host: "10.0.0.1"},
 		{Name: "ann", Password: pass, Databases: []datastores.Database{{Name: "shop"}}},
 	} {
-		wantKind(t, u.Name, m.CreateUser(ctx, u), datastores.Invalid)
+		err := m.Names().CheckUser(u.Name, u.Host)
+		if err == nil {
+			err = m.Names().CheckPassword(u.Name, u.Password)
+		}
+		if err == nil {
+			err = m.CreateUser(ctx, u)
+		}
+		wantKind(t, u.Name, err, datastores.Invalid)
 	}
 	replica := datastores.ReplicaAccount{User: "rep", Password: pass}
 	must(t, syncReplication{m}.AddReplica(ctx, replica))
