@@ -67,10 +67,10 @@ func (m *Manager) tool(name string) string { return filepath.Join(m.options.Tool
 
 const clientName = "client.cnf"
 
-// withLogin runs do with the option that tells a program how to log in; the password stands in a file that only the server's
+// withLogin runs do, in which a program of the server runs, with what that needs: see withGlobals for begun, and the option that tells a program how to log in; the password stands in a file that only the server's
 // user, as which programs are run, can read. The socket is relative to the data directory, where programs must work: see
 // service.DialUnix.
-func (m *Manager) withLogin(do func(option string) error) error {
+func (m *Manager) withLogin(ctx context.Context, do func(option string, begun func()) error) error {
 	password, err := m.adminPassword()
 	if err != nil {
 		return err
@@ -87,7 +87,7 @@ func (m *Manager) withLogin(do func(option string) error) error {
 		return err
 	}
 	defer func() { _ = os.Remove(m.path(clientName)) }()
-	return do("--defaults-file=" + m.path(clientName))
+	return m.withGlobals(ctx, func(begun func()) error { return do("--defaults-file="+m.path(clientName), begun) })
 }
 
 // runTool runs a program as the server's user, in the data directory.
@@ -123,14 +123,16 @@ func (m *Manager) dataSize() int64 {
 	return size
 }
 
-// counter tells of the bytes that go through it.
+// counter tells of the bytes that go through it, and of the first of them.
 type counter struct {
 	io.Writer
 	done, total int64
 	progress    func(done, total int64)
+	begun       func()
 }
 
 func (c *counter) Write(p []byte) (int, error) {
+	c.begun()
 	n, err := c.Writer.Write(p)
 	c.done += int64(n)
 	c.progress(c.done, c.total)

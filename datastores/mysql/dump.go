@@ -39,9 +39,12 @@ func (m *Manager) backupRows(ctx context.Context, req datastores.BackupRequest) 
 	if err != nil {
 		return datastores.BackupReply{}, err
 	}
-	output := &counter{Writer: req.Output, total: m.dataSize(), progress: req.Progress}
+	output := &counter{Writer: req.Output, total: m.dataSize(), progress: req.Progress, begun: func() {}}
 	if len(names) > 0 {
-		err = m.withLogin(func(login string) error { return m.runTool(ctx, m.dumpArgv(login, names), nil, output) })
+		err = m.withLogin(ctx, func(login string, begun func()) error {
+			output.begun = begun
+			return m.runTool(ctx, m.dumpArgv(login, names), nil, output)
+		})
 	}
 	if err == nil {
 		_, err = io.WriteString(output, accounts)
@@ -152,7 +155,7 @@ func (m *Manager) restoreRows(ctx context.Context, req datastores.RestoreRequest
 	if err != nil {
 		return err
 	}
-	err = m.withLogin(func(login string) error { return m.runTool(ctx, m.loadArgv(login), stream, nil) })
+	err = m.withLogin(ctx, func(login string, _ func()) error { return m.runTool(ctx, m.loadArgv(login), stream, nil) })
 	_ = stream.Close()
 	if err != nil {
 		return fmt.Errorf("cannot restore backup %s: %w", link.ID, err)
@@ -160,11 +163,12 @@ func (m *Manager) restoreRows(ctx context.Context, req datastores.RestoreRequest
 	return nil
 }
 
-// loadArgv reads SQL as it is: --binary-mode knows no commands of the client but one that changes the delimiter.
+// loadArgv reads SQL as it is: --binary-mode knows no commands of the client but one that changes the delimiter. A table that root
+// has made without InnoDB's strict mode is made again without it.
 func (m *Manager) loadArgv(login string) []string {
 	return []string{
 		m.tool(m.variant.client), login, "--batch", "--binary-mode", "--default-character-set=utf8mb4", "--max-allowed-packet=1G",
-		"--init-command=SET sql_log_bin = 0",
+		"--init-command=SET sql_log_bin = 0, innodb_strict_mode = 0" + m.variant.loading,
 	}
 }
 

@@ -101,9 +101,13 @@ func (m *Manager) adopt(ctx context.Context) error {
 // forgetReplicas takes away the accounts of replicas of the server that a backup is of.
 const forgetReplicas = "DELETE FROM mysql.global_priv WHERE JSON_VALUE(Priv, '$.access') = 524288;\n"
 
-// bootstrap has the server, without network and accounts, run a script of which each statement ends a line.
+// bootstrap has the server, without network and accounts, run a script of which each statement ends a line. What tenants may set for
+// sessions does not hold for it.
 func (m *Manager) bootstrap(ctx context.Context, script io.Reader, more ...string) error {
-	argv := m.argv(append([]string{"--bootstrap", "--skip-log-bin", "--log-warnings=0", "--max_allowed_packet=8M"}, more...)...)
+	argv := m.argv(append([]string{
+		"--bootstrap", "--skip-log-bin", "--log-warnings=0",
+		"--max_allowed_packet=8M", "--autocommit=1", "--sql_mode=", "--max_statement_time=0",
+	}, more...)...)
 	_, err := service.Run(ctx, argv, service.RunOptions{
 		Stdin:      script,
 		Credential: service.Credential(m.env.UID, m.env.GID),

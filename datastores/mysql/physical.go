@@ -62,7 +62,8 @@ func (m *Manager) backupFiles(ctx context.Context, req datastores.BackupRequest)
 	if parent == nil {
 		output.total = m.dataSize()
 	}
-	err = m.withLogin(func(login string) error {
+	err = m.withLogin(ctx, func(login string, begun func()) error {
+		output.begun = begun
 		return m.runTool(ctx, m.backupArgv(login, parent), nil, output)
 	})
 	if err != nil {

@@ -23,7 +23,7 @@ func (m *Manager) Upgrade(ctx context.Context, req datastores.UpgradeRequest) er
 		return nil
 	}
 	req.Progress("upgrading the system tables")
-	err := m.withLogin(func(login string) error { return m.runTool(ctx, m.upgradeArgv(login), nil, nil) })
+	err := m.withLogin(ctx, func(login string, _ func()) error { return m.runTool(ctx, m.upgradeArgv(login), nil, nil) })
 	if err != nil {
 		return fmt.Errorf("cannot upgrade the system tables: %w", err)
 	}

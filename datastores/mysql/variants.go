@@ -22,6 +22,7 @@ type variant struct {
 	isUser      string                                      // of mysql.user u: an account that is neither a role nor a replica's
 	password    string                                      // the clause that gives an account the hash of a password
 	client      string                                      // reads SQL
+	loading     string                                      // more that its session sets
 	dump        string                                      // writes SQL
 	upgrade     string                                      // brings the system tables to the server's version; "": the server does so itself
 	zones       string                                      // writes SQL of the machine's time zones; "": the server gets none
@@ -43,6 +44,7 @@ func variants() map[string]variant {
 			lockHolders: mariadbLockHolders,
 			isUser:      "BINARY u.is_role = 'N' AND " + noReplica,
 			password:    " IDENTIFIED VIA mysql_native_password USING ",
+			loading:     ", max_statement_time = 0",
 			client:      "mariadb", dump: "mariadb-dump", upgrade: "mariadb-upgrade", zones: "mariadb-tzinfo-to-sql",
 			physical: physical{
 				name: "mariabackup", program: "mariadb-backup", stream: "mbstream", files: []string{"mariadb_backup_", "xtrabackup_"},

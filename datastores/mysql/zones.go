@@ -69,7 +69,7 @@ func (m *Manager) loadZones(ctx context.Context) error {
 		return err
 	}
 	script := m.zones(ctx)
-	return m.withLogin(func(login string) error {
+	return m.withLogin(ctx, func(login string, _ func()) error {
 		return m.runTool(ctx, []string{m.tool(m.variant.client), login, "--batch", "mysql"}, script, nil)
 	})
 }
