@@ -79,6 +79,9 @@ type Status struct {
 	// Since is when the running server process was started; zero when there is none.
 	Since   time.Time `json:"since,omitzero"`
 	Message string    `json:"message,omitempty"` // for a person, when not healthy
+	// Restart says why the running server does not go on until it is restarted, such as a replica that has less of something
+	// than its source has now. The guest runtime restarts it; nobody else is told. "": nothing of the kind.
+	Restart string `json:"-"`
 	// Refused is filled by the guest runtime: why the server runs without the parameters that were set; see [StartReply].
 	Refused string `json:"refused,omitempty"`
 	// Warning is filled by the guest runtime: what will soon keep the server from its work, and what to do about it. It says the

@@ -46,6 +46,7 @@ type memoryServer struct {
 	lingering bool   // a defect, see Linger
 	sharing   bool   // a defect, see ShareConnections
 	sessions  int    // that are open
+	stalled   string // why it does not go on until it is restarted; "": it does
 	obstacle  string // what keeps databases and users from being deleted; "": nothing
 
 	failures map[string]error // by method

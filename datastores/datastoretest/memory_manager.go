@@ -110,6 +110,7 @@ func (m *memoryManager) Start(ctx context.Context) (err error) {
 			return
 		}
 		s.running, s.since, s.inForce, s.sessions = true, time.Now(), m.configuration(s.overrides), 0
+		s.stalled = ""
 		s.log(memoryErrorLog, "started")
 		s.passes(AtStart)
 		if s.readOnly {
@@ -145,7 +146,7 @@ func (m *memoryManager) Status(context.Context) datastores.Status {
 	st := datastores.Status{Service: datastores.StatusShutdown}
 	m.memory.with(m.env.Address, func(s *memoryServer) {
 		if s.running {
-			st = datastores.Status{Service: datastores.StatusHealthy, Since: s.since}
+			st = datastores.Status{Service: datastores.StatusHealthy, Since: s.since, Restart: s.stalled}
 		}
 	})
 	return st

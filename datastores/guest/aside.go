@@ -41,6 +41,13 @@ func (a *aside) begin(ctx context.Context) (_ context.Context, done func(error) 
 	}, nil
 }
 
+// busy reports whether something runs.
+func (a *aside) busy() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.cancel != nil
+}
+
 // end ends what runs and returns when it has ended. Its callers hold the turn, so that nothing else begins meanwhile.
 func (a *aside) end(ctx context.Context, reason string) error {
 	a.mu.Lock()

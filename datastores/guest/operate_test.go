@@ -152,6 +152,29 @@ func TestCrashIsReportedThenRepaired(t *testing.T) {
 	})
 }
 
+// TestServerThatStandsStill is restarted, but not beside a backup.
+func TestServerThatStandsStill(t *testing.T) {
+	b := newBench(t).prepared(t)
+	starts := b.memory.Starts(address)
+	supervised(t, b, func() {
+		_, done, err := b.aside.begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.memory.Stall(address, "its source has more")
+		time.Sleep(time.Minute)
+		if n := b.memory.Starts(address) - starts; n != 0 {
+			t.Errorf("restarted %d times beside a backup", n)
+		}
+		_ = done(nil)
+		time.Sleep(time.Minute)
+		if n := b.memory.Starts(address) - starts; n != 1 || b.observe(t.Context()).Restart != "" {
+			t.Errorf("restarted %d times, want once", n)
+		}
+		b.wantStatus(t, datastores.StatusHealthy)
+	})
+}
+
 func TestCrashLoopBacksOff(t *testing.T) {
 	b := newBench(t).prepared(t)
 	supervised(t, b, func() {

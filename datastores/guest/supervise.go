@@ -29,6 +29,9 @@ func (g *Guest) supervise(ctx context.Context) {
 	delay, trouble := firstDelay, ""
 	for service.Pause(ctx, checkEvery) {
 		st := g.observe(ctx)
+		if st.Restart != "" {
+			g.refresh(ctx)
+		}
 		if st.Service != datastores.StatusCrashed {
 			if !st.Since.IsZero() && time.Since(st.Since) > calm {
 				delay = firstDelay

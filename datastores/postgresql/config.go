@@ -16,9 +16,9 @@ import (
 	"github.com/cofferdb/coffer/datastores/service"
 )
 
-// configure makes what every start needs: the configuration, the rules of access, and the data directory's part in a
-// replication. What ALTER SYSTEM has left is thrown away.
-func (m *Manager) configure(ctx context.Context) error {
+// configure makes what every start needs beside the settings: the rules of access, and the data directory's part in a
+// replication.
+func (m *Manager) configure() error {
 	if err := service.MakeDir(m.env.DataDir, logDir, m.env.UID, m.env.GID); err != nil {
 		return err
 	}
@@ -28,22 +28,11 @@ func (m *Manager) configure(ctx context.Context) error {
 	if err := m.takeRole(); err != nil {
 		return err
 	}
-	if err := m.writeRules(); err != nil {
-		return err
-	}
-	return m.writeConfig(ctx)
+	return m.writeRules()
 }
 
-// writeConfig writes postgresql.conf.
-func (m *Manager) writeConfig(ctx context.Context) error {
-	values, err := m.readOverrides()
-	if err != nil {
-		return err
-	}
-	settings, err := m.settings(ctx, values)
-	if err != nil {
-		return err
-	}
+// writeConfig writes postgresql.conf. What ALTER SYSTEM has left is thrown away.
+func (m *Manager) writeConfig(settings map[string]string) error {
 	b, err := configfile.PostgreSQL(sortedSettings(settings)...)
 	if err != nil {
 		return err
@@ -54,16 +43,33 @@ func (m *Manager) writeConfig(ctx context.Context) error {
 	return m.writeFile(configName, b)
 }
 
+// stored are the settings with the values that the tenant has set.
+func (m *Manager) stored(ctx context.Context) (map[string]string, error) {
+	values, err := m.readOverrides()
+	if err != nil {
+		return nil, err
+	}
+	return m.settings(ctx, values)
+}
+
+// toStart are the settings to start the server with. raised reports whether they are more than stored ones, for a recovery.
+func (m *Manager) toStart(ctx context.Context) (settings map[string]string, raised bool, err error) {
+	if settings, err = m.stored(ctx); err == nil && settings[hotStandby] == "off" {
+		raised, err = m.foreseeRecovery(ctx, settings)
+	}
+	return settings, raised, err
+}
+
 // settings are those of a server with the tenant's values.
 func (m *Manager) settings(ctx context.Context, values datastores.Values) (map[string]string, error) {
 	settings := m.defaults()
 	maps.Copy(settings, texts(values))
-	needs, err := m.needs(ctx, settings)
+	needs, err := m.needs()
 	if err != nil {
 		return nil, err
 	}
 	maps.Copy(settings, needs)
-	return settings, nil
+	return settings, m.addRole(ctx, settings)
 }
 
 // writeFile writes a file of the server's.
@@ -131,9 +137,8 @@ func (m *Manager) share(part uint64, least, most int) int {
 	return max(least, min(most, int(fs.Blocks*uint64(fs.Bsize)>>20/part)))
 }
 
-// needs are the settings without which the guest could not do its work; they go before everybody's. settings are the
-// others.
-func (m *Manager) needs(ctx context.Context, settings map[string]string) (map[string]string, error) {
+// needs are the settings without which the guest could not do its work; they go before everybody's.
+func (m *Manager) needs() (map[string]string, error) {
 	walKeep, slotKeep := m.options.WALKeepMB, m.options.SlotKeepMB
 	if walKeep == 0 {
 		walKeep = m.share(10, 64, 4096)
@@ -144,7 +149,6 @@ func (m *Manager) needs(ctx context.Context, settings map[string]string) (map[st
 	needs := map[string]string{
 		"wal_level":                   "replica",
 		"archive_mode":                "off", // incremental backups read the log that is kept: see walBackup
-		"hot_standby":                 "on",
 		"max_wal_senders":             "20",
 		"max_replication_slots":       "20",
 		"wal_keep_size":               megabytes(walKeep),
@@ -163,10 +167,7 @@ func (m *Manager) needs(ctx context.Context, settings map[string]string) (map[st
 		// this line, which a shell reads.
 		"restore_command": "/bin/false",
 	}
-	if err := m.addLogs(needs); err != nil {
-		return nil, err
-	}
-	return needs, m.addRole(ctx, needs, settings)
+	return needs, m.addLogs(needs)
 }
 
 // writeRules writes who is let in, and who the guest is.

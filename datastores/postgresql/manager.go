@@ -3,6 +3,7 @@ package postgresql
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -133,16 +134,47 @@ func (m *Manager) installed() (bool, error) { return exists(m.path(dataDir)) }
 
 // Start implements [datastores.Manager]. It waits until the server has recovered what it has to.
 func (m *Manager) Start(ctx context.Context) error {
-	_, _, running := m.service.Running()
-	if !running {
-		if err := m.configure(ctx); err != nil {
-			return err
+	raised, err := m.boot(ctx)
+	if err == nil && raised { // for the recovery alone
+		if err = m.Stop(ctx); err == nil {
+			_, err = m.boot(ctx)
 		}
 	}
-	if err := m.launch(ctx); err != nil {
+	if err != nil {
 		return err
 	}
 	return m.with(ctx, func(s *session) error { return m.furnish(ctx, s) })
+}
+
+// bootTries is how often the data may ask for more than it did when the server was started.
+const bootTries = 5
+
+// boot starts the server with what the data demands, which may turn out to be more while the log is replayed. raised reports
+// whether the server has more places than it will have the next time, for the recovery.
+func (m *Manager) boot(ctx context.Context) (raised bool, err error) {
+	if _, _, running := m.service.Running(); running {
+		return false, m.launch(ctx)
+	}
+	if err := m.configure(); err != nil {
+		return false, err
+	}
+	for try := 1; ; try++ {
+		settings, raised, err := m.toStart(ctx)
+		if err == nil {
+			err = m.writeConfig(settings)
+		}
+		if err != nil {
+			return false, err
+		}
+		err = m.launch(ctx)
+		if err == nil || ctx.Err() != nil || try == bootTries {
+			return raised, err
+		}
+		if now, _, e := m.toStart(ctx); e != nil || maps.Equal(now, settings) {
+			return false, err
+		}
+		m.env.Log.Info("the data demands more than it did; starting the server again", "err", err)
+	}
 }
 
 // launch starts the server, unless it runs, and returns when it answers. When the guest is not let in any more it takes its
@@ -228,10 +260,17 @@ func (m *Manager) Status(ctx context.Context) datastores.Status {
 	}
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	if err := m.ping(ctx); err != nil {
+	paused, err := m.paused(ctx)
+	if err != nil {
 		return datastores.Status{Service: datastores.StatusBlocked, Since: since, Message: err.Error()}
 	}
-	return datastores.Status{Service: datastores.StatusHealthy, Since: since}
+	st := datastores.Status{Service: datastores.StatusHealthy, Since: since}
+	if paused { // by root, or by the server itself
+		if st.Restart, err = m.outgrown(ctx); err != nil {
+			m.env.Log.Warn("cannot ask why the replay of the log is paused", "err", err)
+		}
+	}
+	return st
 }
 
 func exists(path string) (bool, error) {

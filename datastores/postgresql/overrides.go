@@ -44,7 +44,8 @@ func (m *Manager) UpdateOverrides(ctx context.Context, values datastores.Values)
 		}
 		if err == nil {
 			var pending value
-			pending, err = s.one(ctx, "SELECT bool_or(pending_restart) FROM pg_settings")
+			// A server that was promoted has kept what a standby needs.
+			pending, err = s.one(ctx, "SELECT bool_or(pending_restart) FROM pg_settings WHERE name <> $1", hotStandby)
 			restart = pending.bool()
 		}
 		return failed(err, "cannot ask for the configuration")
@@ -91,7 +92,11 @@ func texts(values datastores.Values) map[string]string {
 
 // reload writes the configuration and makes a running server read it; one that is stopped is left so.
 func (m *Manager) reload(ctx context.Context) error {
-	if err := m.writeConfig(ctx); err != nil {
+	settings, err := m.stored(ctx)
+	if err != nil {
+		return err
+	}
+	if err := m.writeConfig(settings); err != nil {
 		return err
 	}
 	if _, _, running := m.service.Running(); !running {

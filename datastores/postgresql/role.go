@@ -96,17 +96,26 @@ func (m *Manager) removeFile(name string) error {
 }
 
 // addRole adds the settings that the role needs.
-func (m *Manager) addRole(ctx context.Context, needs, settings map[string]string) error {
+func (m *Manager) addRole(ctx context.Context, settings map[string]string) error {
 	r, err := m.loadRole()
-	if err != nil || !r.Standby {
+	if err != nil {
 		return err
 	}
-	if r.Source != nil {
-		needs["primary_conninfo"] = conninfo(*r.Source, "passfile", m.path(passName))
-		needs["primary_slot_name"] = r.Source.Slot
+	if !r.Standby {
+		// Nobody reads before a backup is restored, so that what it was written with need not be there.
+		settings[hotStandby] = "off"
+		return m.makePlaces(settings)
 	}
-	return m.matchSource(ctx, needs, settings)
+	settings[hotStandby] = "on"
+	if r.Source != nil {
+		settings["primary_conninfo"] = conninfo(*r.Source, "passfile", m.path(passName))
+		settings["primary_slot_name"] = r.Source.Slot
+	}
+	return m.matchSource(ctx, settings)
 }
+
+// hotStandby is the setting that lets readers in while the log of another server, or of a backup, is replayed.
+const hotStandby = "hot_standby"
 
 // conninfo is how libpq is told of a source; never a password.
 func conninfo(s source, more ...string) string {
@@ -118,41 +127,4 @@ func conninfo(s source, more ...string) string {
 		fmt.Fprintf(&b, "%s='%s' ", fields[i], escape.Replace(fields[i+1]))
 	}
 	return strings.TrimSpace(b.String())
-}
-
-// matchSource raises what a standby must have as much of as its source had: it would not start with less.
-func (m *Manager) matchSource(ctx context.Context, needs, settings map[string]string) error {
-	control, err := m.control(ctx)
-	if err != nil {
-		return err
-	}
-	for _, name := range []string{"max_connections", "max_worker_processes", "max_wal_senders", "max_prepared_xacts", "max_locks_per_xact"} {
-		had, err := strconv.Atoi(control[name+" setting"])
-		if err != nil {
-			continue
-		}
-		name = strings.Replace(strings.Replace(name, "prepared_xacts", "prepared_transactions", 1), "per_xact", "per_transaction", 1)
-		set := settings[name]
-		if v, ok := needs[name]; ok {
-			set = v
-		}
-		if n, err := strconv.Atoi(set); err != nil || n < had {
-			needs[name] = strconv.Itoa(had)
-		}
-	}
-	return nil
-}
-
-// control reads what pg_controldata tells of the data directory.
-func (m *Manager) control(ctx context.Context) (map[string]string, error) {
-	out, err := m.run(ctx, []string{m.program("pg_controldata"), "-D", m.path(dataDir)}, service.RunOptions{})
-	if err != nil {
-		return nil, err
-	}
-	control := map[string]string{}
-	for line := range strings.Lines(out) {
-		name, value, _ := strings.Cut(line, ":")
-		control[name] = strings.TrimSpace(value)
-	}
-	return control, nil
 }

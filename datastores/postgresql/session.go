@@ -203,14 +203,6 @@ func (m *Manager) withIn(ctx context.Context, database string, do func(*session)
 	return do(s)
 }
 
-// ping returns when the server has answered a query.
-func (m *Manager) ping(ctx context.Context) error {
-	return m.with(ctx, func(s *session) error {
-		_, err := s.one(ctx, "SELECT 1")
-		return err
-	})
-}
-
 // column returns the first field of every row.
 func (s *session) column(ctx context.Context, statement string, args ...string) ([]string, error) {
 	rows, err := s.query(ctx, statement, args...)
