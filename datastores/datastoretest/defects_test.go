@@ -165,6 +165,10 @@ type quiet struct{ planted }
 
 func (quiet) SetLog(context.Context, string, bool) (bool, error) { return false, nil }
 
+type blind struct{ planted }
+
+func (blind) CheckUpgrade(context.Context, datastores.UpgradeRequest) error { return nil }
+
 type younger struct{ planted }
 
 func (y younger) Upgrade(ctx context.Context, req datastores.UpgradeRequest) error {

@@ -29,9 +29,10 @@ func harness(memory *datastoretest.Memory, plugin datastores.Plugin) datastorete
 			}
 			return memory.Show(ctx, m, parameter)
 		},
-		Refused: []datastores.Values{{"boot": "never"}, {"cache_mb": json.Number("1048576")}, {"ratio": json.Number("1")}},
-		Options: []byte(`{"release":2}`),
-		Older:   []byte(`{"release":1}`),
+		Refused:          []datastores.Values{{"boot": "never"}, {"cache_mb": json.Number("1048576")}, {"ratio": json.Number("1")}},
+		Options:          []byte(`{"release":2}`),
+		Older:            []byte(`{"release":1}`),
+		UpgradeObstacles: []datastoretest.UpgradeObstacle{{Name: "a lock", Make: memory.Obstruct}},
 		Kill: func(_ context.Context, env datastores.Env) error {
 			memory.Crash(env.Address)
 			return nil

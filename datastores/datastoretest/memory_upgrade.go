@@ -7,6 +7,15 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 )
 
+func (m *memoryManager) CheckUpgrade(ctx context.Context, _ datastores.UpgradeRequest) error {
+	return m.ask(ctx, func(s *memoryServer) error {
+		if err := s.free(); err != nil {
+			return datastores.Obstacles([]string{err.Error()})
+		}
+		return nil
+	})
+}
+
 func (m *memoryManager) Upgrade(ctx context.Context, req datastores.UpgradeRequest) error {
 	if err := m.enter(ctx, datastores.MethodUpgrade); err != nil {
 		return err

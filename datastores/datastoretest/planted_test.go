@@ -27,6 +27,7 @@ type everything interface {
 	datastores.Logs
 	datastores.Upgrader
 	datastores.Names
+	datastores.UpgradeChecker
 }
 
 // defect is a fault that somebody may well build, and the test that must find it.
@@ -106,6 +107,7 @@ func defects() map[string]defect {
 		"a database taken for another":           {"databases alike", func(m everything) datastores.Manager { return confused{planted{m}} }},
 		"a system log that can be off":           {"logs", func(m everything) datastores.Manager { return quiet{planted{m}} }},
 		"an upgrade that goes back":              {"upgrade", func(m everything) datastores.Manager { return younger{planted{m}} }},
+		"an upgrade that looks at nothing":       {"upgrade", func(m everything) datastores.Manager { return blind{planted{m}} }},
 		"a replica that takes writes":            {"replica refuses tenants/memory_impl/follow", replicas(func(s *strategy) { s.detached = true })},
 		"a source that is never read-only":       {"read-only source/memory_impl/follow", replicas(func(s *strategy) { s.open = true })},
 		"a promotion that waits for nobody":      {"replica/memory_impl/follow", replicas(func(s *strategy) { s.hasty = true })},

@@ -59,6 +59,9 @@ type Harness struct {
 
 	// Older are the guest options of an older version, whose data Options can take over. nil: upgrade is not tested.
 	Older []byte
+	// UpgradeObstacles are what the check before an upgrade from Older must find, one of each kind, of an
+	// [datastores.UpgradeChecker].
+	UpgradeObstacles []UpgradeObstacle
 
 	// Diverges says why a former source that has what the new one has not cannot be attached: then Attach must fail.
 	// "": it must take back what it has too much.

@@ -17,6 +17,7 @@ func testUpgrade(t *testing.T, h Harness) {
 	h.Options = older
 	s := prepared(t, t, h)
 	s.keeper(t)
+	s.checkObstacles(t, older, newer)
 	want := s.contents(t)
 	s.stop(t)
 

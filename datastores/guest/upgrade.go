@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"time"
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/agentpoll/agent"
@@ -31,6 +32,9 @@ func (g *Guest) upgrade(ctx context.Context, cmd agent.Command, args datastores.
 	if err := service.Packages(ctx, g.log, next.options.Packages); err != nil {
 		return none{}, err
 	}
+	if err := g.checkUpgrade(ctx, next, say); err != nil {
+		return none{}, err
+	}
 	release, err := g.takeAlone(ctx, "the upgrade needs the server for itself")
 	if err != nil {
 		return none{}, err
@@ -40,6 +44,44 @@ func (g *Guest) upgrade(ctx context.Context, cmd agent.Command, args datastores.
 	g.operations.Add(1)
 	defer g.operations.Add(1)
 	return none{}, g.handOver(ctx, g.served.Load(), next, say)
+}
+
+// upgradeCheckTimeout is how long a manager may look for what is in the way.
+const upgradeCheckTimeout = 2 * time.Minute
+
+// checkUpgrade refuses an upgrade that would fail, while the server still runs. What nobody can tell beforehand the upgrade
+// finds out.
+func (g *Guest) checkUpgrade(ctx context.Context, next *served, say func(string)) error {
+	release, err := g.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	now := g.state.get()
+	if !now.Running || now.between() {
+		return nil
+	}
+	say("looking for what the new version does not take over")
+	if c, ok := next.manager.(datastores.Configuration); ok {
+		if err := checkOverrides(c, now.Overrides.Set); err != nil {
+			return err
+		}
+		if err := g.tryOverrides(ctx, c, now.Overrides.Set); err != nil {
+			return err
+		}
+	}
+	checker, ok := next.manager.(datastores.UpgradeChecker)
+	if !ok {
+		return nil
+	}
+	trial, cancel := context.WithTimeout(ctx, upgradeCheckTimeout)
+	defer cancel()
+	err = checker.CheckUpgrade(trial, datastores.UpgradeRequest{From: g.served.Load().raw, Progress: say})
+	if err == nil || isKind(err, datastores.Invalid) || ctx.Err() != nil {
+		return err
+	}
+	g.log.Warn("it is not known what the new version does not take over", "err", err)
+	return nil
 }
 
 // successor makes the manager of the new version, which must take over where the old one is.

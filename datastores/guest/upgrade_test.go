@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
 
 func release(text string) datastores.UpgradeArgs {
@@ -47,6 +49,18 @@ func TestUpgradeIsRefused(t *testing.T) {
 		if more := b.memory.Starts(address) - starts; more > 1 || more == 1 && options != `{"release":1}` {
 			t.Errorf("%s: the server was stopped for nothing", options)
 		}
+	}
+	starts := b.memory.Starts(address)
+	obstacle, err := b.memory.Obstruct(t.Context(), datastores.Env{}, datastoretest.Login{Address: address})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.run(t.Context(), command(datastores.MethodUpgrade), release(`{"release":3}`))
+	if b.memory.Starts(address) != starts || err == nil || !strings.Contains(err.Error(), obstacle.Named) {
+		t.Errorf("with something in the way: %d starts, %v", b.memory.Starts(address)-starts, err)
+	}
+	if err := obstacle.Clear(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	b.refused(t, command(datastores.MethodUpgrade), nil, agentpoll.Invalid)
 	b.again(t).do(t, command(datastores.MethodRestart), nil) // with release 2

@@ -44,8 +44,11 @@ func harness() datastoretest.Harness {
 		},
 		FewConnections: datastores.Values{"max_connections": json.Number("10")},
 		Obstruct:       obstruct,
-		Write:          write,
-		Digest:         digest,
+
+		UpgradeObstacles: []datastoretest.UpgradeObstacle{{Name: "a prepared transaction", Make: obstruct}},
+
+		Write:  write,
+		Digest: digest,
 		Dynamic: datastores.Values{
 			"max_connections": json.Number("77"), "long_query_time": json.Number("2.5"), "innodb_print_all_deadlocks": true,
 			"collation_server": "utf8mb4_bin", "character_set_results": "latin2",

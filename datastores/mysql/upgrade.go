@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -28,6 +29,25 @@ func (m *Manager) Upgrade(ctx context.Context, req datastores.UpgradeRequest) er
 		return fmt.Errorf("cannot upgrade the system tables: %w", err)
 	}
 	return nil
+}
+
+// CheckUpgrade implements [datastores.UpgradeChecker].
+func (m *Manager) CheckUpgrade(ctx context.Context, req datastores.UpgradeRequest) error {
+	if err := m.upgradable(req.From); err != nil {
+		return err
+	}
+	var found []string
+	err := m.session(func(db *sql.DB) error {
+		xids, err := preparedTransactions(ctx, db)
+		for _, xid := range xids {
+			found = append(found, "transaction "+xid+" is prepared: end it with XA COMMIT or XA ROLLBACK")
+		}
+		return failed(err, "cannot look for prepared transactions")
+	})
+	if err != nil {
+		return err
+	}
+	return datastores.Obstacles(found)
 }
 
 // upgradeArgv: what is upgraded here a replica upgrades by itself, so none of it is logged.

@@ -67,6 +67,8 @@ func harness() datastoretest.Harness {
 			})
 		},
 		Kill: kill,
+
+		UpgradeObstacles: upgradeObstacles(),
 	}
 }
 

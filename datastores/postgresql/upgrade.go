@@ -26,17 +26,10 @@ const newData = unfinished + "upgrade"
 // than that of the old one: security updates have changed what a catalogue holds (15.20 to 17.11 fails, to 17.12 not). The old data is copied, never linked, so that it stays as it was
 // until the new server has answered.
 func (m *Manager) Upgrade(ctx context.Context, req datastores.UpgradeRequest) error {
-	var from Options
-	if err := json.Unmarshal(req.From, &from); err != nil {
-		return datastores.Errorf(datastores.Invalid, "the options of the version before: %v", err)
+	old, err := m.before(req.From)
+	if err != nil {
+		return err
 	}
-	if from.Version == 0 {
-		from.Version, from.BinDir = DefaultOptions().Version, DefaultOptions().BinDir
-	}
-	if from.Version > m.options.Version {
-		return datastores.Errorf(datastores.Invalid, "PostgreSQL %d cannot take over the data of %d: there is no way back to an older version", m.options.Version, from.Version)
-	}
-	old := New(m.env, from)
 	if err := old.Stop(ctx); err != nil {
 		return err
 	}
@@ -62,9 +55,23 @@ func (m *Manager) Upgrade(ctx context.Context, req datastores.UpgradeRequest) er
 	if err := m.removeOld(); err != nil {
 		return err
 	}
-	req.Progress("collecting statistics")
-	m.analyze(ctx)
+	m.bringAlong(ctx, req.Progress)
 	return nil
+}
+
+// before is the manager of the version before.
+func (m *Manager) before(options json.RawMessage) (*Manager, error) {
+	var from Options
+	if err := json.Unmarshal(options, &from); err != nil {
+		return nil, datastores.Errorf(datastores.Invalid, "the options of the version before: %v", err)
+	}
+	if from.Version == 0 {
+		from.Version, from.BinDir = DefaultOptions().Version, DefaultOptions().BinDir
+	}
+	if from.Version > m.options.Version {
+		return nil, datastores.Errorf(datastores.Invalid, "PostgreSQL %d cannot take over the data of %d: there is no way back to an older version", m.options.Version, from.Version)
+	}
+	return New(m.env, from), nil
 }
 
 // undo puts the old data back after a start that failed.
@@ -80,18 +87,30 @@ func (m *Manager) undo(failure error) error {
 	return unchanged(failure)
 }
 
-// analyze collects what the planner has to know, which pg_upgrade does not bring along. Without it the server is slow for
-// a while, no more.
-func (m *Manager) analyze(ctx context.Context) {
-	databases, err := m.ListDatabases(ctx)
-	for _, d := range databases {
-		if err == nil && d.Name != "template0" {
-			err = m.withIn(ctx, d.Name, func(s *session) error { return s.exec(ctx, "ANALYZE") })
-		}
+// bringAlong does what pg_upgrade leaves to others: it brings the extensions to the version that comes with the server, and
+// collects what the planner has to know. The server works without either, as well as it can.
+func (m *Manager) bringAlong(ctx context.Context, progress func(string)) {
+	progress("updating extensions and collecting statistics")
+	var databases []string
+	err := m.with(ctx, func(s *session) (err error) {
+		databases, err = s.column(ctx, "SELECT datname FROM pg_database WHERE datallowconn")
+		return err
+	})
+	for _, name := range databases {
+		e := m.withIn(ctx, name, func(s *session) error { return errors.Join(updateExtensions(ctx, s), s.exec(ctx, "ANALYZE")) })
+		err = errors.Join(err, e)
 	}
 	if err != nil {
-		m.env.Log.Warn("cannot collect statistics", "err", err)
+		m.env.Log.Warn("not everything was brought along", "err", err)
 	}
+}
+
+func updateExtensions(ctx context.Context, s *session) error {
+	older, err := s.column(ctx, "SELECT name FROM pg_available_extensions WHERE installed_version <> default_version")
+	for _, name := range older {
+		err = errors.Join(err, s.exec(ctx, "ALTER EXTENSION "+identifier(name)+" UPDATE"))
+	}
+	return err
 }
 
 // dataVersion tells the version of the data directory.

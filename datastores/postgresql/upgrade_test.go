@@ -2,6 +2,7 @@ package postgresql
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -10,7 +11,9 @@ import (
 // What an upgrade cannot do it says, and the old version starts again.
 func TestUpgrade(t *testing.T) {
 	ctx := t.Context()
-	old := prepared(t)
+	first := quietly()
+	first.Overrides = datastores.Values{"max_prepared_transactions": json.Number("2")}
+	old := preparedWith(t, DefaultOptions(), first)
 	must(t, old.CreateDatabase(ctx, datastores.Database{Name: "shop"}))
 	must(t, old.CreateUser(ctx, datastores.User{Name: "ann", Password: datastores.NewSecret("pass"), Databases: []datastores.Database{{Name: "shop"}}}))
 	s, err := login(t, old, "ann", "pass", "shop")
@@ -28,6 +31,11 @@ func TestUpgrade(t *testing.T) {
 	wantKind(t, m.Upgrade(ctx, req), datastores.Invalid) // it has a replica
 	must(t, old.Start(ctx))
 	must(t, streams.RemoveReplica(ctx, account))
+	must(t, inShop(ctx, old, "BEGIN", "CREATE TABLE public.u ()", "PREPARE TRANSACTION 'halfway'"))
+	if err := m.CheckUpgrade(ctx, req); err == nil || !strings.Contains(err.Error(), `"halfway"`) {
+		t.Errorf("the check with a prepared transaction: %v", err)
+	}
+	must(t, inShop(ctx, old, "ROLLBACK PREPARED 'halfway'", "CREATE EXTENSION pg_stat_statements SCHEMA public"))
 	must(t, old.Stop(ctx))
 	must(t, m.Upgrade(ctx, req))
 	s, err = login(t, m, "ann", "pass", "shop")
@@ -39,6 +47,13 @@ func TestUpgrade(t *testing.T) {
 	}
 	member(t, m, "bob", "shop")
 	must(t, does(t, m, "bob", "shop", "ALTER TABLE t ADD m int"))
+	must(t, m.withIn(ctx, "shop", func(s *session) error {
+		left, err := s.column(ctx, "SELECT name FROM pg_available_extensions WHERE installed_version <> default_version")
+		if len(left) > 0 {
+			t.Errorf("of an older version are still: %s", left)
+		}
+		return err
+	}))
 	from, err = json.Marshal(newer(t))
 	must(t, err)
 	wantKind(t, old.Upgrade(ctx, datastores.UpgradeRequest{From: from, Progress: func(string) {}}), datastores.Invalid)

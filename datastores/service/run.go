@@ -28,6 +28,8 @@ type RunOptions struct {
 	// Stdout takes the program's standard output as it comes, such as a backup's; nil: [Run] returns the first MiB of it.
 	// When it fails the program is ended, and its error is Run's.
 	Stdout io.Writer
+	// Stderr takes what the program says beside its output, of which a [Failure] has the end anyway; nil: nobody does.
+	Stderr io.Writer
 	// Env is the whole environment; nil is a plain PATH and C.UTF-8.
 	Env []string
 	// Dir is the working directory; "" is "/".
@@ -59,6 +61,9 @@ func Run(ctx context.Context, argv []string, opts RunOptions) ([]byte, error) {
 	cmd.WaitDelay = 5 * time.Second // for a grandchild that left the group and holds the pipe
 	stdout, stderr, said := &head{max: maxOutput}, &tail{max: maxLastWords}, &tail{max: maxLastWords}
 	cmd.Stdout, cmd.Stderr = io.MultiWriter(stdout, said), stderr
+	if opts.Stderr != nil {
+		cmd.Stderr = io.MultiWriter(stderr, opts.Stderr)
+	}
 	streams := &faulty{r: opts.Stdin, w: opts.Stdout}
 	if opts.Stdin != nil {
 		cmd.Stdin = streams
