@@ -2,6 +2,7 @@ package troveimport
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,7 +25,9 @@ type rule struct {
 func groupRules() []rule {
 	describe := "give the guest binaries with --guests, so that what they have is known"
 	inert := "Trove's own code does not read it"
-	cluster := "Coffer makes no clusters"
+	cluster := func(option string) rule {
+		return rule{option: option, why: noClusters, instead: "what needs a cluster stays where it is; a source with replicas may do for the rest"}
+	}
 	return []rule{
 		// The half of gateways.
 		{option: "tcp_ports", carry: ports(func(d *draft) *[]datastores.PortRange { return &d.server.TCPPorts })},
@@ -32,7 +35,7 @@ func groupRules() []rule {
 		{option: "icmp", carry: boolean(func(d *draft) *bool { return &d.server.ICMP })},
 		{option: "root_on_create", carry: boolean(func(d *draft) *bool { return &d.server.RootOnCreate })},
 		{option: "volume_support", carry: boolean(func(d *draft) *bool { return &d.server.VolumeSupport })},
-		{option: "cluster_support", carry: boolean(func(d *draft) *bool { return &d.server.ClusterSupport })},
+		{option: "cluster_support", carry: clusterSupport},
 		{option: "usage_timeout", carry: integer(func(d *draft) *int { return &d.server.UsageTimeout })},
 		{option: "backup_strategy", carry: backupStrategy, instead: describe},
 		{option: "replication_strategy", carry: replicationStrategy, instead: describe},
@@ -50,27 +53,27 @@ func groupRules() []rule {
 		{option: devicePath, harmless: none, why: "hosts make volumes by themselves", instead: "for guests on machines of their own, import with --device-path"},
 		{option: "root_controller", harmless: anything, why: "what root may do is the manager's capability"},
 		{option: "default_password_length", harmless: atMost(36), why: "passwords that the gateway makes have 36 characters", instead: "choose longer ones yourself"},
-		{option: "guest_log_long_query_time", harmless: oneOf("0", "1000"), why: "what a slow query is belongs to the tenants", instead: "set long_query_time in a configuration group"},
+		{option: longQueryTime, harmless: oneOf("0", "1000"), why: "what a slow query is belongs to the tenants", instead: "set long_query_time in a configuration group"},
 		{option: "backup_incremental_strategy", harmless: anything, why: "a strategy that can take a parent does both"},
 		{option: "replication_user", harmless: anything, why: "each replica gets an account of its own"},
 		{option: "replication_password", harmless: anything, why: "each replica gets an account and a password of its own"},
 		{option: "replication_net_interface", why: "each instance has one address", instead: "nothing can be put in its place"},
-		{option: "min_cluster_member_count", harmless: anything, why: cluster},
-		{option: "cluster_member_count", harmless: anything, why: cluster},
-		{option: "min_ksafety", harmless: anything, why: cluster},
-		{option: "api_strategy", harmless: anything, why: cluster},
-		{option: "taskmanager_strategy", harmless: anything, why: cluster},
-		{option: "guestagent_strategy", harmless: anything, why: cluster},
-		{option: "num_config_servers_per_cluster", harmless: anything, why: cluster},
-		{option: "num_query_routers_per_cluster", harmless: anything, why: cluster},
-		{option: "config_servers_volume_size", harmless: anything, why: cluster},
-		{option: "query_routers_volume_size", harmless: anything, why: cluster},
-		{option: "cluster_secure", harmless: anything, why: cluster},
-		{option: "add_members_timeout", harmless: anything, why: cluster},
-		{option: "node_sync_time", harmless: anything, why: cluster},
-		{option: "enable_cluster_instance_backup", harmless: anything, why: cluster},
+		cluster("min_cluster_member_count"),
+		cluster("cluster_member_count"),
+		cluster("min_ksafety"),
+		cluster("api_strategy"),
+		cluster("taskmanager_strategy"),
+		cluster("guestagent_strategy"),
+		cluster("num_config_servers_per_cluster"),
+		cluster("num_query_routers_per_cluster"),
+		cluster("config_servers_volume_size"),
+		cluster("query_routers_volume_size"),
+		cluster("cluster_secure"),
+		cluster("add_members_timeout"),
+		cluster("node_sync_time"),
+		cluster("enable_cluster_instance_backup"),
 		{option: "mongodb_port", harmless: oneOf("27017"), why: "each instance has its own address, so that engines keep their port", instead: "use 27017"},
-		{option: "configsvr_port", harmless: anything, why: cluster},
+		cluster("configsvr_port"),
 		{option: "postgresql_port", harmless: oneOf("5432"), why: "each instance has its own address, so that engines keep their port", instead: "use 5432"},
 		{option: "system_log_level", harmless: oneOf("INFO"), why: "guests keep the engine's default", instead: "nothing can be put in its place"},
 		{option: "enable_saslauthd", harmless: anything, why: inert},
@@ -86,6 +89,16 @@ func groupRules() []rule {
 		{option: "database_service_uid", why: "the server runs as the user of its package, or of its instance", instead: "nothing can be put in its place"},
 		{option: "database_service_gid", why: "the server runs as the user of its package, or of its instance", instead: "nothing can be put in its place"},
 	}
+}
+
+const noClusters = "Coffer makes no clusters"
+
+// clusterSupport takes a datastore of which no clusters may be asked for.
+func clusterSupport(d *draft, value string) (err error) {
+	if d.server.ClusterSupport, err = troveconf.Bool(value); d.server.ClusterSupport {
+		return errors.New(noClusters)
+	}
+	return err
 }
 
 func anything(string) bool { return true }
@@ -139,6 +152,16 @@ func ports(field func(*draft) *[]datastores.PortRange) func(*draft, string) erro
 
 func guestText(option string) func(*draft, string) error {
 	return func(d *draft, value string) error { return d.setGuest(option, value) }
+}
+
+func guestInteger(option string) func(*draft, string) error {
+	return func(d *draft, value string) error {
+		n, err := troveconf.Int(value)
+		if err != nil {
+			return err
+		}
+		return d.setGuest(option, n)
+	}
 }
 
 func guestList(option string) func(*draft, string) error {

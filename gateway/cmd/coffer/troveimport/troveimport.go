@@ -154,6 +154,9 @@ func (im *importing) group(t *target) {
 		if r.option == devicePath && im.DevicePath {
 			r.carry = guestText(devicePath)
 		}
+		if r.option == longQueryTime && t.manager == "mysql" {
+			r.carry = guestInteger(longQueryTime)
+		}
 		if i := im.entry(t.name, r.option); i >= 0 {
 			im.rule(i, r, []*target{t})
 		}
@@ -167,7 +170,11 @@ func (im *importing) group(t *target) {
 	}
 }
 
-const devicePath = "device_path"
+// Options that some targets take and others do not.
+const (
+	devicePath    = "device_path"
+	longQueryTime = "guest_log_long_query_time" // manager mysql has an option of that name
+)
 
 // rule does with an entry what a rule says; all targets take it, or it is told.
 func (im *importing) rule(i int, r rule, targets []*target) {
