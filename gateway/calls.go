@@ -139,6 +139,8 @@ func (g *Gateway) reachable(agentID string, presence etcdschema.Record[etcdschem
 		return nil
 	case presence.Found && presence.Value.Gateway != "":
 		return nil
+	case g.now().Before(presence.Value.Since.Add(g.Expiry)): // as one that has just enrolled
+		return nil
 	case g.now().Before(presence.Value.Judged.Add(settle)): // another gateway may hold it, and is about to say so
 		return nil
 	case presence.Found && !g.now().Before(g.started.Add(g.Expiry)):

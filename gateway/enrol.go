@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/agentpoll/server"
@@ -88,10 +89,25 @@ func (g backend) Enroll(ctx context.Context, req agentpoll.EnrollRequest) (agent
 		} else {
 			m.ops, err = g.hostAnnounced(s, e.AgentID, req.Manifest)
 		}
-		m.ops = append(ops, m.ops...)
+		if err != nil {
+			return m, err
+		}
+		seen, err := g.heardOf(s, e.AgentID)
+		m.ops = slices.Concat(ops, m.ops, seen)
 		return m, err
 	})
 	return reply, err
+}
+
+// heardOf records that an agent of which nothing is known was heard of just now: it counts as there until it has had the time to
+// poll.
+func (g backend) heardOf(s etcdschema.Snapshot, agent string) ([]etcdschema.Op, error) {
+	key := etcdschema.PresenceKey(agent)
+	rec, err := etcdschema.Read(s, key)
+	if err != nil || rec.Found {
+		return nil, err
+	}
+	return []etcdschema.Op{etcdschema.Put(key, etcdschema.Presence{Since: g.now().UTC()})}, nil
 }
 
 func (g backend) guestEnrolled(s etcdschema.Snapshot, agent etcdschema.Agent) (moves, error) {

@@ -22,6 +22,7 @@ type arena struct {
 	store *etcdschema.Store
 	by    [2]gatewaytest.Client
 	admin gatewaytest.Client
+	host  *gatewaytest.Host
 	db    string
 }
 
@@ -101,8 +102,10 @@ func newArena(t *testing.T) *arena {
 	_, option := stored(t)
 	one := gatewaytest.Start(t, store, option)
 	two := gatewaytest.Start(t, etcd.Store(t), option)
-	gatewaytest.StartHost(t, one, two.URL)
-	a := &arena{T: t, store: store, by: [2]gatewaytest.Client{one.Client(gatewaytest.Member), two.Client(gatewaytest.Member)}, admin: one.Client(gatewaytest.Admin)}
+	one.Settled()
+	two.Settled()
+	host := gatewaytest.StartHost(t, one, two.URL)
+	a := &arena{T: t, store: store, host: host, by: [2]gatewaytest.Client{one.Client(gatewaytest.Member), two.Client(gatewaytest.Member)}, admin: one.Client(gatewaytest.Admin)}
 	a.admin.Want(t, 200, http.MethodPut, "/mgmt/quotas/"+gatewaytest.Project, `{"quotas":{"instances":-1,"volumes":-1,"backups":-1}}`)
 	a.db = a.by[0].Create(t, "db", "")
 	a.by[0].Await(t, a.db, "ACTIVE", soon)
@@ -160,6 +163,7 @@ func (a *arena) dangling() (problems []string) {
 			problems = append(problems, fmt.Sprintf(format, args...))
 		}
 	}
+	sum := etcdschema.Usage{}
 	instances, backups := records(a, etcdschema.AllInstances()), records(a, etcdschema.AllBackups())
 	groups, hosts := records(a, etcdschema.AllConfigurations()), records(a, etcdschema.Hosts())
 	counted := 0
@@ -187,8 +191,10 @@ func (a *arena) dangling() (problems []string) {
 		for _, replica := range in.Replicas {
 			wrong(instances[replica].ReplicaOf != id, "instance %s has the replica %s", id, replica)
 		}
-		_, allocated := hosts[in.Host].Allocated[id]
+		sum.RAM, sum.Volumes = sum.RAM+in.Flavor.RAM, sum.Volumes+in.VolumeGB
+		has, allocated := hosts[in.Host].Allocated[id]
 		wrong(!allocated, "instance %s has no place on its host", id)
+		wrong(has.MemoryMB != in.Flavor.RAM || has.DiskGB != in.VolumeGB, "instance %s has %+v of its host; want %+v, %d GB", id, has, in.Flavor, in.VolumeGB)
 	}
 	for id, group := range groups {
 		for _, member := range group.Instances {
@@ -203,6 +209,7 @@ func (a *arena) dangling() (problems []string) {
 	usage, err := etcdschema.Get(a.Context(), a.store, etcdschema.UsageKey(gatewaytest.Project))
 	wrong(err != nil, "usage: %v", err)
 	wrong(usage.Value.Backups != counted, "%d backups are counted, %d are there", usage.Value.Backups, counted)
+	wrong(usage.Value.RAM != sum.RAM || usage.Value.Volumes != sum.Volumes, "%d MB and %d GB are counted, %d and %d are there", usage.Value.RAM, usage.Value.Volumes, sum.RAM, sum.Volumes)
 	wrong(usage.Value.Instances != len(instances), "%d instances are counted, %d are there", usage.Value.Instances, len(instances))
 	return problems
 }
