@@ -43,6 +43,9 @@ type BackupRequest struct {
 type BackupReply struct {
 	// Meta is the strategy's own: log positions, labels. JSON, at most 8 KiB, without secrets. nil: nothing.
 	Meta json.RawMessage
+	// Without is what the server has on its volume and a restore does not bring back, in bytes: logs of changes. It is not counted in
+	// what the backup needs.
+	Without int64
 }
 
 // BackupLink is a backup in a chain.

@@ -96,7 +96,7 @@ func (g *Guest) send(ctx context.Context, progress func(agentpoll.Progress), arg
 	result.BackupID, result.Strategy, result.Meta = args.BackupID, strategy.StrategyName, reply.Meta
 	result.Used = result.Size
 	if usage := g.volume.usage(); usage != nil && g.volume.own() {
-		result.Used = usage.Used
+		result.Used = max(usage.Used-reply.Without, 0)
 	}
 	return result, err
 }

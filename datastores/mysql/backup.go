@@ -4,10 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/configfile"
@@ -106,21 +104,6 @@ func (m *Manager) toolsWorkDir() string {
 		return m.path(dataDir)
 	}
 	return m.env.DataDir
-}
-
-// dataSize is what the data takes on the volume, in bytes, without logs that no backup holds.
-func (m *Manager) dataSize() int64 {
-	var size int64
-	_ = filepath.WalkDir(m.path(dataDir), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() || strings.HasPrefix(d.Name(), "binlog.") || strings.HasPrefix(d.Name(), "relay.") {
-			return nil // a file that has just gone is none
-		}
-		if info, err := d.Info(); err == nil {
-			size += info.Size()
-		}
-		return nil
-	})
-	return size
 }
 
 // counter tells of the bytes that go through it, and of the first of them.

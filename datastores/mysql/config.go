@@ -78,7 +78,8 @@ func (m *Manager) needs() []configfile.Setting {
 		// Rows mean the same on every server. Statements do not, and those on temporary tables would be logged by a replica
 		// on which a tenant makes some.
 		{Name: "binlog_format", Value: "ROW"},
-		{Name: "max_binlog_size", Value: megabytes(100)},
+		{Name: "max_binlog_size", Value: strconv.FormatInt(m.binlogSize(), 10)},
+		{Name: "relay_log_space_limit", Value: strconv.FormatInt(m.binlogSpace(), 10)},
 		// With rows, what a function does need not be foreseen; without it tenants could make none.
 		{Name: "log_bin_trust_function_creators", Value: "ON"},
 	}

@@ -39,7 +39,8 @@ func (m *Manager) backupRows(ctx context.Context, req datastores.BackupRequest) 
 	if err != nil {
 		return datastores.BackupReply{}, err
 	}
-	output := &counter{Writer: req.Output, total: m.dataSize(), progress: req.Progress, begun: func() {}}
+	data, logs := m.sizes()
+	output := &counter{Writer: req.Output, total: data, progress: req.Progress, begun: func() {}}
 	if len(names) > 0 {
 		err = m.withLogin(ctx, func(login string, begun func()) error {
 			output.begun = begun
@@ -53,7 +54,7 @@ func (m *Manager) backupRows(ctx context.Context, req datastores.BackupRequest) 
 		return datastores.BackupReply{}, fmt.Errorf("cannot make the backup: %w", err)
 	}
 	meta, err := json.Marshal(backupMeta{Family: m.variant.family, Version: m.options.Version})
-	return datastores.BackupReply{Meta: meta}, err
+	return datastores.BackupReply{Meta: meta, Without: logs}, err
 }
 
 func (m *Manager) dumpArgv(login string, names []string) []string {

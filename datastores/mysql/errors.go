@@ -31,6 +31,7 @@ const (
 	errCollationMismatch  = 1253
 	errCollation          = 1273
 	errReadOnly           = 1290
+	errLogInUse           = 1378 // of PURGE
 	errInvalidText        = 1300
 	errConflictingClauses = 1302
 	errUserStatement      = 1396 // of CREATE, DROP and RENAME: somebody else was quicker

@@ -60,7 +60,7 @@ func (m *Manager) backupFiles(ctx context.Context, req datastores.BackupRequest)
 	}
 	output := &counter{Writer: req.Output, progress: req.Progress}
 	if parent == nil {
-		output.total = m.dataSize()
+		output.total, _ = m.sizes()
 	}
 	err = m.withLogin(ctx, func(login string, begun func()) error {
 		output.begun = begun
@@ -73,8 +73,9 @@ func (m *Manager) backupFiles(ctx context.Context, req datastores.BackupRequest)
 	if err != nil {
 		return datastores.BackupReply{}, fmt.Errorf("cannot make the backup: %w", err)
 	}
+	_, logs := m.sizes()
 	b, err := json.Marshal(meta)
-	return datastores.BackupReply{Meta: b}, err
+	return datastores.BackupReply{Meta: b, Without: logs}, err
 }
 
 func (m *Manager) backupArgv(login string, parent *backupMeta) []string {

@@ -46,7 +46,7 @@ func (s gtidReplication) NeedsBackup() (datastores.StrategyName, bool) {
 }
 
 // AddReplica implements [datastores.ReplicationStrategy]. The account is this server's only; the binary log is kept for
-// binlogDays, which is how long the replica has.
+// binlogDays where there is space for it, which is how long the replica has.
 func (s gtidReplication) AddReplica(ctx context.Context, replica datastores.ReplicaAccount) error {
 	if replica.User == "" || replica.Password.IsZero() {
 		return datastores.Errorf(datastores.Invalid, "the account of a replica needs a name and a password")

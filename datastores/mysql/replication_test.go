@@ -5,10 +5,12 @@ import (
 	"context"
 	"database/sql"
 	"io"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
@@ -107,6 +109,7 @@ func TestReplicaLogsWhatIsOnlyItsOwn(t *testing.T) {
 	caughtUp(t, source, first)
 	caughtUp(t, source, second)
 
+	logsAreBounded(t, source)
 	if events := ran(t, source, first); len(events) > 0 {
 		t.Errorf("a replica has run the events %v", events)
 	}
@@ -150,6 +153,23 @@ func TestReplicaLogsWhatIsOnlyItsOwn(t *testing.T) {
 			t.Errorf("tenants see the account of a replica, %s", u.Name)
 		}
 	}
+}
+
+// logsAreBounded has a source that is followed keep all logs, and the newest only.
+func logsAreBounded(t *testing.T, m *Manager) {
+	t.Helper()
+	db := admin(t, m)
+	logs := func(space int64) int {
+		must(t, m.boundBinlogs(t.Context(), db, space))
+		files, err := filepath.Glob(m.path(dataDir) + "/binlog.0*")
+		must(t, err)
+		return len(files)
+	}
+	must(t, execute(t.Context(), db, "FLUSH BINARY LOGS", "FLUSH BINARY LOGS"))
+	if n := logs(1 << 40); n < 3 {
+		t.Errorf("%d binary logs are left where there is space", n)
+	}
+	until.True(t, 10*time.Second, "the newest binary log is left alone", func() bool { return logs(1) == 1 })
 }
 
 // What is open when a source becomes read-only is not committed later; a session that blocks it is ended.

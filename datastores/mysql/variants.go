@@ -84,7 +84,7 @@ func (v variant) identified(password datastores.Secret) string {
 	return v.password + text(nativeHash(password))
 }
 
-// binlogDays is for how long the binary log is kept: a replica that was away for longer must be made anew.
+// binlogDays is for how long the binary log is kept, as far as it has the space: see binlogShare.
 const binlogDays = 7
 
 func mariadbSettings(serverID uint32, version string) []configfile.Setting {

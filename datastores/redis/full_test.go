@@ -5,12 +5,12 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
 
 // aofOf are SET commands of an append-only file, each by itself.
@@ -117,43 +117,13 @@ func TestDamagedLogIsLeftAlone(t *testing.T) {
 	}
 }
 
-// smallVolume mounts an ext4 of so many MB where the data of env goes, and returns what makes it larger.
-func smallVolume(t *testing.T, env datastores.Env, sizeMB int) (grow func(sizeMB int)) {
-	t.Helper()
-	run := func(argv ...string) {
-		t.Helper()
-		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v: %s", argv, err, out)
-		}
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("NOT TESTED: only root mounts volumes")
-	}
-	image := filepath.Join(t.TempDir(), "volume")
-	mount := func() {
-		run("mount", "-o", "loop", image, env.DataDir)
-		must(t, os.Chown(env.DataDir, env.UID, env.GID))
-	}
-	run("truncate", "-s", fmt.Sprintf("%dM", sizeMB), image)
-	run("mkfs.ext4", "-q", "-m", "0", image)
-	mount()
-	t.Cleanup(func() { _ = exec.Command("umount", "-l", env.DataDir).Run() })
-	return func(sizeMB int) { // of a stopped server
-		run("umount", env.DataDir)
-		run("truncate", "-s", fmt.Sprintf("%dM", sizeMB), image)
-		run("e2fsck", "-f", "-p", image)
-		run("resize2fs", image)
-		mount()
-	}
-}
-
 // TestFullVolume fills a volume, with rewritings of the log between, stops the server in every way, makes the volume
 // larger, and looks for what was acknowledged.
 func TestFullVolume(t *testing.T) {
 	eachVariant(t, func(t *testing.T, o Options) {
 		o.AppendFsync = "no" // what is acknowledged is written, or the last of it is not: the reserve has room for it
 		env, ctx := newEnv(t), t.Context()
-		grow := smallVolume(t, env, 40)
+		grow := datastoretest.SmallVolume(t, env, 40)
 		m := New(env, o)
 		t.Cleanup(func() { must(t, m.Stop(context.Background())) })
 		must(t, m.Prepare(ctx, datastores.PrepareRequest{Progress: func(string) {}}))

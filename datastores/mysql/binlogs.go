@@ -1,0 +1,90 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"io/fs"
+	"path/filepath"
+	"strings"
+)
+
+// binlogShare: older binary logs go when all of them take more than a quarter of the volume. The newest stays whatever it takes, for
+// a transaction is never spread over two; so do those that a replica reads. A replica that is away for longer must be made anew.
+// What a replica has received and not applied takes as much at most.
+const binlogShare = 4
+
+// mostBinlog is the size at which a binary log is followed by the next: the share of the smallest volume is some logs.
+const (
+	mostBinlog = 100 << 20
+	logsAShare = 4
+)
+
+// binlogSpace is in bytes; 0: the volume's size is not known.
+func (m *Manager) binlogSpace() int64 { return int64(m.volumeSize()) / binlogShare }
+
+// binlogSize is what max_binlog_size is, in whole blocks of 4096 bytes.
+func (m *Manager) binlogSize() int64 {
+	if space := m.binlogSpace(); space > 0 {
+		return max(min(mostBinlog, space/logsAShare), 1<<20) &^ 4095
+	}
+	return mostBinlog
+}
+
+// boundBinlogs takes the oldest logs away when all take more than space.
+func (m *Manager) boundBinlogs(ctx context.Context, db *sql.DB, space int64) error {
+	if space == 0 || m.variant.family != "mariadb" {
+		return nil
+	}
+	type log struct {
+		name string
+		size int64
+	}
+	var logs []log
+	err := query(ctx, db, func(scan func(...any) error) error {
+		var l log
+		err := scan(&l.name, &l.size)
+		logs = append(logs, l)
+		return err
+	}, "SHOW BINARY LOGS")
+	if err != nil {
+		return failed(err, "cannot list the binary logs")
+	}
+	first := len(logs)
+	for total := int64(0); first > 0; first-- {
+		if total += logs[first-1].size; total > space && first < len(logs) {
+			break
+		}
+	}
+	if first == 0 {
+		return nil
+	}
+	_, err = db.ExecContext(ctx, "PURGE BINARY LOGS TO "+text(logs[first].name))
+	if is(err, errLogInUse) {
+		return nil
+	}
+	return failed(err, "cannot purge the binary logs")
+}
+
+// logFile reports whether a file of the data directory is a log of changes, which no backup holds.
+func logFile(name string) bool {
+	return strings.HasPrefix(name, "binlog.") || strings.HasPrefix(name, "relay.")
+}
+
+// sizes are what data and logs of changes take on the volume, in bytes.
+func (m *Manager) sizes() (data, logs int64) {
+	_ = filepath.WalkDir(m.path(dataDir), func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return nil // a file that has just gone is none
+		}
+		info, err := d.Info()
+		switch {
+		case err != nil:
+		case logFile(d.Name()):
+			logs += info.Size()
+		default:
+			data += info.Size()
+		}
+		return nil
+	})
+	return data, logs
+}
