@@ -21,6 +21,7 @@ import (
 
 const (
 	example = "examples/memcached"
+	second  = "examples/influxdb"
 	module  = "github.com/cofferdb/coffer"
 	version = "v0.1.0" // the one that docs/datastores.md gets
 )
@@ -28,6 +29,7 @@ const (
 // TestMemcachedExample does what the page for authors says, command by command, with this module as a published version: a
 // zip behind a module proxy. The suite runs in that build.
 func TestMemcachedExample(t *testing.T) {
+	t.Parallel()
 	datastoretest.Require(t, "/usr/bin/memcached", "memcached")
 	datastoretest.Require(t, "/usr/bin/dpkg-deb", "dpkg")
 	if runtime.GOARCH != "amd64" {
@@ -76,19 +78,57 @@ func TestMemcachedExample(t *testing.T) {
 	}
 }
 
-// TestPageShowsTheExample: the code on the page is the example's, to the letter.
-func TestPageShowsTheExample(t *testing.T) {
-	var code strings.Builder
-	files, err := filepath.Glob(example + "/*.go")
+// TestInfluxDBExample does what the page says of the second example, with a checkout in the place of a published version.
+func TestInfluxDBExample(t *testing.T) {
+	t.Parallel()
+	datastoretest.Require(t, "/usr/bin/influxd", "influxdb")
+	root, err := filepath.Abs("..")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range append(files, example+"/cmd/memcached-guest/main.go") {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
+	dir := t.TempDir()
+	if err := os.Symlink(root, filepath.Join(dir, "coffer")); err != nil {
+		t.Fatal(err)
+	}
+	run(t, nil, root, "go", "build", "-o", filepath.Join(dir, "bin")+"/", "./gateway/cmd/coffer")
+	env := append(os.Environ(), "PATH="+filepath.Join(dir, "bin")+":"+os.Getenv("PATH"), "GOFLAGS=-mod=mod -buildvcs=false", "GOWORK=off")
+	t.Log(run(t, env, dir, "/bin/sh", "-exc", strings.Join(commands(t, "second"), "")))
+
+	dir = filepath.Join(dir, "coffer-influxdb")
+	half := filepath.Join(dir, "definitions/guest/datastores/influxdb/1.6.json")
+	text, err := os.ReadFile(half)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(half, bytes.Replace(text, []byte(`"cache_percent": 20`), []byte(`"cache_percent": 99`), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	lint := exec.CommandContext(ctx, "../bin/coffer", "definitions", "lint", "definitions", "--guests", ".")
+	lint.Dir = dir
+	if out, err := lint.CombinedOutput(); err == nil || !strings.Contains(string(out), "1.6.json: cache_percent: 99 is not 5 to 50") {
+		t.Errorf("of an option out of its range lint says %v: %s", err, out)
+	}
+}
+
+// TestPageShowsTheExamples: the code on the page is that of the examples, to the letter.
+func TestPageShowsTheExamples(t *testing.T) {
+	var code strings.Builder
+	for _, dir := range []string{example, second} {
+		for _, pattern := range []string{"/*.go", "/cmd/*/main.go"} {
+			files, err := filepath.Glob(dir + pattern)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, file := range files {
+				text, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				code.Write(text)
+			}
 		}
-		code.Write(text)
 	}
 	snippets := fences(t, "```go\n")
 	if len(snippets) < 5 {
@@ -99,15 +139,17 @@ func TestPageShowsTheExample(t *testing.T) {
 			t.Errorf("the example does not have\n%s", s)
 		}
 	}
-	text, err := os.ReadFile(example + "/go.mod")
-	if err != nil || strings.Contains(string(text), "replace") || !strings.Contains(string(text), module+" "+version) {
-		t.Errorf("%v; go.mod is not an outsider's:\n%s", err, text)
+	for _, dir := range []string{example, second} {
+		text, err := os.ReadFile(dir + "/go.mod")
+		if err != nil || strings.Contains(string(text), "replace") || !strings.Contains(string(text), module+" "+version) {
+			t.Errorf("%v; go.mod is not an outsider's:\n%s", err, text)
+		}
 	}
 }
 
 // TestEveryCommandIsRun: a block of commands on the page is marked with who runs it, or it is not tested.
 func TestEveryCommandIsRun(t *testing.T) {
-	all, marked := fences(t, "```sh\n"), append(commands(t, "author"), commands(t, "operator")...)
+	all, marked := fences(t, "```sh\n"), append(append(commands(t, "author"), commands(t, "second")...), commands(t, "operator")...)
 	if len(all) != len(marked) || len(all) == 0 {
 		t.Errorf("%d blocks of commands, of which %d are run", len(all), len(marked))
 	}

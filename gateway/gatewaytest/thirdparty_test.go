@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,10 +21,11 @@ import (
 )
 
 // TestThirdParty does on a running Coffer what docs/datastores.md tells operators of a datastore that is not in this
-// repository, command by command: a package is installed, two records are put, an instance is created. Gateway and host are
-// never started again.
+// repository, command by command: a package is installed or a binary copied, two records are put, an instance is created, backed
+// up and restored. Gateway and host are never started again.
 func TestThirdParty(t *testing.T) {
 	datastoretest.Require(t, "/usr/bin/memcached", "memcached")
+	datastoretest.Require(t, "/usr/bin/influxd", "influxdb")
 	datastoretest.Require(t, "/usr/bin/etcdctl", "etcd-client")
 	datastoretest.Require(t, "/usr/bin/dpkg", "dpkg")
 	if runtime.GOARCH != "amd64" || os.Geteuid() != 0 {
@@ -43,7 +45,7 @@ func TestThirdParty(t *testing.T) {
 	admin.Token = gatewaytest.Admin
 	admin.AwaitHost(t, hostID)
 	o.env = append(os.Environ(), "DPKG_ROOT="+o.system, "ETCDCTL_API=3", "ETCDCTL_ENDPOINTS="+gateway.Printed("etcd"),
-		"COFFER_ENDPOINT="+url+"/v1.0/"+gatewaytest.Project, "COFFER_TOKEN="+gatewaytest.Admin, "PATH="+string(p)+":"+os.Getenv("PATH"))
+		"COFFER_ETCD_ENDPOINTS="+gateway.Printed("etcd"), "COFFER_ENDPOINT="+url+"/v1.0/"+gatewaytest.Project, "COFFER_TOKEN="+gatewaytest.Admin, "PATH="+string(p)+":"+os.Getenv("PATH"))
 	o.sh(t, `etcdctl put /server/flavors/1 '{"name":"tiny","ram":128,"vcpus":1,"disk":1}'`)
 
 	for _, command := range operatorCommands(t) {
@@ -51,8 +53,8 @@ func TestThirdParty(t *testing.T) {
 		t.Logf("%s\n%s", command, out)
 		o.after(t, command, out)
 	}
-	if o.logins != 3 {
-		t.Errorf("the server was used after %d commands, want 3", o.logins)
+	if o.logins != 3+2 {
+		t.Errorf("the servers were used after %d commands, want 5", o.logins)
 	}
 	if gateway.Ended() || host.Ended() {
 		t.Error("the gateway or the host has ended")
@@ -95,6 +97,9 @@ func (o *outsider) pack(t *testing.T) {
 	o.sh(t, "go mod edit -replace github.com/cofferdb/coffer="+root)
 	o.sh(t, "go build -trimpath -ldflags '-s -w' ./cmd/memcached-guest")
 	o.sh(t, "go run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0 package -p deb -t .")
+	o.sh(t, "cp -r "+root+"/deployments/examples/influxdb coffer-influxdb; mkdir -p coffer/bin; ln -s "+o.guests()+" coffer/bin/guests")
+	o.sh(t, "cd coffer-influxdb; go mod edit -replace github.com/cofferdb/coffer="+root+
+		"; go build -trimpath -ldflags '-s -w' ./cmd/influxdb-guest; ./influxdb-guest describe -format files -o definitions")
 }
 
 // sh runs a line of the page. Its paths of the system are below o.system.
@@ -115,6 +120,20 @@ func (o *outsider) sh(t *testing.T, line string) string {
 func (o *outsider) after(t *testing.T, command, out string) {
 	t.Helper()
 	switch {
+	case strings.Contains(command, "instance create plant"):
+		words := regexp.MustCompile(`password +(\S+)`).FindStringSubmatch(out)
+		if words == nil {
+			t.Fatalf("%s tells no password: %s", command, out)
+		}
+		o.password = words[1]
+		o.influx(t, "plant", "/write?db=sensors", "heat value=42 1", http.StatusNoContent, "")
+	case strings.Contains(command, "instance create again"):
+		o.influx(t, "again", "/query?db=sensors&q=SELECT+*+FROM+heat", "", http.StatusOK, "42")
+	case strings.Contains(command, " list again"):
+		if !strings.Contains(out, "sensors") && !strings.Contains(out, "ann") {
+			t.Errorf("it is not as it was backed up: %s", out)
+		}
+	case strings.HasSuffix(command, " again"), strings.HasSuffix(command, " again --wait"):
 	case strings.HasPrefix(command, "dpkg "):
 		if _, err := os.Stat(filepath.Join(o.guests(), "memcached-guest")); err != nil {
 			t.Error(err)
@@ -170,6 +189,35 @@ func (o *outsider) use(t *testing.T) {
 		}
 	}
 	o.logins++
+}
+
+// influx asks the InfluxDB of an instance as ann.
+func (o *outsider) influx(t *testing.T, instance, path, body string, status int, says string) {
+	t.Helper()
+	list := o.member.Want(t, 200, "GET", "/instances", "")
+	all, _ := list.At("instances").([]any)
+	for n := range all {
+		if list.Text("instances", n, "name") != instance {
+			continue
+		}
+		o.instances = append(o.instances, list.Text("instances", n, "id"))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+net.JoinHostPort(list.Text("instances", n, "ip", 0), "8086")+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.SetBasicAuth("ann", o.password)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if text, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != status || !strings.Contains(string(text), says) {
+			t.Errorf("%s of %s: %s, %s, %v", path, instance, resp.Status, text, err)
+		}
+		o.logins++
+		return
+	}
+	t.Fatalf("there is no instance %s", instance)
 }
 
 // operatorCommands are the lines of the page's blocks that are marked as the operator's.
