@@ -97,7 +97,10 @@ func (o *outsider) pack(t *testing.T) {
 	o.sh(t, "go mod edit -replace github.com/cofferdb/coffer="+root)
 	o.sh(t, "go build -trimpath -ldflags '-s -w' ./cmd/memcached-guest")
 	o.sh(t, "go run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0 package -p deb -t .")
-	o.sh(t, "cp -r "+root+"/deployments/examples/influxdb coffer-influxdb; mkdir -p coffer/bin; ln -s "+o.guests()+" coffer/bin/guests")
+	o.sh(t, "cp -r "+root+"/deployments/examples/influxdb coffer-influxdb; mkdir -p coffer/bin")
+	if err := os.Symlink(o.guests(), filepath.Join(o.dir, "coffer/bin/guests")); err != nil {
+		t.Fatal(err)
+	}
 	o.sh(t, "cd coffer-influxdb; go mod edit -replace github.com/cofferdb/coffer="+root+
 		"; go build -trimpath -ldflags '-s -w' ./cmd/influxdb-guest; ./influxdb-guest describe -format files -o definitions")
 }
