@@ -163,10 +163,10 @@ func (g *Gateway) removeSegments(ctx context.Context, b etcdschema.Backup) error
 	}
 	if failed != nil {
 		err := g.changeBackup(ctx, b, func(b *etcdschema.Backup) {
-			if b.Deleting {
+			if b.Deleting { // else it is taken up again, for nobody has asked for anything
 				b.Status, b.Fault = etcdschema.BackupDeleteFailed, "The store of backups did not remove its segments; delete it again."
+				b.Deleting, b.Removing = false, time.Time{}
 			}
-			b.Deleting, b.Removing = false, time.Time{}
 		})
 		return errors.Join(failed, err)
 	}
