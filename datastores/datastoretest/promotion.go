@@ -69,6 +69,7 @@ func testPromotion(t *testing.T, g *stage) {
 	f.source.writeEveryKind(t)
 	f.source.killed(t)
 	f.goesOn(t)
+	f.allKept(t)
 	f.refuses(t, former, former.login)
 	again := f.accountsOf(f.replicas)
 	f.must(t, f.source, "promote again", func(ctx context.Context, m datastores.ReplicationStrategy) error { return m.Promote(ctx, again) })
@@ -91,8 +92,13 @@ func (f *fleet) goesOn(t *testing.T) {
 		f.refuses(t, r, r.login)
 	}
 	f.source.wantSame(t, f.source, f.source.contents(t))
-	for _, r := range f.replicas {
-		r.wantKept(t)
+}
+
+// allKept checks that every server has what was acknowledged.
+func (f *fleet) allKept(t *testing.T) {
+	t.Helper()
+	for _, s := range append(slices.Clone(f.replicas), f.source) {
+		s.wantKept(t)
 	}
 }
 
@@ -153,6 +159,7 @@ func testNotFenced(t *testing.T, g *stage) {
 		former.stop(t)
 	}
 	f.goesOn(t)
+	f.allKept(t)
 }
 
 // neverThere waits for a while for a position that the replica cannot come to, since its source is ahead and it does not run.

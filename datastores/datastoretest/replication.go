@@ -150,14 +150,21 @@ func testReplicaRefusesTenants(t *testing.T, g *stage) {
 
 func testReplicaRefusesRoot(t *testing.T, g *stage) {
 	f := g.fleet(t)
+	if f.source.root == "" {
+		t.Skip("the datastore has no root: not tested")
+	}
 	for _, r := range f.replicas {
-		if r.root == "" {
-			t.Log("this datastore has no root: not tested")
-			return
-		}
-		login := r.login
-		login.User, login.Password = r.root, rootPassword
-		f.refuses(t, r, login)
+		f.refusesRoot(t, r)
+	}
+}
+
+// refusesRoot is refuses for root, when there is one.
+func (f *fleet) refusesRoot(t *testing.T, s *server) {
+	t.Helper()
+	if s.root != "" {
+		login := s.login
+		login.User, login.Password = s.root, rootPassword
+		f.refuses(t, s, login)
 	}
 }
 
@@ -226,6 +233,7 @@ func testReadOnlySource(t *testing.T, g *stage) {
 	f.complete(t)
 	if f.source.killed(t) {
 		f.refuses(t, f.source, f.source.login)
+		f.refusesRoot(t, f.source)
 	}
 	readOnly(false)
 	f.source.write(t, 1)

@@ -51,6 +51,7 @@ func harness() datastoretest.Harness {
 		},
 		FewConnections: datastores.Values{"max_connections": json.Number("20")},
 		Obstruct:       obstruct(DefaultOptions()),
+		Kinds:          kinds(),
 		Write:          write,
 		Digest:         digest,
 		Dynamic: datastores.Values{
