@@ -177,38 +177,6 @@ func testOverridesAtPrepare(t *testing.T, h Harness) {
 	s.shows(t, "after a restart", texts(req.Overrides))
 }
 
-// testMemory: a server that is started with more memory uses it.
-func testMemory(t *testing.T, s *server) {
-	less := s.manager.(datastores.Configuration).DefaultConfiguration()
-	parameters := s.manager.(datastores.Configuration).Parameters()
-	before := s.env.MemoryMB
-	defer func() {
-		s.env.MemoryMB = before
-		s.restart(t)
-	}()
-	watched := datastores.Values{}
-	s.env.MemoryMB *= 2
-	s.manager = s.open(t)
-	for name, text := range s.manager.(datastores.Configuration).DefaultConfiguration() {
-		if less[name] != text && slices.ContainsFunc(parameters, func(p datastores.Parameter) bool { return p.Name == name }) {
-			watched[name] = text
-		}
-	}
-	if len(watched) == 0 {
-		t.Log("no parameter follows the memory: not tested")
-	}
-	was := s.shown(t, watched)
-	s.visitor(t)
-	s.writeEveryKind(t)
-	s.restart(t)
-	s.wantKept(t)
-	for name, text := range s.shown(t, watched) {
-		if text == was[name] {
-			t.Errorf("%s is %s with %d MB and with %d MB", name, text, before, s.env.MemoryMB)
-		}
-	}
-}
-
 // override sets values and checks whether the server says that it needs a restart.
 func (s *server) override(t *testing.T, values datastores.Values, wantRestart bool) {
 	t.Helper()

@@ -2,6 +2,7 @@ package datastoretest
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,8 +18,10 @@ func (s *server) cutAtSteps(t *testing.T, what string, f func(ctx context.Contex
 		s.manager = s.open(t)
 		ctx, cancel := context.WithTimeout(t.Context(), 2*s.patience())
 		var steps atomic.Int32
-		err := f(ctx, func(string) {
+		var name atomic.Value
+		err := f(ctx, func(step string) {
 			if steps.Add(1) == cut {
+				name.Store(step)
 				cancel()
 			}
 		})
@@ -27,6 +30,7 @@ func (s *server) cutAtSteps(t *testing.T, what string, f func(ctx context.Contex
 			s.must(t, what+", after it was cut at each of its steps", err)
 			return
 		}
+		said(t, fmt.Sprintf("%s, cut at step %d, %q,", what, cut, name.Load()), err)
 	}
 }
 
@@ -42,7 +46,7 @@ func (s *server) cutSoon(t *testing.T, f func(ctx context.Context) error) {
 		s.manager = s.open(t)
 		ctx, cancel := context.WithTimeout(t.Context(), after)
 		began := time.Now()
-		_ = f(ctx)
+		said(t, fmt.Sprintf("the call that was cut after %v", after), f(ctx))
 		cancel()
 		if took := time.Since(began); took > s.patience() {
 			t.Errorf("cut after %v it returned after %v", after, took)
@@ -57,11 +61,15 @@ func testDatabasesCutShort(t *testing.T, s *server) {
 		return s.manager.(datastores.Databases).CreateDatabase(ctx, datastores.Database{Name: "cut"})
 	})
 	m, ctx := s.manager.(datastores.Databases), s.within(t)
-	if err := m.CreateDatabase(ctx, datastores.Database{Name: "cut"}); err != nil {
+	err := m.CreateDatabase(ctx, datastores.Database{Name: "cut"})
+	said(t, "its repeat", err)
+	if err != nil {
 		wantKind(t, "create, after it was cut", err, datastores.Exists)
 	}
 	s.cutSoon(t, func(ctx context.Context) error { return s.manager.(datastores.Databases).DeleteDatabase(ctx, "cut") })
-	if err := m.DeleteDatabase(ctx, "cut"); err != nil {
+	err = m.DeleteDatabase(ctx, "cut")
+	said(t, "its repeat", err)
+	if err != nil {
 		wantKind(t, "delete, after it was cut", err, datastores.NotFound)
 	}
 	for _, name := range databaseNames(t, m) {
@@ -77,13 +85,17 @@ func testUsersCutShort(t *testing.T, s *server) {
 	ann := datastores.User{Name: "ann", Password: datastores.NewSecret("pass"), Databases: databases}
 	create := func(ctx context.Context) error { return s.manager.(datastores.Users).CreateUser(ctx, ann) }
 	s.cutSoon(t, create)
-	if err := create(s.within(t)); err != nil {
+	err := create(s.within(t))
+	said(t, "its repeat", err)
+	if err != nil {
 		wantKind(t, "create, after it was cut", err, datastores.Exists)
 	}
-	s.letsIn(t, "ann", "pass", databases[0].Name)
+	s.letsIn(t, "ann", "pass", databases.first())
 	remove := func(ctx context.Context) error { return s.manager.(datastores.Users).DeleteUser(ctx, "ann", "%") }
 	s.cutSoon(t, remove)
-	if err := remove(s.within(t)); err != nil {
+	err = remove(s.within(t))
+	said(t, "its repeat", err)
+	if err != nil {
 		wantKind(t, "delete, after it was cut", err, datastores.NotFound)
 	}
 	s.keepsOut(t, "ann", "pass", "")
@@ -94,8 +106,7 @@ func testKilled(t *testing.T, s *server) {
 	if s.Kill == nil {
 		t.Skip("the harness has no Kill: not tested")
 	}
-	s.visitor(t)
-	s.writeEveryKind(t)
+	s.visitAndWrite(t)
 	s.must(t, "kill", s.Kill(s.within(t), s.env))
 	s.eventually(t, func() (bool, string) {
 		st := s.status(t)

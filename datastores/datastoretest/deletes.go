@@ -32,8 +32,7 @@ func testDeleteInUse(t *testing.T, s *server) {
 // when that has gone.
 func testHalfADelete(t *testing.T, s *server) {
 	if s.Obstruct == nil {
-		t.Log("the harness has no Obstruct: not tested")
-		return
+		t.Skip("the harness has no Obstruct: not tested")
 	}
 	for what, remove := range s.deletes() {
 		login := s.halfDeleted(t)

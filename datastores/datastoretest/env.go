@@ -20,7 +20,7 @@ import (
 const nobodysID = 20001
 
 // NewEnv makes a place for one server: Dir, DataDir, whose path is longer than that of a socket may be, and an address of its
-// own in 127/8. When the test runs as root the server's user is osUser, or for "" one without a name, as on a host; else it
+// own in 127/8. CgroupDirs is a directory that looks like a control group: whoever is moved into it is listed there. When the test runs as root the server's user is osUser, or for "" one without a name, as on a host; else it
 // is the test's own.
 func NewEnv(t testing.TB, osUser string) datastores.Env {
 	t.Helper()
@@ -37,6 +37,7 @@ func NewEnv(t testing.TB, osUser string) datastores.Env {
 		UID:        -1,
 		GID:        -1,
 		MemoryMB:   256,
+		CgroupDirs: []string{filepath.Join(root, "group")},
 		Log:        slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	if os.Geteuid() == 0 {
@@ -47,6 +48,8 @@ func NewEnv(t testing.TB, osUser string) datastores.Env {
 		os.Mkdir(env.Dir, 0o700),
 		os.Mkdir(env.DataDir, 0o700),
 		os.Lchown(env.DataDir, env.UID, env.GID),
+		os.Mkdir(env.CgroupDirs[0], 0o700),
+		os.WriteFile(filepath.Join(env.CgroupDirs[0], "cgroup.procs"), nil, 0o600),
 	} {
 		if err != nil {
 			t.Fatal(err)

@@ -14,7 +14,9 @@ const (
 	tenantName     = "keeper"
 	tenantPassword = "keeper's pass"
 	rootPassword   = "root of all"
-	someItems      = 50
+	// visitorPassword is one that every datastore takes.
+	visitorPassword = "visitors-pass"
+	someItems       = 50
 )
 
 // keeper gives a new server a tenant with items: a user and a database where the datastore has them, else root. Another user
@@ -52,14 +54,14 @@ func (s *server) visitor(t *testing.T) {
 	s.login = Login{Address: s.env.Address}
 	if m, ok := s.manager.(datastores.Users); ok {
 		databases := s.withDatabase(t, "visited")
-		s.login = Login{s.env.Address, "visitor", "pass", databases[0].Name}
-		u := datastores.User{Name: "visitor", Password: datastores.NewSecret("pass"), Databases: databases}
+		s.login = Login{s.env.Address, "visitor", visitorPassword, databases.first()}
+		u := datastores.User{Name: "visitor", Password: datastores.NewSecret(visitorPassword), Databases: databases}
 		s.must(t, "create user", m.CreateUser(ctx, u))
 		t.Cleanup(func() { s.must(t, "delete user", m.DeleteUser(withoutCancel(ctx), "visitor", "%")) })
 	} else if m, ok := s.manager.(datastores.Root); ok {
-		name, err := m.EnableRoot(ctx, datastores.NewSecret(rootPassword))
+		name, err := m.EnableRoot(ctx, datastores.NewSecret(visitorPassword))
 		s.must(t, "enable root", err)
-		s.login.User, s.login.Password = name, rootPassword
+		s.login.User, s.login.Password, s.hadRoot = name, visitorPassword, name
 		t.Cleanup(func() { s.must(t, "disable root", m.DisableRoot(withoutCancel(ctx))) })
 	}
 	t.Cleanup(func() { s.login, s.rounds.first = before, s.rounds.next })

@@ -15,16 +15,17 @@ func testPrepareCutShort(t *testing.T, h Harness) {
 		s := &server{Harness: h, env: h.NewEnv(t)}
 		s.manager = s.open(t)
 		ctx, cancel := context.WithTimeout(t.Context(), 2*h.patience())
-		steps := 0
-		_ = s.manager.Prepare(ctx, datastores.PrepareRequest{Progress: func(string) {
+		steps, name := 0, ""
+		answer := s.manager.Prepare(ctx, datastores.PrepareRequest{Progress: func(step string) {
 			if steps++; steps == cut {
+				name = step
 				cancel()
 			}
 		}})
 		cancel()
 		s.manager = s.open(t)
 		if err := s.prepare(t, func(string) {}); err != nil {
-			t.Errorf("prepare, after it was cut at step %d: %v", cut, err)
+			t.Errorf("prepare, after it was cut at step %d, %q, and answered %v: %v", cut, name, answer, err)
 		} else {
 			s.wantStatus(t, datastores.StatusHealthy)
 		}
@@ -51,8 +52,7 @@ func testClosed(t *testing.T, s *server) {
 }
 
 func testStartAndStop(t *testing.T, s *server) {
-	s.visitor(t)
-	s.writeEveryKind(t)
+	s.visitAndWrite(t)
 	before := s.wantStatus(t, datastores.StatusHealthy)
 	if before.Since.IsZero() {
 		t.Error("a running server does not say since when")

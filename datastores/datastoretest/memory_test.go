@@ -3,6 +3,7 @@ package datastoretest_test
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"testing"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -33,6 +34,9 @@ func harness(memory *datastoretest.Memory, plugin datastores.Plugin) datastorete
 		Options:          []byte(`{"release":2}`),
 		Older:            []byte(`{"release":1}`),
 		UpgradeObstacles: []datastoretest.UpgradeObstacle{{Name: "a lock", Make: memory.Obstruct}},
+		Exceptions: []datastoretest.Exception{
+			{Test: "process", Reason: "its servers are values in memory"},
+		},
 		Kill: func(_ context.Context, env datastores.Env) error {
 			memory.Crash(env.Address)
 			return nil
@@ -47,4 +51,31 @@ func TestMemory(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { datastoretest.Run(t, harness(memory, memory.Plugin())) })
 	}
+}
+
+// TestParametersOfOneKind: all parameters of a datastore may need a restart, or none.
+func TestParametersOfOneKind(t *testing.T) {
+	for name, restart := range map[string]bool{"all need a restart": true, "none needs a restart": false} {
+		t.Run(name, func(t *testing.T) {
+			memory := new(datastoretest.Memory)
+			h := harness(memory, plant(t, memory, defect{plant: func(m everything) datastores.Manager { return oneKind{planted{m}, restart} }}))
+			h.FewConnections = nil
+			if restart {
+				h.Dynamic, h.Refused = nil, h.Refused[:2]
+			} else {
+				h.Static, h.Refused = nil, h.Refused[2:]
+			}
+			datastoretest.Run(t, h)
+		})
+	}
+}
+
+// oneKind has parameters of one kind.
+type oneKind struct {
+	planted
+	restart bool
+}
+
+func (o oneKind) Parameters() []datastores.Parameter {
+	return slices.DeleteFunc(o.planted.Parameters(), func(p datastores.Parameter) bool { return p.RestartRequired != o.restart })
 }

@@ -86,7 +86,7 @@ func testUserNames(t *testing.T, s *server) {
 			continue
 		}
 		wantUnchanged(t, "creating", name, sorted(append(slices.Clone(before), name)), userNames(t, m))
-		s.letsIn(t, name, "pass", databases[0].Name)
+		s.letsIn(t, name, "pass", databases.first())
 		if err := m.DeleteUser(ctx, name, "%"); err != nil {
 			t.Errorf("delete %q: %v", name, err)
 		}
@@ -110,8 +110,8 @@ func testPasswords(t *testing.T, s *server) {
 			t.Errorf("password %q = %v, want it taken or refused as invalid", password, err)
 			continue
 		}
-		s.letsIn(t, "ann", password, databases[0].Name)
-		s.keepsOut(t, "ann", password+"x", databases[0].Name)
+		s.letsIn(t, "ann", password, databases.first())
+		s.keepsOut(t, "ann", password+"x", databases.first())
 		s.must(t, "delete", m.DeleteUser(ctx, "ann", "%"))
 	}
 }

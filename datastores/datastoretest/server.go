@@ -17,7 +17,8 @@ type server struct {
 	env     datastores.Env
 	manager datastores.Manager
 	login   Login  // of the tenant whose items these are, when there are any
-	root    string // the name of its root, when it was enabled
+	root    string // the name of its root, when it is enabled
+	hadRoot string // the name of its root, once it was enabled
 	next    int    // the number of the next item
 	rounds  rounds // of writes of each kind
 }
@@ -128,15 +129,25 @@ func (s *server) connect(t *testing.T, user, password, database string) error {
 func (s *server) letsIn(t *testing.T, user, password, database string) {
 	t.Helper()
 	if err := s.connect(t, user, password, database); err != nil {
-		t.Errorf("user %q is not let in to database %q: %v", user, database, err)
+		t.Errorf("user %q with password %q is not let in to database %q: %v", user, password, database, err)
 	}
 }
 
 func (s *server) keepsOut(t *testing.T, user, password, database string) {
 	t.Helper()
 	if err := s.connect(t, user, password, database); err == nil {
-		t.Errorf("user %q is let in to database %q", user, database)
+		t.Errorf("user %q with password %q is let in to database %q", user, password, database)
 	}
+}
+
+// said remembers what a call answered whose end does not matter: if the test fails, that is told.
+func said(t *testing.T, call string, answer error) {
+	t.Helper()
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%s had answered: %v", call, answer)
+		}
+	})
 }
 
 func (*server) must(t *testing.T, what string, err error) {

@@ -25,7 +25,7 @@ func testSessions(t *testing.T, s *server) {
 	user := func(name string) Login {
 		u := datastores.User{Name: name, Password: datastores.NewSecret("first"), Databases: databases}
 		s.must(t, "create "+name, m.CreateUser(s.within(t), u))
-		return Login{s.env.Address, name, "first", databases[0].Name}
+		return Login{s.env.Address, name, "first", databases.first()}
 	}
 	drop := func(name string) func(context.Context) error {
 		return func(ctx context.Context) error { return m.DeleteUser(ctx, name, "%") }
@@ -42,7 +42,7 @@ func testSessions(t *testing.T, s *server) {
 	}{
 		{"a new password", change(datastores.UserChange{Password: second}), drop("ann")},
 		{"a new name", change(datastores.UserChange{Name: "eve", Password: second}), drop("eve")},
-		{"a revoke", s.revoke("ann", databases[0].Name), drop("ann")},
+		{"a revoke", s.revoke("ann", databases.first()), drop("ann")},
 		{"a delete", drop("ann"), nil},
 	} {
 		if c.do == nil {

@@ -67,6 +67,10 @@ type Harness struct {
 	// "": it must take back what it has too much.
 	Diverges string
 
+	// PrivatePorts are those at which the server listens beside the ports that its versions open to tenants. Each function
+	// tries to get in there without an account, as other users of the machine can: its error says how that was refused.
+	PrivatePorts map[int]func(ctx context.Context, env datastores.Env) error
+
 	// Kill ends the server's processes as SIGKILL does and returns when they are gone. nil: that is not tested.
 	Kill func(ctx context.Context, env datastores.Env) error
 
@@ -76,14 +80,11 @@ type Harness struct {
 	// Exceptions are what this datastore cannot do as the suite has it. Each is printed; one that excuses nothing is an
 	// error.
 	Exceptions []Exception
+	exceptions *exceptions // made by [Run]
 }
 
 // Login is how a tenant's program comes to its data.
 type Login struct{ Address, User, Password, Database string }
-
-// Exception names a test of the suite that is not run, and why. Of a test that is run with every strategy it may name one:
-// "restore cut short/mysql_impl/mysqldump".
-type Exception struct{ Test, Reason string }
 
 // suiteTest is one row of the suite.
 type suiteTest struct {
@@ -99,13 +100,15 @@ func suite() []suiteTest {
 	return []suiteTest{
 		{"prepare cut short", "", nil, alone(testPrepareCutShort)},
 		{"prepare again", "", nil, shared(testPrepareAgain)},
+		{"process", "", nil, shared(testProcess)},
 		{"closed to strangers", "", nil, shared(testClosed)},
 		{"start and stop", "", nil, shared(testStartAndStop)},
 		{"outlives its manager", "", nil, shared(testOutlivesManager)},
 		{"status beside anything", "", nil, shared(testStatusBesideAnything)},
 		{"cancelled", "", nil, shared(testCancelled)},
 		{"killed", "", nil, shared(testKilled)},
-		{"kinds of writes", "", nil, shared(testKinds)},
+		{kindsTest, "", nil, shared(testKinds)},
+		{"memory", "", nil, shared(testMemory)},
 
 		{"databases", datastores.CanDatabases, nil, shared(testDatabases)},
 		{"database names", datastores.CanDatabases, nil, shared(testDatabaseNames)},
@@ -132,7 +135,6 @@ func suite() []suiteTest {
 		{"overrides with which no server starts", datastores.CanConfiguration, nil, shared(testOverridesRefused)},
 		{"falling back cut short", datastores.CanConfiguration, nil, shared(testFallBackCutShort)},
 		{"overrides at prepare", datastores.CanConfiguration, nil, alone(testOverridesAtPrepare)},
-		{"memory", datastores.CanConfiguration, nil, shared(testMemory)},
 
 		{"all connections taken", datastores.CanConfiguration, nil, shared(testCrowd)},
 
@@ -167,44 +169,35 @@ func suite() []suiteTest {
 
 // Run runs the suite: what every datastore must do, and what this one says that it can do.
 func Run(t *testing.T, h Harness) {
+	h.exceptions = &exceptions{t: t, all: h.Exceptions, excused: map[Exception]bool{}, ran: map[string]bool{}}
+	h.Kinds = slices.DeleteFunc(slices.Clone(h.Kinds), func(kind WriteKind) bool { return h.exceptions.excuse(kindsTest + "/" + kind.Name) })
 	g := &stage{Harness: h, t: t, fleets: map[datastores.StrategyName]*fleet{}}
-	g.shared = prepared(t, t, h)
-	excused := map[Exception]bool{}
-	for _, c := range suite() {
+	g.manager = g.standing(t).manager
+	rows := suite()
+	for _, c := range rows {
 		if !g.can(c.needs) {
 			continue
 		}
 		if c.each == nil {
-			if !g.excuse(c.name, excused) {
-				t.Run(c.name, func(t *testing.T) { g.play(t, c) })
-			}
+			g.row(c, c.name)
 			continue
 		}
 		for _, g.strategy = range c.each(g) {
-			if name := c.name + "/" + g.strategy.String(); !g.excuse(c.name, excused) && !g.excuse(name, excused) {
-				t.Run(name, func(t *testing.T) { g.play(t, c) })
-			}
+			g.row(c, c.name+"/"+g.strategy.String())
 		}
 	}
-	for _, e := range h.Exceptions {
-		if !excused[e] || e.Reason == "" {
-			t.Errorf("exception %q excuses nothing: it names no test that would be run, or has no reason", e.Test)
-		}
-	}
+	h.exceptions.check(rows)
 }
 
-// excuse tells whether there is an exception for a test, and prints it.
-func (g *stage) excuse(test string, excused map[Exception]bool) bool {
-	i := slices.IndexFunc(g.Exceptions, func(e Exception) bool { return e.Test == test })
-	if i < 0 {
-		return false
+// row runs a test, if there is no exception for it.
+func (g *stage) row(c suiteTest, name string) {
+	g.exceptions.row = name
+	if g.exceptions.excuse(c.name) || g.exceptions.excuse(name) {
+		return
 	}
-	e := g.Exceptions[i]
-	if !excused[e] {
-		g.t.Logf("EXCEPTION: %q is not run: %s", e.Test, e.Reason)
+	if !g.t.Run(name, func(t *testing.T) { g.play(t, c) }) {
+		g.renew()
 	}
-	excused[e] = true
-	return true
 }
 
 // play runs one row, when the harness has what it needs.
@@ -220,6 +213,7 @@ func (g *stage) play(t *testing.T, c suiteTest) {
 			missing = "Write and Digest"
 		}
 	}
+	g.exceptions.ran[c.name] = true
 	if missing != "" {
 		t.Fatalf("the harness lacks %s, which a datastore of capability %s must have", missing, c.needs)
 	}
@@ -230,7 +224,8 @@ func (g *stage) play(t *testing.T, c suiteTest) {
 // ends.
 type stage struct {
 	Harness
-	t        *testing.T // of the whole suite
+	t        *testing.T         // of the whole suite
+	manager  datastores.Manager // to ask for strategies
 	strategy datastores.StrategyName
 	shared   *server
 	source   *server // of backups
@@ -242,7 +237,11 @@ func (g *stage) can(c datastores.Capability) bool {
 }
 
 func shared(test func(*testing.T, *server)) func(*testing.T, *stage) {
-	return func(t *testing.T, g *stage) { test(t, g.shared) }
+	return func(t *testing.T, g *stage) {
+		s := g.standing(t)
+		s.leftAsFound(t)
+		test(t, s)
+	}
 }
 
 func alone(test func(*testing.T, Harness)) func(*testing.T, *stage) {
@@ -250,14 +249,14 @@ func alone(test func(*testing.T, Harness)) func(*testing.T, *stage) {
 }
 
 func backupStrategies(g *stage) (names []datastores.StrategyName) {
-	for _, s := range g.shared.manager.(datastores.Backups).BackupStrategies() {
+	for _, s := range g.manager.(datastores.Backups).BackupStrategies() {
 		names = append(names, s.StrategyName)
 	}
 	return names
 }
 
 func incrementalStrategies(g *stage) (names []datastores.StrategyName) {
-	for _, s := range g.shared.manager.(datastores.Backups).BackupStrategies() {
+	for _, s := range g.manager.(datastores.Backups).BackupStrategies() {
 		if s.Incremental {
 			names = append(names, s.StrategyName)
 		}
@@ -266,7 +265,7 @@ func incrementalStrategies(g *stage) (names []datastores.StrategyName) {
 }
 
 func replicationStrategies(g *stage) (names []datastores.StrategyName) {
-	for _, s := range g.shared.manager.(datastores.Replication).ReplicationStrategies() {
+	for _, s := range g.manager.(datastores.Replication).ReplicationStrategies() {
 		names = append(names, s.Strategy())
 	}
 	return names

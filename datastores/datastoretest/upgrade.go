@@ -10,8 +10,7 @@ import (
 // testUpgrade takes the data of an older version over, cut at each step, and does not take it back.
 func testUpgrade(t *testing.T, h Harness) {
 	if h.Older == nil {
-		t.Log("the harness has no Older: not tested")
-		return
+		t.Skip("the harness has no Older: not tested")
 	}
 	older, newer := h.options(t, h.Older), h.options(t, h.Options)
 	h.Options = older

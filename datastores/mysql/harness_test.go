@@ -73,6 +73,10 @@ func quietly() datastores.PrepareRequest {
 
 // dial is what a tenant does: by TCP, with a password in clear text on its side.
 func dial(address, user, password, database string) (*sql.DB, error) {
+	return dialPort(address, port, user, password, database)
+}
+
+func dialPort(address string, port int, user, password, database string) (*sql.DB, error) {
 	c := mysql.NewConfig()
 	c.User, c.Passwd, c.DBName = user, password, database
 	c.Net, c.Addr = "tcp", net.JoinHostPort(address, strconv.Itoa(port))

@@ -47,6 +47,9 @@ func harness() datastoretest.Harness {
 
 		UpgradeObstacles: []datastoretest.UpgradeObstacle{{Name: "a prepared transaction", Make: obstruct}},
 
+		PrivatePorts: map[int]func(context.Context, datastores.Env) error{ownPort: strangers},
+
+		Kinds:  kinds(),
 		Write:  write,
 		Digest: digest,
 		Dynamic: datastores.Values{
@@ -80,6 +83,22 @@ func asTenant(l datastoretest.Login, do func(*sql.DB) error) error {
 	}
 	defer func() { _ = db.Close() }()
 	return do(db)
+}
+
+// strangers try what they can at the port of the server's own that is no tenant's.
+func strangers(ctx context.Context, env datastores.Env) (refused error) {
+	for _, user := range []string{"", rootUser, adminUser} {
+		db, err := dialPort(env.Address, ownPort, user, "", "")
+		if err != nil {
+			return err
+		}
+		err = db.PingContext(ctx)
+		if err := errors.Join(err, db.Close()); err == nil {
+			return nil
+		}
+		refused = errors.Join(refused, err)
+	}
+	return refused
 }
 
 // held is one connection of a tenant's.

@@ -110,9 +110,6 @@ func harness(options []byte) datastoretest.Harness {
 		},
 		Kill:     kill,
 		Diverges: "the server cannot take writes back; what the new source lacks would be lost",
-		Exceptions: []datastoretest.Exception{
-			{Test: "users", Reason: "it expects databases of the user, of which this datastore has none; see TestUsers"},
-		},
 	}
 }
 
