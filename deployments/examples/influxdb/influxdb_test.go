@@ -34,6 +34,7 @@ func harness() datastoretest.Harness {
 		Session:        login,
 		Write:          write,
 		Digest:         digest,
+		Kinds:          kinds(),
 		FewConnections: datastores.Values{"http.max-connection-limit": json.Number("20")},
 		Static: datastores.Values{
 			"coordinator.query-timeout": "1m30s", "http.max-row-limit": json.Number("1000"), "data.max-values-per-tag": json.Number("5000"),
@@ -111,17 +112,54 @@ func write(ctx context.Context, l datastoretest.Login, from, to int) (acknowledg
 	}
 	defer func() { _ = c.Close() }()
 	for n := from; n < to; n++ {
-		point := fmt.Sprintf("items,part=p%d value=%q %d", n%7, datastoretest.Item(n), 1767225600000000000+int64(n)*1000)
-		resp, err := c.send(ctx, "/write", url.Values{"db": {l.Database}}, point)
-		if err != nil {
+		if err := c.write(ctx, fmt.Sprintf("items,part=p%d value=%q %d", n%7, datastoretest.Item(n), 1767225600000000000+int64(n)*1000)); err != nil {
 			return n - from, err
-		}
-		answer, err := io.ReadAll(resp.Body)
-		if err != nil || resp.StatusCode != http.StatusNoContent {
-			return n - from, fmt.Errorf("%s: %s (%w)", resp.Status, answer, err)
 		}
 	}
 	return to - from, nil
+}
+
+func (c *client) write(ctx context.Context, points string) error {
+	resp, err := c.send(ctx, "/write", url.Values{"db": {c.Database}}, points)
+	if err != nil {
+		return err
+	}
+	if answer, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusNoContent {
+		return fmt.Errorf("%s: %s (%w)", resp.Status, answer, err)
+	}
+	return nil
+}
+
+// kinds are the ways in which a tenant has something stored or taken away. Their field is not that of items: of one name and two types
+// a query over all measurements returns one.
+func kinds() []datastoretest.WriteKind {
+	kind := func(name, points, statement, want string) datastoretest.WriteKind {
+		fill := func(s string, round int) string { return strings.ReplaceAll(s, "ROUND", fmt.Sprint("r", round)) }
+		return datastoretest.WriteKind{
+			Name: name,
+			Write: func(ctx context.Context, s datastoretest.Session, round int) error {
+				c := s.(*client)
+				if err := c.write(ctx, fill(points, round)); err != nil || statement == "" {
+					return err
+				}
+				_, err := c.query(ctx, fill(statement, round))
+				return err
+			},
+			Read: func(ctx context.Context, s datastoretest.Session, round int) error {
+				all, err := s.(*client).query(ctx, fill("SELECT v FROM "+want, round))
+				if err == nil && (len(all) != 1 || len(all[0].Values) != 1) {
+					err = fmt.Errorf("%s has %v, want one point", name, all)
+				}
+				return err
+			},
+		}
+	}
+	return []datastoretest.WriteKind{
+		kind("points at once", "one,round=ROUND v=1 1\ntwo,round=ROUND v=2 1", "", `two WHERE round = 'ROUND'`),
+		kind("a statement that writes", "from,round=ROUND v=1 1", `SELECT v INTO "into_ROUND" FROM "from" WHERE round = 'ROUND'`, `"into_ROUND"`),
+		kind("points taken away", "less,round=ROUND v=1 1\nless,round=ROUND v=2 2", `DELETE FROM less WHERE round = 'ROUND' AND time = 1`, `less WHERE round = 'ROUND'`),
+		kind("a series taken away", "rest,round=ROUND,part=a v=1 1\nrest,round=ROUND,part=b v=2 1", `DROP SERIES FROM rest WHERE round = 'ROUND' AND part = 'a'`, `rest WHERE round = 'ROUND'`),
+	}
 }
 
 func digest(ctx context.Context, l datastoretest.Login) (items int, sum string, err error) {
