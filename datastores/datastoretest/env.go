@@ -24,7 +24,13 @@ const nobodysID = 20001
 // is the test's own.
 func NewEnv(t testing.TB, osUser string) datastores.Env {
 	t.Helper()
-	root, err := os.MkdirTemp(place(), "coffer") // not t.TempDir: other users must get in, and a socket's path is short
+	return NewEnvIn(t, "", osUser)
+}
+
+// NewEnvIn is NewEnv with a place in dir.
+func NewEnvIn(t testing.TB, dir, osUser string) datastores.Env {
+	t.Helper()
+	root, err := os.MkdirTemp(dir, "coffer") // not t.TempDir: other users must get in, and a socket's path is short
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,9 +64,9 @@ func NewEnv(t testing.TB, osUser string) datastores.Env {
 	return env
 }
 
-// place is where the directories of servers are: in memory when there is room for many, for servers sync a lot and nobody needs
-// tomorrow what they hold. TMPDIR goes before; "" is the system's place.
-func place() string {
+// InMemory is a directory for places of servers that sync a lot, when there is one with room for many, and "" else or when TMPDIR is
+// set. It is not for a server that works in another way there than on a disk, as MariaDB does.
+func InMemory() string {
 	const memory, room = "/dev/shm", 4 << 30
 	var fs syscall.Statfs_t
 	if os.Getenv("TMPDIR") == "" && syscall.Statfs(memory, &fs) == nil && fs.Bavail*uint64(fs.Bsize) >= room {

@@ -55,8 +55,20 @@ func (m *Manager) ownerOf(ctx context.Context, s *session, database string) (own
 	return owner, failed(err, "cannot make the owner of database %q", database)
 }
 
-// own gives the session's database an owner role, unless it has one, and runs more, all or nothing. Users who may make schemas there
-// were granted access by an earlier version; they become members.
+// admitted are the users whom an earlier version granted access to the database $1: they may make schemas there. The second
+// column is true for those who have no rights of their own beside: in the database, on what none of them owns, or on the whole server.
+const admitted = `WITH l AS (SELECT r.* FROM pg_roles r WHERE ` + isUser + ` AND NOT r.rolsuper AND EXISTS (SELECT FROM pg_database d, aclexplode(d.datacl) a
+		WHERE d.datname = $1 AND a.grantee = r.oid AND a.privilege_type = 'CREATE'))
+	SELECT l.rolname, NOT (l.rolcreaterole OR l.rolcreatedb OR l.rolbypassrls
+		OR EXISTS (SELECT FROM pg_auth_members g JOIN pg_roles o ON o.oid = g.roleid WHERE g.member = l.oid AND NOT starts_with(o.rolname, '` + ownerPrefix + `'))
+		OR EXISTS (SELECT FROM pg_shdepend a WHERE a.dbid = (SELECT oid FROM pg_database WHERE datname = $1)
+			AND a.refclassid = 'pg_authid'::regclass AND a.refobjid = l.oid AND a.deptype = 'a'
+			AND NOT EXISTS (SELECT FROM pg_shdepend o JOIN pg_roles r ON r.oid = o.refobjid WHERE o.dbid = a.dbid AND o.classid = a.classid AND o.objid = a.objid
+				AND o.refclassid = a.refclassid AND o.deptype = 'o' AND (r.rolname = '` + formerOwner + `' OR r.oid IN (SELECT oid FROM l)))))
+	FROM l`
+
+// own gives the session's database an owner role, unless it has one, and runs more, all or nothing. Those who have been admitted
+// become members. One who has rights beside would lose them by working as the role: it goes on as itself, with the role's rights.
 func own(ctx context.Context, inside *session, database, more string) (owner string, err error) {
 	had, err := inside.one(ctx, "SELECT owner_name FROM "+owned+" d WHERE datname = $1", database)
 	if err != nil {
@@ -67,15 +79,18 @@ func own(ctx context.Context, inside *session, database, more string) (owner str
 		if owner, err = freeOwner(ctx, inside, database); err != nil {
 			return "", err
 		}
-		users, err := inside.column(ctx, `SELECT DISTINCT r.rolname FROM pg_database d, aclexplode(d.datacl) a JOIN pg_roles r ON r.oid = a.grantee
-			WHERE d.datname = $1 AND a.privilege_type = 'CREATE' AND `+isUser+` AND NOT r.rolsuper`, database)
+		users, err := inside.query(ctx, admitted, database)
 		if err != nil {
 			return "", err
 		}
 		statements += "CREATE ROLE " + identifier(owner) + " NOLOGIN;" +
 			"ALTER DATABASE " + identifier(database) + " SET " + ownerSetting + " = " + text(owner) + ";"
 		for _, user := range users {
-			statements += grant(user, database, owner)
+			if user[1].bool() {
+				statements += grant(user[0].String(), database, owner)
+			} else {
+				statements += "GRANT " + identifier(owner) + " TO " + identifier(user[0].String()) + ";"
+			}
 		}
 	}
 	statements += "GRANT ALL ON DATABASE " + identifier(database) + " TO " + identifier(owner) + ";"

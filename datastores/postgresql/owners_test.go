@@ -40,6 +40,8 @@ func TestOwners(t *testing.T) {
 	must(t, does(t, m, "bob", "shop", "INSERT INTO a VALUES (1)"))
 	must(t, does(t, m, "bob", "blog", "INSERT INTO hers VALUES (1)", "ALTER TYPE mood ADD VALUE 'well'"))
 	must(t, does(t, m, "bob", "old", "INSERT INTO left_behind VALUES (1)", "INSERT INTO own.deep VALUES (1)", "ALTER TABLE hers ADD m int"))
+	must(t, does(t, m, "bob", "old", "CREATE TABLE his (n int)"))
+	must(t, does(t, m, "eve", "old", "TABLE his", "TABLE roots", "ALTER TABLE hers ADD o int"))
 
 	// A database keeps its owner under another name, and its name is free for another one.
 	must(t, root.exec(ctx, "ALTER DATABASE shop RENAME TO store"))
@@ -95,7 +97,11 @@ func earlier(t *testing.T, m *Manager, root *session) {
 	must(t, m.withIn(ctx, "old", func(inside *session) error {
 		return inside.exec(ctx, "GRANT ALL ON SCHEMA public TO PUBLIC; CREATE TABLE public.left_behind (n int); ALTER TABLE public.left_behind OWNER TO os_orphans")
 	}))
-	must(t, does(t, m, "ann", "old", "CREATE TABLE hers (n serial PRIMARY KEY)", "CREATE SCHEMA own CREATE TABLE deep (n int)"))
+	must(t, does(t, m, "ann", "old", "CREATE TABLE hers (n serial PRIMARY KEY)", "CREATE SCHEMA own CREATE TABLE deep (n int)", "GRANT ALL ON hers TO bob"))
+	must(t, root.exec(ctx, "CREATE ROLE eve LOGIN"+clause(t)+"; GRANT ALL ON DATABASE old TO eve"))
+	must(t, m.withIn(ctx, "old", func(inside *session) error {
+		return inside.exec(ctx, "CREATE TABLE public.roots (n int); GRANT SELECT ON public.roots TO eve")
+	}))
 }
 
 // member makes a user with access to databases.
