@@ -114,6 +114,37 @@ func (u *unaware) EnableRoot(ctx context.Context, password datastores.Secret) (s
 
 func (u *unaware) RootEnabled(context.Context) (bool, error) { return u.enabled, nil }
 
+// shadowed makes another user beside each.
+type shadowed struct{ planted }
+
+func (s shadowed) CreateUser(ctx context.Context, u datastores.User) error {
+	if err := s.planted.CreateUser(ctx, u); err != nil {
+		return err
+	}
+	u.Name += "_shadow"
+	return s.planted.CreateUser(ctx, u)
+}
+
+// once cannot prepare a server any more when that was cut.
+func once() func(everything) datastores.Manager {
+	half := new(bool)
+	return func(m everything) datastores.Manager { return preparedOnce{planted{m}, half} }
+}
+
+type preparedOnce struct {
+	planted
+	half *bool
+}
+
+func (p preparedOnce) Prepare(ctx context.Context, req datastores.PrepareRequest) error {
+	if *p.half {
+		return errors.New("half a server is in the way")
+	}
+	err := p.planted.Prepare(ctx, req)
+	*p.half = err != nil
+	return err
+}
+
 // forgetter is the datastore in memory with another defect built in.
 type forgetter interface{ Forget(moment string) }
 

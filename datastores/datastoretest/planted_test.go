@@ -86,6 +86,8 @@ func defects() map[string]defect {
 		"no way back from a failed start":        {"falling back cut short", func(m everything) datastores.Manager { return oneway{planted{m}} }},
 		"a user that may go anywhere":            {"access", func(m everything) datastores.Manager { return generous{planted{m}} }},
 		"a restored root that nobody knows of":   {"root after a restore/memory_impl/copy", func(m everything) datastores.Manager { return &unaware{planted: planted{m}} }},
+		"a user that brings another along":       {"start and stop", func(m everything) datastores.Manager { return shadowed{planted{m}} }},
+		"a prepare that is done once":            {"prepare cut short", once()},
 		"a restart that loses something":         {"start and stop", forgets(datastoretest.AtStart)},
 		"a kill that loses something":            {"killed", forgets(datastoretest.AtKill)},
 		"a kill that loses it under a backup":    {"backup of a killed server/memory_impl/slow", forgets(datastoretest.AtKill)},
@@ -112,6 +114,15 @@ func defects() map[string]defect {
 		"a source that is never read-only":       {"read-only source/memory_impl/follow", replicas(func(s *strategy) { s.open = true })},
 		"a promotion that waits for nobody":      {"replica/memory_impl/follow", replicas(func(s *strategy) { s.hasty = true })},
 		"a former source that keeps what it has": {"former source that was not fenced/memory_impl/follow", replicas(func(s *strategy) { s.stubborn = true })},
+	}
+}
+
+// TestWhatWasCutIsTold: a test that cuts calls says where it did so and what they answered.
+func TestWhatWasCutIsTold(t *testing.T) {
+	says, err := again(t, "a prepare that is done once", "^TestPlantedDefects$/^prepare_cut_short$")
+	want := `prepare, after it was cut at step 1, "writing nothing", and answered context canceled: half a server is in the way`
+	if err == nil || !strings.Contains(says, want) {
+		t.Errorf("%v, and it does not say %q:\n%s", err, want, says)
 	}
 }
 

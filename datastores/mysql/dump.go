@@ -29,8 +29,12 @@ func (m *Manager) backupRows(ctx context.Context, req datastores.BackupRequest) 
 	}
 	var names []string
 	var accounts string
+	var history bool
 	err := m.session(func(db *sql.DB) (err error) {
 		if names, err = m.tenantDatabases(ctx, db); err != nil {
+			return err
+		}
+		if history, err = m.canDumpHistory(ctx, db); err != nil {
 			return err
 		}
 		accounts, err = m.accountStatements(ctx, db)
@@ -44,7 +48,7 @@ func (m *Manager) backupRows(ctx context.Context, req datastores.BackupRequest) 
 	if len(names) > 0 {
 		err = m.withLogin(ctx, func(login string, begun func()) error {
 			output.begun = begun
-			return m.runTool(ctx, m.dumpArgv(login, names), nil, output)
+			return m.runTool(ctx, m.dumpArgv(login, names, history), nil, output)
 		})
 	}
 	if err == nil {
@@ -57,13 +61,26 @@ func (m *Manager) backupRows(ctx context.Context, req datastores.BackupRequest) 
 	return datastores.BackupReply{Meta: meta, Without: logs}, err
 }
 
-func (m *Manager) dumpArgv(login string, names []string) []string {
+// canDumpHistory reports whether the program can dump the history of tables with system versions. It fails when one of them is
+// precise to the transaction.
+func (m *Manager) canDumpHistory(ctx context.Context, db *sql.DB) (can bool, err error) {
+	if m.variant.family != "mariadb" {
+		return false, nil
+	}
+	const precise = "SELECT COUNT(*) = 0 FROM information_schema.COLUMNS WHERE GENERATION_EXPRESSION = 'ROW START' AND DATA_TYPE = 'bigint'"
+	return can, db.QueryRowContext(ctx, precise).Scan(&can)
+}
+
+func (m *Manager) dumpArgv(login string, names []string, history bool) []string {
 	argv := []string{
 		m.tool(m.variant.dump), login, "--single-transaction", "--quick", "--routines", "--events", "--triggers",
 		"--hex-blob", "--default-character-set=utf8mb4", "--max-allowed-packet=1G",
 	}
 	if m.variant.family == "mysql" { // or it would write a position that the server it is loaded into has not got
 		argv = append(argv, "--set-gtid-purged=OFF")
+	}
+	if history {
+		argv = append(argv, "--dump-history")
 	}
 	return append(append(argv, "--databases", "--"), names...)
 }

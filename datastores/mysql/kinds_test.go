@@ -135,7 +135,7 @@ func objectKinds() []sqlKind {
 		{"partitions", []string{"CREATE TABLE parted_{n} (x INT) PARTITION BY RANGE (x) (PARTITION p0 VALUES LESS THAN (10), PARTITION p1 VALUES LESS THAN MAXVALUE)",
 			"INSERT INTO parted_{n} VALUES (7), (70), (700)", "ALTER TABLE parted_{n} TRUNCATE PARTITION p0"}, "SELECT SUM(x) = 770 FROM parted_{n}"},
 		{"system versions", []string{"CREATE TABLE versioned_{n} (x INT) WITH SYSTEM VERSIONING", "INSERT INTO versioned_{n} VALUES (1)", "UPDATE versioned_{n} SET x = 2"},
-			"SELECT SUM(x) = 2 FROM versioned_{n}"},
+			"SELECT GROUP_CONCAT(x ORDER BY x) = '1,2' FROM versioned_{n} FOR SYSTEM_TIME ALL"},
 		{"indexes", []string{"CREATE TABLE found_{n} (x INT, y INT AS (x + 1) STORED, INDEX (x), UNIQUE (y))", "INSERT INTO found_{n} (x) VALUES (7)"},
 			"SELECT (SELECT COUNT(*) FROM found_{n} FORCE INDEX (x) WHERE x = 7) + (SELECT COUNT(*) FROM found_{n} FORCE INDEX (y) WHERE y = 8) = 2"},
 		{"places", []string{"CREATE TABLE placed_{n} (place POINT NOT NULL, SPATIAL INDEX (place))", "INSERT INTO placed_{n} VALUES (POINT(7, 7))"},

@@ -29,7 +29,8 @@ func TestPrograms(t *testing.T) {
 		"mariabackup, to build on": {ours.prepareArgv("u", "u", false), "/usr/bin/mariadb-backup --no-defaults --prepare --target-dir=/v/u"},
 		"xtrabackup, to build on":  {theirs.prepareArgv("u", "u", false), "/usr/bin/xtrabackup --no-defaults --prepare --target-dir=/v/u --apply-log-only"},
 		"xtrabackup, last":         {theirs.prepareArgv("u", "i", true), "/usr/bin/xtrabackup --no-defaults --prepare --target-dir=/v/u --incremental-dir=/v/i"},
-		"mysqldump":                {theirs.dumpArgv("L", []string{"a", "-b"}), "/usr/bin/mysqldump L --single-transaction --quick --routines --events --triggers --hex-blob --default-character-set=utf8mb4 --max-allowed-packet=1G --set-gtid-purged=OFF --databases -- a -b"},
+		"mysqldump":                {theirs.dumpArgv("L", []string{"a", "-b"}, false), "/usr/bin/mysqldump L --single-transaction --quick --routines --events --triggers --hex-blob --default-character-set=utf8mb4 --max-allowed-packet=1G --set-gtid-purged=OFF --databases -- a -b"},
+		"mariadb-dump":             {ours.dumpArgv("L", []string{"a"}, true), "/usr/bin/mariadb-dump L --single-transaction --quick --routines --events --triggers --hex-blob --default-character-set=utf8mb4 --max-allowed-packet=1G --dump-history --databases -- a"},
 		"mariadb-upgrade":          {ours.upgradeArgv("L"), "/usr/bin/mariadb-upgrade L --skip-write-binlog --silent"},
 	} {
 		if diff := cmp.Diff(row.want, strings.Join(row.got, " ")); diff != "" {

@@ -25,7 +25,7 @@ func inKept(bodies ...string) string {
 }
 
 // kinds are the ways in which the server stores something, but for those that lose it by their nature: temporary and unlogged
-// tables, advisory locks, notifications.
+// tables, advisory locks, notifications. No transaction can be prepared: max_prepared_transactions is 0 by default.
 func kinds() (all []datastoretest.WriteKind) {
 	for _, k := range append(append(rowKinds(), objectKinds()...), settingKinds()...) {
 		all = append(all, datastoretest.WriteKind{
