@@ -16,7 +16,7 @@ func (m *Manager) ListAccess(ctx context.Context, name, host string) ([]datastor
 // GrantAccess implements [datastores.Access].
 func (m *Manager) GrantAccess(ctx context.Context, name, host string, databases []string) error {
 	a := newAccount(name, host)
-	return m.change(ctx, func(db *sql.DB) error {
+	return m.changeDatabases(ctx, databases, func(db *sql.DB, databases []string) error {
 		if err := m.require(ctx, db, a); err != nil {
 			return err
 		}
@@ -30,7 +30,7 @@ func (m *Manager) GrantAccess(ctx context.Context, name, host string, databases 
 // RevokeAccess implements [datastores.Access]. It also revokes what a tenant has granted without escaping the name.
 func (m *Manager) RevokeAccess(ctx context.Context, name, host, database string) error {
 	a := newAccount(name, host)
-	return m.change(ctx, func(db *sql.DB) error { return a.revokeAccess(ctx, db, database) })
+	return m.changeDatabases(ctx, []string{database}, func(db *sql.DB, names []string) error { return a.revokeAccess(ctx, db, names[0]) })
 }
 
 func (a account) revokeAccess(ctx context.Context, db *sql.DB, database string) error {

@@ -172,7 +172,7 @@ func TestDumpHasEverything(t *testing.T) {
 	}})
 	req.Restore.Strategy = to.dumpStrategy()
 	// The rows are larger than what the new server takes, and so are the dump's statements.
-	req.Overrides = datastores.Values{"max_allowed_packet": json.Number("65536"), "autocommit": json.Number("0"), "max_statement_time": json.Number("0.01"), "sql_mode": "ANSI_QUOTES"}
+	req.Overrides = datastores.Values{"max_allowed_packet": json.Number("65536"), "autocommit": json.Number("0"), "max_statement_time": json.Number("0.01"), "sql_mode": "ANSI_QUOTES", "lower_case_table_names": json.Number("1")}
 	must(t, to.Prepare(ctx, req))
 	if packet, err := show(ctx, to, "max_allowed_packet"); err != nil || packet != "65536" {
 		t.Errorf("max_allowed_packet is %s, %v after the restore", packet, err)
@@ -196,4 +196,26 @@ func TestDumpHasEverything(t *testing.T) {
 	if diff := cmp.Diff(counts[0], counts[1]); diff != "" || counts[0] != [4]int{1, 1, 4, 1} {
 		t.Errorf("%v: %s", counts, diff)
 	}
+	foldsNames(t, to)
+}
+
+// foldsNames has a server that knows small letters only take names with large ones in every call.
+func foldsNames(t *testing.T, m *Manager) {
+	t.Helper()
+	ctx := t.Context()
+	must(t, m.CreateDatabase(ctx, datastores.Database{Name: "My_Main"}))
+	must(t, m.CreateDatabase(ctx, datastores.Database{Name: "Other"}))
+	wantKind(t, m.CreateDatabase(ctx, datastores.Database{Name: "MY_MAIN"}), datastores.Exists)
+	must(t, m.CreateUser(ctx, datastores.User{Name: "Bob", Password: secret("pass"), Databases: named("My_MAIN")}))
+	must(t, m.GrantAccess(ctx, "Bob", "", []string{"OTHER"}))
+	must(t, m.RevokeAccess(ctx, "Bob", "", "my_MAIN"))
+	access, err := m.ListAccess(ctx, "Bob", "")
+	must(t, err)
+	if diff := cmp.Diff([]string{"other"}, namesOf(access)); diff != "" {
+		t.Errorf("access (-want +got):\n%s", diff)
+	}
+	_, err = m.GetUser(ctx, "bob", "")
+	wantKind(t, err, datastores.NotFound)
+	must(t, m.DeleteDatabase(ctx, "OtheR"))
+	wantKind(t, m.DeleteDatabase(ctx, "Other"), datastores.NotFound)
 }

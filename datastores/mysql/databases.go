@@ -4,21 +4,23 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
+	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
 )
 
 // CreateDatabase implements [datastores.Databases]. Without character set and collation it has the server's: utf8mb4.
 func (m *Manager) CreateDatabase(ctx context.Context, database datastores.Database) error {
-	statement := "CREATE DATABASE " + identifier(database.Name)
+	var with string
 	if database.CharacterSet != "" {
-		statement += " CHARACTER SET " + text(database.CharacterSet)
+		with += " CHARACTER SET " + text(database.CharacterSet)
 	}
 	if database.Collate != "" {
-		statement += " COLLATE " + text(database.Collate)
+		with += " COLLATE " + text(database.Collate)
 	}
-	return m.change(ctx, func(db *sql.DB) error {
-		_, err := db.ExecContext(ctx, statement)
+	return m.changeDatabases(ctx, []string{database.Name}, func(db *sql.DB, names []string) error {
+		_, err := db.ExecContext(ctx, "CREATE DATABASE "+identifier(names[0])+with)
 		return failed(err, "cannot create database %q", database.Name)
 	})
 }
@@ -35,8 +37,9 @@ func (m *Manager) ListDatabases(ctx context.Context) (all []datastores.Database,
 // DeleteDatabase implements [datastores.Databases]. Sessions that use the database end. What can fail comes first; then the
 // rights on it go: MariaDB would keep them, for the next database of that name.
 func (m *Manager) DeleteDatabase(ctx context.Context, name string) error {
-	return m.change(ctx, func(db *sql.DB) error {
-		missing := requireDatabases(ctx, db, []string{name})
+	return m.changeDatabases(ctx, []string{name}, func(db *sql.DB, names []string) error {
+		name := names[0]
+		missing := requireDatabases(ctx, db, names)
 		if missing == nil {
 			if err := m.dropDatabase(ctx, db, name); err != nil {
 				return err
@@ -52,6 +55,24 @@ func (m *Manager) DeleteDatabase(ctx context.Context, name string) error {
 			return failed(err, "cannot end the sessions that used database %q", name)
 		}
 		return missing
+	})
+}
+
+// changeDatabases is [Manager.change] for what concerns databases. It tells do their names as the server has them: with
+// lower_case_table_names it knows small letters only.
+func (m *Manager) changeDatabases(ctx context.Context, names []string, do func(db *sql.DB, names []string) error) error {
+	return m.change(ctx, func(db *sql.DB) error {
+		var folds bool
+		if err := db.QueryRowContext(ctx, "SELECT @@GLOBAL.lower_case_table_names = 1").Scan(&folds); err != nil {
+			return failed(err, "cannot ask the server whether it tells large letters from small ones")
+		}
+		names = slices.Clone(names)
+		for i, name := range names {
+			if folds {
+				names[i] = strings.ToLower(name)
+			}
+		}
+		return do(db, names)
 	})
 }
 

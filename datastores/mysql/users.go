@@ -16,7 +16,7 @@ func (m *Manager) CreateUser(ctx context.Context, user datastores.User) error {
 	for i, d := range user.Databases {
 		names[i] = d.Name
 	}
-	return m.change(ctx, func(db *sql.DB) error {
+	return m.changeDatabases(ctx, names, func(db *sql.DB, names []string) error {
 		if err := m.requireNew(ctx, db, a, user.Password); err != nil {
 			return err
 		}
