@@ -143,6 +143,15 @@ func TestReplicaLogsWhatIsOnlyItsOwn(t *testing.T) {
 			t.Errorf("%s has %d items, %v; want %d", name, items, err, want)
 		}
 	}
+	_, err = first.EnableRoot(ctx, secret("later"))
+	must(t, err)
+	caughtUp(t, first, second)
+	wantRoot(t, second, "later", true)
+	must(t, first.DisableRoot(ctx))
+	caughtUp(t, first, second)
+	for _, m := range []*Manager{first, second} {
+		wantRoot(t, m, "later", false)
+	}
 	wantKind(t, second.CreateDatabase(ctx, datastores.Database{Name: "not_here"}), datastores.Conflict)
 	_, err = second.EnableRoot(ctx, secret("other"))
 	wantKind(t, err, datastores.Conflict)
@@ -152,6 +161,16 @@ func TestReplicaLogsWhatIsOnlyItsOwn(t *testing.T) {
 		if strings.HasPrefix(u.Name, "slave_") {
 			t.Errorf("tenants see the account of a replica, %s", u.Name)
 		}
+	}
+}
+
+// wantRoot checks that root is let in, or is not, and that the manager says so.
+func wantRoot(t *testing.T, m *Manager, password string, want bool) {
+	t.Helper()
+	_, refused := login(t, m, rootUser, password, "")
+	enabled, err := m.RootEnabled(t.Context())
+	if err != nil || enabled != want || (refused == nil) != want {
+		t.Errorf("root is enabled %v, %v, and logs in with %v; want %v", enabled, err, refused, want)
 	}
 }
 

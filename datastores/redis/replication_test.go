@@ -57,6 +57,10 @@ func TestPromotionKeepsUsersAndData(t *testing.T) {
 			must(t, syncReplication{b}.Promote(ctx, []datastores.ReplicaAccount{accountOf(2)}))
 		}
 		must(t, client(t, b, "late", "late's").Set(ctx, "new", "v", 0).Err())
+		must(t, client(t, b, rootName, rootPassword).Ping(ctx).Err())
+		if on, err := b.RootEnabled(ctx); err != nil || !on {
+			t.Errorf("root is enabled %v, %v after a promotion", on, err)
+		}
 		must(t, kill(ctx, a.env))
 		must(t, a.Start(ctx))
 		req := attachTo(b, accountOf(2))
