@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -92,7 +93,7 @@ func (m *Manager) trimLogs() error {
 	return nil
 }
 
-// lastWords is the end of what the server said: before its log was open, and after.
+// lastWords is the end of what the server said of itself: before its log was open, and after.
 func (m *Manager) lastWords() string {
 	words := m.service.LastWords()
 	volume, err := os.OpenRoot(m.env.DataDir)
@@ -100,11 +101,30 @@ func (m *Manager) lastWords() string {
 		return words
 	}
 	defer func() { _ = volume.Close() }()
-	return strings.TrimSpace(words + "\n" + endOf(volume, logDir+"/"+logName))
+	return strings.TrimSpace(words + "\n" + ofItself(endOf(volume, logDir+"/"+logName, 16<<10)))
 }
 
-// endOf returns the last 2 KiB of a file; "" of one that cannot be read.
-func endOf(volume *os.Root, name string) string {
+var level = regexp.MustCompile(`\b(ERROR|FATAL|PANIC|LOG|WARNING):  `)
+
+// ofItself leaves out of a log what sessions did wrong, and what those were told who came while the server could not serve
+// them: neither is a reason for it to end. A panic is, so nothing before the last one is kept.
+func ofItself(log string) string {
+	var kept []string
+	for line := range strings.Lines(log) {
+		found := level.FindStringSubmatch(line)
+		switch {
+		case found == nil || found[1] == "ERROR" || strings.Contains(line, "FATAL:  the database system is "):
+			continue
+		case found[1] == "PANIC":
+			kept = nil
+		}
+		kept = append(kept, line)
+	}
+	return strings.Join(kept, "")
+}
+
+// endOf returns at most the last bytes of a file; "" of one that cannot be read.
+func endOf(volume *os.Root, name string, most int64) string {
 	f, err := volume.Open(name)
 	if err != nil {
 		return ""
@@ -114,7 +134,7 @@ func endOf(volume *os.Root, name string) string {
 	if err != nil || !info.Mode().IsRegular() {
 		return ""
 	}
-	b := make([]byte, min(info.Size(), 2<<10))
+	b := make([]byte, min(info.Size(), most))
 	n, _ := f.ReadAt(b, info.Size()-int64(len(b)))
 	return string(b[:n])
 }

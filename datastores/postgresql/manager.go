@@ -134,6 +134,10 @@ func (m *Manager) installed() (bool, error) { return exists(m.path(dataDir)) }
 
 // Start implements [datastores.Manager]. It waits until the server has recovered what it has to.
 func (m *Manager) Start(ctx context.Context) error {
+	return orFull(m.start(ctx))
+}
+
+func (m *Manager) start(ctx context.Context) error {
 	raised, err := m.boot(ctx)
 	if err == nil && raised { // for the recovery alone
 		if err = m.Stop(ctx); err == nil {

@@ -235,7 +235,7 @@ func (m *Manager) upgradeWords() string {
 		}
 		return nil
 	})
-	return endOf(volume, last)
+	return endOf(volume, last, 2<<10)
 }
 
 func (m *Manager) removeOld() error {
