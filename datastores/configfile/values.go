@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -13,7 +15,8 @@ type Bare string
 
 var bare = regexp.MustCompile(`^(true|false|[+-]?[0-9]+(\.[0-9]+)?)$`)
 
-// Value is one line of a TOML, YAML or key=value file. Value is a string, which is quoted where the format knows quotes, or a [Bare].
+// Value is one line of a TOML, YAML or key=value file. Value is a string, which is quoted where the format knows quotes, a [Bare], a
+// bool or an int.
 type Value struct {
 	Name  string
 	Value any
@@ -23,6 +26,22 @@ type Value struct {
 type Table struct {
 	Name   string
 	Values []Value
+}
+
+// Tables sorts values into tables: http.port is port of [http], and what has no dot is at the top. So a manager's own settings and
+// the tenant's are one map.
+func Tables(values map[string]any) []Table {
+	byName := map[string][]Value{}
+	for _, path := range slices.Sorted(maps.Keys(values)) {
+		i := strings.LastIndexByte(path, '.')
+		table := path[:max(i, 0)]
+		byName[table] = append(byName[table], Value{path[i+1:], values[path]})
+	}
+	var all []Table
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		all = append(all, Table{name, byName[name]})
+	}
+	return all
 }
 
 var (
@@ -110,6 +129,8 @@ func quotedValue(table string, v Value) (string, error) {
 			return "", fmt.Errorf("[%s] %s: %q is neither a number nor a boolean", table, v.Name, string(value))
 		}
 		return string(value), nil
+	case bool, int:
+		return fmt.Sprint(value), nil
 	case string:
 		var b bytes.Buffer
 		e := json.NewEncoder(&b)
@@ -119,5 +140,5 @@ func quotedValue(table string, v Value) (string, error) {
 		}
 		return strings.ReplaceAll(strings.TrimSpace(b.String()), "\x7f", `\u007f`), nil
 	}
-	return "", fmt.Errorf("[%s] %s: a %T is neither a string nor Bare", table, v.Name, v.Value)
+	return "", fmt.Errorf("[%s] %s: a %T is no string, Bare, bool or int", table, v.Name, v.Value)
 }

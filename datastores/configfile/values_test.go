@@ -43,7 +43,7 @@ func TestValuesRefused(t *testing.T) {
 		"no name, later":     {{"a", nil}, {"", nil}},
 		"a value's name":     {{"a", []Value{{"x = 1\ny", "2"}}}},
 		"a bare text":        {{"a", []Value{{"x", Bare("1\ny = 2")}}}},
-		"something else":     {{"a", []Value{{"x", 1}}}},
+		"something else":     {{"a", []Value{{"x", 1.5}}}},
 		"a text not of UTF8": {{"a", []Value{{"x", "\xff"}}}},
 	} {
 		if got, err := TOML(tables...); err == nil {
@@ -96,4 +96,12 @@ func FuzzTOML(f *testing.F) {
 			t.Errorf("wrote %q, read %q, %v", first, got, err)
 		}
 	})
+}
+
+func TestTables(t *testing.T) {
+	file, err := TOML(Tables(map[string]any{"http.port": 8086, "z": "last", "http.auth": true, "a.b.c": Bare("1.5"), "a": "first"})...)
+	want := "a = \"first\"\nz = \"last\"\n[a.b]\nc = 1.5\n[http]\nauth = true\nport = 8086\n"
+	if err != nil || string(file) != want {
+		t.Errorf("%v\n%s, want\n%s", err, file, want)
+	}
 }

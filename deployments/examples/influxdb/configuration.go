@@ -89,37 +89,30 @@ func (m *Manager) configure() error {
 		return err
 	}
 	address := func(port int) string { return net.JoinHostPort(m.env.Address, strconv.Itoa(port)) }
-	const on, off = configfile.Bare("true"), configfile.Bare("false")
-	tables := []configfile.Table{
-		{Name: "", Values: []configfile.Value{{Name: "reporting-enabled", Value: off}, {Name: "bind-address", Value: address(privatePort)}}},
-		{Name: "meta", Values: []configfile.Value{{Name: "dir", Value: "meta"}}},
-		{Name: "data", Values: []configfile.Value{
-			{Name: "dir", Value: shardsDir}, {Name: "wal-dir", Value: "wal"}, {Name: "query-log-enabled", Value: off},
-		}},
-		{Name: "http", Values: []configfile.Value{
-			{Name: "bind-address", Value: address(port)}, {Name: "auth-enabled", Value: on}, {Name: "shared-secret", Value: secret},
-			{Name: "unix-socket-enabled", Value: on}, {Name: "unix-socket-permissions", Value: "0700"}, {Name: "bind-socket", Value: socketFile},
-			{Name: "log-enabled", Value: off}, {Name: "pprof-enabled", Value: off},
-		}},
-		{Name: "monitor", Values: []configfile.Value{{Name: "store-enabled", Value: off}}},
-		{Name: "subscriber", Values: []configfile.Value{{Name: "enabled", Value: off}}}, // it sends data anywhere
-		{Name: "continuous_queries", Values: []configfile.Value{{Name: "log-enabled", Value: off}}},
-		{Name: "coordinator"},
-		{Name: "retention"},
+	all := map[string]any{
+		"reporting-enabled":            false,
+		"bind-address":                 address(privatePort),
+		"meta.dir":                     "meta",
+		"data.dir":                     shardsDir,
+		"data.wal-dir":                 "wal",
+		"data.query-log-enabled":       false,
+		"http.bind-address":            address(port),
+		"http.auth-enabled":            true,
+		"http.shared-secret":           secret,
+		"http.unix-socket-enabled":     true,
+		"http.unix-socket-permissions": "0700",
+		"http.bind-socket":             socketFile,
+		"http.log-enabled":             false,
+		"http.pprof-enabled":           false,
+		"monitor.store-enabled":        false,
+		"subscriber.enabled":           false, // it sends data anywhere
 	}
 	for _, s := range m.settings() {
-		table, key, _ := strings.Cut(s.name, ".")
-		value := any(configfile.Bare(values[s.name]))
-		if s.duration() {
-			value = values[s.name]
-		}
-		for i := range tables {
-			if tables[i].Name == table {
-				tables[i].Values = append(tables[i].Values, configfile.Value{Name: key, Value: value})
-			}
+		if all[s.name] = values[s.name]; !s.duration() {
+			all[s.name] = configfile.Bare(values[s.name])
 		}
 	}
-	file, err := configfile.TOML(tables...)
+	file, err := configfile.TOML(configfile.Tables(all)...)
 	if err != nil {
 		return err
 	}
