@@ -193,6 +193,9 @@ type BackupRef struct {
 	SHA256   string          `json:"sha256"`   // of the index, in hexadecimal digits
 	Size     int64           `json:"size"`     // bytes of the stream
 	Stored   int64           `json:"stored"`   // bytes of all segments
+	// Fixed are the server's values of parameters that are CreateOnly, where they are not the defaults; a server that is made of
+	// its files needs them. nil: nobody knows, as of a backup of an earlier version.
+	Fixed Values `json:"fixed,omitzero"`
 }
 
 // BackupResult is a backup that was made. Used is what the data took on the volume, in bytes, when it was; where the data has

@@ -94,6 +94,7 @@ func (g *Guest) send(ctx context.Context, progress func(agentpoll.Progress), arg
 		err = fmt.Errorf("what is to be known of the backup takes %d bytes; at most %d may be kept", len(reply.Meta), maxMeta)
 	}
 	result.BackupID, result.Strategy, result.Meta = args.BackupID, strategy.StrategyName, reply.Meta
+	result.Fixed = union(nil, g.state.get().Overrides.Fixed)
 	result.Used = result.Size
 	if usage := g.volume.usage(); usage != nil && g.volume.own() {
 		result.Used = max(usage.Used-reply.Without, 0)

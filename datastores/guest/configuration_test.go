@@ -252,3 +252,40 @@ func TestFormatIsForCreate(t *testing.T) {
 	b.refused(t, command(datastores.MethodUpdateOverrides), datastores.OverridesArgs{Values: datastores.Values{"format": "old"}}, agentpoll.Conflict)
 	b.set(t, datastores.Values{"format": "new"})
 }
+
+// TestFormatComesWithABackup: a server that is made of another's files has what fixes their format, or is refused.
+func TestFormatComesWithABackup(t *testing.T) {
+	b := newBench(t)
+	b.do(t, command(datastores.MethodPrepare), datastores.PrepareArgs{Overrides: datastores.Values{"format": "old", "boot": "slow"}})
+	made := b.backup(t, datastores.BackupArgs{BackupID: full})
+	other := b.beside(t, elsewhere, "")
+	args := restore(made)
+	args.Overrides = datastores.Values{"format": "new"}
+	other.refused(t, command(datastores.MethodPrepare), args, agentpoll.Conflict)
+	args.Overrides = datastores.Values{"ratio": json.Number("0.1")}
+	other.do(t, command(datastores.MethodPrepare), args)
+	other.wantValue(t, "format", "old")
+	other.wantValue(t, "ratio", "0.1")
+	other.wantValue(t, "boot", "fast")
+	other.set(t, datastores.Values{})
+	other.wantRefused(t, other.restarted(t, datastores.Values{}))
+	other.wantValue(t, "format", "old")
+
+	other = b.beside(t, "127.0.0.3", "")
+	made.Fixed = nil // of an earlier version
+	other.do(t, command(datastores.MethodPrepare), restore(made))
+	other.wantValue(t, "format", "new")
+
+	b = newBench(t).prepared(t)
+	made = b.backup(t, datastores.BackupArgs{BackupID: full})
+	args = restore(made)
+	args.Overrides = datastores.Values{"format": "old"}
+	b.beside(t, elsewhere, "").refused(t, command(datastores.MethodPrepare), args, agentpoll.Conflict)
+
+	b = newBench(t)
+	b.do(t, command(datastores.MethodPrepare), datastores.PrepareArgs{Overrides: datastores.Values{"format": "old"}})
+	made = b.backup(t, datastores.BackupArgs{BackupID: full, Strategy: "slow"})
+	other = b.beside(t, elsewhere, "")
+	other.do(t, command(datastores.MethodPrepare), restore(made)) // which is loaded, whatever the format
+	other.wantValue(t, "format", "new")
+}

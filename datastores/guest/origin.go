@@ -39,9 +39,25 @@ func (g *Guest) originOf(s *served, args datastores.PrepareArgs) (o origin, err 
 		}
 	}
 	if args.Restore != nil {
-		o.restore, err = g.restorationOf(s, *args.Restore)
+		if o.restore, err = g.restorationOf(s, *args.Restore); err == nil {
+			o.overrides, err = o.restore.overrides(s.manager, o.overrides)
+		}
 	}
 	return o, err
+}
+
+// overrides are those that a server made of the backups begins with, when values were asked for: what fixes the format of its files
+// comes with them, and cannot be another.
+func (r *restoration) overrides(m datastores.Manager, values datastores.Values) (datastores.Values, error) {
+	fixed := r.chain[len(r.chain)-1].Fixed
+	c, ok := m.(datastores.Configuration)
+	if !ok || fixed == nil || r.strategy.Logical {
+		return values, nil
+	}
+	if err := checkFixed(c, values, fixed); err != nil {
+		return values, err
+	}
+	return union(values, fixed), nil
 }
 
 // request is what the manager is asked.

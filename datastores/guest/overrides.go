@@ -66,7 +66,7 @@ func checkFixed(m datastores.Configuration, values, fixed datastores.Values) err
 		}
 		if fmt.Sprint(value) != has {
 			return datastores.Errorf(datastores.Conflict,
-				"%s fixes the format of the data, so that this instance keeps %q, which it was created with; take it out of the configuration group, or create another instance", p.Name, has)
+				"%s fixes the format of the data, which keeps %q, with which it was created; take it out of the configuration group, or create an instance without this data", p.Name, has)
 		}
 	}
 	return nil

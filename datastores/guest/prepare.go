@@ -30,13 +30,14 @@ func (g *Guest) prepare(ctx context.Context, cmd agent.Command, args datastores.
 		return reply, err
 	}
 	g.agent.StatusChanged()
-	if err = g.build(ctx, cmd.Progress, args); err == nil {
+	overrides, err := g.build(ctx, cmd.Progress, args)
+	if err == nil {
 		reply, err = replyOf(ctx, g.served.Load().manager)
 	}
 	switch {
 	case err == nil:
 		return reply, g.state.change(func(s *state) {
-			s.Phase, s.Overrides = phasePrepared, firstOverrides(g.served.Load().manager, args.Overrides)
+			s.Phase, s.Overrides = phasePrepared, firstOverrides(g.served.Load().manager, overrides)
 		})
 	case errors.Is(ctx.Err(), context.Canceled):
 		return reply, err // the guest is ending, and the command comes again; or nobody wants the server any more
@@ -44,12 +45,12 @@ func (g *Guest) prepare(ctx context.Context, cmd agent.Command, args datastores.
 	return reply, errors.Join(err, become(phaseFailed, false))
 }
 
-// build runs the steps of prepare in their order.
-func (g *Guest) build(ctx context.Context, progress func(agentpoll.Progress), args datastores.PrepareArgs) error {
+// build runs the steps of prepare in their order. It returns the values with which the server was made.
+func (g *Guest) build(ctx context.Context, progress func(agentpoll.Progress), args datastores.PrepareArgs) (datastores.Values, error) {
 	s := g.served.Load()
 	origin, err := g.originOf(s, args)
 	if err != nil {
-		return fmt.Errorf("prepare: %w", err)
+		return nil, fmt.Errorf("prepare: %w", err)
 	}
 	if args.Restore != nil {
 		defer debug.FreeOSMemory() // see backup
@@ -86,10 +87,10 @@ func (g *Guest) build(ctx context.Context, progress func(agentpoll.Progress), ar
 		}
 		say(step.name)
 		if err := step.do(say); err != nil {
-			return fmt.Errorf("prepare, step %s: %w", step.name, err)
+			return nil, fmt.Errorf("prepare, step %s: %w", step.name, err)
 		}
 	}
-	return nil
+	return origin.overrides, nil
 }
 
 // replyOf asks a server that is ready for what the gateway cannot know.
