@@ -50,6 +50,7 @@ func TestNewest(t *testing.T) {
 	replica := followWith(t, source, New(newEnv(t), newestOptions(t)))
 	events.change(t, source, replica)
 	caughtUp(t, source, replica)
+	must(t, replica.Upkeep(ctx))
 	must(t, source.replication().SetReadOnly(ctx, true))
 	must(t, replica.replication().Promote(ctx, []datastores.ReplicaAccount{replicaAccount(source)}))
 	req := attachment(replica, source, nil)

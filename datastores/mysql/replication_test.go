@@ -147,8 +147,25 @@ func TestReplicaLogsWhatIsOnlyItsOwn(t *testing.T) {
 	must(t, err)
 	caughtUp(t, first, second)
 	wantRoot(t, second, "later", true)
+	open := map[string]*held{}
+	for user, password := range map[string]string{rootUser: "later", "ann": "pass", "bob": "pass"} {
+		if user == "bob" {
+			must(t, first.CreateUser(ctx, datastores.User{Name: user, Password: secret(password)}))
+			caughtUp(t, first, second)
+		}
+		open[user], err = openSession(ctx, datastoretest.Login{Address: second.env.Address, User: user, Password: password})
+		must(t, err)
+	}
 	must(t, first.DisableRoot(ctx))
+	must(t, first.DeleteUser(ctx, "bob", ""))
 	caughtUp(t, first, second)
+	must(t, second.Upkeep(ctx))
+	for user, session := range open {
+		if err := session.Ask(ctx); (err == nil) != (user == "ann") {
+			t.Errorf("the session of %s on a replica: %v", user, err)
+		}
+		_ = session.Close()
+	}
 	for _, m := range []*Manager{first, second} {
 		wantRoot(t, m, "later", false)
 	}

@@ -12,8 +12,11 @@ func (m *Manager) Upkeep(ctx context.Context) error {
 			return err
 		}
 		readOnly, err := isReadOnly(ctx, db)
-		if err != nil || readOnly {
+		if err != nil {
 			return err
+		}
+		if readOnly {
+			return m.endShutOut(ctx, db)
 		}
 		return m.tellDisabledEvents(ctx)
 	})
