@@ -24,6 +24,7 @@ func testOperations(d datastore) func(*testing.T, *stage) {
 		o.replicas()
 		o.logs()
 		o.sizes()
+		o.canary()
 	}
 }
 

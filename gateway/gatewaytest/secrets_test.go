@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -25,7 +24,10 @@ func testSecretsLife(t *testing.T, s *stage) {
 		s.member.Await(t, id, "ACTIVE", lifeTimeout)
 	}
 	s.knowHomes(t)
-	seen := s.lookThroughFiles(t)
+	seen, found := s.filesWith(t, s.secrets, nothing)
+	for _, l := range found {
+		t.Errorf("%s holds %s", l.where, l.what)
+	}
 	for _, name := range []string{
 		"identity.json", "journal", "guest.json", "guest.log", "state.json", "mariadbd.log", "redis.log", "redis.conf", "users.acl", "ibdata1", "ib_logfile0", "keys", "db",
 	} {
@@ -139,65 +141,6 @@ func (s *stage) knowHomes(t *testing.T) {
 			}
 		}
 	}
-}
-
-// lookThroughFiles looks for secrets in every file of the gateway, the host and its instances, and in the logs. It
-// returns the names of what it has looked at. Volumes are looked at where they are mounted.
-func (s *stage) lookThroughFiles(t *testing.T) (seen map[string]bool) {
-	t.Helper()
-	seen = map[string]bool{}
-	searcher := s.secrets.searcher()
-	look := func(file string) {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return // of an instance that was deleted meanwhile
-		}
-		seen[filepath.Base(file)] = true
-		if found := searcher.in(text, file); len(found) > 0 {
-			t.Errorf("%s holds\n\t%s", file, strings.Join(found, "\n\t"))
-		}
-	}
-	err := filepath.WalkDir(s.machine.dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() && d.Name() != "volume.img" && path != s.machine.path("token") {
-			look(path)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Error(err)
-	}
-	look(s.gateway.Log)
-	look(s.host.Log)
-	return seen
-}
-
-// lookForSecrets looks for all that was used in all that there is: files, command lines, and everything that etcd was
-// ever told.
-func (s *stage) lookForSecrets(t *testing.T) {
-	s.lookThroughFiles(t)
-	searcher := s.secrets.searcher()
-	lines := s.watcher.lines()
-	for _, line := range lines {
-		if found := searcher.in([]byte(line), ""); len(found) > 0 {
-			program, _, _ := strings.Cut(line, "\x00")
-			t.Errorf("a command line of %s holds %q", program, found)
-		}
-	}
-	public := newLedger()
-	public.know("a project's id", s.shop) // to see that what is there is found
-	control, controls := public.searcher(), 0
-	history := s.history(t)
-	for _, kv := range history {
-		text := append(kv.Key, kv.Value...)
-		if found := searcher.in(text, ""); len(found) > 0 {
-			t.Errorf("revision %d of %s holds %q", kv.Revision, kv.Key, found)
-		}
-		controls += len(control.in(text, ""))
-	}
-	if controls == 0 {
-		t.Errorf("not even the project's id was found in the %d values of etcd", len(history))
-	}
-	t.Logf("looked for %d secrets in %d command lines and %d values of etcd", len(s.secrets.known), len(lines), len(history))
 }
 
 // revision is a value that a key had once.

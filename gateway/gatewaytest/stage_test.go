@@ -54,13 +54,14 @@ func TestAcceptance(t *testing.T) {
 			})
 		}
 	})
-	s.lookForSecrets(t)
+	s.lookForLeaks(t)
 }
 
 // stage is a gateway with its etcd inside, the built-in identity and the definitions of this repository, and a host.
 type stage struct {
 	machine  *machine
 	secrets  *ledger
+	rows     *ledger // and statements, of tenants
 	watcher  *watcher
 	url      string // of the gateway
 	etcd     string // endpoint
@@ -84,7 +85,7 @@ func newStage(t *testing.T) *stage {
 	datastoretest.Require(t, "/usr/bin/mariadb-backup", "mariadb-backup")
 	datastoretest.Require(t, "/usr/bin/etcdctl", "etcd-client")
 	p := gatewaytest.Build(t)
-	s := &stage{machine: newMachine(t), secrets: newLedger()}
+	s := &stage{machine: newMachine(t), secrets: newLedger(), rows: newLedger()}
 	s.watcher = watchCommandLines(t)
 	gateway, url := p.Run(t, "serving", "coffer-gateway", "-listen", s.machine.address(1, 8779), "-etcd-listen", s.machine.address(1, 2379),
 		"-data-dir", s.machine.path("gateway"), "-tokens-file", gatewaytest.TokensFile(t))
