@@ -44,6 +44,9 @@ func harness() datastoretest.Harness {
 			return values[parameter], err
 		},
 		Kill: kill,
+		Exceptions: []datastoretest.Exception{{
+			Test: "process/sockets", Reason: "the port for backups knows no accounts: hosts close it, but not to their own programs; see TestPrivatePort",
+		}},
 	}
 }
 
@@ -247,7 +250,7 @@ func TestNobodyIsFirst(t *testing.T) {
 	}
 }
 
-// TestPrivatePort: it is there for who comes from the instance's address, and is not one that hosts open.
+// TestPrivatePort: it is one that hosts do not open, and the guest comes from the instance's address, which they let in.
 func TestPrivatePort(t *testing.T) {
 	for _, ports := range Plugin().Manifest().Offers[0].Server.TCPPorts {
 		if ports.First <= privatePort && privatePort <= ports.Last {
