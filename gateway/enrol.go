@@ -172,7 +172,7 @@ func (g backend) Rotate(ctx context.Context, agentID string, req agentpoll.Rotat
 		return []etcdschema.Op{etcdschema.Put(key, agent)}, nil
 	})
 	if err == nil && locked {
-		g.log.Warn("agent locked: two machines use its identity; enrol it anew", "agent_id", agentID)
+		g.log.Warn("agent locked: two machines use its identity; unlock it once the copy is gone", "agent_id", agentID)
 		err = server.ErrLocked
 	}
 	return agentpoll.RotateReply{Sequence: sequence}, err

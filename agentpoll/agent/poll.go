@@ -155,7 +155,7 @@ func (p *poller) failed(err error, lived time.Duration) (wait time.Duration) {
 	case http.StatusUnauthorized:
 		p.log.Error("the gateway does not know this agent; an operator must enrol it anew", "retry_in", wait, "err", err)
 	case http.StatusForbidden:
-		p.log.Error("this agent is locked: its identity was used by two machines; an operator must enrol it anew",
+		p.log.Error("this agent is locked: its identity was used by two machines; an operator unlocks it once the copy is gone",
 			"retry_in", wait, "err", err)
 	default:
 		p.log.Warn("cannot poll", "retry_in", wait, "err", err)

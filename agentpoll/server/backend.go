@@ -35,9 +35,9 @@ type Backend interface {
 
 // What a Backend may answer.
 var (
-	ErrUnauthorized = errors.New("the credential or token is not valid")                                                       // 401
-	ErrLocked       = errors.New("the agent is locked: its identity was used by two machines; an operator must enrol it anew") // 403
-	ErrGone         = errors.New("nobody waits for this command any more")                                                     // 410
+	ErrUnauthorized = errors.New("the credential or token is not valid")                                                                     // 401
+	ErrLocked       = errors.New("the agent is locked: its identity was used by two machines; an operator unlocks it once the copy is gone") // 403
+	ErrGone         = errors.New("nobody waits for this command any more")                                                                   // 410
 )
 
 // Changes is what the gateway's watch saw happen in etcd, up to Revision. The server must be told of every change, in

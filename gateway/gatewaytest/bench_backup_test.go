@@ -59,7 +59,7 @@ func TestBenchBackup(t *testing.T) {
 	datastoretest.Require(t, "/usr/bin/mariadb-backup", "mariadb-backup")
 	datastoretest.Require(t, "/usr/lib/postgresql/15/bin/pg_basebackup", "postgresql-15")
 	size := int(number(t, "COFFER_BENCH_BACKUP_MB", 2048))
-	w := newBackupWorld(t, gatewaytest.Build(t))
+	w := newBackupWorld(t, programs(t))
 	var lines []string
 	for _, d := range backedUpStores() {
 		t.Run(string(d.store), func(t *testing.T) {

@@ -54,12 +54,13 @@ func trialSteps() []struct {
 // the making of replicas and promotions: everything ends where the API says, no acknowledged data is lost, and a backup that
 // is COMPLETED restores.
 func TestChaosOperations(t *testing.T) {
+	t.Parallel()
 	datastoretest.Require(t, "/usr/bin/redis-server", "redis-server")
 	datastoretest.Require(t, "/usr/sbin/mariadbd", "mariadb-server")
 	datastoretest.Require(t, "/usr/bin/mariadb-backup", "mariadb-backup")
 	datastoretest.Require(t, "/usr/lib/postgresql/15/bin/postgres", "postgresql-15")
 	datastoretest.Require(t, "/usr/bin/etcd", "etcd-server")
-	p := gatewaytest.Build(t)
+	p := programs(t)
 	rounds, seed := number(t, "COFFER_CHAOS_OPERATIONS", 3), number(t, "COFFER_CHAOS_SEED", rand.Uint64()>>1)
 	t.Logf("%d rounds for each victim; COFFER_CHAOS_SEED=%d draws the same moments again", rounds, seed)
 	stores := []datastore{mariadbStore, postgresqlStore, redisStore}

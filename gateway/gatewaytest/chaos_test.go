@@ -9,7 +9,6 @@ import (
 
 	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
-	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
 
 // victim is what gets kill -9 and comes back.
@@ -45,11 +44,12 @@ const (
 // TestChaos kills programs at random moments of instances' lives. Every life has to go on to its end; nothing that was
 // acknowledged may be lost, nothing done twice, and no database stopped that nobody asked to stop.
 func TestChaos(t *testing.T) {
+	t.Parallel()
 	datastoretest.Require(t, "/usr/bin/redis-server", "redis-server")
 	datastoretest.Require(t, "/usr/sbin/mariadbd", "mariadb-server")
 	datastoretest.Require(t, "/usr/bin/etcd", "etcd-server")
 	datastoretest.Require(t, "/usr/bin/etcdctl", "etcd-client")
-	p := gatewaytest.Build(t)
+	p := programs(t)
 	rounds, seed := number(t, "COFFER_CHAOS_ROUNDS", 5), number(t, "COFFER_CHAOS_SEED", rand.Uint64()>>1)
 	t.Logf("%d rounds for each victim; COFFER_CHAOS_SEED=%d draws the same parts of steps again", rounds, seed)
 	for i, v := range victims() {

@@ -77,6 +77,7 @@ func (c clients) endpoint() string { return c.URL + "/v1.0/" + gatewaytest.Proje
 
 // TestOpenstackSDK does what openstacksdk can do with a database service.
 func TestOpenstackSDK(t *testing.T) {
+	t.Parallel()
 	datastoretest.Require(t, pythonSDK, "python3-openstacksdk", python)
 	datastoretest.Require(t, pythonClient, "python3-troveclient")
 	c := newClients(t)
@@ -137,6 +138,7 @@ func (c clients) makeAll(t *testing.T, id string, names []string) {
 // TestClientsPage has each client go through databases and users whose names end with every printable character, one on each
 // page: each comes once.
 func TestClientsPage(t *testing.T) {
+	t.Parallel()
 	c := newClients(t)
 	id := c.create(t, "db")
 	want := printable()
@@ -208,6 +210,7 @@ func (c clients) shell(t *testing.T, token string) shell {
 // TestOpenstackAcrossProjects is an operator who looks at every project and acts on what is found, with Debian's openstack
 // command.
 func TestOpenstackAcrossProjects(t *testing.T) {
+	t.Parallel()
 	datastoretest.Require(t, openstackProgram, "python3-openstackclient")
 	datastoretest.Require(t, "/usr/bin/trove", "python3-troveclient")
 	c := newClients(t)

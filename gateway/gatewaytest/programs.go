@@ -20,7 +20,12 @@ type Programs string
 // Build builds them: the gateway, the CLI and the host, and below guests/ the guests of the engines.
 func Build(t testing.TB) Programs {
 	t.Helper()
-	dir := t.TempDir()
+	return BuildIn(t, t.TempDir())
+}
+
+// BuildIn is Build into a directory that may outlive the test.
+func BuildIn(t testing.TB, dir string) Programs {
+	t.Helper()
 	for _, b := range []struct{ out, pkg string }{
 		{"", "./gateway/cmd/..."},
 		{"", "./deployments/cmd/..."},

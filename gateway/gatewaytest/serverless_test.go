@@ -97,9 +97,10 @@ func (f *front) count() {
 
 // TestServerless lives two whole lives with a new gateway process for every single request, agents' polls included.
 func TestServerless(t *testing.T) {
+	t.Parallel()
 	datastoretest.Require(t, "/usr/bin/redis-server", "redis-server")
 	datastoretest.Require(t, "/usr/sbin/mariadbd", "mariadb-server")
-	p := gatewaytest.Build(t)
+	p := programs(t)
 	m := newMachine(t)
 	etcd := etcdtest.Start(t)
 	p.PutDefinitions(t, etcd.Endpoint())

@@ -27,6 +27,7 @@ import (
 // are processes of their own, and with the clients that they use. Whatever secret any part of it has used is looked for
 // in the end wherever it must not be.
 func TestAcceptance(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	t.Run("parts", func(t *testing.T) {
 		for _, part := range []struct {
@@ -84,7 +85,7 @@ func newStage(t *testing.T) *stage {
 	datastoretest.Require(t, "/usr/lib/postgresql/15/bin/postgres", "postgresql-15")
 	datastoretest.Require(t, "/usr/bin/mariadb-backup", "mariadb-backup")
 	datastoretest.Require(t, "/usr/bin/etcdctl", "etcd-client")
-	p := gatewaytest.Build(t)
+	p := programs(t)
 	s := &stage{machine: newMachine(t), secrets: newLedger(), rows: newLedger()}
 	s.watcher = watchCommandLines(t)
 	gateway, url := p.Run(t, "serving", "coffer-gateway", "-listen", s.machine.address(1, 8779), "-etcd-listen", s.machine.address(1, 2379),

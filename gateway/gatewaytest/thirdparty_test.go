@@ -24,6 +24,7 @@ import (
 // repository, command by command: a package is installed or a binary copied, two records are put, an instance is created, backed
 // up and restored. Gateway and host are never started again.
 func TestThirdParty(t *testing.T) {
+	t.Parallel()
 	datastoretest.Require(t, "/usr/bin/memcached", "memcached")
 	datastoretest.Require(t, "/usr/bin/influxd", "influxdb")
 	datastoretest.Require(t, "/usr/bin/etcdctl", "etcd-client")
@@ -31,7 +32,7 @@ func TestThirdParty(t *testing.T) {
 	if runtime.GOARCH != "amd64" || os.Geteuid() != 0 {
 		t.Skip("NOT TESTED: the commands of the page are root's, and for amd64")
 	}
-	p := gatewaytest.Build(t)
+	p := programs(t)
 	m := newMachine(t)
 	o := &outsider{machine: m, system: m.path("system"), dir: t.TempDir()}
 	o.pack(t)
