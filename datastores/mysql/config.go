@@ -90,11 +90,18 @@ func (m *Manager) needs() []configfile.Setting {
 			configfile.Setting{Name: "port", Value: strconv.Itoa(ownPort)},
 			configfile.Setting{Name: "extra_port", Value: strconv.Itoa(port)},
 			configfile.Setting{Name: "report_port", Value: strconv.Itoa(port)},
-			configfile.Setting{Name: "aria_pagecache_buffer_size", Value: megabytes(16)})
+			configfile.Setting{Name: "aria_pagecache_buffer_size", Value: megabytes(16)},
+			configfile.Setting{Name: "plugin_dir", Value: m.pluginDir()})
 	} else {
 		settings = append(settings, configfile.Setting{Name: "port", Value: strconv.Itoa(port)})
 	}
 	return append(settings, m.variant.settings(m.serverID(), m.options.Version)...)
+}
+
+// pluginDir is where the package of the program keeps its plug-ins. What the program itself takes for it is fixed when it is
+// built, so that one beside the machine's own would load the plug-ins of that.
+func (m *Manager) pluginDir() string {
+	return filepath.Join(filepath.Dir(m.options.Program), "..", "lib", "mysql", "plugin")
 }
 
 // serverID is the instance's number among servers that replicate: the same after every start, another one for a server that

@@ -19,6 +19,8 @@ func percona() *Manager {
 
 func TestPrograms(t *testing.T) {
 	ours, theirs := New(percona().env, DefaultOptions()), percona()
+	elsewhere := DefaultOptions()
+	elsewhere.Program = "/srv/trixie/usr/sbin/mariadbd"
 	for name, row := range map[string]struct {
 		got  []string
 		want string
@@ -71,12 +73,15 @@ func TestStatementsOfReplication(t *testing.T) {
 
 func TestConfigurationOfEachVariant(t *testing.T) {
 	ours, theirs := New(percona().env, DefaultOptions()), percona()
+	elsewhere := DefaultOptions()
+	elsewhere.Program = "/srv/trixie/usr/sbin/mariadbd"
 	for _, row := range []struct {
 		m             *Manager
 		has, hasNever []string
 	}{
-		{ours, []string{"[mariadbd]", `gtid_strict_mode = "ON"`, `log_slave_updates = "ON"`, `expire_logs_days = "7"`, `aria_`}, []string{"gtid_mode", "mysqlx", "slave_connections_needed_for_purge"}},
-		{theirs, []string{"[mysqld]", `gtid_mode = "ON"`, `enforce_gtid_consistency = "ON"`, `log_replica_updates = "ON"`, `mysqlx = "OFF"`, `binlog_expire_logs_seconds = "604800"`}, []string{"gtid_strict_mode", "aria_"}},
+		{ours, []string{"[mariadbd]", `gtid_strict_mode = "ON"`, `log_slave_updates = "ON"`, `expire_logs_days = "7"`, `aria_`, `plugin_dir = "/usr/lib/mysql/plugin"`}, []string{"gtid_mode", "mysqlx", "slave_connections_needed_for_purge"}},
+		{New(percona().env, elsewhere), []string{`plugin_dir = "/srv/trixie/usr/lib/mysql/plugin"`}, nil},
+		{theirs, []string{"[mysqld]", `gtid_mode = "ON"`, `enforce_gtid_consistency = "ON"`, `log_replica_updates = "ON"`, `mysqlx = "OFF"`, `binlog_expire_logs_seconds = "604800"`}, []string{"gtid_strict_mode", "aria_", "plugin_dir"}},
 	} {
 		b, err := row.m.config(nil)
 		must(t, err)
