@@ -67,7 +67,7 @@ func testUsersAlike(t *testing.T, s *server) {
 		return s.createUser(s.within(t), datastores.User{Name: name, Password: datastores.NewSecret("of " + name), Databases: database})
 	})
 	for _, name := range made {
-		s.letsIn(t, name, "of "+name, database[0].Name)
+		s.letsIn(t, name, "of "+name, database.first())
 		password := datastores.NewSecret("new of " + name)
 		s.must(t, "change the password of "+name, m.UpdateUser(s.within(t), name, "%", datastores.UserChange{Password: password}))
 	}
@@ -76,9 +76,9 @@ func testUsersAlike(t *testing.T, s *server) {
 		if err != nil || u.Name != name {
 			t.Errorf("get %q = %q, %v", name, u.Name, err)
 		}
-		s.letsIn(t, name, "new of "+name, database[0].Name)
-		if access, ok := m.(datastores.Access); ok && database[0].Name != "" {
-			s.must(t, "revoke", access.RevokeAccess(s.within(t), name, "%", database[0].Name))
+		s.letsIn(t, name, "new of "+name, database.first())
+		if access, ok := m.(datastores.Access); ok && database.first() != "" {
+			s.must(t, "revoke", access.RevokeAccess(s.within(t), name, "%", database.first()))
 		}
 		s.must(t, "delete "+name, m.DeleteUser(s.within(t), name, "%"))
 		wantNames(t, "users after deleting "+name, userNames(t, m), sorted(slices.Concat(before, made[i+1:])))
