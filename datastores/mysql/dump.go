@@ -24,6 +24,9 @@ func (m *Manager) dumpStrategy() datastores.BackupStrategy {
 }
 
 func (m *Manager) backupRows(ctx context.Context, req datastores.BackupRequest) (datastores.BackupReply, error) {
+	if err := m.full(); err != nil {
+		return datastores.BackupReply{}, err
+	}
 	if req.Parent != nil {
 		return datastores.BackupReply{}, datastores.Errorf(datastores.Invalid, "mysqldump cannot build on another backup")
 	}

@@ -16,6 +16,8 @@ const (
 	errTooManyConnections = 1040 // of the tenant's, the one that is kept for administrators included
 	errDatabaseDenied     = 1044
 	errAccessDenied       = 1045
+	errDiskFull           = 1021
+	errTableFull          = 1114
 	errNoDatabase         = 1049
 	errNameTooLong        = 1059
 	errNoSuchThread       = 1094
@@ -54,6 +56,8 @@ func failed(err error, doing string, args ...any) error {
 	switch said.Number {
 	case errTooManyConnections:
 		return datastores.Errorf(datastores.Unavailable, "%s: all connections are taken; a restart of the instance ends them", doing)
+	case errDiskFull, errTableFull:
+		return datastores.Errorf(datastores.Full, "%s: the volume is full; resize it", doing)
 	case errAccessDenied, errRightDenied, errTableDenied:
 		return datastores.Errorf(datastores.Conflict, "%s: root has changed the account %s@localhost, which is the guest's; "+
 			"a restart of the instance brings it back", doing, adminUser)

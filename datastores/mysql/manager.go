@@ -123,8 +123,10 @@ func (m *Manager) makeData(ctx context.Context, req datastores.PrepareRequest) e
 	return nil
 }
 
-// Start implements [datastores.Manager].
-func (m *Manager) Start(ctx context.Context) error {
+// Start implements [datastores.Manager]. It is no error that the volume is full, if the server answers.
+func (m *Manager) Start(ctx context.Context) error { return m.orFull(m.start(ctx)) }
+
+func (m *Manager) start(ctx context.Context) error {
 	_, _, running := m.service.Running()
 	if !running {
 		if err := m.configure(); err != nil {
@@ -146,16 +148,18 @@ func (m *Manager) Start(ctx context.Context) error {
 	if err = firstError(err, denied); err != nil || running {
 		return err
 	}
-	if err := m.loadZones(ctx); err != nil {
+	if m.full() != nil {
+		m.env.Log.Warn("the volume is full: the server's named time zones stay as they are")
+	} else if err := m.loadZones(ctx); err != nil {
 		m.env.Log.Warn("the server has no named time zones", "err", err)
 	}
 	return m.applyRuntime(ctx)
 }
 
-// Stop implements [datastores.Manager].
+// Stop implements [datastores.Manager]. On a full volume a statement that waits for space ends after a minute.
 func (m *Manager) Stop(ctx context.Context) error { return m.service.Stop(ctx) }
 
-// Status implements [datastores.Manager]. A server in crash recovery is blocked. One that is gone is shut down, with the
+// Status implements [datastores.Manager]. A server in crash recovery is blocked, and so is one without space. One that is gone is shut down, with the
 // end of its log when Stop has not seen its end; whether anybody wanted that the runtime knows.
 func (m *Manager) Status(ctx context.Context) datastores.Status {
 	if installed, err := exists(m.path(dataDir)); err == nil && !installed {
@@ -163,7 +167,7 @@ func (m *Manager) Status(ctx context.Context) datastores.Status {
 	}
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	return m.service.Status(ctx, m.ping)
+	return m.service.Status(ctx, m.answers)
 }
 
 // configure makes what every start needs.

@@ -36,6 +36,9 @@ func (m *Manager) physicalStrategy() datastores.BackupStrategy {
 const copyDir = tmpDir + "/backup" // for what the tool writes aside
 
 func (m *Manager) backupFiles(ctx context.Context, req datastores.BackupRequest) (datastores.BackupReply, error) {
+	if err := m.full(); err != nil {
+		return datastores.BackupReply{}, err
+	}
 	var parent *backupMeta
 	if req.Parent != nil {
 		parent = new(backupMeta)

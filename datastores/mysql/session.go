@@ -24,8 +24,12 @@ func (m *Manager) local(do func(*sql.DB) error) error {
 	return m.sessionWith(map[string]string{"sql_log_bin": "0"}, do)
 }
 
-// change is session for what a tenant changes, which a replica refuses, as it does what a tenant's own session tries.
+// change is session for what a tenant changes, which a replica refuses, as it does what a tenant's own session tries. A server
+// without space would keep it waiting.
 func (m *Manager) change(ctx context.Context, do func(*sql.DB) error) error {
+	if err := m.full(); err != nil {
+		return err
+	}
 	return m.session(func(db *sql.DB) error {
 		readOnly, err := isReadOnly(ctx, db)
 		if err != nil {

@@ -5,8 +5,13 @@ import (
 	"database/sql"
 )
 
-// Upkeep implements [datastores.Upkeep].
+// Upkeep implements [datastores.Upkeep]. A server without space would keep it waiting.
 func (m *Manager) Upkeep(ctx context.Context) error {
+	if err := m.full(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
 	return m.session(func(db *sql.DB) error {
 		if err := m.boundBinlogs(ctx, db, m.binlogSpace()); err != nil {
 			return err

@@ -1,0 +1,105 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/datastoretest"
+)
+
+// TestFullVolume fills a volume with binary logs until a statement waits. Calls say so at once, a stop ends, and whatever was
+// acknowledged is there after a restart, and on a larger volume.
+func TestFullVolume(t *testing.T) {
+	t.Parallel()
+	env, ctx := newEnv(t), t.Context()
+	grow := datastoretest.SmallVolume(t, env, 260)
+	m := newManager(t, env)
+	must(t, m.Prepare(ctx, quietly()))
+	must(t, m.CreateDatabase(ctx, datastores.Database{Name: "shop"}))
+	root, err := m.EnableRoot(ctx, secret("pass"))
+	must(t, err)
+	db, err := login(t, m, root, "pass", "shop")
+	must(t, err)
+	must(t, execute(ctx, db, "CREATE TABLE t (n INT PRIMARY KEY, v LONGBLOB)", "INSERT INTO t VALUES (0, '')"))
+	acknowledged := 0
+	for m.full() == nil {
+		within(t, 3*time.Second, func(ctx context.Context) {
+			if err := execute(ctx, db, fmt.Sprintf("UPDATE t SET n = %d, v = REPEAT('x', 4000000)", acknowledged+1)); err == nil {
+				acknowledged++
+			} else if !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatal(err)
+			}
+		})
+	}
+	within(t, 2*time.Second, func(ctx context.Context) {
+		if st := m.Status(ctx); st.Service != datastores.StatusBlocked || st.Message != m.full().Error() {
+			t.Errorf("the status is %+v", st)
+		}
+		wantKind(t, m.Upkeep(ctx), datastores.Full)
+		wantKind(t, m.CreateDatabase(ctx, datastores.Database{Name: "more"}), datastores.Full)
+		wantKind(t, m.DeleteUser(ctx, "nobody", "%"), datastores.Full)
+		_, err := m.backupRows(ctx, datastores.BackupRequest{Output: io.Discard, Progress: func(int64, int64) {}})
+		wantKind(t, datastores.Told(err), datastores.Full)
+		_, err = m.ListDatabases(ctx)
+		must(t, err)
+	})
+	within(t, 3*time.Minute, func(ctx context.Context) { must(t, m.Stop(ctx)) }) // without SIGKILL, after a minute
+	fill(t, m)                                                                   // what a start needs, too
+	wantKind(t, m.Start(ctx), datastores.Full)
+	must(t, os.Remove(m.path("filler")))
+	must(t, m.Start(ctx))
+	hasWritten(t, m, acknowledged)
+	must(t, m.CreateDatabase(ctx, datastores.Database{Name: "more"}))
+	must(t, m.Stop(ctx))
+	grow(330)
+	must(t, m.Start(ctx))
+	hasWritten(t, m, acknowledged)
+	if st := m.Status(ctx); st.Service != datastores.StatusHealthy {
+		t.Errorf("on a larger volume the status is %+v", st)
+	}
+	must(t, m.Upkeep(ctx))
+	must(t, m.CreateDatabase(ctx, datastores.Database{Name: "evenmore"}))
+}
+
+// fill takes what is left of the volume of a server that is stopped, almost.
+func fill(t *testing.T, m *Manager) {
+	t.Helper()
+	var fs syscall.Statfs_t
+	must(t, syscall.Statfs(m.env.DataDir, &fs))
+	f, err := os.Create(m.path("filler"))
+	must(t, err)
+	defer func() { must(t, f.Close()) }()
+	if left := int64(fs.Bavail)*fs.Bsize - leastSpace/2; left > 0 {
+		must(t, syscall.Fallocate(int(f.Fd()), 0, 0, left))
+	}
+	if m.full() == nil {
+		t.Fatal("the volume is not full")
+	}
+}
+
+func within(t *testing.T, d time.Duration, do func(context.Context)) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	do(ctx)
+}
+
+func hasWritten(t *testing.T, m *Manager, want int) {
+	t.Helper()
+	must(t, m.session(func(db *sql.DB) error {
+		var n int
+		err := db.QueryRowContext(t.Context(), "SELECT n FROM shop.t").Scan(&n)
+		if err == nil && n != want && n != want+1 {
+			t.Errorf("%d statements have taken effect, and %d were acknowledged", n, want)
+		}
+		return err
+	}))
+}
