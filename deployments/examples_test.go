@@ -234,7 +234,7 @@ func addFile(w *zip.Writer, path, name string) error {
 // run runs a program to its end and returns its standard output.
 func run(t *testing.T, env []string, dir, name string, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env, cmd.Dir = env, dir
