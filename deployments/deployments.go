@@ -66,7 +66,8 @@ type Firewall struct {
 	CIDRs    []string `json:"allowed_cidrs,omitempty"` // networks of IPv4; none: everybody, unless Closed
 	// Closed lets nobody in but the peers, when there are no CIDRs.
 	Closed bool `json:"closed,omitempty"`
-	// Peers are addresses of instances that must get through whatever CIDRs and Closed say: source and replicas.
+	// Peers are addresses of instances that must get through whatever CIDRs and Closed say, and that this one must reach: source
+	// and replicas.
 	Peers []string `json:"peers,omitempty"`
 }
 

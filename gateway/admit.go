@@ -9,7 +9,7 @@ import (
 )
 
 // admit lets the members of a replication set through to each other, whatever their allowed_cidrs say: when somebody has
-// joined or left, the hosts of those whose rules change are told.
+// joined or left, the hosts of all are told: what may enter, and where a sandbox may go.
 func (c *carrier) admit() error {
 	if len(c.peers) == 0 {
 		return nil
@@ -21,7 +21,7 @@ func (c *carrier) admit() error {
 	for _, id := range ids {
 		in := c.record(id)
 		addresses := c.setOf(*in)
-		if in.Firewall.Open() || in.Host == "" || slices.Equal(in.Firewall.Peers, addresses) || c.d.Gone && id == c.before.ID {
+		if in.Host == "" || slices.Equal(in.Firewall.Peers, addresses) || c.d.Gone && id == c.before.ID {
 			continue
 		}
 		in.Firewall.Peers = addresses
