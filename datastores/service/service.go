@@ -114,6 +114,18 @@ func (s *Service) Start(ctx context.Context) error {
 	return nil
 }
 
+// Adopt takes the process pid, which something else has started, for the server: from now on it is known by the pid file.
+func (s *Service) Adopt(pid int) error { return s.register(pid, time.Now()) }
+
+// Signal sends a signal to the server. One that does not run is no error.
+func (s *Service) Signal(signal syscall.Signal) error {
+	p, ok := s.find()
+	if !ok {
+		return nil
+	}
+	return p.signal(signal)
+}
+
 // register moves a new server into its control groups, which may take the kernel a while, and writes the pid file: one
 // that has a pid file has its limits.
 func (s *Service) register(pid int, started time.Time) error {

@@ -16,15 +16,12 @@ import (
 	"github.com/cofferdb/coffer/deployments"
 )
 
-// driver names the way in which this host runs instances.
-const driver = "process"
-
 // announce is the host's status: a [deployments.Announcement]. The agent sends it when it differs from the last one.
 func (h *Host) announce(context.Context) json.RawMessage {
 	managers, notes := h.binaries.managers()
 	a := deployments.Announcement{
 		Name:      h.cfg.Name,
-		Driver:    driver,
+		Driver:    h.cfg.Driver,
 		Capacity:  h.capacity(),
 		Pool:      h.pool.String(),
 		Managers:  managers,
@@ -41,14 +38,11 @@ func (h *Host) announce(context.Context) json.RawMessage {
 
 // notes say what this machine cannot do.
 func (h *Host) notes() []string {
-	var notes []string
-	if !h.root {
-		notes = append(notes, "not root: instances share the host agent's user and have no firewall rules")
-	}
+	notes := h.newcomers().notes()
 	if err := loopsAllowed(); err != nil {
 		notes = append(notes, fmt.Sprintf("no volumes, only directories without a limit: %v", err))
 	}
-	return append(notes, h.cgroups.notes()...)
+	return notes
 }
 
 // capacity is the machine's, but for what the configuration says instead.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/deployments"
+	"github.com/cofferdb/coffer/deployments/host/sandbox"
 )
 
 // Config says where a host lives and what it has to give.
@@ -29,9 +30,14 @@ type Config struct {
 	Name      string // "": the machine's host name
 	Labels    map[string]string
 	Capacity  deployments.Capacity // each 0: what the machine has
-	Pool      string               // "": 127.77.0.0/16
+	Pool      string               // "": see [DefaultPool], [DefaultSandboxPool]
 	Interface string               // where addresses of other pools than 127/8 are added. "": lo
-	UIDs      Range                // the zero Range: 20000-29999. Only these users are ever given or killed
+	UIDs      Range                // the zero Range: 20000-29999. Only these users are ever given or killed. Of the driver process
+
+	Driver  string   // "oci" or "process", for new instances. "": process
+	Runtime string   // the OCI runtime. "": runc
+	IDs     Range    // the zero Range: 1879048192-2147483647. Of the driver oci
+	Egress  []string // where instances may connect to beside gateways and peers: "10.0.0.0/8", "10.0.0.5:9000"
 
 	// FirewallTable is the nftables table of family inet that the host has to itself. "": coffer
 	FirewallTable string
@@ -40,16 +46,25 @@ type Config struct {
 	Log   *slog.Logger // nil: nothing is logged
 }
 
-// DefaultPool is the pool of a host that is told of none: for development, since nobody else can reach it.
-const DefaultPool = "127.77.0.0/16"
+// The pools of a host that is told of none: for development, since nobody outside of the machine can reach them.
+const (
+	DefaultPool        = "127.77.0.0/16"
+	DefaultSandboxPool = "10.77.0.0/16" // of the driver oci
+)
 
 func (c Config) withDefaults() Config {
 	if c.Name == "" {
 		c.Name, _ = os.Hostname()
 	}
-	c.Pool = cmp.Or(c.Pool, DefaultPool)
 	c.Interface = cmp.Or(c.Interface, "lo")
 	c.UIDs = cmp.Or(c.UIDs, Range{20000, 29999})
+	c.Driver = cmp.Or(c.Driver, driverProcess)
+	if c.Pool == "" && c.Driver == driverSandbox {
+		c.Pool = DefaultSandboxPool
+	}
+	c.Pool = cmp.Or(c.Pool, DefaultPool)
+	c.Runtime = cmp.Or(c.Runtime, "runc")
+	c.IDs = cmp.Or(c.IDs, Range{0x70000000, 0x7fffffff})
 	c.FirewallTable = cmp.Or(c.FirewallTable, "coffer")
 	c.Every = cmp.Or(c.Every, 3*time.Second)
 	if c.Log == nil {
@@ -69,6 +84,17 @@ func (c Config) Validate() error {
 	}
 	if _, err := deployments.ParsePool(c.Pool); err != nil {
 		errs = append(errs, fmt.Errorf("-address-pool: %w", err))
+	}
+	if c.Driver != driverSandbox && c.Driver != driverProcess {
+		errs = append(errs, fmt.Errorf("-driver: %q is neither %s nor %s", c.Driver, driverSandbox, driverProcess))
+	}
+	if c.IDs.First < sandbox.Size || c.IDs.Last-c.IDs.First+1 < sandbox.Size {
+		errs = append(errs, fmt.Errorf("-ids: %s is not a range of %d ids or more above %d", c.IDs, sandbox.Size, sandbox.Size-1))
+	}
+	for _, text := range c.Egress {
+		if _, err := parseEgress(text); err != nil {
+			errs = append(errs, fmt.Errorf("-egress: %w", err))
+		}
 	}
 	if c.UIDs.First < 1000 || c.UIDs.Last < c.UIDs.First {
 		errs = append(errs, fmt.Errorf("-uids: %s is not a range above 999, such as 20000-29999", c.UIDs))
@@ -99,16 +125,26 @@ func ParseFlags(args []string, getenv func(string) string, usage io.Writer) (Con
 	fs.StringVar(&c.Dir, "dir", "/var/lib/coffer-host", "`directory` of the host and its instances")
 	fs.StringVar(&c.Guests, "guests", "/usr/lib/coffer/guests", "`directory` of the guest binaries, each named <manager>-guest")
 	fs.StringVar(&c.Name, "name", "", "the host's `name` (default: the machine's)")
-	fs.StringVar(&c.Pool, "address-pool", DefaultPool, "IPv4 `network` that instances get their addresses from; two hosts on one machine need two")
-	fs.StringVar(&c.Interface, "interface", "lo", "where addresses outside 127.0.0.0/8 are added")
+	fs.StringVar(&c.Pool, "address-pool", "", "IPv4 `network` that instances get their addresses from (default "+DefaultPool+", or "+DefaultSandboxPool+" with -driver oci); two hosts on one machine need two")
+	fs.StringVar(&c.Interface, "interface", "lo", "network interface where instances' addresses are had from outside")
 	fs.IntVar(&c.Capacity.MemoryMB, "memory", 0, "`MB` of memory to give (default: the machine's)")
 	fs.IntVar(&c.Capacity.VCPUs, "vcpus", 0, "processors to give (default: the machine's)")
 	fs.IntVar(&c.Capacity.DiskGB, "disk", 0, "`GB` of disk to give (default: the filesystem's size)")
 	fs.StringVar(&c.FirewallTable, "firewall-table", "coffer", "nftables `table` of the host's own; two hosts on one machine need two")
-	fs.Func("uids", "`range` of user ids for instances (default 20000-29999); two hosts on one machine need two", func(s string) error {
-		_, err := fmt.Sscanf(s, "%d-%d", &c.UIDs.First, &c.UIDs.Last)
-		return err
+	fs.StringVar(&c.Driver, "driver", "", "how instances run: oci, each in a sandbox of its own, or process, without walls between them (default process)")
+	fs.StringVar(&c.Runtime, "runtime", "", "the OCI runtime of -driver oci (default runc)")
+	fs.Func("egress", "`networks`, or addresses with ports, comma-separated, that instances of -driver oci may connect to beside gateways and each other's sets: such as an S3 store", func(s string) error {
+		c.Egress = strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
+		return nil
 	})
+	ids := func(name, usage string, r *Range) {
+		fs.Func(name, usage, func(s string) error {
+			_, err := fmt.Sscanf(s, "%d-%d", &r.First, &r.Last)
+			return err
+		})
+	}
+	ids("uids", "`range` of user ids for instances of -driver process (default 20000-29999); two hosts on one machine need two", &c.UIDs)
+	ids("ids", "`range` of user and group ids for instances of -driver oci, 1024 each (default 1879048192-2147483647); two hosts on one machine need two", &c.IDs)
 	fs.Func("label", "`key=value` for the placement of instances; may be repeated, or comma-separated", func(s string) error {
 		for pair := range strings.SplitSeq(s, ",") {
 			key, value, ok := strings.Cut(pair, "=")

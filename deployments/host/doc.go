@@ -12,15 +12,19 @@
 //	guest/        the guest's own directory
 //	volume.img    the volume, when there is one
 //	root/         the instance's root; the mount point lies below it
+//	sandbox/      of the driver oci: the runtime's configuration, and the guest's, instead of guest.json and guest.pid
 //
-// and, where the machine allows: a user id without a passwd entry, control groups `coffer/<id>`, and a chain in the
-// nftables table `inet coffer`. What the machine does not allow becomes a note of the reply, never a failure; but a
-// volume, once it is there, must be there again before the guest is started.
+// The driver oci puts it in a sandbox: see [github.com/cofferdb/coffer/deployments/host/sandbox]. What the machine does not allow keeps the
+// host from starting.
+//
+// The driver process gives it, where the machine allows, a user id without a passwd entry, control groups `coffer/<id>`, and
+// a chain in the nftables table `inet coffer`. What the machine does not allow becomes a note of the reply, never a failure.
+//
+// With both, a volume, once it is there, must be there again before the guest is started.
 //
 // # Who owns what
 //
-// Guests and database servers are processes of their own session: they outlive the host agent, which finds them again
-// by pid file. Under systemd the host's unit therefore needs KillMode=process, and must not have a mount namespace of
+// Guests and database servers, or the sandbox that they are in, outlive the host agent, which finds them again by pid file. Under systemd the host's unit therefore needs KillMode=process, and must not have a mount namespace of
 // its own (PrivateTmp, ProtectSystem, …), or the volumes would be mounted where nobody else sees them.
 //
 // Each instance has a lock; a launch, a resize, a remove and the supervisor hold it while they work on that instance, and

@@ -28,17 +28,18 @@ func newGuest(dir, binary string) *service.Service {
 	}
 }
 
-// configure writes the guest's configuration file and tells whether that changed it. An empty token leaves the one that
-// is there.
-func (i *instance) configure(cfg datastores.GuestConfig, token string) (changed bool, err error) {
-	old, err := os.ReadFile(i.path(configFile))
+// configure writes a guest's configuration file in dir, for cfg's root alone, and tells whether that changed it. An empty token
+// leaves the one that is there.
+func configure(dir string, cfg datastores.GuestConfig, token string, owner int) (changed bool, err error) {
+	path := filepath.Join(dir, configFile)
+	old, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}
 	if token == "" && err == nil {
 		var was datastores.GuestConfig
 		if err := json.Unmarshal(old, &was); err != nil {
-			return false, fmt.Errorf("cannot read %s: %w", i.path(configFile), err)
+			return false, fmt.Errorf("cannot read %s: %w", path, err)
 		}
 		token = was.Token.Reveal()
 	}
@@ -50,7 +51,7 @@ func (i *instance) configure(cfg datastores.GuestConfig, token string) (changed 
 	if slices.Equal(b, old) {
 		return false, nil
 	}
-	return true, service.WriteFile(i.dir, configFile, b, -1, -1)
+	return true, service.WriteFile(dir, configFile, b, owner, owner)
 }
 
 // startGuest starts the guest, unless it runs, and remembers from which file before it does.
@@ -71,35 +72,6 @@ func (i *instance) startGuest(ctx context.Context) error {
 func (i *instance) running() bool {
 	_, _, ok := i.guest.Running()
 	return ok
-}
-
-// restarts says when a guest that has ended may be started again: the more often in a row, the later. The zero value
-// allows it at once.
-type restarts struct {
-	inARow int
-	last   time.Time
-}
-
-const (
-	firstRestart = time.Second
-	lastRestart  = time.Minute
-	settledAfter = 2 * time.Minute // a guest that lived so long starts the count again
-)
-
-func (r *restarts) started(now time.Time) {
-	if now.Sub(r.last) > settledAfter {
-		r.inARow = 0
-	}
-	r.inARow, r.last = r.inARow+1, now
-}
-
-func (r *restarts) due(now time.Time) bool {
-	if r.inARow == 0 {
-		return true
-	}
-	const doublings = 6 // 64 s, beyond the last
-	delay := min(firstRestart<<min(r.inARow-1, doublings), lastRestart)
-	return !now.Before(r.last.Add(delay))
 }
 
 const maxLog = 8 << 20

@@ -28,6 +28,11 @@ type Host struct {
 	firewall firewall
 	root     bool // may have users, volumes, limits and rules
 
+	self      string // this program
+	store     store  // of guest binaries, for sandboxes
+	processes processes
+	sandboxes sandboxes
+
 	mu        sync.Mutex
 	instances map[string]*instance
 }
@@ -58,6 +63,14 @@ func New(cfg Config) (*Host, error) {
 		firewall: firewall{table: cfg.FirewallTable},
 		root:     os.Geteuid() == 0,
 	}
+	h.store.dir = filepath.Join(cfg.Dir, "guests")
+	if h.self, err = os.Executable(); err != nil {
+		return nil, err
+	}
+	h.processes, h.sandboxes = processes{h}, sandboxes{h}
+	if err := h.newcomers().check(); err != nil {
+		return nil, err
+	}
 	// One bad file must not keep the other instances from being served.
 	h.instances, err = loadInstances(filepath.Join(cfg.Dir, "instances"), cfg.Guests)
 	if err != nil {
@@ -69,7 +82,11 @@ func New(cfg Config) (*Host, error) {
 // Run polls the gateways and supervises the guests until ctx ends. Guests and databases run on after it.
 func (h *Host) Run(ctx context.Context) error {
 	if h.root {
-		release, err := claim(claimsDir, h.cfg.UIDs)
+		ids := h.cfg.UIDs
+		if h.cfg.Driver == driverSandbox {
+			ids = h.cfg.IDs
+		}
+		release, err := claim(claimsDir, ids)
 		if err != nil {
 			return err
 		}
@@ -178,40 +195,34 @@ func (h *Host) claim(args deployments.LaunchArgs) (*instance, error) {
 	if inst := h.instances[args.InstanceID]; inst != nil {
 		return inst, nil
 	}
-	rec := record{Launch: args, UID: -1}
+	rec := record{Launch: args, UID: -1, Driver: h.cfg.Driver}
 	rec.Launch.Token = ""
 	inst, err := newInstance(h.dir(args.InstanceID), h.cfg.Guests, rec)
 	if err != nil {
 		return nil, agentpoll.Errorf(agentpoll.Invalid, "address: %v", err)
 	}
-	users := make(map[int]bool)
 	for _, other := range h.instances {
 		if other.address == inst.address {
 			return nil, agentpoll.Errorf(agentpoll.Conflict, "address %s is taken by instance %s", inst.address, other.id)
 		}
-		users[other.uid] = true
 	}
-	if h.root {
-		uid, ok := h.cfg.UIDs.free(inst.id, func(uid int) bool { return users[uid] || len(processesOf(uid)) > 0 })
-		if !ok {
-			return nil, agentpoll.Errorf(agentpoll.Conflict, "no user id of %s is free", h.cfg.UIDs)
-		}
-		inst.uid, inst.rec.UID = uid, uid
+	if err := h.driver(inst).claim(inst); err != nil {
+		return nil, err
 	}
 	h.instances[inst.id] = inst
 	return inst, nil
 }
 
-// forget lets an instance go that was removed. The firewall table goes with the last one: a machine without instances is
-// left as it was found. Whoever launches the next waits for the lock, and makes the table anew.
+// forget lets an instance go that was removed. What instances share goes with the last one: a machine without instances is
+// left as it was found. Whoever launches the next waits for the lock, and makes it anew.
 func (h *Host) forget(inst *instance) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.instances, inst.id)
-	if len(h.instances) > 0 || !h.root {
+	if len(h.instances) > 0 {
 		return
 	}
-	if err := h.firewall.clear(); err != nil {
+	if err := h.driver(inst).last(); err != nil {
 		h.log.Warn("the firewall table may be left behind", "err", err)
 	}
 }

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -73,6 +74,9 @@ func request(n int) deployments.LaunchArgs {
 func launch(t testing.TB, h *Host, args deployments.LaunchArgs) (*instance, deployments.LaunchReply) {
 	t.Helper()
 	reply, err := h.Launch(t.Context(), args)
+	if failure, ok := errors.AsType[*service.Failure](err); ok {
+		t.Fatalf("%v\n%s", err, failure.Words)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,13 +12,15 @@ import (
 
 	"github.com/cofferdb/coffer/datastores/service"
 	"github.com/cofferdb/coffer/deployments"
+	"github.com/cofferdb/coffer/deployments/host/sandbox"
 )
 
 // record is an instance as state.json holds it.
 type record struct {
-	Launch deployments.LaunchArgs `json:"launch"` // the Token is always ""
-	UID    int                    `json:"uid"`    // -1: the host's own
-	Volume string                 `json:"volume"` // "" until there is one, then it never changes
+	Launch deployments.LaunchArgs `json:"launch"`           // the Token is always ""
+	Driver string                 `json:"driver,omitempty"` // "": process
+	UID    int                    `json:"uid"`              // of the database server, on this machine; -1: the host's own
+	Volume string                 `json:"volume"`           // "" until there is one, then it never changes
 	// VolumeNote says why there is no volume of the size asked for.
 	VolumeNote string `json:"volume_note,omitempty"`
 	// Growing is the size in GB that the unmounted volume is being given; 0: none.
@@ -35,12 +37,12 @@ type instance struct {
 	id      string
 	dir     string
 	address netip.Addr
-	uid     int // also its group; -1: the host's own
+	uid     int // of the database server, also its group; -1: the host's own
 
 	mu       sync.Mutex
 	rec      record
 	guest    *service.Service
-	restarts restarts
+	restarts sandbox.Restarts
 	unmet    bool // a limit could not be had: it is tried again
 }
 
@@ -70,6 +72,14 @@ func newInstance(dir, guests string, rec record) (*instance, error) {
 }
 
 func (i *instance) path(name string) string { return filepath.Join(i.dir, name) }
+
+// configFile is the guest's configuration.
+func (i *instance) configFile() string {
+	if i.rec.Driver == driverSandbox {
+		return i.path(filepath.Join("sandbox", "etc", configFile))
+	}
+	return i.path(configFile)
+}
 
 // mountPoint is where the data lies, on the host.
 func (i *instance) mountPoint() string { return filepath.Join(i.path("root"), i.rec.Launch.MountPoint) }

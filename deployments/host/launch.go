@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/cofferdb/coffer/agentpoll"
-	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/deployments"
 )
 
@@ -66,55 +65,6 @@ func (i *instance) accept(args deployments.LaunchArgs) error {
 	args.Token = ""
 	i.rec.Launch = args
 	return i.save()
-}
-
-// ensure makes of an instance whatever is not there, and starts its guest if it does not run. An empty token leaves the
-// one that the guest has. inst.mu is held.
-func (h *Host) ensure(ctx context.Context, inst *instance, token string) (notes []string, err error) {
-	launch := inst.rec.Launch
-	if err := h.binaries.check(launch.Manager); err != nil {
-		return nil, err
-	}
-	if err := inst.ensureVolume(ctx); err != nil {
-		return nil, err
-	}
-	if inst.rec.VolumeNote != "" {
-		notes = append(notes, inst.rec.VolumeNote)
-	}
-	if err := h.addAddress(ctx, inst.address); err != nil {
-		return nil, err
-	}
-	groups, limits := h.limit(inst)
-	notes = append(notes, limits...)
-	rules, err := rulesOf(inst.address, launch.Firewall)
-	if err != nil {
-		return nil, err
-	}
-	if err := h.firewall.set(inst.id, inst.address, rules); err != nil {
-		notes = append(notes, fmt.Sprintf("the ports are not protected: %v", err))
-	}
-	changed, err := inst.configure(datastores.GuestConfig{
-		InstanceID: inst.id,
-		Gateways:   h.cfg.Gateways,
-		CA:         h.cfg.CA,
-		AllowHTTP:  h.cfg.AllowHTTP,
-		Dir:        inst.path("guest"),
-		Root:       inst.path("root"),
-		Address:    launch.Address,
-		UID:        inst.uid,
-		GID:        inst.uid,
-		MemoryMB:   launch.MemoryMB,
-		CgroupDirs: groups,
-	}, token)
-	if err != nil {
-		return nil, err
-	}
-	if changed { // the guest reads it once
-		if err := inst.guest.Stop(ctx); err != nil {
-			return nil, err
-		}
-	}
-	return notes, inst.startGuest(ctx)
 }
 
 var (

@@ -8,6 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"runtime/debug"
+
+	"github.com/cofferdb/coffer/deployments/host/sandbox"
 )
 
 // Main is the program coffer-host: it runs a host until ctx ends and returns the exit status. args are without the
@@ -17,6 +19,9 @@ func Main(ctx context.Context, args []string, getenv func(string) string, stdout
 	if len(args) > 0 && args[0] == "version" {
 		_, _ = fmt.Fprintln(stdout, "coffer-host", version)
 		return 0
+	}
+	if len(args) > 0 && args[0] == "init" {
+		return sandbox.Init(args[1:], stderr)
 	}
 	cfg, err := ParseFlags(args, getenv, stderr)
 	if errors.Is(err, flag.ErrHelp) {

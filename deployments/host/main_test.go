@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/datastores"
@@ -22,7 +24,7 @@ import (
 func TestMain(m *testing.M) {
 	name := filepath.Base(os.Args[0])
 	switch {
-	case name == "coffer-host":
+	case name == "coffer-host", name == "init":
 		os.Exit(Main(context.Background(), os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
 	case strings.HasSuffix(name, guestSuffix):
 		if err := fakeGuest(strings.TrimSuffix(name, guestSuffix), os.Args[1:]); err != nil {
@@ -73,8 +75,46 @@ func fakeGuest(manager string, args []string) error {
 	if err := database.Start(ctx); err != nil {
 		return err
 	}
+	if manager == "asked" {
+		answer(ctx, cfg)
+	}
 	<-ctx.Done()
 	return nil
+}
+
+// question is a shell command that a guest is to run inside of its sandbox, and what it printed.
+type question struct {
+	UID     int
+	Command string
+	Answer  string
+}
+
+// answer answers the questions in the guest's directory until ctx ends: ask.json becomes answer.json.
+func answer(ctx context.Context, cfg datastores.GuestConfig) {
+	l, err := net.Listen("tcp", net.JoinHostPort(cfg.Address, "7000"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return
+	}
+	defer func() { _ = l.Close() }()
+	ask := filepath.Join(cfg.Dir, "ask.json")
+	for service.Pause(ctx, 5*time.Millisecond) {
+		b, err := os.ReadFile(ask)
+		if err != nil {
+			continue
+		}
+		var q question
+		if err := json.Unmarshal(b, &q); err != nil {
+			q.Answer = err.Error()
+		}
+		out, err := service.Run(ctx, []string{"/bin/sh", "-c", q.Command + " 2>&1 || true"}, service.RunOptions{Credential: service.Credential(q.UID, q.UID)})
+		if q.Answer = strings.TrimSpace(string(out)); err != nil {
+			q.Answer = err.Error()
+		}
+		b, _ = json.Marshal(q)
+		_ = os.Remove(ask)
+		_ = service.WriteFile(cfg.Dir, "answer.json", b, -1, -1)
+	}
 }
 
 // link puts this test binary into dir under a name.

@@ -107,7 +107,7 @@ func TestVolumeThatIsGone(t *testing.T) {
 	if guestPID(inst) != 0 {
 		t.Error("the guest runs")
 	}
-	if inst.restarts.due(time.Now()) {
+	if !inst.restarts.Due().After(time.Now()) {
 		t.Error("the next attempt is not put off")
 	}
 }

@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/cofferdb/coffer/agentpoll"
-	"github.com/cofferdb/coffer/datastores/service"
 	"github.com/cofferdb/coffer/deployments"
 )
 
@@ -39,7 +37,7 @@ func (h *Host) Remove(ctx context.Context, args deployments.RemoveArgs) error {
 	return nil
 }
 
-// takeAway undoes a launch. The guest goes first, since it might start the database again; state.json goes last.
+// takeAway undoes a launch. The processes go first; state.json goes last.
 func (h *Host) takeAway(ctx context.Context, inst *instance) error {
 	inst.rec.Removing = true
 	if _, err := os.Stat(inst.dir); err == nil {
@@ -47,55 +45,13 @@ func (h *Host) takeAway(ctx context.Context, inst *instance) error {
 			return err
 		}
 	}
-	if err := inst.guest.Stop(ctx); err != nil {
-		return err
-	}
-	if err := h.killDatabase(ctx, inst); err != nil {
+	if err := h.driver(inst).remove(ctx, inst); err != nil {
 		return err
 	}
 	if err := unmount(inst.mountPoint()); err != nil {
 		return err
 	}
-	if h.root {
-		if err := h.firewall.remove(inst.id, inst.address); err != nil {
-			h.log.Warn("firewall rules may be left behind", "instance_id", inst.id, "err", err)
-		}
-	}
-	if err := h.cgroups.remove(inst.id); err != nil {
-		h.log.Warn("control groups may be left behind", "instance_id", inst.id, "err", err)
-	}
-	if err := h.removeAddress(ctx, inst.address); err != nil {
-		h.log.Warn("the address may be left behind", "instance_id", inst.id, "err", err)
-	}
 	return removeDir(inst.dir)
-}
-
-// killDatabase ends every process of the instance. Its data goes next, so there is nothing to be gentle for. The
-// processes are those of its user, which is nobody else's, those in its control groups, and those that its guest left
-// pid files of.
-func (h *Host) killDatabase(ctx context.Context, inst *instance) error {
-	ctx, cancel := context.WithTimeout(ctx, killTimeout)
-	defer cancel()
-	err := killAll(ctx, func() []int {
-		pids := h.cgroups.processes(inst.id)
-		if h.root && h.cfg.UIDs.contains(inst.uid) {
-			pids = append(pids, processesOf(inst.uid)...)
-		}
-		return pids
-	})
-	if err != nil {
-		return err
-	}
-	files, _ := filepath.Glob(inst.path("guest") + "/*.pid")
-	for _, file := range files {
-		server := service.Service{
-			Name: strings.TrimSuffix(filepath.Base(file), ".pid"), Dir: filepath.Dir(file), StopTimeout: time.Second,
-		}
-		if err := server.Stop(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // removeDir removes an instance's directory so that a half removed one is still known: state.json is the last file.

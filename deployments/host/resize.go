@@ -26,6 +26,11 @@ func (h *Host) Resize(ctx context.Context, args deployments.ResizeArgs) (deploym
 	if err := inst.resizable(args); err != nil {
 		return none, err
 	}
+	if args.Stopped && args.VolumeGB > inst.rec.Launch.VolumeGB {
+		if err := h.driver(inst).release(ctx, inst); err != nil {
+			return none, fmt.Errorf("cannot resize the volume of instance %s: %w", inst.id, err)
+		}
+	}
 	refused, err := inst.resizeVolume(ctx, args)
 	if err != nil {
 		return none, fmt.Errorf("cannot resize the volume of instance %s: %w", inst.id, err)

@@ -45,13 +45,13 @@ func (h *Host) look(ctx context.Context, inst *instance) error {
 	if inst.unmet {
 		h.limit(inst)
 	}
-	if inst.running() && inst.rec.Growing == 0 && !inst.adrift() {
+	if h.driver(inst).running(inst) && inst.rec.Growing == 0 && !inst.adrift() {
 		if h.outdated(inst) {
 			return h.replace(ctx, inst)
 		}
 		return boundLog(inst.path(logFile))
 	}
-	if !inst.restarts.due(time.Now()) {
+	if inst.restarts.Due().After(time.Now()) {
 		return nil
 	}
 	h.log.Warn("the guest has ended, or its volume is not mounted: it is brought back", "instance_id", inst.id)
@@ -60,10 +60,10 @@ func (h *Host) look(ctx context.Context, inst *instance) error {
 
 // recover makes everything of an instance again that is not there: after a reboot that is all but its files.
 func (h *Host) recover(ctx context.Context, inst *instance) error {
-	if _, err := os.Stat(inst.path(configFile)); inst.rec.Removing || err != nil {
+	if _, err := os.Stat(inst.configFile()); inst.rec.Removing || err != nil {
 		return nil // half removed, or half launched: the gateway asks again
 	}
-	inst.restarts.started(time.Now()) // also counts when it fails
+	inst.restarts.Started(time.Now()) // also counts when it fails
 	_, err := h.ensure(ctx, inst, "")
 	return err
 }
@@ -78,7 +78,7 @@ func (h *Host) outdated(inst *instance) bool {
 // replace starts the guest anew from its new binary. The database server is not touched.
 func (h *Host) replace(ctx context.Context, inst *instance) error {
 	h.log.Info("the guest's binary was replaced: the guest is started anew", "instance_id", inst.id, "manager", inst.rec.Launch.Manager)
-	if err := inst.guest.Stop(ctx); err != nil {
+	if err := h.driver(inst).replace(ctx, inst); err != nil {
 		return err
 	}
 	return h.recover(ctx, inst)

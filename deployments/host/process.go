@@ -1,0 +1,130 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/datastores/service"
+)
+
+// processes runs guests and servers as plain processes of the machine: without a wall between instances.
+type processes struct{ *Host }
+
+func (h *processes) check() error { return nil }
+
+func (h *processes) notes() []string {
+	if !h.root {
+		return append([]string{"not root: instances share the host agent's user and have no firewall rules"}, h.cgroups.notes()...)
+	}
+	return h.cgroups.notes()
+}
+
+func (h *processes) claim(inst *instance) error {
+	if !h.root {
+		return nil
+	}
+	users := make(map[int]bool)
+	for _, other := range h.instances {
+		users[other.uid] = true
+	}
+	uid, ok := h.cfg.UIDs.free(inst.id, func(uid int) bool { return users[uid] || len(processesOf(uid)) > 0 })
+	if !ok {
+		return agentpoll.Errorf(agentpoll.Conflict, "no user id of %s is free", h.cfg.UIDs)
+	}
+	inst.uid, inst.rec.UID = uid, uid
+	return nil
+}
+
+func (h *processes) ensure(ctx context.Context, inst *instance, token string) (notes []string, err error) {
+	if err := h.addAddress(ctx, inst.address); err != nil {
+		return nil, err
+	}
+	groups, notes := h.limit(inst)
+	rules, err := rulesOf(inst.address, inst.rec.Launch.Firewall)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.firewall.set(inst.id, inst.address, rules); err != nil {
+		notes = append(notes, fmt.Sprintf("the ports are not protected: %v", err))
+	}
+	cfg := h.guestConfig(inst)
+	cfg.Dir, cfg.Root, cfg.UID, cfg.GID, cfg.CgroupDirs = inst.path("guest"), inst.path("root"), inst.uid, inst.uid, groups
+	changed, err := configure(inst.dir, cfg, token, -1)
+	if err != nil {
+		return nil, err
+	}
+	if changed { // the guest reads it once
+		if err := inst.guest.Stop(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return notes, inst.startGuest(ctx)
+}
+
+func (h *processes) running(inst *instance) bool { return inst.running() }
+
+func (h *processes) replace(ctx context.Context, inst *instance) error { return inst.guest.Stop(ctx) }
+
+func (h *processes) release(context.Context, *instance) error { return nil }
+
+// remove undoes ensure. The guest goes first, since it might start the database again.
+func (h *processes) remove(ctx context.Context, inst *instance) error {
+	if err := inst.guest.Stop(ctx); err != nil {
+		return err
+	}
+	if err := h.killDatabase(ctx, inst); err != nil {
+		return err
+	}
+	if h.root {
+		if err := h.firewall.remove(inst.id, inst.address); err != nil {
+			h.log.Warn("firewall rules may be left behind", "instance_id", inst.id, "err", err)
+		}
+	}
+	if err := h.cgroups.remove(inst.id); err != nil {
+		h.log.Warn("control groups may be left behind", "instance_id", inst.id, "err", err)
+	}
+	if err := h.removeAddress(ctx, inst.address); err != nil {
+		h.log.Warn("the address may be left behind", "instance_id", inst.id, "err", err)
+	}
+	return nil
+}
+
+// last takes the firewall table away: a machine without instances is left as it was found.
+func (h *processes) last() error {
+	if !h.root {
+		return nil
+	}
+	return h.firewall.clear()
+}
+
+// killDatabase ends every process of the instance. Its data goes next, so there is nothing to be gentle for. The
+// processes are those of its user, which is nobody else's, those in its control groups, and those that its guest left
+// pid files of.
+func (h *Host) killDatabase(ctx context.Context, inst *instance) error {
+	ctx, cancel := context.WithTimeout(ctx, killTimeout)
+	defer cancel()
+	err := killAll(ctx, func() []int {
+		pids := h.cgroups.processes(inst.id)
+		if h.root && h.cfg.UIDs.contains(inst.uid) {
+			pids = append(pids, processesOf(inst.uid)...)
+		}
+		return pids
+	})
+	if err != nil {
+		return err
+	}
+	files, _ := filepath.Glob(inst.path("guest") + "/*.pid")
+	for _, file := range files {
+		server := service.Service{
+			Name: strings.TrimSuffix(filepath.Base(file), ".pid"), Dir: filepath.Dir(file), StopTimeout: time.Second,
+		}
+		if err := server.Stop(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,58 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/cofferdb/coffer/datastores/service"
+)
+
+// Size is how many user and group ids a sandbox has, 0 to Size-1 inside.
+const Size = 1024
+
+// ServerID is the user and the group of the database server inside.
+const ServerID = 100
+
+// IDs gives ranges of [Size] ids between First and Last. A range is given again only when all others have been, for what an
+// instance leaves behind somewhere belongs to whoever has its ids. The counter is in File.
+type IDs struct {
+	First, Last int
+	File        string
+}
+
+// Next returns the first id of a range that is not taken, and remembers that it was given. Two must not be asked at once.
+func (r IDs) Next(taken func(first int) bool) (int, error) {
+	n := (r.Last - r.First + 1) / Size
+	given, err := r.given()
+	if err != nil {
+		return 0, err
+	}
+	for range n {
+		first := r.First + given%n*Size
+		given = (given + 1) % n
+		if taken(first) {
+			continue
+		}
+		return first, service.WriteFile(filepath.Dir(r.File), filepath.Base(r.File), fmt.Appendln(nil, given), -1, -1)
+	}
+	return 0, fmt.Errorf("all %d ranges of ids between %d and %d are taken", n, r.First, r.Last)
+}
+
+// given is how many were given in this round.
+func (r IDs) given() (int, error) {
+	b, err := os.ReadFile(r.File)
+	if os.IsNotExist(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("%s does not hold a number: write into it how many ranges of ids were given", r.File)
+	}
+	return n, nil
+}

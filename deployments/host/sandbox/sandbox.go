@@ -1,0 +1,214 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/cofferdb/coffer/datastores/service"
+)
+
+// Sandbox is one instance's. Fill it in and use it by pointer; no two calls at once, but for [Sandbox.Running].
+type Sandbox struct {
+	ID      string // the instance's; the runtime knows the sandbox by it
+	Dir     string // absolute; what the runtime needs of it, root's
+	Runtime string // the OCI runtime's program
+	// State is absolute: where the runtime keeps its own state, which must not outlive a boot, and where the root directories of
+	// sandboxes are, which everybody must be able to pass through to.
+	State string
+	Init  string   // absolute; this program
+	Guest []string // the guest's command line, inside
+	Log   string   // absolute; what init and guest print
+
+	FirstID  int // see [IDs]
+	Hostname string
+	Network  string // absolute; a network namespace
+	Cgroup   string // below each controller's mount point
+	Binds    []Bind
+}
+
+const (
+	etcDir   = "etc" // see EtcPath
+	specFile = "config.json"
+	pidFile  = "sandbox"
+)
+
+// Etc is the directory that is [EtcPath] inside. Prepare makes it.
+func (s *Sandbox) Etc() string { return filepath.Join(s.Dir, etcDir) }
+
+// Prepare makes what is in Dir.
+func (s *Sandbox) Prepare() error {
+	for _, dir := range []string{s.Dir, s.Etc()} {
+		if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {
+			return err
+		}
+	}
+	accounts := map[string]string{
+		"passwd": "root:x:0:0::" + GuestPath + ":/usr/sbin/nologin\nserver:x:%d:%d::/nonexistent:/usr/sbin/nologin\n",
+		"group":  "root:x:0:\nserver:x:%d:\n",
+	}
+	for name, text := range accounts {
+		text = strings.ReplaceAll(text, "%d", strconv.Itoa(ServerID))
+		if err := errors.Join(service.WriteFile(s.Dir, name, []byte(text), -1, -1), os.Chmod(filepath.Join(s.Dir, name), 0o644)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeRoot makes the places that things are mounted at: root inside may write nowhere in it.
+func (s *Sandbox) makeRoot() error {
+	if err := os.MkdirAll(s.root(), 0o755); err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(s.root())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	for _, name := range []string{"bin", "sbin", "lib", "lib32", "lib64", "libx32"} {
+		target, err := os.Readlink("/" + name)
+		if err != nil {
+			continue // a machine without
+		}
+		if err := root.Symlink(target, name); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	for dir, mode := range map[string]os.FileMode{"proc": 0o755, "dev": 0o755, "tmp": 0o777 | os.ModeSticky, "run": 0o755} {
+		// The runtime gives what it mounts there the directory's mode.
+		if err := errors.Join(root.MkdirAll(dir, 0o755), root.Chmod(dir, mode)); err != nil {
+			return err
+		}
+	}
+	for _, b := range s.allBinds() {
+		name := strings.TrimPrefix(b.Target, "/")
+		if strings.HasPrefix(b.Target, "/etc/") || strings.HasPrefix(b.Target, "/usr/") {
+			continue // it is there, in what is mounted before
+		}
+		info, err := os.Stat(b.Source)
+		if err != nil {
+			return err
+		}
+		if info.IsDir() {
+			err = root.MkdirAll(name, 0o755)
+		} else if err = root.MkdirAll(filepath.Dir(name), 0o755); err == nil {
+			err = root.WriteFile(name, nil, 0o644)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Start starts the sandbox, unless it runs. What an earlier one left is taken away before. It returns when init runs.
+func (s *Sandbox) Start(ctx context.Context) error {
+	if s.Running() {
+		return nil
+	}
+	if err := s.Remove(ctx); err != nil {
+		return err
+	}
+	if err := s.makeRoot(); err != nil {
+		return err
+	}
+	spec, err := s.spec()
+	if err != nil {
+		return fmt.Errorf("cannot describe the sandbox: %w", err)
+	}
+	b, err := json.Marshal(spec)
+	if err != nil {
+		return err
+	}
+	if err := service.WriteFile(s.Dir, specFile, b, -1, -1); err != nil {
+		return err
+	}
+	pid, err := s.launch(ctx)
+	if err != nil {
+		return errors.Join(fmt.Errorf("cannot start the sandbox: %w", err), s.Remove(context.WithoutCancel(ctx)))
+	}
+	return s.process().Adopt(pid)
+}
+
+// launch has the runtime start init, and returns its process id. Init gets the log as it is: a pipe would need somebody at the other end.
+func (s *Sandbox) launch(ctx context.Context) (pid int, err error) {
+	log, err := os.OpenFile(s.Log, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = log.Close() }()
+	pids, words := filepath.Join(s.Dir, "runtime.pid"), filepath.Join(s.Dir, "runtime.log")
+	if err := os.Remove(words); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	argv := s.runtime("--log", words, "run", "--detach", "--bundle", s.Dir, "--pid-file", pids, s.ID)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", log, log
+	if err := cmd.Run(); err != nil {
+		said, _ := os.ReadFile(words) // none, when it did not get so far
+		return 0, &service.Failure{Program: filepath.Base(s.Runtime), Err: err, Words: string(said)}
+	}
+	text, err := os.ReadFile(pids)
+	if err != nil {
+		return 0, err
+	}
+	pid, err = strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 0, fmt.Errorf("cannot read the runtime's pid file: %w", err)
+	}
+	return pid, nil
+}
+
+// Running reports whether init runs, and with it all else.
+func (s *Sandbox) Running() bool {
+	_, _, ok := s.process().Running()
+	return ok
+}
+
+// RestartGuest ends the guest, and init starts it anew. It does not wait. A sandbox that does not run is no error.
+func (s *Sandbox) RestartGuest() error { return s.process().Signal(syscall.SIGHUP) }
+
+// Remove ends every process of the sandbox, and takes it from the runtime, with its control groups. Dir stays. One that is
+// not there is no error.
+func (s *Sandbox) Remove(ctx context.Context) error {
+	if _, err := os.Stat(filepath.Join(s.runtimeState(), s.ID)); errors.Is(err, fs.ErrNotExist) {
+		return s.removeRoot()
+	}
+	if _, err := service.Run(ctx, s.runtime("delete", "--force", s.ID), service.RunOptions{}); err != nil {
+		return fmt.Errorf("cannot end the sandbox: %w", err)
+	}
+	return s.removeRoot()
+}
+
+// removeRoot removes the root directory, never what is mounted below it: that is so in the sandbox only, and it has ended.
+func (s *Sandbox) removeRoot() error {
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	if strings.Contains(string(mounts), s.root()+"/") {
+		return fmt.Errorf("something is mounted below %s: unmount it first", s.root())
+	}
+	return os.RemoveAll(s.root())
+}
+
+func (s *Sandbox) runtimeState() string { return filepath.Join(s.State, "runtime") }
+
+// root is the root directory: empty, but for what is mounted into it.
+func (s *Sandbox) root() string { return filepath.Join(s.State, "roots", s.ID) }
+
+func (s *Sandbox) runtime(args ...string) []string {
+	return append([]string{s.Runtime, "--root", s.runtimeState()}, args...)
+}
+
+// process is init, as this machine sees it.
+func (s *Sandbox) process() *service.Service { return &service.Service{Name: pidFile, Dir: s.Dir} }

@@ -1,0 +1,204 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cofferdb/coffer/datastores/service"
+)
+
+// wall is the nftables rules around sandboxes, in a table of their own. For each instance there is a chain that says who may
+// reach it, and one that says whom it may reach; what a sandbox sends as somebody else is dropped before either. Each change
+// is one transaction of the kernel: there is no moment without rules. A drop is final, whatever other tables say.
+type wall struct {
+	table   string
+	pool    netip.Prefix
+	gateway netip.Addr // the machine's address towards sandboxes
+	// local are ports of gateways on the machine's loopback, which sandboxes reach at gateway.
+	local []uint16
+	// out is where sandboxes may connect to outside.
+	out []egress
+}
+
+// egress is where sandboxes may connect to.
+type egress struct {
+	to   netip.Prefix
+	port uint16 // of TCP; 0: everything
+}
+
+// parseEgress reads 10.0.0.0/8 or 10.0.0.5:9000.
+func parseEgress(text string) (egress, error) {
+	if p, err := netip.ParsePrefix(text); err == nil && p.Addr().Is4() {
+		return egress{to: p.Masked()}, nil
+	}
+	if a, err := netip.ParseAddrPort(text); err == nil && a.Addr().Is4() {
+		return egress{netip.PrefixFrom(a.Addr(), 32), a.Port()}, nil
+	}
+	return egress{}, fmt.Errorf("%q is neither a network of IPv4, such as 10.0.0.0/8, nor an address with a port, such as 10.0.0.5:9000", text)
+}
+
+// boxed is an instance as the wall knows it.
+type boxed struct {
+	id      string
+	device  string // the machine's end of its wire
+	address netip.Addr
+	in      []rule
+	peers   []netip.Prefix // it may reach these, at any port
+}
+
+func (w wall) set(ctx context.Context, b boxed) error {
+	var s strings.Builder
+	w.base(&s)
+	in, out := b.chains()
+	for _, chain := range []string{in, out} {
+		_, _ = fmt.Fprintf(&s, "add chain inet %s %s\nflush chain inet %s %s\n", w.table, chain, w.table, chain)
+	}
+	for _, r := range b.in {
+		_, _ = fmt.Fprintf(&s, "add rule inet %s %s %s accept\n", w.table, in, r)
+	}
+	_, _ = fmt.Fprintf(&s, "add rule inet %s %s ct state established,related accept\n", w.table, out)
+	for _, p := range b.peers {
+		_, _ = fmt.Fprintf(&s, "add rule inet %s %s ip daddr %s accept\n", w.table, out, p)
+	}
+	for _, chain := range []string{in, out} {
+		_, _ = fmt.Fprintf(&s, "add rule inet %s %s drop\n", w.table, chain)
+	}
+	s.WriteString(w.elements("add", b))
+	if err := nft(ctx, s.String()); err != nil {
+		return fmt.Errorf("cannot set the rules of %s: %w", b.address, err)
+	}
+	return nil
+}
+
+// remove takes an instance's rules away. They are made first, in the same transaction, because nftables refuses to delete
+// what is not there.
+func (w wall) remove(ctx context.Context, b boxed) error {
+	var s strings.Builder
+	w.base(&s)
+	in, out := b.chains()
+	for _, chain := range []string{in, out} {
+		_, _ = fmt.Fprintf(&s, "add chain inet %s %s\n", w.table, chain)
+	}
+	s.WriteString(w.elements("add", b) + w.elements("delete", b))
+	for _, chain := range []string{in, out} {
+		_, _ = fmt.Fprintf(&s, "flush chain inet %s %s\ndelete chain inet %s %s\n", w.table, chain, w.table, chain)
+	}
+	if err := nft(ctx, s.String()); err != nil {
+		return fmt.Errorf("cannot remove the rules of %s: %w", b.address, err)
+	}
+	return nil
+}
+
+// clear takes the table away, if it is there.
+func (w wall) clear(ctx context.Context) error {
+	return nft(ctx, fmt.Sprintf("add table inet %s\ndelete table inet %s\n", w.table, w.table))
+}
+
+// base is what all instances share, made anew each time. Chains of the same hook are passed one after the other, so a packet between
+// two sandboxes must be let out by one and let in by the other.
+func (w wall) base(s *strings.Builder) {
+	ports := []string{"0"} // nobody's: a set must not be empty
+	for _, p := range w.local {
+		ports = append(ports, strconv.Itoa(int(p)))
+	}
+	var outside strings.Builder
+	for _, o := range w.out {
+		_, _ = fmt.Fprintf(&outside, "\t\tip daddr %s", o.to)
+		if o.port != 0 {
+			_, _ = fmt.Fprintf(&outside, " tcp dport %d", o.port)
+		}
+		outside.WriteString(" accept\n")
+	}
+	chains := []string{"sent", "leaving", "entering", "to_machine", "from_machine", "to_loopback", "translated"}
+	_, _ = fmt.Fprintf(s, "add table inet %s\n", w.table)
+	for _, set := range []string{
+		"set boxes { type ifname; }", "set senders { type ifname . ipv4_addr; }",
+		"map into { type ipv4_addr : verdict; }", "map out_of { type ifname : verdict; }",
+	} {
+		kind, rest, _ := strings.Cut(set, " ")
+		name, body, _ := strings.Cut(rest, " ")
+		_, _ = fmt.Fprintf(s, "add %s inet %s %s %s\n", kind, w.table, name, body)
+	}
+	for i, hook := range []string{
+		"filter hook prerouting priority raw", "filter hook forward priority filter - 1", "filter hook forward priority filter",
+		"filter hook input priority filter", "filter hook output priority filter", "nat hook prerouting priority dstnat",
+		"nat hook postrouting priority srcnat",
+	} {
+		_, _ = fmt.Fprintf(s, "add chain inet %s %s { type %s; }\nflush chain inet %s %s\n", w.table, chains[i], hook, w.table, chains[i])
+	}
+	_, _ = fmt.Fprintf(s, `table inet %[1]s {
+	chain sent {
+		iifname . ip saddr @senders accept
+		iifname @boxes drop
+	}
+	chain leaving {
+		iifname != @boxes accept
+%[5]s		iifname vmap @out_of
+	}
+	chain entering {
+		ip daddr vmap @into
+	}
+	chain from_machine {
+		ip daddr vmap @into
+	}
+	chain to_machine {
+		iifname != @boxes accept
+		ct state established,related accept
+		ct status dnat accept
+		drop
+	}
+	chain to_loopback {
+		iifname @boxes ip daddr %[2]s tcp dport { %[3]s } dnat ip to 127.0.0.1
+	}
+	chain translated {
+		ip saddr %[4]s ip daddr != %[4]s ct state new oifname != @boxes masquerade
+	}
+}
+`, w.table, w.gateway, strings.Join(ports, ", "), w.pool, outside.String())
+}
+
+func (w wall) elements(do string, b boxed) string {
+	in, out := b.chains()
+	var s strings.Builder
+	for _, e := range [][2]string{
+		{"boxes", strconv.Quote(b.device)}, {"senders", fmt.Sprintf("%q . %s", b.device, b.address)},
+		{"into", fmt.Sprintf("%s : jump %s", b.address, in)}, {"out_of", fmt.Sprintf("%q : jump %s", b.device, out)},
+	} {
+		_, _ = fmt.Fprintf(&s, "%s element inet %s %s { %s }\n", do, w.table, e[0], e[1])
+	}
+	return s.String()
+}
+
+// chains are the names of an instance's. A name must begin with a letter and has no hyphen.
+func (b boxed) chains() (in, out string) {
+	id := strings.ReplaceAll(b.id, "-", "")
+	return "in_" + id, "out_" + id
+}
+
+// String is the rule's match in nft(8)'s language.
+func (r rule) String() string {
+	var words []string
+	if r.established {
+		words = append(words, "ct state established,related")
+	}
+	if r.from.IsValid() && r.from.Bits() > 0 {
+		words = append(words, "ip saddr "+r.from.String())
+	}
+	names := map[protocol]string{icmp: "icmp", tcp: "tcp", udp: "udp"}
+	switch {
+	case r.ports.Last != 0:
+		words = append(words, fmt.Sprintf("%s dport %d-%d", names[r.protocol], r.ports.First, r.ports.Last))
+	case r.protocol != 0:
+		words = append(words, "ip protocol "+names[r.protocol])
+	}
+	return strings.Join(slices.Clip(words), " ")
+}
+
+func nft(ctx context.Context, script string) error {
+	_, err := service.Run(ctx, []string{"nft", "-f", "-"}, service.RunOptions{Stdin: strings.NewReader(script)})
+	return err
+}
