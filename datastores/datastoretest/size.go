@@ -51,8 +51,8 @@ func (s *server) followsMemory(t *testing.T) datastores.Values {
 	return watched
 }
 
-// uses tells what the running server has for parameters. Of a datastore without parameters it tells how its processes were
-// started.
+// uses tells what the running server has for parameters, or, for a datastore without any, how its processes
+// were started.
 func (s *server) uses(t *testing.T, parameters datastores.Values) map[string]string {
 	t.Helper()
 	if _, ok := s.manager.(datastores.Configuration); ok {

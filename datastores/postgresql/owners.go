@@ -40,7 +40,7 @@ const strays = `SELECT DISTINCT r.rolname FROM pg_shdepend s JOIN pg_roles r ON 
 		AND (r.rolname = '` + formerOwner + `' OR starts_with(r.rolname, '` + ownerPrefix + `')
 			OR EXISTS (SELECT FROM pg_auth_members g WHERE g.roleid = $2::oid AND g.member = r.oid))`
 
-// ownerOf returns the owner role of a database. One that has none, such as one that root has made, gets it.
+// ownerOf returns the owner role of a database. A database that has none, as when root has made it, gets it.
 func (m *Manager) ownerOf(ctx context.Context, s *session, database string) (owner string, err error) {
 	rows, err := s.query(ctx, "SELECT owner_name, has_database_privilege(owner, d.oid, 'CREATE') FROM "+owned+" d WHERE datname = $1", database)
 	if err == nil && len(rows) == 1 && rows[0][1].bool() {
@@ -194,7 +194,7 @@ func dropStale(ctx context.Context, s *session) error {
 	return err
 }
 
-// dropIdle drops a role that nobody needs any more. One that owns something, by root's doing, stays.
+// dropIdle drops a role that nobody needs any more. It stays when it owns something, by root's doing.
 func dropIdle(ctx context.Context, s *session, name string) error {
 	err := s.exec(ctx, "DROP ROLE IF EXISTS "+identifier(name))
 	if is(err, stateDepended) {

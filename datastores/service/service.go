@@ -117,7 +117,7 @@ func (s *Service) Start(ctx context.Context) error {
 // Adopt takes the process pid, which something else has started, for the server: from now on it is known by the pid file.
 func (s *Service) Adopt(pid int) error { return s.register(pid, time.Now()) }
 
-// Signal sends a signal to the server. One that does not run is no error.
+// Signal sends a signal to the server. It is no error when that does not run.
 func (s *Service) Signal(signal syscall.Signal) error {
 	p, ok := s.find()
 	if !ok {

@@ -8,7 +8,7 @@ import (
 )
 
 // Status is what a manager reports of its server: healthy when check is content, blocked, with its error, when the process is
-// there all the same, shutdown when it is not. Of a server that has ended by itself it has the last words.
+// there all the same, shutdown when it is not. It has the last words of a server that has ended by itself.
 func (s *Service) Status(ctx context.Context, check func(context.Context) error) datastores.Status {
 	_, since, running := s.Running()
 	if !running {

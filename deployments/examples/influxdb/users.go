@@ -49,7 +49,7 @@ func (m *Manager) GetUser(ctx context.Context, name, _ string) (user datastores.
 	return datastores.User{Name: name, Databases: named(names)}, err
 }
 
-// UpdateUser implements [datastores.Users]. The server cannot rename: the user is made anew, which needs a password. One that an
+// UpdateUser implements [datastores.Users]. The server cannot rename: the user is made anew, which needs a password. What an
 // earlier try has made is taken: the server makes no difference when the password is the same.
 func (m *Manager) UpdateUser(ctx context.Context, name, _ string, to datastores.UserChange) error {
 	if _, err := m.find(ctx, name); err != nil {

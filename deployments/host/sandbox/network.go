@@ -96,7 +96,7 @@ func (n Network) routed() bool {
 	return strings.Contains(string(b), "\n"+want)
 }
 
-// Remove takes the network away. One that is not there is no error.
+// Remove takes the network away. It is no error when that is not there.
 func (n Network) Remove(ctx context.Context) error {
 	var problems []error
 	if n.Uplink != "" {

@@ -177,8 +177,8 @@ func (s *Sandbox) Running() bool {
 // RestartGuest ends the guest, and init starts it anew. It does not wait. A sandbox that does not run is no error.
 func (s *Sandbox) RestartGuest() error { return s.process().Signal(syscall.SIGHUP) }
 
-// Remove ends every process of the sandbox, and takes it from the runtime, with its control groups. Dir stays. One that is
-// not there is no error.
+// Remove ends every process of the sandbox, and takes it from the runtime, with its control groups. Dir stays. It is no
+// error when the sandbox is not there.
 func (s *Sandbox) Remove(ctx context.Context) error {
 	if _, err := os.Stat(filepath.Join(s.runtimeState(), s.ID)); errors.Is(err, fs.ErrNotExist) {
 		return s.removeRoot()
