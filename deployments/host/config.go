@@ -32,11 +32,11 @@ type Config struct {
 	Capacity  deployments.Capacity // each 0: what the machine has
 	Pool      string               // "": see [DefaultPool], [DefaultSandboxPool]
 	Interface string               // where addresses of other pools than 127/8 are added. "": lo
-	UIDs      Range                // the zero Range: 20000-29999. Only these users are ever given or killed. Of the driver process
+	UIDs      Range                // the zero Range: 20000-29999. Only these users are ever given or killed by the driver process
 
 	Driver  string   // "oci" or "process", for new instances. "": process
 	Runtime string   // the OCI runtime. "": runc
-	IDs     Range    // the zero Range: 1879048192-2147483647. Of the driver oci
+	IDs     Range    // the zero Range: 1879048192-2147483647. The driver oci gives them
 	Egress  []string // where instances may connect to beside gateways and peers: "10.0.0.0/8", "10.0.0.5:9000"
 
 	// FirewallTable is the nftables table of family inet that the host has to itself. "": coffer

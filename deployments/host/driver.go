@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/cofferdb/coffer/datastores"
 )
@@ -82,9 +81,4 @@ func (h *Host) guestConfig(inst *instance) datastores.GuestConfig {
 		InstanceID: inst.id, Gateways: h.cfg.Gateways, CA: h.cfg.CA, AllowHTTP: h.cfg.AllowHTTP,
 		Address: inst.rec.Launch.Address, MemoryMB: inst.rec.Launch.MemoryMB,
 	}
-}
-
-// errNeeds says what a driver misses.
-func errNeeds(driver, what string, err error) error {
-	return fmt.Errorf("-driver %s needs %s: %w", driver, what, err)
 }

@@ -28,7 +28,7 @@ func newGuest(dir, binary string) *service.Service {
 	}
 }
 
-// configure writes a guest's configuration file in dir, for cfg's root alone, and tells whether that changed it. An empty token
+// configure writes a guest's configuration file in dir, for owner alone (-1: the host's user), and reports whether that changed it. An empty token
 // leaves the one that is there.
 func configure(dir string, cfg datastores.GuestConfig, token string, owner int) (changed bool, err error) {
 	path := filepath.Join(dir, configFile)
@@ -60,13 +60,21 @@ func (i *instance) startGuest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !i.running() && !now.equal(i.rec.Binary) {
-		i.rec.Binary = now
-		if err := i.save(); err != nil {
+	if !i.running() {
+		if err := i.remember(now); err != nil {
 			return err
 		}
 	}
 	return i.guest.Start(ctx)
+}
+
+// remember records from which file the guest is started.
+func (i *instance) remember(binary stamp) error {
+	if binary.equal(i.rec.Binary) {
+		return nil
+	}
+	i.rec.Binary = binary
+	return i.save()
 }
 
 func (i *instance) running() bool {

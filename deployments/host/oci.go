@@ -25,23 +25,28 @@ const sandboxState = "/run/coffer-sandboxes"
 
 func (h *sandboxes) check() error {
 	if !h.root {
-		return errNeeds(driverSandbox, "root", errors.New("the host agent is not root; -driver process runs instances without walls, for development"))
+		return needs("root", errors.New("the host agent is not root; -driver process runs instances without walls, for development"))
 	}
 	for _, need := range []struct{ program, pack string }{{h.cfg.Runtime, "runc"}, {"ip", "iproute2"}, {"nft", "nftables"}} {
 		if _, err := exec.LookPath(need.program); err != nil {
-			return errNeeds(driverSandbox, fmt.Sprintf("%s (Debian package %s)", need.program, need.pack), err)
+			return needs(fmt.Sprintf("%s (Debian package %s)", need.program, need.pack), err)
 		}
 	}
 	if notes := h.cgroups.notes(); len(notes) > 0 {
-		return errNeeds(driverSandbox, "control groups", errors.New(strings.Join(notes, "; ")))
+		return needs("control groups", errors.New(strings.Join(notes, "; ")))
 	}
 	if h.pool.Gateway().IsLoopback() {
-		return errNeeds(driverSandbox, "another -address-pool", fmt.Errorf("%s is loopback, which no sandbox can have from outside", h.pool))
+		return needs("another -address-pool", fmt.Errorf("%s is loopback, which no sandbox can have from outside", h.pool))
 	}
 	if err := sandbox.Forward(); err != nil {
-		return errNeeds(driverSandbox, "the right to forward packets", err)
+		return needs("the right to forward packets", err)
 	}
 	return nil
+}
+
+// needs says what this machine lacks for sandboxes.
+func needs(what string, err error) error {
+	return fmt.Errorf("-driver %s needs %s: %w", driverSandbox, what, err)
 }
 
 func (h *sandboxes) notes() []string { return nil }
@@ -106,11 +111,8 @@ func (h *sandboxes) ensure(ctx context.Context, inst *instance, token string) (n
 		return nil, err
 	}
 	_, notes = h.limit(inst)
-	if !now.equal(inst.rec.Binary) {
-		inst.rec.Binary = now
-		if err := inst.save(); err != nil {
-			return nil, err
-		}
+	if err := inst.remember(now); err != nil {
+		return nil, err
 	}
 	if box.Running() && (configured || replaced) {
 		return notes, box.RestartGuest()
@@ -135,20 +137,10 @@ func (h *sandboxes) remove(ctx context.Context, inst *instance) error {
 	if err := h.sandbox(inst).Remove(ctx); err != nil {
 		return err
 	}
-	w, err := h.wall(ctx)
-	if err != nil {
-		return err
-	}
-	return errors.Join(h.network(inst).Remove(ctx), w.remove(ctx, h.boxed(inst, nil)), h.cgroups.remove(inst.id))
+	return errors.Join(h.network(inst).Remove(ctx), h.wall().remove(ctx, h.boxed(inst, nil)), h.cgroups.remove(inst.id))
 }
 
-func (h *sandboxes) last() error {
-	w, err := h.wall(context.Background())
-	if err != nil {
-		return err
-	}
-	return w.clear(context.Background())
-}
+func (h *sandboxes) last() error { return h.wall().clear(context.Background()) }
 
 func (h *sandboxes) sandbox(inst *instance) *sandbox.Sandbox {
 	binary := guestBinary("", inst.rec.Launch.Manager)
@@ -185,11 +177,11 @@ func (h *sandboxes) protect(ctx context.Context, inst *instance) error {
 	if err != nil {
 		return err
 	}
-	w, err := h.wall(ctx)
+	to, err := h.ways(ctx)
 	if err != nil {
 		return err
 	}
-	return w.set(ctx, h.boxed(inst, rules))
+	return h.wall().set(ctx, to, h.boxed(inst, rules))
 }
 
 func (h *sandboxes) boxed(inst *instance, in []rule) boxed {
@@ -197,34 +189,37 @@ func (h *sandboxes) boxed(inst *instance, in []rule) boxed {
 	return boxed{id: inst.id, device: h.network(inst).Interface, address: inst.address, in: in, peers: to}
 }
 
-// wall is the one of this host, with the addresses that the gateways' names have now.
-func (h *sandboxes) wall(ctx context.Context) (wall, error) {
-	w := wall{table: h.cfg.FirewallTable + "_sandboxes", pool: h.pool.Prefix(), gateway: h.pool.Gateway()}
+func (h *sandboxes) wall() wall {
+	return wall{table: h.cfg.FirewallTable + "_sandboxes", pool: h.pool.Prefix(), gateway: h.pool.Gateway()}
+}
+
+// ways lead to the gateways, at the addresses that their names have now, and to what -egress lists.
+func (h *sandboxes) ways(ctx context.Context) (to ways, err error) {
 	for _, text := range h.cfg.Gateways {
 		name, port, err := endpoint(text)
 		if err != nil {
-			return w, err
+			return to, err
 		}
 		if isLoopback(name) {
-			w.local = append(w.local, port)
+			to.local = append(to.local, port)
 			continue
 		}
 		addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", name)
 		if err != nil {
-			return w, fmt.Errorf("cannot find the gateway %s: %w", name, err)
+			return to, fmt.Errorf("cannot find the gateway %s: %w", name, err)
 		}
 		for _, a := range addresses {
-			w.out = append(w.out, egress{netip.PrefixFrom(a.Unmap(), 32), port})
+			to.out = append(to.out, egress{netip.PrefixFrom(a.Unmap(), 32), port})
 		}
 	}
 	for _, text := range h.cfg.Egress {
 		e, err := parseEgress(text)
 		if err != nil {
-			return w, err
+			return to, err
 		}
-		w.out = append(w.out, e)
+		to.out = append(to.out, e)
 	}
-	return w, nil
+	return to, nil
 }
 
 // gatewaysInside are the gateways' URLs for a guest. Those on the machine's loopback are had at its address towards sandboxes,

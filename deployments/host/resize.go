@@ -26,12 +26,7 @@ func (h *Host) Resize(ctx context.Context, args deployments.ResizeArgs) (deploym
 	if err := inst.resizable(args); err != nil {
 		return none, err
 	}
-	if args.Stopped && args.VolumeGB > inst.rec.Launch.VolumeGB {
-		if err := h.driver(inst).release(ctx, inst); err != nil {
-			return none, fmt.Errorf("cannot resize the volume of instance %s: %w", inst.id, err)
-		}
-	}
-	refused, err := inst.resizeVolume(ctx, args)
+	refused, err := h.resizeVolume(ctx, inst, args)
 	if err != nil {
 		return none, fmt.Errorf("cannot resize the volume of instance %s: %w", inst.id, err)
 	}
@@ -82,7 +77,7 @@ func (i *instance) resizable(args deployments.ResizeArgs) error {
 
 // resizeVolume grows the volume, unless it has that size. refused says why it cannot while the database server runs; then
 // nothing was changed. The record has the new size only when the volume has it.
-func (i *instance) resizeVolume(ctx context.Context, args deployments.ResizeArgs) (refused string, err error) {
+func (h *Host) resizeVolume(ctx context.Context, i *instance, args deployments.ResizeArgs) (refused string, err error) {
 	if args.VolumeGB == 0 || args.VolumeGB == i.rec.Launch.VolumeGB {
 		return "", nil
 	}
@@ -90,6 +85,9 @@ func (i *instance) resizeVolume(ctx context.Context, args deployments.ResizeArgs
 	case i.rec.Volume == volumeDirectory:
 		i.rec.VolumeNote = cmp.Or(i.rec.VolumeNote, "the volume is a plain directory without a limit: it was made without a size")
 	case args.Stopped:
+		if err := h.driver(i).release(ctx, i); err != nil {
+			return "", err
+		}
 		return "", i.growUnmounted(ctx, args.VolumeGB)
 	default:
 		if err := i.ensureVolume(ctx); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -18,16 +17,26 @@ type wall struct {
 	table   string
 	pool    netip.Prefix
 	gateway netip.Addr // the machine's address towards sandboxes
-	// local are ports of gateways on the machine's loopback, which sandboxes reach at gateway.
-	local []uint16
-	// out is where sandboxes may connect to outside.
-	out []egress
+}
+
+// ways are where every sandbox may connect to.
+type ways struct {
+	local []uint16 // ports of gateways on the machine's loopback, which sandboxes reach at the wall's gateway
+	out   []egress
 }
 
 // egress is where sandboxes may connect to.
 type egress struct {
 	to   netip.Prefix
 	port uint16 // of TCP; 0: everything
+}
+
+// String is the match in nft(8)'s language.
+func (e egress) String() string {
+	if e.port == 0 {
+		return "ip daddr " + e.to.String()
+	}
+	return fmt.Sprintf("ip daddr %s tcp dport %d", e.to, e.port)
 }
 
 // parseEgress reads 10.0.0.0/8 or 10.0.0.5:9000.
@@ -50,13 +59,10 @@ type boxed struct {
 	peers   []netip.Prefix // it may reach these, at any port
 }
 
-func (w wall) set(ctx context.Context, b boxed) error {
-	var s strings.Builder
-	w.base(&s)
+func (w wall) set(ctx context.Context, to ways, b boxed) error {
 	in, out := b.chains()
-	for _, chain := range []string{in, out} {
-		_, _ = fmt.Fprintf(&s, "add chain inet %s %s\nflush chain inet %s %s\n", w.table, chain, w.table, chain)
-	}
+	var s strings.Builder
+	s.WriteString(w.frame() + w.shared(to) + w.empty(in) + w.empty(out))
 	for _, r := range b.in {
 		_, _ = fmt.Fprintf(&s, "add rule inet %s %s %s accept\n", w.table, in, r)
 	}
@@ -77,17 +83,10 @@ func (w wall) set(ctx context.Context, b boxed) error {
 // remove takes an instance's rules away. They are made first, in the same transaction, because nftables refuses to delete
 // what is not there.
 func (w wall) remove(ctx context.Context, b boxed) error {
-	var s strings.Builder
-	w.base(&s)
 	in, out := b.chains()
-	for _, chain := range []string{in, out} {
-		_, _ = fmt.Fprintf(&s, "add chain inet %s %s\n", w.table, chain)
-	}
-	s.WriteString(w.elements("add", b) + w.elements("delete", b))
-	for _, chain := range []string{in, out} {
-		_, _ = fmt.Fprintf(&s, "flush chain inet %s %s\ndelete chain inet %s %s\n", w.table, chain, w.table, chain)
-	}
-	if err := nft(ctx, s.String()); err != nil {
+	script := w.frame() + w.empty(in) + w.empty(out) + w.elements("add", b) + w.elements("delete", b) +
+		fmt.Sprintf("delete chain inet %[1]s %[2]s\ndelete chain inet %[1]s %[3]s\n", w.table, in, out)
+	if err := nft(ctx, script); err != nil {
 		return fmt.Errorf("cannot remove the rules of %s: %w", b.address, err)
 	}
 	return nil
@@ -98,39 +97,39 @@ func (w wall) clear(ctx context.Context) error {
 	return nft(ctx, fmt.Sprintf("add table inet %s\ndelete table inet %s\n", w.table, w.table))
 }
 
-// base is what all instances share, made anew each time. Chains of the same hook are passed one after the other, so a packet between
-// two sandboxes must be let out by one and let in by the other.
-func (w wall) base(s *strings.Builder) {
+// frame declares what instances share; what is there stays as it is. Chains of the same hook are passed one after the other, so
+// a packet between two sandboxes must be let out by one and let in by the other.
+func (w wall) frame() string {
+	return fmt.Sprintf(`table inet %s {
+	set boxes { type ifname; }
+	set senders { type ifname . ipv4_addr; }
+	map into { type ipv4_addr : verdict; }
+	map out_of { type ifname : verdict; }
+	chain sent { type filter hook prerouting priority raw; }
+	chain leaving { type filter hook forward priority filter - 1; }
+	chain entering { type filter hook forward priority filter; }
+	chain to_machine { type filter hook input priority filter; }
+	chain from_machine { type filter hook output priority filter; }
+	chain to_loopback { type nat hook prerouting priority dstnat; }
+	chain translated { type nat hook postrouting priority srcnat; }
+}
+`, w.table)
+}
+
+// shared are the rules in the chains of the frame, in place of those before.
+func (w wall) shared(to ways) string {
 	ports := []string{"0"} // nobody's: a set must not be empty
-	for _, p := range w.local {
+	for _, p := range to.local {
 		ports = append(ports, strconv.Itoa(int(p)))
 	}
-	var outside strings.Builder
-	for _, o := range w.out {
-		_, _ = fmt.Fprintf(&outside, "\t\tip daddr %s", o.to)
-		if o.port != 0 {
-			_, _ = fmt.Fprintf(&outside, " tcp dport %d", o.port)
-		}
-		outside.WriteString(" accept\n")
+	var outside, s strings.Builder
+	for _, e := range to.out {
+		_, _ = fmt.Fprintf(&outside, "\t\t%s accept\n", e)
 	}
-	chains := []string{"sent", "leaving", "entering", "to_machine", "from_machine", "to_loopback", "translated"}
-	_, _ = fmt.Fprintf(s, "add table inet %s\n", w.table)
-	for _, set := range []string{
-		"set boxes { type ifname; }", "set senders { type ifname . ipv4_addr; }",
-		"map into { type ipv4_addr : verdict; }", "map out_of { type ifname : verdict; }",
-	} {
-		kind, rest, _ := strings.Cut(set, " ")
-		name, body, _ := strings.Cut(rest, " ")
-		_, _ = fmt.Fprintf(s, "add %s inet %s %s %s\n", kind, w.table, name, body)
+	for _, chain := range []string{"sent", "leaving", "entering", "to_machine", "from_machine", "to_loopback", "translated"} {
+		s.WriteString(w.empty(chain))
 	}
-	for i, hook := range []string{
-		"filter hook prerouting priority raw", "filter hook forward priority filter - 1", "filter hook forward priority filter",
-		"filter hook input priority filter", "filter hook output priority filter", "nat hook prerouting priority dstnat",
-		"nat hook postrouting priority srcnat",
-	} {
-		_, _ = fmt.Fprintf(s, "add chain inet %s %s { type %s; }\nflush chain inet %s %s\n", w.table, chains[i], hook, w.table, chains[i])
-	}
-	_, _ = fmt.Fprintf(s, `table inet %[1]s {
+	_, _ = fmt.Fprintf(&s, `table inet %[1]s {
 	chain sent {
 		iifname . ip saddr @senders accept
 		iifname @boxes drop
@@ -159,6 +158,12 @@ func (w wall) base(s *strings.Builder) {
 	}
 }
 `, w.table, w.gateway, strings.Join(ports, ", "), w.pool, outside.String())
+	return s.String()
+}
+
+// empty makes a chain that has no rules.
+func (w wall) empty(chain string) string {
+	return fmt.Sprintf("add chain inet %[1]s %[2]s\nflush chain inet %[1]s %[2]s\n", w.table, chain)
 }
 
 func (w wall) elements(do string, b boxed) string {
@@ -195,7 +200,7 @@ func (r rule) String() string {
 	case r.protocol != 0:
 		words = append(words, "ip protocol "+names[r.protocol])
 	}
-	return strings.Join(slices.Clip(words), " ")
+	return strings.Join(words, " ")
 }
 
 func nft(ctx context.Context, script string) error {

@@ -52,11 +52,10 @@ func (s *Sandbox) Prepare() error {
 		}
 	}
 	accounts := map[string]string{
-		"passwd": "root:x:0:0::" + GuestPath + ":/usr/sbin/nologin\nserver:x:%d:%d::/nonexistent:/usr/sbin/nologin\n",
-		"group":  "root:x:0:\nserver:x:%d:\n",
+		"passwd": fmt.Sprintf("root:x:0:0::%s:/usr/sbin/nologin\nserver:x:%d:%d::/nonexistent:/usr/sbin/nologin\n", GuestPath, ServerID, ServerID),
+		"group":  fmt.Sprintf("root:x:0:\nserver:x:%d:\n", ServerID),
 	}
 	for name, text := range accounts {
-		text = strings.ReplaceAll(text, "%d", strconv.Itoa(ServerID))
 		if err := errors.Join(service.WriteFile(s.Dir, name, []byte(text), -1, -1), os.Chmod(filepath.Join(s.Dir, name), 0o644)); err != nil {
 			return err
 		}
@@ -180,11 +179,10 @@ func (s *Sandbox) RestartGuest() error { return s.process().Signal(syscall.SIGHU
 // Remove ends every process of the sandbox, and takes it from the runtime, with its control groups. Dir stays. It is no
 // error when the sandbox is not there.
 func (s *Sandbox) Remove(ctx context.Context) error {
-	if _, err := os.Stat(filepath.Join(s.runtimeState(), s.ID)); errors.Is(err, fs.ErrNotExist) {
-		return s.removeRoot()
-	}
-	if _, err := service.Run(ctx, s.runtime("delete", "--force", s.ID), service.RunOptions{}); err != nil {
-		return fmt.Errorf("cannot end the sandbox: %w", err)
+	if _, err := os.Stat(filepath.Join(s.runtimeState(), s.ID)); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := service.Run(ctx, s.runtime("delete", "--force", s.ID), service.RunOptions{}); err != nil {
+			return fmt.Errorf("cannot end the sandbox: %w", err)
+		}
 	}
 	return s.removeRoot()
 }
