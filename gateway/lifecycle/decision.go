@@ -48,7 +48,7 @@ func (d *decision) enterUntil(step Step, deadline time.Time, agent, method, mess
 	d.tell("step", message)
 }
 
-// send enqueues a command. One that moves data lives as long as the guest needs: its step has a deadline that progress
+// send enqueues a command. A command that moves data lives as long as the guest needs: its step has a deadline that progress
 // moves on.
 func (d *decision) send(c Command) {
 	m, _ := datastores.LookupMethod(c.Method)

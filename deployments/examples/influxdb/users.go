@@ -143,7 +143,7 @@ func (m *Manager) RootEnabled(ctx context.Context) (bool, error) {
 	return admin, err
 }
 
-// find returns NotFound when there is no such user, and tells whether it may do everything.
+// find returns NotFound when there is no such user, and reports whether it may do everything.
 func (m *Manager) find(ctx context.Context, name string) (admin bool, err error) {
 	rows, err := m.query(ctx, "SHOW USERS")
 	for _, row := range rows {
