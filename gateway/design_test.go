@@ -60,7 +60,7 @@ func below(path string, patterns []string) bool {
 // without a dot in their first part are this module's.
 func TestWhoMayImportWhom(t *testing.T) {
 	engines := []string{"datastores/redis", "datastores/mysql", "datastores/postgresql"}
-	engine := []string{"datastores", "datastores/service", "datastores/configfile"}
+	engine := []string{"datastores", "datastores/service", "datastores/configfile", "datastores/volume"}
 	rules := map[string][]string{
 		"agentpoll":                     {},
 		"agentpoll/agent":               {"agentpoll"},
@@ -68,11 +68,12 @@ func TestWhoMayImportWhom(t *testing.T) {
 		"agentpoll/agentpolltest":       {"agentpoll", "agentpoll/server"},
 		"agentpoll/agentpolltest/until": {},
 		"datastores":                    {},
-		"datastores/service":            {"datastores", "golang.org/x/sys/unix"},
+		"datastores/volume":             {"datastores"},
+		"datastores/service":            {"datastores", "datastores/volume", "golang.org/x/sys/unix"},
 		"datastores/configfile":         {},
 		"datastores/wire":               {"agentpoll", "datastores"},
 		"datastores/guest/stream":       {"datastores", "github.com/klauspost/compress/zstd"},
-		"datastores/guest":              {"datastores/guest/stream", "agentpoll", "agentpoll/agent", "datastores", "datastores/service", "datastores/wire", "golang.org/x/sys/unix"},
+		"datastores/guest":              {"datastores/guest/stream", "agentpoll", "agentpoll/agent", "datastores", "datastores/service", "datastores/volume", "datastores/wire", "golang.org/x/sys/unix"},
 		"datastores/datastoretest":      {"agentpoll/agentpolltest/until", "datastores", "datastores/service"},
 		"datastores/redis":              append([]string{"golang.org/x/sys/unix"}, engine...),
 		"datastores/mysql":              append([]string{"github.com/go-sql-driver/mysql"}, engine...),
@@ -81,8 +82,8 @@ func TestWhoMayImportWhom(t *testing.T) {
 		"datastores/redis/cmd/...":      {"datastores/redis", "datastores/guest"},
 		"datastores/mysql/cmd/...":      {"datastores/mysql", "datastores/guest"},
 		"deployments":                   {"datastores"},
-		"deployments/host":              {"agentpoll", "agentpoll/agent", "datastores", "datastores/service", "datastores/wire", "deployments", "deployments/host/sandbox", "github.com/google/nftables/...", "golang.org/x/sys/unix"},
-		"deployments/host/sandbox":      {"datastores/service", "github.com/moby/profiles/seccomp", "github.com/opencontainers/runtime-spec/specs-go"},
+		"deployments/host":              {"agentpoll", "agentpoll/agent", "datastores", "datastores/service", "datastores/volume", "datastores/wire", "deployments", "deployments/host/sandbox", "github.com/google/nftables/...", "golang.org/x/sys/unix"},
+		"deployments/host/sandbox":      {"datastores/service", "datastores/volume", "github.com/moby/profiles/seccomp", "github.com/opencontainers/runtime-spec/specs-go"},
 		"deployments/cmd/...":           {"deployments/host"},
 		"etcdschema":                    {"agentpoll", "datastores", "deployments", "go.etcd.io/etcd/...", "github.com/google/uuid", "github.com/hashicorp/go-multierror", "github.com/goccy/go-yaml/...", "go.uber.org/zap/...", "google.golang.org/grpc/..."},
 		"etcdschema/embedded":           {"go.etcd.io/etcd/...", "go.uber.org/zap/...", "golang.org/x/sys/unix"},

@@ -50,7 +50,7 @@ type Guest struct {
 	served  atomic.Pointer[served] // changed by upgrade
 	state   *stateFile
 	logbook *logbook
-	volume  *volume
+	volume  *space
 
 	turn       chan struct{}          // full while somebody calls the manager, other than for its status
 	aside      aside                  // the backup that runs without the turn
@@ -150,7 +150,7 @@ func (g *Guest) open(reply agentpoll.EnrollReply) (err error) {
 	if g.logbook, err = openLogbook(g.config.Dir); err != nil {
 		return err
 	}
-	g.volume = &volume{path: s.env.DataDir}
+	g.volume = &space{path: s.env.DataDir}
 	g.served.Store(s)
 	close(g.opened)
 	return nil

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // fileIdentity tells one log file from the next of the same name: a rotated one has another inode, one that was truncated
@@ -81,25 +83,10 @@ func (g *Guest) openLog(path string) (*os.File, error) {
 			dir = own
 		}
 	}
-	root, err := os.OpenRoot(dir)
+	tree, err := volume.At(dir).Open()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = root.Close() }()
-	name := strings.TrimPrefix(path, dir+"/")
-	seen, err := root.Lstat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !seen.Mode().IsRegular() {
-		return nil, fmt.Errorf("cannot read log %s: it is not a file", path)
-	}
-	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	if opened, err := f.Stat(); err != nil || !os.SameFile(seen, opened) {
-		return nil, errors.Join(fmt.Errorf("cannot read log %s: it has changed", path), err, f.Close())
-	}
-	return f, nil
+	defer func() { _ = tree.Close() }()
+	return tree.Open(strings.TrimPrefix(path, dir+"/"))
 }

@@ -2,17 +2,15 @@ package guest
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // logEntry is what the guest knows of one log.
@@ -39,14 +37,7 @@ type logbook struct {
 
 func openLogbook(dir string) (*logbook, error) {
 	b := &logbook{dir: dir, entries: map[string]logEntry{}}
-	data, err := os.ReadFile(filepath.Join(dir, logbookName))
-	if errors.Is(err, os.ErrNotExist) {
-		return b, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(data, &b.entries)
-	}
-	if err != nil {
+	if err := volume.At(dir).LoadJSON(logbookName, &b.entries); err != nil {
 		return nil, fmt.Errorf("cannot read what is known of the logs: %w", err)
 	}
 	return b, nil
@@ -66,11 +57,7 @@ func (b *logbook) change(name string, f func(*logEntry)) error {
 	next := was
 	f(&next)
 	b.entries[name] = next
-	data, err := json.Marshal(b.entries)
-	if err == nil {
-		err = service.WriteFile(b.dir, logbookName, data, -1, -1)
-	}
-	if err != nil {
+	if err := volume.At(b.dir).SaveJSON(logbookName, b.entries); err != nil {
 		b.entries[name] = was
 		return fmt.Errorf("cannot store what is known of the logs: %w", err)
 	}

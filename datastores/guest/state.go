@@ -2,15 +2,12 @@ package guest
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"reflect"
 	"sync"
 
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // phase is how far the making of the server has come.
@@ -55,14 +52,7 @@ type stateFile struct {
 
 func openState(dir string) (*stateFile, error) {
 	s := &stateFile{dir: dir}
-	b, err := os.ReadFile(filepath.Join(dir, stateName))
-	if errors.Is(err, os.ErrNotExist) {
-		return s, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(b, &s.now)
-	}
-	if err != nil {
+	if err := volume.At(dir).LoadJSON(stateName, &s.now); err != nil {
 		return nil, fmt.Errorf("cannot read the state of the server: %w", err)
 	}
 	return s, nil
@@ -83,11 +73,7 @@ func (s *stateFile) change(f func(*state)) error {
 	if reflect.DeepEqual(next, s.now) {
 		return nil
 	}
-	b, err := json.Marshal(next)
-	if err != nil {
-		return err
-	}
-	if err := service.WriteFile(s.dir, stateName, b, -1, -1); err != nil {
+	if err := volume.At(s.dir).SaveJSON(stateName, next); err != nil {
 		return fmt.Errorf("cannot store the state of the server: %w", err)
 	}
 	s.now = next

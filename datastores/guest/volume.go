@@ -1,15 +1,15 @@
 package guest
 
 import (
-	"path/filepath"
 	"sync"
 	"syscall"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
-// volume measures the filesystem that holds the data.
-type volume struct {
+// space measures the filesystem that holds the data.
+type space struct {
 	path string
 
 	mu     sync.Mutex
@@ -28,7 +28,7 @@ const (
 
 // usage returns nil when there is no data directory yet. What is used is told anew when it has changed by 1 % of the
 // whole or 1 MiB, whichever is more: a status that differs is sent at once, and an idle server writes a little always.
-func (v *volume) usage() *datastores.VolumeUsage {
+func (v *space) usage() *datastores.VolumeUsage {
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(v.path, &fs); err != nil {
 		return nil
@@ -45,7 +45,7 @@ func (v *volume) usage() *datastores.VolumeUsage {
 
 // warning is what to say about the space that is left for the server; "" when there is enough, or the filesystem is not the
 // instance's own: then neither cause nor cure is.
-func (v *volume) warning() string {
+func (v *space) warning() string {
 	var fs syscall.Statfs_t
 	if syscall.Statfs(v.path, &fs) != nil || fs.Blocks == 0 || !v.own() {
 		return ""
@@ -62,10 +62,9 @@ func (v *volume) warning() string {
 	return ""
 }
 
-// own tells whether the data has the filesystem to itself, so that what is used there is its own.
-func (v *volume) own() bool {
-	var here, above syscall.Stat_t
-	return syscall.Stat(v.path, &here) == nil && syscall.Stat(filepath.Dir(v.path), &above) == nil && here.Dev != above.Dev
+// own reports whether the data has the filesystem to itself, so that what is used there is its own.
+func (v *space) own() bool {
+	return volume.At(v.path).Alone()
 }
 
 // settle returns last until now differs enough from it.

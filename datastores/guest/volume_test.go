@@ -22,7 +22,7 @@ func TestNearlyFull(t *testing.T) {
 	if err := os.Mkdir(within, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	own, shared := &volume{path: dir}, &volume{path: within}
+	own, shared := &space{path: dir}, &space{path: within}
 	for _, step := range []struct {
 		usedKB int
 		warns  bool

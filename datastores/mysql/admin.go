@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/datastores/service"
 )
 
 // adminUser is the guest's own account, Trove's name for it. It can log in through the socket only.
@@ -21,15 +18,13 @@ const (
 	initName          = "init.sql"
 )
 
-func (m *Manager) adminPasswordFile() string { return filepath.Join(m.env.Dir, adminPasswordName) }
-
 // newAdminPassword writes a password that the account has from the next start on.
 func (m *Manager) newAdminPassword() error {
-	return service.WriteFile(m.env.Dir, adminPasswordName, []byte(rand.Text()+"\n"), -1, -1)
+	return m.own.WriteFile(adminPasswordName, []byte(rand.Text()+"\n"))
 }
 
 func (m *Manager) adminPassword() (datastores.Secret, error) {
-	password, err := os.ReadFile(m.adminPasswordFile())
+	password, err := m.own.ReadFile(adminPasswordName, 1<<10)
 	if err != nil {
 		return datastores.Secret{}, fmt.Errorf("cannot read the administration password: %w", err)
 	}
@@ -48,7 +43,7 @@ func (m *Manager) writeInit() error {
 	}
 	a := account{adminUser, "localhost"}
 	script := strings.Join(append([]string{"SET SESSION sql_log_bin = 0"}, m.variant.admin(a, m.variant.identified(password))...), ";\n") + ";\n"
-	return service.WriteFile(m.env.DataDir, initName, []byte(script), m.env.UID, m.env.GID)
+	return m.data.WriteFile(initName, []byte(script))
 }
 
 // mariadbAdmin are the statements that make the administration account. A server that holds passwords against a plug-in's

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -40,24 +39,24 @@ func (m *Manager) discardData(ctx context.Context) error {
 	}
 	r, err := m.loadRole()
 	if err == nil && r.Placed {
-		err = m.save(roleName, role{ReadOnly: r.ReadOnly})
+		err = m.own.SaveJSON(roleName, role{ReadOnly: r.ReadOnly})
 	}
 	if err != nil {
 		return err
 	}
-	volume, err := os.OpenRoot(m.env.DataDir)
+	tree, err := m.data.Open()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = volume.Close() }()
-	if there, err := exists(m.path(dataDir)); err != nil || !there {
+	defer func() { _ = tree.Close() }()
+	if there, err := tree.Exists(dataDir); err != nil || !there {
 		return err
 	}
 	discarded := unfinished + rand.Text()[:8]
-	if err := volume.Rename(dataDir, discarded); err != nil {
+	if err := tree.Rename(dataDir, discarded); err != nil {
 		return err
 	}
-	return volume.RemoveAll(discarded)
+	return tree.Remove(discarded)
 }
 
 // tool is a program that belongs to the server.
@@ -81,10 +80,10 @@ func (m *Manager) withLogin(ctx context.Context, do func(option string, begun fu
 	if err != nil {
 		return err
 	}
-	if err := service.WriteFile(m.env.DataDir, clientName, file, m.env.UID, m.env.GID); err != nil {
+	if err := m.data.WriteFile(clientName, file); err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(m.path(clientName)) }()
+	defer func() { _ = m.data.Remove(clientName) }()
 	return m.withGlobals(ctx, func(begun func()) error { return do("--defaults-file="+m.path(clientName), begun) })
 }
 
@@ -100,7 +99,7 @@ func (m *Manager) runTool(ctx context.Context, argv []string, stdin io.Reader, s
 }
 
 func (m *Manager) toolsWorkDir() string {
-	if there, _ := exists(m.path(dataDir)); there {
+	if there, _ := m.data.Exists(dataDir); there {
 		return m.path(dataDir)
 	}
 	return m.env.DataDir

@@ -30,7 +30,7 @@ func TestChain(t *testing.T) {
 	want, wantDigest, err := digest(ctx, l)
 	must(t, err)
 	for _, left := range []string{clientName, copyDir} {
-		if there, _ := exists(source.path(left)); there {
+		if there, _ := source.data.Exists(left); there {
 			t.Errorf("a backup has left %s behind", left)
 		}
 	}

@@ -31,7 +31,7 @@ func BenchmarkPrepare(b *testing.B) {
 func installAndStart(b *testing.B) {
 	m := newManager(b, newEnv(b))
 	must(b, m.configure())
-	must(b, service.MakeDir(m.env.DataDir, dataDir, m.env.UID, m.env.GID))
+	must(b, m.data.MakeDir(dataDir))
 	install := exec.Command("mariadb-install-db", "--no-defaults", "--datadir="+m.path(dataDir),
 		"--auth-root-authentication-method=normal", "--skip-test-db")
 	install.SysProcAttr = &syscall.SysProcAttr{Credential: service.Credential(m.env.UID, m.env.GID)}

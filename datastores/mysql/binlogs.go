@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"io/fs"
-	"path/filepath"
 	"strings"
 )
 
@@ -72,7 +71,12 @@ func logFile(name string) bool {
 
 // sizes are what data and logs of changes take on the volume, in bytes.
 func (m *Manager) sizes() (data, logs int64) {
-	_ = filepath.WalkDir(m.path(dataDir), func(_ string, d fs.DirEntry, err error) error {
+	tree, err := m.data.Open()
+	if err != nil {
+		return 0, 0
+	}
+	defer func() { _ = tree.Close() }()
+	_ = tree.Walk(dataDir, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return nil // a file that has just gone is none
 		}

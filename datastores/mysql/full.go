@@ -19,8 +19,7 @@ const leastSpace = 256 << 10
 
 // full is the error of whatever needs space when the volume has none.
 func (m *Manager) full() error {
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(m.env.DataDir, &fs); err != nil || fs.Bavail*uint64(fs.Bsize) >= leastSpace {
+	if free, _, err := m.data.Space(); err != nil || free >= leastSpace {
 		return nil
 	}
 	return datastores.Errorf(datastores.Full, "the volume is full and the server keeps writes waiting; resize the volume")

@@ -3,7 +3,10 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -132,4 +135,21 @@ func tablesOf(t *testing.T, db *sql.DB, database string) (tables []string) {
 		return err
 	}, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?", database))
 	return tables
+}
+
+// H11: the guest read its option file by path, and for good when a tenant had put a pipe or a device in its place.
+func TestTheOptionFileHasAnEnd(t *testing.T) {
+	m := prepared(t)
+	for name, make := range map[string]func(path string) error{
+		"pipe":   func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"device": func(path string) error { return os.Symlink("/dev/zero", path) },
+	} {
+		must(t, os.Remove(m.path(configName)))
+		must(t, make(m.path(configName)))
+		if _, err := m.UpdateOverrides(t.Context(), datastores.Values{"max_connections": json.Number("123")}); err == nil {
+			t.Errorf("%s in place of the option file is read", name)
+		}
+	}
+	must(t, m.Stop(t.Context()))
+	must(t, m.Start(t.Context()))
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // systemTables are the files of a server's package that, in this order, make the system databases.
@@ -59,35 +60,32 @@ func (m *Manager) install(ctx context.Context) error {
 // makeDir makes the data directory under another name, has fill fill it, and gives it its name. The administration password
 // is written before that, so a directory that has its name is one that this guest can log in to.
 func (m *Manager) makeDir(ctx context.Context, fill func(making string) error) error {
-	volume, err := os.OpenRoot(m.env.DataDir)
+	tree, err := m.data.Open()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = volume.Close() }()
+	defer func() { _ = tree.Close() }()
 	if err := m.configure(); err != nil {
 		return err
 	}
 	making := unfinished + rand.Text()[:8]
-	if err := service.MakeDir(m.env.DataDir, making, m.env.UID, m.env.GID); err != nil {
-		return err
-	}
-	if err := fill(making); err != nil {
-		_ = volume.RemoveAll(making) // or the next Prepare does: it may be most of the volume
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := service.SyncTree(volume, making); err != nil {
+	err = tree.Fill(making, func(*volume.Tree) error {
+		if err := fill(making); err != nil {
+			return err
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		_ = tree.Remove(making) // or the next Prepare does: it may be most of the volume
 		return err
 	}
 	if err := m.newAdminPassword(); err != nil {
 		return err
 	}
-	if err := volume.Rename(making, dataDir); err != nil {
+	if err := tree.Rename(making, dataDir); err != nil {
 		return err
 	}
-	return service.Sync(volume, ".")
+	return tree.Sync(".")
 }
 
 // adopt gives a complete data directory to this guest, whose own directory was lost. A running server is stopped.
@@ -150,18 +148,7 @@ func (m *Manager) openSystemTables() (r io.Reader, closeAll func(), err error) {
 
 // removeUnfinished clears away what a Prepare that was cut off has left. What cannot be removed only takes space.
 func (m *Manager) removeUnfinished() {
-	left, err := filepath.Glob(m.path(unfinished + "*"))
-	if err != nil || len(left) == 0 {
-		return
-	}
-	volume, err := os.OpenRoot(m.env.DataDir)
-	if err != nil {
-		return // whoever needs it next says why
-	}
-	defer func() { _ = volume.Close() }()
-	for _, path := range left {
-		if err := volume.RemoveAll(filepath.Base(path)); err != nil {
-			m.env.Log.Warn("cannot remove an unfinished data directory", "path", path, "err", err)
-		}
+	if err := m.data.RemovePrefixed(unfinished); err != nil {
+		m.env.Log.Warn("cannot remove an unfinished data directory", "err", err)
 	}
 }

@@ -57,7 +57,7 @@ func (m *Manager) SetLog(ctx context.Context, name string, on bool) (restart boo
 		return false, err
 	}
 	logs[name] = on
-	if err := m.save(logsName, logs); err != nil {
+	if err := m.own.SaveJSON(logsName, logs); err != nil {
 		return false, err
 	}
 	if _, _, running := m.service.Running(); !running {
@@ -70,7 +70,7 @@ func (m *Manager) SetLog(ctx context.Context, name string, on bool) (restart boo
 
 func (m *Manager) loadLogs() (map[string]bool, error) {
 	logs := map[string]bool{}
-	return logs, m.load(logsName, &logs)
+	return logs, m.own.LoadJSON(logsName, &logs)
 }
 
 func (m *Manager) logSettings(on map[string]bool) []configfile.Setting {

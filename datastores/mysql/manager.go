@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // What lies below [datastores.Env.DataDir].
@@ -24,6 +24,9 @@ const (
 
 const (
 	serviceName = "mariadbd"
+	// maxConfig and maxTold are the bytes that are read of the option file, and of what a tool tells of a backup.
+	maxConfig = 1 << 20
+	maxTold   = 1 << 20
 	// stopTimeout is generous: InnoDB writes its dirty pages, and being killed costs a crash recovery.
 	stopTimeout = 10 * time.Minute
 	// pingTimeout is how long a server that answers needs at the very most.
@@ -36,12 +39,14 @@ type Manager struct {
 	options Options
 	variant variant
 	service *service.Service
+	data    volume.Dir // in the hands of the server's user
+	own     volume.Dir // the guest's
 	extra   []func(*Manager) datastores.BackupStrategy
 }
 
 // New makes the manager of the server in env; it touches nothing.
 func New(env datastores.Env, options Options) *Manager {
-	m := &Manager{env: env, options: options, variant: variants()[options.Variant]}
+	m := &Manager{env: env, options: options, variant: variants()[options.Variant], data: volume.Data(env), own: volume.Own(env)}
 	m.service = &service.Service{
 		Name:        serviceName,
 		Dir:         env.Dir,
@@ -54,7 +59,7 @@ func New(env datastores.Env, options Options) *Manager {
 	return m
 }
 
-// path is that of a name on the volume.
+// path is that of a name on the volume, for programs that run as the server's user.
 func (m *Manager) path(name string) string { return filepath.Join(m.env.DataDir, name) }
 
 // argv is the server's command line, with more options after those of the configuration file.
@@ -65,7 +70,7 @@ func (m *Manager) argv(more ...string) []string {
 // Prepare implements [datastores.Manager].
 func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) error {
 	m.removeUnfinished()
-	if err := m.save(overridesName, overrides{Values: req.Overrides}); err != nil {
+	if err := m.own.SaveJSON(overridesName, overrides{Values: req.Overrides}); err != nil {
 		return err
 	}
 	if req.Replicate != nil { // before its first start, so that it never takes a write that is not its source's
@@ -102,11 +107,11 @@ func (m *Manager) makeData(ctx context.Context, req datastores.PrepareRequest) e
 			return err
 		}
 	}
-	installed, err := exists(m.path(dataDir))
+	installed, err := m.data.Exists(dataDir)
 	if err != nil {
 		return err
 	}
-	known, err := exists(m.adminPasswordFile())
+	known, err := m.own.Exists(adminPasswordName)
 	if err != nil {
 		return err
 	}
@@ -162,7 +167,7 @@ func (m *Manager) Stop(ctx context.Context) error { return m.service.Stop(ctx) }
 // Status implements [datastores.Manager]. A server in crash recovery is blocked, and so is one without space. A server that is gone is shut down, with the
 // end of its log when Stop has not seen its end; whether anybody wanted that the runtime knows.
 func (m *Manager) Status(ctx context.Context) datastores.Status {
-	if installed, err := exists(m.path(dataDir)); err == nil && !installed {
+	if installed, err := m.data.Exists(dataDir); err == nil && !installed {
 		return datastores.Status{Service: datastores.StatusNew}
 	}
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
@@ -173,7 +178,7 @@ func (m *Manager) Status(ctx context.Context) datastores.Status {
 // configure makes what every start needs.
 func (m *Manager) configure() error {
 	for _, dir := range []string{filesDir, tmpDir, logsDir} {
-		if err := service.MakeDir(m.env.DataDir, dir, m.env.UID, m.env.GID); err != nil {
+		if err := m.data.MakeDir(dir); err != nil {
 			return err
 		}
 	}
@@ -188,19 +193,11 @@ func (m *Manager) configure() error {
 	if err != nil {
 		return err
 	}
-	if err := service.WriteFile(m.env.DataDir, configName, config, m.env.UID, m.env.GID); err != nil {
+	if err := m.data.WriteFile(configName, config); err != nil {
 		return err
 	}
 	if len(stored.Touched) == 0 {
 		return nil
 	}
-	return m.save(overridesName, overrides{Values: stored.Values}) // a new process has nothing of what was touched
-}
-
-func exists(path string) (bool, error) {
-	_, err := os.Lstat(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
+	return m.own.SaveJSON(overridesName, overrides{Values: stored.Values}) // a new process has nothing of what was touched
 }

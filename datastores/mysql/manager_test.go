@@ -59,7 +59,7 @@ func TestPrepareMakesASecuredServer(t *testing.T) {
 		}
 	}
 	wantZones(t, m)
-	info, err := os.Stat(m.adminPasswordFile())
+	info, err := os.Stat(filepath.Join(m.env.Dir, adminPasswordName))
 	must(t, err)
 	if info.Mode().Perm() != 0o600 {
 		t.Errorf("the password's file has mode %v", info.Mode())
@@ -156,7 +156,7 @@ func TestPrepareToBeKilled(t *testing.T) {
 func TestPrepareAdoptsAVolumeWhoseGuestIsNew(t *testing.T) {
 	m := prepared(t)
 	must(t, m.CreateDatabase(t.Context(), datastores.Database{Name: "kept"}))
-	must(t, os.Remove(m.adminPasswordFile()))
+	must(t, os.Remove(filepath.Join(m.env.Dir, adminPasswordName)))
 	must(t, m.Prepare(t.Context(), quietly()))
 	must(t, requireDatabases(t.Context(), admin(t, m), []string{"kept"}))
 }

@@ -3,20 +3,14 @@ package mysql
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/configfile"
-	"github.com/cofferdb/coffer/datastores/service"
 )
 
 // overrides are what the tenant has set, as it is kept in the guest's own directory.
@@ -29,29 +23,8 @@ type overrides struct {
 
 const overridesName = "overrides.json"
 
-func (m *Manager) loadOverrides() (o overrides, err error) { return o, m.load(overridesName, &o) }
-
-// load reads a file of state from the guest's own directory; one that is not there leaves the zero value.
-func (m *Manager) load(name string, into any) error {
-	b, err := os.ReadFile(filepath.Join(m.env.Dir, name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = json.Unmarshal(b, into)
-	}
-	if err != nil {
-		return fmt.Errorf("cannot read %s: %w", name, err)
-	}
-	return nil
-}
-
-func (m *Manager) save(name string, state any) error {
-	b, err := json.Marshal(state)
-	if err != nil {
-		return err
-	}
-	return service.WriteFile(m.env.Dir, name, b, -1, -1)
+func (m *Manager) loadOverrides() (o overrides, err error) {
+	return o, m.own.LoadJSON(overridesName, &o)
 }
 
 // rendered is what values and defaults make of the option file.
@@ -98,14 +71,14 @@ func (m *Manager) UpdateOverrides(ctx context.Context, values datastores.Values)
 	}
 	_, _, running := m.service.Running()
 	if !running {
-		return false, m.save(overridesName, overrides{Values: values})
+		return false, m.own.SaveJSON(overridesName, overrides{Values: values})
 	}
 	touched := slices.Sorted(maps.Keys(values))
 	touched = append(append(touched, slices.Sorted(maps.Keys(stored.Values))...), stored.Touched...)
 	touched = withPartners(touched)
 	slices.Sort(touched)
 	touched = slices.Compact(touched)
-	if err := m.save(overridesName, overrides{stored.Values, touched}); err != nil {
+	if err := m.own.SaveJSON(overridesName, overrides{stored.Values, touched}); err != nil {
 		return false, err
 	}
 	err = m.sessionWith(rounding(), func(db *sql.DB) error {
@@ -115,7 +88,7 @@ func (m *Manager) UpdateOverrides(ctx context.Context, values datastores.Values)
 			}
 			return err
 		}
-		if err := m.save(overridesName, overrides{values, touched}); err != nil {
+		if err := m.own.SaveJSON(overridesName, overrides{values, touched}); err != nil {
 			return err
 		}
 		restart, err = m.differs(ctx, db, values)
@@ -206,7 +179,7 @@ func (m *Manager) differs(ctx context.Context, db *sql.DB, values datastores.Val
 	if err != nil {
 		return false, failed(err, "cannot read the server's variables")
 	}
-	file, err := os.ReadFile(m.path(configName))
+	file, err := m.data.ReadFile(configName, maxConfig)
 	if err != nil {
 		return false, err
 	}

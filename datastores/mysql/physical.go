@@ -1,17 +1,14 @@
 package mysql
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/datastores/service"
 )
 
 // physical is a tool that copies a running server's files: mariadb-backup, or XtraBackup, from which it comes.
@@ -49,30 +46,25 @@ func (m *Manager) backupFiles(ctx context.Context, req datastores.BackupRequest)
 			return datastores.BackupReply{}, err
 		}
 	}
-	volume, err := os.OpenRoot(m.env.DataDir)
-	if err != nil {
+	if err := m.data.Remove(copyDir); err != nil {
 		return datastores.BackupReply{}, err
 	}
-	defer func() { _ = volume.Close() }()
-	if err := volume.RemoveAll(copyDir); err != nil {
-		return datastores.BackupReply{}, err
-	}
-	defer func() { _ = volume.RemoveAll(copyDir) }()
-	if err := service.MakeDir(m.env.DataDir, copyDir, m.env.UID, m.env.GID); err != nil {
+	defer func() { _ = m.data.Remove(copyDir) }()
+	if err := m.data.MakeDir(copyDir); err != nil {
 		return datastores.BackupReply{}, err
 	}
 	output := &counter{Writer: req.Output, progress: req.Progress}
 	if parent == nil {
 		output.total, _ = m.sizes()
 	}
-	err = m.withLogin(ctx, func(login string, begun func()) error {
+	err := m.withLogin(ctx, func(login string, begun func()) error {
 		output.begun = begun
 		return m.runTool(ctx, m.backupArgv(login, parent), nil, output)
 	})
 	if err != nil {
 		return datastores.BackupReply{}, fmt.Errorf("cannot make the backup: %w", err)
 	}
-	meta, err := m.readMeta(m.path(copyDir))
+	meta, err := m.readMeta(copyDir)
 	if err != nil {
 		return datastores.BackupReply{}, fmt.Errorf("cannot make the backup: %w", err)
 	}
@@ -100,16 +92,15 @@ func (m *Manager) readMeta(dir string) (backupMeta, error) {
 	told := map[string]string{}
 	for _, prefix := range m.variant.physical.files {
 		for _, name := range []string{"checkpoints", "info"} {
-			f, err := os.Open(filepath.Join(dir, prefix+name))
+			file, err := m.data.ReadFile(filepath.Join(dir, prefix+name), maxTold)
 			if err != nil {
 				continue
 			}
-			for lines := bufio.NewScanner(f); lines.Scan(); {
-				if name, value, ok := strings.Cut(lines.Text(), " = "); ok {
+			for line := range strings.Lines(string(file)) {
+				if name, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), " = "); ok {
 					told[name] = value
 				}
 			}
-			_ = f.Close()
 		}
 	}
 	meta := backupMeta{
@@ -182,10 +173,10 @@ func (m *Manager) restoreLink(ctx context.Context, making string, link datastore
 	into := making
 	if i > 0 {
 		into = making + "-increment"
-		if err := service.MakeDir(m.env.DataDir, into, m.env.UID, m.env.GID); err != nil {
+		if err := m.data.MakeDir(into); err != nil {
 			return err
 		}
-		defer func() { _ = os.RemoveAll(m.path(into)) }()
+		defer func() { _ = m.data.Remove(into) }()
 	}
 	stream, err := link.Open(ctx)
 	if err != nil {
@@ -213,15 +204,14 @@ func (m *Manager) prepareArgv(making, into string, last bool) []string {
 
 // removeTold takes away what the tool has told of the backup; it is in Meta.
 func (m *Manager) removeTold(making string) error {
+	tree, err := m.data.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tree.Close() }()
 	for _, prefix := range append(m.variant.physical.files, "backup-my.cnf") {
-		told, err := filepath.Glob(filepath.Join(m.path(making), prefix+"*"))
-		if err != nil {
+		if err := tree.RemovePrefixed(making, prefix); err != nil {
 			return err
-		}
-		for _, path := range told {
-			if err := os.Remove(path); err != nil {
-				return err
-			}
 		}
 	}
 	return nil

@@ -18,7 +18,7 @@ type role struct {
 
 const roleName = "role.json"
 
-func (m *Manager) loadRole() (r role, err error) { return r, m.load(roleName, &r) }
+func (m *Manager) loadRole() (r role, err error) { return r, m.own.LoadJSON(roleName, &r) }
 
 // becomeReadOnly has this and every later start make a read-only server.
 func (m *Manager) becomeReadOnly() error {
@@ -27,7 +27,7 @@ func (m *Manager) becomeReadOnly() error {
 		return err
 	}
 	r.ReadOnly = true
-	return m.save(roleName, r)
+	return m.own.SaveJSON(roleName, r)
 }
 
 func isReadOnly(ctx context.Context, db *sql.DB) (readOnly bool, err error) {
@@ -97,7 +97,7 @@ func (m *Manager) takeWrites(ctx context.Context, db *sql.DB) error {
 		}
 	}
 	r.ReadOnly = false
-	if err := m.save(roleName, r); err != nil {
+	if err := m.own.SaveJSON(roleName, r); err != nil {
 		return err
 	}
 	stored, err := m.loadOverrides()

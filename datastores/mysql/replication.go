@@ -103,7 +103,7 @@ func (s gtidReplication) Attach(ctx context.Context, req datastores.AttachReques
 		if err := execute(ctx, db, start...); err != nil {
 			return failed(err, "cannot go to the place in the source's history")
 		}
-		if err := s.m.save(roleName, role{ReadOnly: true, Placed: true}); err != nil {
+		if err := s.m.own.SaveJSON(roleName, role{ReadOnly: true, Placed: true}); err != nil {
 			return err
 		}
 		req.Progress("following " + req.Address)

@@ -4,17 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/configfile"
 	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // CheckOverrides implements [datastores.OverridesChecker]. Sizes are held against the instance; whether the program takes the
@@ -29,18 +28,15 @@ func (m *Manager) CheckOverrides(ctx context.Context, values datastores.Values) 
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "my")
+	temp, remove, err := volume.Temp(m.env)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	err = service.WriteFile(dir, configName, config, m.env.UID, m.env.GID)
-	if err == nil {
-		err = os.Lchown(dir, m.env.UID, m.env.GID)
-	}
-	if err != nil {
+	defer remove()
+	if err := temp.WriteFile(configName, config); err != nil {
 		return err
 	}
+	dir := temp.Path
 	// Away from the instance's own: the program would look into the data directory for the options of plug-ins.
 	argv := []string{m.options.Program, "--defaults-file=" + filepath.Join(dir, configName), "--datadir=" + dir, "--tmpdir=" + dir, "--help", "--verbose"}
 	_, err = service.Run(ctx, argv, service.RunOptions{Credential: service.Credential(m.env.UID, m.env.GID)})
@@ -77,11 +73,8 @@ func checkSizes(settings []configfile.Setting, memory, volume uint64) error {
 
 // volumeSize is in bytes; 0: not known.
 func (m *Manager) volumeSize() uint64 {
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(m.env.DataDir, &fs); err != nil {
-		return 0
-	}
-	return fs.Blocks * uint64(fs.Bsize)
+	_, total, _ := m.data.Space()
+	return total
 }
 
 var (

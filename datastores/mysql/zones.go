@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // zoneInfo is where the package tzdata keeps what is known of time zones.
@@ -31,26 +32,28 @@ func (m *Manager) zones(ctx context.Context) io.Reader {
 // writeZones has the server's tool read a folder without those that tzdata has for other uses: every zone again, one time as it
 // is, and one time with leap seconds, which no server counts.
 func (m *Manager) writeZones(ctx context.Context, into io.Writer) error {
-	dir, err := os.MkdirTemp("", "zones")
+	temp, remove, err := volume.Temp(m.env)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
+	defer remove()
 	entries, err := os.ReadDir(zoneInfo)
 	if err != nil {
 		return err
 	}
+	links, err := temp.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = links.Close() }()
 	for _, e := range entries {
 		if name := e.Name(); name != "posix" && name != "right" {
-			if err := os.Symlink(filepath.Join(zoneInfo, name), filepath.Join(dir, name)); err != nil {
+			if err := links.Symlink(filepath.Join(zoneInfo, name), name); err != nil {
 				return err
 			}
 		}
 	}
-	if err := os.Lchown(dir, m.env.UID, m.env.GID); err != nil {
-		return err
-	}
-	_, err = service.Run(ctx, []string{m.tool(m.variant.zones), "--skip-write-binlog", dir}, service.RunOptions{
+	_, err = service.Run(ctx, []string{m.tool(m.variant.zones), "--skip-write-binlog", temp.Path}, service.RunOptions{
 		Stdout: into, Credential: service.Credential(m.env.UID, m.env.GID),
 	})
 	return err

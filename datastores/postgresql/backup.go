@@ -8,7 +8,7 @@ import (
 	"io"
 
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 const backupNamespace = "postgresql_impl"
@@ -98,24 +98,24 @@ func (m *Manager) restore(ctx context.Context, req datastores.RestoreRequest) er
 	if err := m.removeUnfinished(); err != nil {
 		return err
 	}
-	return m.making(func(name string) error {
+	return m.making(func(_ string, made *volume.Tree) error {
 		for i, link := range req.Chain {
 			req.Progress(fmt.Sprintf("unpacking backup %d of %d", i+1, len(req.Chain)))
-			if err := m.unpackLink(ctx, link, name); err != nil {
+			if err := m.unpackLink(ctx, link, made); err != nil {
 				return err
 			}
 		}
-		return m.writeFile(name+"/recovery.signal", nil)
+		return made.WriteFile("recovery.signal", nil)
 	})
 }
 
-func (m *Manager) unpackLink(ctx context.Context, link datastores.BackupLink, name string) error {
+func (m *Manager) unpackLink(ctx context.Context, link datastores.BackupLink, made *volume.Tree) error {
 	stream, err := link.Open(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = stream.Close() }()
-	if err := service.ReadTar(ctx, stream, m.path(name), m.env.UID, m.env.GID); err != nil {
+	if err := made.ReadTar(ctx, stream); err != nil {
 		return err
 	}
 	_, err = io.Copy(io.Discard, stream) // the end of it may say that it is damaged

@@ -9,17 +9,15 @@ import (
 	"os/user"
 	"slices"
 	"strconv"
-	"syscall"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/configfile"
-	"github.com/cofferdb/coffer/datastores/service"
 )
 
 // configure makes what every start needs beside the settings: the rules of access, and the data directory's part in a
 // replication.
 func (m *Manager) configure() error {
-	if err := service.MakeDir(m.env.DataDir, logDir, m.env.UID, m.env.GID); err != nil {
+	if err := m.data.MakeDir(logDir); err != nil {
 		return err
 	}
 	if err := m.trimLogs(); err != nil {
@@ -37,10 +35,10 @@ func (m *Manager) writeConfig(settings map[string]string) error {
 	if err != nil {
 		return err
 	}
-	if err := m.writeFile(dataDir+"/postgresql.auto.conf", nil); err != nil {
+	if err := m.data.WriteFile(dataDir+"/postgresql.auto.conf", nil); err != nil {
 		return err
 	}
-	return m.writeFile(configName, b)
+	return m.data.WriteFile(configName, b)
 }
 
 // stored are the settings with the values that the tenant has set.
@@ -70,11 +68,6 @@ func (m *Manager) settings(ctx context.Context, values datastores.Values) (map[s
 	}
 	maps.Copy(settings, needs)
 	return settings, m.addRole(ctx, settings)
-}
-
-// writeFile writes a file of the server's.
-func (m *Manager) writeFile(name string, b []byte) error {
-	return service.WriteFile(m.env.DataDir, name, b, m.env.UID, m.env.GID)
 }
 
 func sortedSettings(settings map[string]string) []configfile.Setting {
@@ -130,11 +123,11 @@ func megabytes(n int) string { return fmt.Sprintf("%dMB", n) }
 
 // share is a part of the volume in MB, within limits.
 func (m *Manager) share(part uint64, least, most int) int {
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(m.env.DataDir, &fs); err != nil {
+	_, total, err := m.data.Space()
+	if err != nil {
 		return least
 	}
-	return max(least, min(most, int(fs.Blocks*uint64(fs.Bsize)>>20/part)))
+	return max(least, min(most, int(total>>20/uint64(part))))
 }
 
 // needs are the settings without which the guest could not do its work; they go before everybody's.
@@ -194,8 +187,8 @@ func (m *Manager) writeRules() error {
 		}
 		hba.WriteString("\n")
 	}
-	if err := m.writeFile(identName, ident.Bytes()); err != nil {
+	if err := m.data.WriteFile(identName, ident.Bytes()); err != nil {
 		return err
 	}
-	return m.writeFile(hbaName, hba.Bytes())
+	return m.data.WriteFile(hbaName, hba.Bytes())
 }

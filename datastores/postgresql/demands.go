@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"strconv"
 	"strings"
 
@@ -43,21 +43,16 @@ func (m *Manager) matchSource(ctx context.Context, settings map[string]string) e
 
 // makePlaces raises the places for prepared transactions to those that lie in the data directory.
 func (m *Manager) makePlaces(settings map[string]string) error {
-	volume, err := os.OpenRoot(m.env.DataDir)
+	tree, err := m.data.Open()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = volume.Close() }()
-	dir, err := volume.Open(dataDir + "/pg_twophase")
-	if errors.Is(err, os.ErrNotExist) { // there is no data yet
+	defer func() { _ = tree.Close() }()
+	transactions, err := tree.List(dataDir + "/pg_twophase")
+	if errors.Is(err, fs.ErrNotExist) { // there is no data yet
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	defer func() { _ = dir.Close() }()
-	names, err := dir.Readdirnames(-1)
-	raise(settings, preparedSetting, strconv.Itoa(len(names)))
+	raise(settings, preparedSetting, strconv.Itoa(len(transactions)))
 	return err
 }
 

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // A full backup is read from the files of the data directory by the guest itself, between pg_backup_start and
@@ -20,19 +20,24 @@ import (
 
 // fullBackup writes the data directory, and the log that makes it whole, as a tar.
 func (m *Manager) fullBackup(ctx context.Context, req datastores.BackupRequest, now history) (stop lsn, err error) {
-	volume, err := os.OpenRoot(m.path(dataDir))
+	tree, err := m.data.Open()
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = volume.Close() }()
+	defer func() { _ = tree.Close() }()
+	data, err := tree.In(dataDir)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = data.Close() }()
 	err = m.with(ctx, func(s *session) error {
 		start, total, err := s.beginBackup(ctx)
 		if err != nil {
 			return err
 		}
 		w := dataWriter{
-			volume: volume,
-			tar:    tar.NewWriter(&countingWriter{w: req.Output, count: func(n int64) { req.Progress(n, max(n, total)) }}),
+			data: data,
+			tar:  tar.NewWriter(&countingWriter{w: req.Output, count: func(n int64) { req.Progress(n, max(n, total)) }}),
 		}
 		if err := w.tree(ctx); err != nil {
 			return fmt.Errorf("cannot read the data directory: %w", err)
@@ -79,8 +84,8 @@ func (s *session) beginBackup(ctx context.Context) (start lsn, total int64, err 
 
 // dataWriter writes files of the data directory to a tar.
 type dataWriter struct {
-	volume *os.Root
-	tar    *tar.Writer
+	data *volume.Tree
+	tar  *tar.Writer
 }
 
 // skipped tells what is not worth saving, or would be wrong at another place; see the server's manual, "Backing Up the Data
@@ -101,8 +106,8 @@ func skipped(path string, entry fs.DirEntry) bool {
 
 // tree writes everything but the control file.
 func (w *dataWriter) tree(ctx context.Context) error {
-	return fs.WalkDir(w.volume.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
-		if errors.Is(err, os.ErrNotExist) {
+	return w.data.Walk(".", func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
 			return nil // dropped meanwhile
 		}
 		if err == nil {
@@ -130,8 +135,8 @@ func (w *dataWriter) tree(ctx context.Context) error {
 
 // file writes one as long as it is now. What the server does to it meanwhile the log makes good.
 func (w *dataWriter) file(path string) error {
-	f, err := w.volume.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
+	f, err := w.data.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {

@@ -5,10 +5,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io/fs"
 
 	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // unfinished begins the name of a data directory in the making. Each has a name of its own: the program that was making
@@ -17,7 +17,7 @@ const unfinished = "unfinished-"
 
 // install makes the data directory, with the administration account in it and no other.
 func (m *Manager) install(ctx context.Context) error {
-	return m.making(func(name string) error { return m.initdb(ctx, name) })
+	return m.making(func(name string, _ *volume.Tree) error { return m.initdb(ctx, name) })
 }
 
 func (m *Manager) initdb(ctx context.Context, name string) error {
@@ -33,22 +33,16 @@ func (m *Manager) initdb(ctx context.Context, name string) error {
 	return nil
 }
 
-// making makes the data directory, in place of one that is there: build fills an empty one, which gets its name when it is
+// making makes the data directory, in place of one that is there: build fills an empty one, which is open, which gets its name when it is
 // complete and durable.
-func (m *Manager) making(build func(name string) error) error {
-	volume, err := os.OpenRoot(m.env.DataDir)
+func (m *Manager) making(build func(name string, made *volume.Tree) error) error {
+	tree, err := m.data.Open()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = volume.Close() }()
+	defer func() { _ = tree.Close() }()
 	name := unfinished + rand.Text()[:8]
-	if err := service.MakeDir(m.env.DataDir, name, m.env.UID, m.env.GID); err != nil {
-		return err
-	}
-	if err := build(name); err != nil {
-		return err
-	}
-	if err := service.SyncTree(volume, name); err != nil {
+	if err := tree.Fill(name, func(made *volume.Tree) error { return build(name, made) }); err != nil {
 		return err
 	}
 	if err := m.swap(name, name+"-before"); err != nil {
@@ -60,18 +54,18 @@ func (m *Manager) making(build func(name string) error) error {
 // swap gives the data directory, when there is one, the name away, and its own name to from. After a guest was killed in
 // between it can be called again.
 func (m *Manager) swap(from, away string) error {
-	volume, err := os.OpenRoot(m.env.DataDir)
+	tree, err := m.data.Open()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = volume.Close() }()
-	if err := volume.Rename(dataDir, away); err != nil && !errors.Is(err, os.ErrNotExist) {
+	defer func() { _ = tree.Close() }()
+	if err := tree.Rename(dataDir, away); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := volume.Rename(from, dataDir); err != nil {
+	if err := tree.Rename(from, dataDir); err != nil {
 		return err
 	}
-	return service.Sync(volume, ".")
+	return tree.Sync(".")
 }
 
 // furnish makes what the guest needs, where it is missing: roles, its home, and the rights of replicas there. It closes the
@@ -121,19 +115,9 @@ const closing = `REVOKE ALL ON DATABASE postgres FROM PUBLIC;
 
 // removeUnfinished clears away what a call that was cut off has left. What cannot be removed only takes space.
 func (m *Manager) removeUnfinished() error {
-	left, err := filepath.Glob(m.path(unfinished + "*"))
-	if err != nil || len(left) == 0 {
-		return err
-	}
-	volume, err := os.OpenRoot(m.env.DataDir)
+	err := m.data.RemovePrefixed(unfinished)
 	if err != nil {
-		return err
-	}
-	defer func() { _ = volume.Close() }()
-	for _, path := range left {
-		if err := volume.RemoveAll(filepath.Base(path)); err != nil {
-			m.env.Log.Warn("cannot remove an unfinished data directory", "path", path, "err", err)
-		}
+		m.env.Log.Warn("cannot remove an unfinished data directory", "err", err)
 	}
 	return nil
 }

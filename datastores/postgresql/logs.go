@@ -2,15 +2,10 @@ package postgresql
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/datastores/service"
 )
 
 // The logs. The general one is the server's csvlog, which is written while it is on; then every statement is logged. The
@@ -48,11 +43,7 @@ func (m *Manager) SetLog(ctx context.Context, name string, on bool) (restart boo
 	if name != generalLog {
 		return false, datastores.Errorf(datastores.Invalid, "log %q cannot be turned on or off", name)
 	}
-	b, err := json.Marshal(map[string]bool{generalLog: on})
-	if err != nil {
-		return false, err
-	}
-	if err := service.WriteFile(m.env.Dir, logsName, b, -1, -1); err != nil {
+	if err := m.own.SaveJSON(logsName, map[string]bool{generalLog: on}); err != nil {
 		return false, err
 	}
 	return false, m.reload(ctx)
@@ -60,14 +51,8 @@ func (m *Manager) SetLog(ctx context.Context, name string, on bool) (restart boo
 
 // addLogs adds what the logs need that are on.
 func (m *Manager) addLogs(needs map[string]string) error {
-	b, err := os.ReadFile(filepath.Join(m.env.Dir, logsName))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
 	on := map[string]bool{}
-	if err == nil {
-		err = json.Unmarshal(b, &on)
-	}
+	err := m.own.LoadJSON(logsName, &on)
 	if on[generalLog] {
 		needs["log_destination"] = "stderr,csvlog"
 		needs["log_statement"] = "all"
@@ -77,15 +62,15 @@ func (m *Manager) addLogs(needs map[string]string) error {
 
 // trimLogs puts logs aside that have grown large.
 func (m *Manager) trimLogs() error {
-	volume, err := os.OpenRoot(m.env.DataDir)
+	tree, err := m.data.Open()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = volume.Close() }()
+	defer func() { _ = tree.Close() }()
 	for _, name := range []string{logName, generalName} {
 		name = logDir + "/" + name
-		if info, err := volume.Lstat(name); err == nil && info.Size() > maxLog {
-			if err := volume.Rename(name, name+".1"); err != nil {
+		if info, err := tree.Lstat(name); err == nil && info.Size() > maxLog {
+			if err := tree.Rename(name, name+".1"); err != nil {
 				return err
 			}
 		}
@@ -96,12 +81,8 @@ func (m *Manager) trimLogs() error {
 // lastWords is the end of what the server said of itself: before its log was open, and after.
 func (m *Manager) lastWords() string {
 	words := m.service.LastWords()
-	volume, err := os.OpenRoot(m.env.DataDir)
-	if err != nil {
-		return words
-	}
-	defer func() { _ = volume.Close() }()
-	return strings.TrimSpace(words + "\n" + ofItself(endOf(volume, logDir+"/"+logName, 16<<10)))
+	log, _ := m.data.Tail(logDir+"/"+logName, 16<<10)
+	return strings.TrimSpace(words + "\n" + ofItself(string(log)))
 }
 
 var level = regexp.MustCompile(`\b(ERROR|FATAL|PANIC|LOG|WARNING):  `)
@@ -121,22 +102,6 @@ func ofItself(log string) string {
 		kept = append(kept, line)
 	}
 	return strings.Join(kept, "")
-}
-
-// endOf returns at most the last bytes of a file; "" of one that cannot be read.
-func endOf(volume *os.Root, name string, most int64) string {
-	f, err := volume.Open(name)
-	if err != nil {
-		return ""
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return ""
-	}
-	b := make([]byte, min(info.Size(), most))
-	n, _ := f.ReadAt(b, info.Size()-int64(len(b)))
-	return string(b[:n])
 }
 
 // withLog adds to an error of a start what the server has said in its own log.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"os"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // What lies below [datastores.Env.DataDir].
@@ -38,12 +38,14 @@ type Manager struct {
 	env     datastores.Env
 	options Options
 	service *service.Service
+	data    volume.Dir // in the hands of the server's user
+	own     volume.Dir // the guest's
 	extra   []func(*Manager) datastores.BackupStrategy
 }
 
 // New makes the manager of the server in env; it touches nothing. extra are backup strategies beside its own.
 func New(env datastores.Env, options Options, extra ...func(*Manager) datastores.BackupStrategy) *Manager {
-	m := &Manager{env: env, options: options, extra: extra}
+	m := &Manager{env: env, options: options, extra: extra, data: volume.Data(env), own: volume.Own(env)}
 	m.service = &service.Service{
 		Name:        serviceName,
 		Dir:         env.Dir,
@@ -57,7 +59,7 @@ func New(env datastores.Env, options Options, extra ...func(*Manager) datastores
 	return m
 }
 
-// path is that of a name on the volume.
+// path is that of a name on the volume, for programs that run as the server's user.
 func (m *Manager) path(name string) string { return filepath.Join(m.env.DataDir, name) }
 
 // program is the path of one of the server's programs.
@@ -130,7 +132,7 @@ func (m *Manager) makeData(ctx context.Context, progress func(string)) error {
 }
 
 // installed tells whether there is a complete data directory.
-func (m *Manager) installed() (bool, error) { return exists(m.path(dataDir)) }
+func (m *Manager) installed() (bool, error) { return m.data.Exists(dataDir) }
 
 // Start implements [datastores.Manager]. It waits until the server has recovered what it has to.
 func (m *Manager) Start(ctx context.Context) error {
@@ -257,7 +259,7 @@ func (m *Manager) Status(ctx context.Context) datastores.Status {
 	_, since, running := m.service.Running()
 	if !running {
 		gone := datastores.Status{Service: datastores.StatusShutdown}
-		if left, _ := exists(filepath.Join(m.env.Dir, serviceName+".pid")); left {
+		if left, _ := m.own.Exists(serviceName + ".pid"); left {
 			gone.Message = m.lastWords()
 		}
 		return gone
@@ -275,12 +277,4 @@ func (m *Manager) Status(ctx context.Context) datastores.Status {
 		}
 	}
 	return st
-}
-
-func exists(path string) (bool, error) {
-	_, err := os.Lstat(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
 }

@@ -2,15 +2,11 @@ package postgresql
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/datastores/service"
 )
 
 // overridesName is the file in the guest's directory that holds what the tenant has set.
@@ -60,21 +56,11 @@ func (m *Manager) UpdateOverrides(ctx context.Context, values datastores.Values)
 }
 
 func (m *Manager) storeOverrides(values datastores.Values) error {
-	b, err := json.Marshal(values)
-	if err != nil {
-		return err
-	}
-	return service.WriteFile(m.env.Dir, overridesName, b, -1, -1)
+	return m.own.SaveJSON(overridesName, values)
 }
 
 func (m *Manager) readOverrides() (values datastores.Values, err error) {
-	b, err := os.ReadFile(filepath.Join(m.env.Dir, overridesName))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(b, &values)
-	}
+	err = m.own.LoadJSON(overridesName, &values)
 	return values, err
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // ReplicationStrategies implements [datastores.Replication].
@@ -94,13 +95,13 @@ func (m *Manager) copySource(ctx context.Context, req datastores.AttachRequest) 
 		return err
 	}
 	defer s.close()
-	return m.making(func(name string) error {
+	return m.making(func(_ string, made *volume.Tree) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		r, w := io.Pipe()
 		unpacked := make(chan error, 1)
 		go func() {
-			err := service.ReadTar(ctx, r, m.path(name), m.env.UID, m.env.GID)
+			err := made.ReadTar(ctx, r)
 			_ = r.CloseWithError(err) // the writer ends with it
 			unpacked <- err
 		}()
@@ -170,7 +171,7 @@ func (r streaming) Promote(ctx context.Context, accounts []datastores.ReplicaAcc
 	if err := m.reload(ctx); err != nil { // the source is in the configuration
 		return err
 	}
-	if err := m.removeFile(passName); err != nil {
+	if err := m.data.Remove(passName); err != nil {
 		return err
 	}
 	if err := m.with(ctx, func(s *session) error { return m.furnish(ctx, s) }); err != nil {

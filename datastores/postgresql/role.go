@@ -2,16 +2,11 @@ package postgresql
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/datastores/service"
 )
 
 // role is the server's part in a replication, as it shall be at each start. It lies in the guest's own directory.
@@ -42,29 +37,17 @@ const (
 )
 
 func (m *Manager) loadRole() (r role, err error) {
-	b, err := os.ReadFile(filepath.Join(m.env.Dir, roleName))
-	if errors.Is(err, os.ErrNotExist) {
-		return role{}, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(b, &r)
-	}
+	err = m.own.LoadJSON(roleName, &r)
 	return r, err
 }
 
-func (m *Manager) storeRole(r role) error {
-	b, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	return service.WriteFile(m.env.Dir, roleName, b, -1, -1)
-}
+func (m *Manager) storeRole(r role) error { return m.own.SaveJSON(roleName, r) }
 
 // storePassword writes the account on a source where the server finds it.
 func (m *Manager) storePassword(account datastores.ReplicaAccount) error {
 	escape := strings.NewReplacer(`\`, `\\`, `:`, `\:`)
 	line := fmt.Sprintf("*:*:*:%s:%s\n", escape.Replace(account.User), escape.Replace(account.Password.Reveal()))
-	return m.writeFile(passName, []byte(line))
+	return m.data.WriteFile(passName, []byte(line))
 }
 
 // takeRole makes the data directory start as the role has it.
@@ -77,22 +60,9 @@ func (m *Manager) takeRole() error {
 		return datastores.Errorf(datastores.Conflict, "the server is between two sources: attach it again")
 	}
 	if r.Standby {
-		return m.writeFile(signalName, nil)
+		return m.data.WriteFile(signalName, nil)
 	}
-	return m.removeFile(signalName)
-}
-
-// removeFile removes a file of the volume. One that is not there is no error.
-func (m *Manager) removeFile(name string) error {
-	volume, err := os.OpenRoot(m.env.DataDir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = volume.Close() }()
-	if err := volume.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
+	return m.data.Remove(signalName)
 }
 
 // addRole adds the settings that the role needs.

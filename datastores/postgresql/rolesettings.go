@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -79,11 +78,11 @@ func (m *Manager) refuses(ctx context.Context, settings map[string]roleSetting) 
 			config = append(config, line...)
 		}
 	}
-	dir, err := m.trialDir(config)
+	dir, remove, err := m.trialDir(config)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
+	defer remove()
 	err = m.tryToStart(ctx, dir)
 	var failure *service.Failure
 	if !errors.As(err, &failure) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/configfile"
 	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // CheckOverrides implements [datastores.OverridesChecker]. The server's program reads the configuration and makes its shared
@@ -28,11 +28,11 @@ func (m *Manager) CheckOverrides(ctx context.Context, values datastores.Values) 
 	if err != nil {
 		return err
 	}
-	dir, err := m.trialDir(config)
+	dir, remove, err := m.trialDir(config)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
+	defer remove()
 	if err := m.tryToStart(ctx, dir); err != nil && ctx.Err() == nil {
 		return m.impossible(err, dir)
 	}
@@ -51,29 +51,25 @@ func checkReserved(settings map[string]string) error {
 }
 
 // trialDir makes as much of a data directory as the program asks for.
-func (m *Manager) trialDir(config []byte) (dir string, err error) {
-	if dir, err = os.MkdirTemp("", "pg"); err != nil {
-		return "", err
+func (m *Manager) trialDir(config []byte) (dir string, remove func(), err error) {
+	temp, remove, err := volume.Temp(m.env)
+	if err != nil {
+		return "", nil, err
 	}
-	write := func(name string, content []byte) error {
-		return service.WriteFile(dir, name, content, m.env.UID, m.env.GID)
-	}
-	err = write("PG_VERSION", []byte(strconv.Itoa(m.options.Version)+"\n"))
+	err = temp.WriteFile("PG_VERSION", []byte(strconv.Itoa(m.options.Version)+"\n"))
 	if err == nil {
-		err = write(configName, config)
+		err = temp.WriteFile(configName, config)
 	}
 	for _, name := range []string{"global", "pg_notify", "pg_dynshmem", "pg_stat", "pg_wal"} {
 		if err == nil {
-			err = service.MakeDir(dir, name, m.env.UID, m.env.GID)
+			err = temp.MakeDir(name)
 		}
 	}
-	if err == nil {
-		err = os.Lchown(dir, m.env.UID, m.env.GID)
-	}
 	if err != nil {
-		_ = os.RemoveAll(dir)
+		remove()
+		return "", nil, err
 	}
-	return dir, err
+	return temp.Path, remove, nil
 }
 
 // programMB is how much address space the program takes itself.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // oldData is where the data of the version before lies once that of the new one is complete, until it has started.
@@ -34,7 +34,7 @@ func (m *Manager) Upgrade(ctx context.Context, req datastores.UpgradeRequest) er
 		return err
 	}
 	version, err := m.dataVersion()
-	if errors.Is(err, os.ErrNotExist) { // killed between the two renames
+	if errors.Is(err, fs.ErrNotExist) { // killed between the two renames
 		if err := m.swap(newData, oldData); err != nil {
 			return err
 		}
@@ -78,7 +78,7 @@ func (m *Manager) before(options json.RawMessage) (*Manager, error) {
 func (m *Manager) undo(failure error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	if there, err := exists(m.path(oldData)); err != nil || !there {
+	if there, err := m.data.Exists(oldData); err != nil || !there {
 		return errors.Join(failure, err)
 	}
 	if err := errors.Join(m.Stop(ctx), m.swap(oldData, newData)); err != nil {
@@ -115,12 +115,7 @@ func updateExtensions(ctx context.Context, s *session) error {
 
 // dataVersion tells the version of the data directory.
 func (m *Manager) dataVersion() (int, error) {
-	volume, err := os.OpenRoot(m.env.DataDir)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = volume.Close() }()
-	b, err := volume.ReadFile(dataDir + "/PG_VERSION")
+	b, err := m.data.ReadFile(dataDir+"/PG_VERSION", 1<<10)
 	if err != nil {
 		return 0, err
 	}
@@ -136,7 +131,12 @@ func (m *Manager) convert(ctx context.Context, old *Manager, progress func(strin
 	if r.Standby {
 		return datastores.Errorf(datastores.Invalid, "a replica cannot be upgraded: delete it, upgrade its source and make it anew")
 	}
-	slots, err := os.ReadDir(m.path(dataDir + "/pg_replslot"))
+	tree, err := m.data.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tree.Close() }()
+	slots, err := tree.List(dataDir + "/pg_replslot")
 	if err != nil {
 		return err
 	}
@@ -149,23 +149,15 @@ func (m *Manager) convert(ctx context.Context, old *Manager, progress func(strin
 	if err := m.recoverOld(ctx, old); err != nil {
 		return err
 	}
-	volume, err := os.OpenRoot(m.env.DataDir)
+	err = tree.Fill(newData, func(*volume.Tree) error {
+		progress("initialising the new data directory")
+		if err := m.initdb(ctx, newData); err != nil {
+			return err
+		}
+		progress("upgrading the data")
+		return m.pgUpgrade(ctx, old)
+	})
 	if err != nil {
-		return err
-	}
-	defer func() { _ = volume.Close() }()
-	progress("initialising the new data directory")
-	if err := service.MakeDir(m.env.DataDir, newData, m.env.UID, m.env.GID); err != nil {
-		return err
-	}
-	if err := m.initdb(ctx, newData); err != nil {
-		return unchanged(err)
-	}
-	progress("upgrading the data")
-	if err := m.pgUpgrade(ctx, old); err != nil {
-		return unchanged(err)
-	}
-	if err := service.SyncTree(volume, newData); err != nil {
 		return unchanged(err)
 	}
 	return m.swap(newData, oldData)
@@ -190,20 +182,16 @@ func (m *Manager) recoverOld(ctx context.Context, old *Manager) error {
 
 // pgUpgrade runs the program. The servers that it starts have their sockets where nobody but the server's user comes.
 func (m *Manager) pgUpgrade(ctx context.Context, old *Manager) error {
-	sockets, err := os.MkdirTemp("", "pg") // short: a socket's path has a limit
+	temp, remove, err := volume.Temp(m.env)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(sockets) }()
-	if m.env.UID >= 0 {
-		if err := os.Lchown(sockets, m.env.UID, m.env.GID); err != nil {
-			return err
-		}
-	}
+	defer remove()
 	// The server's user is let in for that long, through those sockets.
-	if err := service.WriteFile(sockets, hbaName, []byte("local all all trust\n"), m.env.UID, m.env.GID); err != nil {
+	if err := temp.WriteFile(hbaName, []byte("local all all trust\n")); err != nil {
 		return err
 	}
+	sockets := temp.Path
 	hba := "-c hba_file=" + filepath.Join(sockets, hbaName)
 	argv := []string{m.program("pg_upgrade"),
 		"--old-bindir=" + old.options.BinDir, "--new-bindir=" + m.options.BinDir,
@@ -219,14 +207,14 @@ func (m *Manager) pgUpgrade(ctx context.Context, old *Manager) error {
 
 // upgradeWords is the end of the log that pg_upgrade has written last.
 func (m *Manager) upgradeWords() string {
-	volume, err := os.OpenRoot(m.env.DataDir)
+	tree, err := m.data.Open()
 	if err != nil {
 		return ""
 	}
-	defer func() { _ = volume.Close() }()
+	defer func() { _ = tree.Close() }()
 	var last string
 	var at time.Time
-	_ = fs.WalkDir(volume.FS(), newData+"/pg_upgrade_output.d", func(path string, d fs.DirEntry, err error) error {
+	_ = tree.Walk(newData+"/pg_upgrade_output.d", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() || !strings.HasSuffix(path, ".log") {
 			return nil
 		}
@@ -235,16 +223,12 @@ func (m *Manager) upgradeWords() string {
 		}
 		return nil
 	})
-	return endOf(volume, last, 2<<10)
+	words, _ := tree.Tail(last, 2<<10)
+	return string(words)
 }
 
 func (m *Manager) removeOld() error {
-	volume, err := os.OpenRoot(m.env.DataDir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = volume.Close() }()
-	if err := volume.RemoveAll(oldData); err != nil {
+	if err := m.data.Remove(oldData); err != nil {
 		return fmt.Errorf("cannot remove the data of the version before: %w", err)
 	}
 	return nil

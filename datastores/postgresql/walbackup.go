@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // An incremental backup is the write-ahead log since its parent. The server keeps the last part of its log in any case
@@ -76,7 +78,12 @@ func (m *Manager) writeLog(ctx context.Context, r logRange, s *session) error {
 	if size == 0 {
 		return errors.New("the server does not tell the size of the log's segments")
 	}
-	log, err := os.OpenRoot(m.path(dataDir + "/pg_wal"))
+	tree, err := m.data.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tree.Close() }()
+	log, err := tree.In(dataDir + "/pg_wal")
 	if err != nil {
 		return err
 	}
@@ -96,11 +103,11 @@ func (m *Manager) writeLog(ctx context.Context, r logRange, s *session) error {
 }
 
 // segment writes the n-th segment of the log, of which what lies beyond the end becomes zero: there the replay ends.
-func (r logRange) segment(log *os.Root, n, size lsn) error {
+func (r logRange) segment(log *volume.Tree, n, size lsn) error {
 	perFile := lsn(1<<32) / size
 	name := fmt.Sprintf("%08X%08X%08X", r.timeline, uint64(n/perFile), uint64(n%perFile))
 	f, err := log.Open(name)
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return r.gone()
 	}
 	if err != nil {
@@ -122,7 +129,7 @@ func (r logRange) segment(log *os.Root, n, size lsn) error {
 	if err != nil {
 		return err
 	}
-	if there, err := log.Stat(name); err != nil || !os.SameFile(read, there) {
+	if there, err := log.Lstat(name); err != nil || !os.SameFile(read, there) {
 		return r.gone()
 	}
 	return nil

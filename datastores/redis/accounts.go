@@ -7,11 +7,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"slices"
 	"strings"
-
-	"github.com/cofferdb/coffer/datastores/service"
 )
 
 // account is a user of the server's. What it may do follows from what it is, and is never read back: a newer guest's
@@ -149,7 +147,7 @@ func (m *Manager) writeUsers(all []account, readOnly bool) error {
 		}
 		fmt.Fprintf(&b, "user %s %s\n", a.Name, strings.Join(rules, " "))
 	}
-	return service.WriteFile(m.env.DataDir, usersFile, b.Bytes(), m.env.UID, m.env.GID)
+	return m.data.WriteFile(usersFile, b.Bytes())
 }
 
 // settleRoot lets root of a read-only server in again, once the server has replayed its data.
@@ -167,13 +165,8 @@ func (m *Manager) settleRoot(ctx context.Context) error {
 }
 
 func (m *Manager) readUsers() ([]account, error) {
-	root, err := os.OpenRoot(m.env.DataDir) // the folder is in the server's hands: see service.WriteFile
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = root.Close() }()
-	b, err := root.ReadFile(usersFile)
-	if errors.Is(err, os.ErrNotExist) {
+	b, err := m.data.ReadFile(usersFile, maxUsers)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	return parseAccounts(strings.Split(string(b), "\n")), err

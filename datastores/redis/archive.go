@@ -18,7 +18,7 @@ const (
 	usersEntry = "users.json"
 	dumpPrefix = "dump.rdb/"
 	partSize   = 1 << 20
-	maxUsers   = 64 << 20 // bytes of the first entry
+	maxUsers   = 64 << 20 // bytes of the first entry, and of the file that the server has
 )
 
 // logName are the names of an append-only log's files, with their number and kind.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // backupAOF has the append-only log rewritten, which is quick and local, and then copies it: the snapshot that it begins
@@ -84,21 +86,21 @@ type logPart struct {
 
 // openLog opens all files of the log. It tries again when the server has begun a new one meanwhile.
 func (m *Manager) openLog() ([]logPart, error) {
-	root, err := os.OpenRoot(m.env.DataDir)
+	tree, err := m.data.Open()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = root.Close() }()
+	defer func() { _ = tree.Close() }()
 	for try := 0; ; try++ {
-		manifest, err := root.ReadFile(manifestFile)
+		manifest, err := tree.ReadFile(manifestFile, maxManifest)
 		if err != nil {
 			return nil, err
 		}
-		files, err := openParts(root, manifest)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
+		files, err := openParts(tree, manifest)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
-		now, readErr := root.ReadFile(manifestFile)
+		now, readErr := tree.ReadFile(manifestFile, maxManifest)
 		if err == nil && readErr == nil && bytes.Equal(manifest, now) {
 			return files, nil
 		}
@@ -112,17 +114,14 @@ func (m *Manager) openLog() ([]logPart, error) {
 }
 
 // openParts opens what a manifest names. What it has opened before an error it returns too.
-func openParts(root *os.Root, manifest []byte) ([]logPart, error) {
+func openParts(tree *volume.Tree, manifest []byte) ([]logPart, error) {
 	var files []logPart
 	for _, name := range manifestNames(manifest) {
-		f, err := root.Open(filepath.Join(aofFolder, name))
+		f, err := tree.Open(filepath.Join(aofFolder, name))
 		if err != nil {
 			return files, err
 		}
 		info, err := f.Stat()
-		if err == nil && !info.Mode().IsRegular() {
-			err = fmt.Errorf("%s is no file", name)
-		}
 		if err != nil {
 			return files, errors.Join(err, f.Close())
 		}
@@ -134,7 +133,10 @@ func openParts(root *os.Root, manifest []byte) ([]logPart, error) {
 	return files, nil
 }
 
-const manifestFile = aofFolder + "/" + aofName + ".manifest"
+const (
+	manifestFile = aofFolder + "/" + aofName + ".manifest"
+	maxManifest  = 1 << 20 // bytes
+)
 
 // manifestNames are the files that make the log, in their order: "file NAME seq N type b", i for what follows the base,
 // h for what is being deleted.

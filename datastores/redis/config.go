@@ -3,14 +3,13 @@ package redis
 import (
 	"crypto/rand"
 	"errors"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/configfile"
-	"github.com/cofferdb/coffer/datastores/service"
 )
 
 const (
@@ -29,6 +28,7 @@ const (
 	socketName = "redis.sock"
 
 	// Below Env.Dir, for the guest alone.
+	maxPassword  = 1 << 10 // bytes
 	passwordFile = "redis-admin.password"
 	logFile      = "redis.log"
 )
@@ -38,12 +38,12 @@ func (m *Manager) dataPath(name string) string { return filepath.Join(m.env.Data
 // settle makes the folder and the guest's password where they are missing. Only Prepare may: a folder that is missing
 // later means that the volume is, and an empty server must not take its place.
 func (m *Manager) settle() error {
-	if err := service.MakeDir(m.env.DataDir, folder, m.env.UID, m.env.GID); err != nil {
+	if err := m.data.MakeDir(folder); err != nil {
 		return err
 	}
 	_, err := m.adminPassword()
-	if errors.Is(err, os.ErrNotExist) {
-		err = service.WriteFile(m.env.Dir, passwordFile, []byte(rand.Text()), -1, -1)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = m.own.WriteFile(passwordFile, []byte(rand.Text()))
 	}
 	return err
 }
@@ -70,14 +70,14 @@ func (m *Manager) configure() error {
 	if err != nil {
 		return err
 	}
-	if err := service.WriteFile(m.env.DataDir, configFile, conf, m.env.UID, m.env.GID); err != nil {
+	if err := m.data.WriteFile(configFile, conf); err != nil {
 		return err
 	}
 	return errors.Join(m.tidy(), m.keepReserve())
 }
 
 func (m *Manager) adminPassword() (string, error) {
-	b, err := os.ReadFile(filepath.Join(m.env.Dir, passwordFile))
+	b, err := m.own.ReadFile(passwordFile, maxPassword)
 	return string(b), err
 }
 
@@ -139,24 +139,21 @@ func directive(name, value string) []string {
 // tidy removes what a copy from a source, or a server that was killed, has left beside the append-only file. None of it
 // is ever read again.
 func (m *Manager) tidy() error {
-	root, err := os.OpenRoot(m.env.DataDir)
+	tree, err := m.data.Open()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = root.Close() }()
-	dir, err := root.Open(folder)
+	defer func() { _ = tree.Close() }()
+	entries, err := tree.List(folder)
 	if err != nil {
 		return err
 	}
-	names, err := dir.Readdirnames(-1)
-	if err := errors.Join(err, dir.Close()); err != nil {
-		return err
-	}
-	for _, name := range names {
+	for _, e := range entries {
+		name := e.Name()
 		if name != filepath.Base(dumpFile) && !(strings.HasPrefix(name, "temp-") && strings.HasSuffix(name, ".rdb")) {
 			continue
 		}
-		if err := root.Remove(filepath.Join(folder, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := tree.Remove(filepath.Join(folder, name)); err != nil {
 			return err
 		}
 	}

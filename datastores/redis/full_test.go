@@ -11,6 +11,7 @@ import (
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // aofOf are SET commands of an append-only file, each by itself.
@@ -46,10 +47,10 @@ func TestHolesAreFilled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			must(t, os.WriteFile(filepath.Join(dir, "f"), file.is, 0o600))
-			root, err := os.OpenRoot(dir)
+			tree, err := volume.At(dir).Open()
 			must(t, err)
-			defer func() { _ = root.Close() }()
-			mended, err := mendFile(t.Context(), root, "f")
+			defer func() { _ = tree.Close() }()
+			mended, err := mendFile(t.Context(), tree, "f")
 			must(t, err)
 			got, err := os.ReadFile(filepath.Join(dir, "f"))
 			must(t, err)

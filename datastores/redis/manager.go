@@ -10,6 +10,7 @@ import (
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // Manager runs one Redis or Valkey server.
@@ -19,11 +20,13 @@ type Manager struct {
 	variant variant
 	extra   []func(*Manager) datastores.BackupStrategy
 	service *service.Service
+	data    volume.Dir // in the hands of the server's user
+	own     volume.Dir // the guest's
 }
 
 // New makes the manager of the server in env. It touches nothing.
 func New(env datastores.Env, options Options, extra ...func(*Manager) datastores.BackupStrategy) *Manager {
-	m := &Manager{env: env, options: options, extra: extra}
+	m := &Manager{env: env, options: options, extra: extra, data: volume.Data(env), own: volume.Own(env)}
 	m.variant, _ = findVariant(options.Server)
 	m.service = &service.Service{
 		Name:       "redis",

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // mendLog makes the append-only files readable with which a server could not start, and reports whether it changed any.
@@ -23,13 +25,13 @@ import (
 // acknowledged. The zeroes become annotations, which the server skips. A command that is torn at the end the server cuts off
 // by itself. Any other damage stays as it is.
 func (m *Manager) mendLog(ctx context.Context) (mended bool, err error) {
-	root, err := os.OpenRoot(m.env.DataDir)
+	tree, err := m.data.Open()
 	if err != nil {
 		return false, err
 	}
-	defer func() { _ = root.Close() }()
-	manifest, err := root.ReadFile(manifestFile)
-	if errors.Is(err, os.ErrNotExist) {
+	defer func() { _ = tree.Close() }()
+	manifest, err := tree.ReadFile(manifestFile, maxManifest)
+	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
@@ -39,7 +41,7 @@ func (m *Manager) mendLog(ctx context.Context) (mended bool, err error) {
 		if !strings.HasSuffix(name, ".aof") {
 			continue
 		}
-		changed, err := mendFile(ctx, root, filepath.Join(aofFolder, name))
+		changed, err := mendFile(ctx, tree, filepath.Join(aofFolder, name))
 		mended = mended || changed
 		if errors.Is(err, syscall.ENOSPC) {
 			return mended, datastores.Errorf(datastores.Full, "the volume is full, the server cannot start; resize the volume")
@@ -51,16 +53,12 @@ func (m *Manager) mendLog(ctx context.Context) (mended bool, err error) {
 	return mended, nil
 }
 
-func mendFile(ctx context.Context, root *os.Root, name string) (mended bool, err error) {
-	f, err := root.OpenFile(name, os.O_RDWR|syscall.O_NOFOLLOW, 0)
+func mendFile(ctx context.Context, tree *volume.Tree, name string) (mended bool, err error) {
+	f, err := tree.OpenFile(name, os.O_RDWR)
 	if err != nil {
 		return false, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return false, errors.Join(err, errors.New("it is no file"))
-	}
 	s := scanner{r: bufio.NewReaderSize(f, 256<<10), ctx: ctx}
 	for {
 		h, err := s.nextHole()

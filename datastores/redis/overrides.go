@@ -6,14 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/datastores/service"
 )
 
 const overridesFile = "redis-overrides.json" // below Env.Dir
@@ -164,24 +161,11 @@ func plain(n json.Number) string {
 }
 
 func (m *Manager) overrides() (datastores.Values, error) {
-	b, err := os.ReadFile(filepath.Join(m.env.Dir, overridesFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
 	var values datastores.Values
-	if err := json.Unmarshal(b, &values); err != nil {
-		return nil, fmt.Errorf("%s: %w", overridesFile, err)
-	}
-	return values, nil
+	err := m.own.LoadJSON(overridesFile, &values)
+	return values, err
 }
 
 func (m *Manager) saveOverrides(values datastores.Values) error {
-	b, err := json.Marshal(values)
-	if err != nil {
-		return err
-	}
-	return service.WriteFile(m.env.Dir, overridesFile, b, -1, -1)
+	return m.own.SaveJSON(overridesFile, values)
 }

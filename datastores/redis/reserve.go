@@ -3,8 +3,8 @@ package redis
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -18,23 +18,26 @@ const (
 // keepReserve takes space on a volume of the server's own, so that there is some left for a server that is stopped while the
 // volume is full: it has acknowledged what it could not write yet. When there is no space to take the server does without.
 func (m *Manager) keepReserve() error {
-	var here, above syscall.Stat_t
-	var fs syscall.Statfs_t
-	err := errors.Join(syscall.Stat(m.env.DataDir, &here), syscall.Stat(filepath.Dir(m.env.DataDir), &above), syscall.Statfs(m.env.DataDir, &fs))
-	if err != nil || here.Dev == above.Dev {
-		return err
+	if !m.data.Alone() {
+		return nil
 	}
-	root, err := os.OpenRoot(m.env.DataDir)
+	_, total, err := m.data.Space()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = root.Close() }()
-	f, err := root.OpenFile(reserveFile, os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	tree, err := m.data.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tree.Close() }()
+	f, err := tree.OpenFile(reserveFile, os.O_WRONLY)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = tree.Create(reserveFile)
+	}
 	if err != nil {
 		return ignoreNoSpace(err)
 	}
-	size := min(int64(fs.Blocks)*fs.Bsize/reserveShare, mostReserve)
-	err = ignoreNoSpace(syscall.Fallocate(int(f.Fd()), 0, 0, size))
+	err = ignoreNoSpace(syscall.Fallocate(int(f.Fd()), 0, 0, min(int64(total/reserveShare), mostReserve)))
 	return errors.Join(err, f.Close())
 }
 
@@ -53,9 +56,8 @@ func (m *Manager) flush(ctx context.Context) {
 		return
 	}
 	err := m.call(ctx, []string{"CLIENT", "PAUSE", "60000", "WRITE"})
-	root, openErr := os.OpenRoot(m.env.DataDir)
-	if err = errors.Join(err, openErr); err == nil {
-		err = errors.Join(root.Remove(reserveFile), root.Close())
+	if err == nil {
+		err = m.data.Remove(reserveFile)
 	}
 	for err == nil {
 		var info map[string]string

@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // firstBase is the snapshot with which a restored append-only log begins. A server takes any snapshot for that, so that
@@ -32,12 +32,12 @@ func (m *Manager) restore(ctx context.Context, req datastores.RestoreRequest) er
 		return err
 	}
 	defer func() { _ = stream.Close() }()
-	root, err := os.OpenRoot(m.env.DataDir)
+	tree, err := m.data.Open()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = root.Close() }()
-	if err := m.wipe(root); err != nil {
+	defer func() { _ = tree.Close() }()
+	if err := m.wipe(tree); err != nil {
 		return err
 	}
 	archive := tar.NewReader(&checked{stream, ctx})
@@ -46,11 +46,11 @@ func (m *Manager) restore(ctx context.Context, req datastores.RestoreRequest) er
 		return err
 	}
 	req.Progress("writing the data")
-	names, err := m.unpack(root, archive)
+	names, err := m.unpack(tree, archive)
 	if err != nil {
 		return err
 	}
-	format, err := formatOf(root, names[0])
+	format, err := formatOf(tree, names[0])
 	if err != nil {
 		return err
 	}
@@ -61,24 +61,24 @@ func (m *Manager) restore(ctx context.Context, req datastores.RestoreRequest) er
 		return err
 	}
 	// Last: without a manifest there is no log.
-	return service.WriteFile(m.env.DataDir, manifestFile, manifestOf(names), m.env.UID, m.env.GID)
+	return tree.WriteFile(manifestFile, manifestOf(names))
 }
 
 // wipe removes what an earlier try has left.
-func (m *Manager) wipe(root *os.Root) error {
+func (m *Manager) wipe(tree *volume.Tree) error {
 	for _, name := range []string{aofFolder, usersFile, dumpFile} {
-		if err := root.RemoveAll(name); err != nil {
+		if err := tree.Remove(name); err != nil {
 			return err
 		}
 	}
-	if err := os.Remove(filepath.Join(m.env.Dir, stateFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := m.own.Remove(stateFile); err != nil {
 		return err
 	}
-	return service.MakeDir(m.env.DataDir, aofFolder, m.env.UID, m.env.GID)
+	return tree.MakeDir(aofFolder)
 }
 
-// unpack writes the files of the log and returns their names, the base first.
-func (m *Manager) unpack(root *os.Root, archive *tar.Reader) (names []string, err error) {
+// unpack writes the files of the log and returns their names, the base first. A name that is there already means that the backup holds it twice.
+func (m *Manager) unpack(tree *volume.Tree, archive *tar.Reader) (names []string, err error) {
 	var f *os.File
 	done := func() error {
 		if f == nil {
@@ -109,7 +109,7 @@ func (m *Manager) unpack(root *os.Root, archive *tar.Reader) (names []string, er
 			if err := done(); err != nil {
 				return nil, err
 			}
-			if f, err = m.create(root, name); err != nil {
+			if f, err = tree.Create(filepath.Join(aofFolder, name)); err != nil {
 				return nil, err
 			}
 			names = append(names, name)
@@ -122,15 +122,6 @@ func (m *Manager) unpack(root *os.Root, archive *tar.Reader) (names []string, er
 		return nil, errors.New("the backup holds no snapshot")
 	}
 	return names, nil
-}
-
-// create makes a file of the log for the server's user. One of that name means that the backup holds it twice.
-func (m *Manager) create(root *os.Root, name string) (*os.File, error) {
-	f, err := root.OpenFile(filepath.Join(aofFolder, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err == nil && m.env.UID >= 0 {
-		err = f.Chown(m.env.UID, m.env.GID)
-	}
-	return f, err
 }
 
 // checked is a reader that fails when the context has ended.
@@ -148,12 +139,12 @@ func (c *checked) Read(p []byte) (int, error) {
 
 // dataFormat is the RDB format of the snapshot that the server's log begins with; 0: it begins with none.
 func (m *Manager) dataFormat() (int, error) {
-	root, err := os.OpenRoot(m.env.DataDir)
+	tree, err := m.data.Open()
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = root.Close() }()
-	manifest, err := root.ReadFile(manifestFile)
+	defer func() { _ = tree.Close() }()
+	manifest, err := tree.ReadFile(manifestFile, maxManifest)
 	if err != nil {
 		return 0, err
 	}
@@ -161,15 +152,15 @@ func (m *Manager) dataFormat() (int, error) {
 	if len(names) == 0 {
 		return 0, errors.New("the append-only log has no files")
 	}
-	return formatOf(root, names[0])
+	return formatOf(tree, names[0])
 }
 
 // formatOf reads the head of a snapshot: REDIS and four digits. A log without snapshot has format 0.
-func formatOf(root *os.Root, name string) (int, error) {
+func formatOf(tree *volume.Tree, name string) (int, error) {
 	if !strings.HasSuffix(name, ".rdb") {
 		return 0, nil
 	}
-	f, err := root.Open(filepath.Join(aofFolder, name))
+	f, err := tree.Open(filepath.Join(aofFolder, name))
 	if err != nil {
 		return 0, err
 	}

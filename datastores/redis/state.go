@@ -1,14 +1,7 @@
 package redis
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
-
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/datastores/service"
 )
 
 const stateFile = "redis-replication.json" // below Env.Dir, 0600: it holds a password
@@ -31,23 +24,8 @@ type source struct {
 
 func (m *Manager) loadState() (state, error) {
 	var st state
-	b, err := os.ReadFile(filepath.Join(m.env.Dir, stateFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return st, nil
-	}
-	if err == nil && json.Unmarshal(b, &st) != nil {
-		err = errors.New("the file is damaged") // the error of encoding/json may quote it
-	}
-	if err != nil {
-		return st, fmt.Errorf("cannot read %s: %w", stateFile, err)
-	}
-	return st, nil
+	err := m.own.LoadJSON(stateFile, &st)
+	return st, err
 }
 
-func (m *Manager) saveState(st state) error {
-	b, err := json.Marshal(st)
-	if err != nil {
-		return err
-	}
-	return service.WriteFile(m.env.Dir, stateFile, b, -1, -1)
-}
+func (m *Manager) saveState(st state) error { return m.own.SaveJSON(stateFile, st) }

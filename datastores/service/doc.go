@@ -4,6 +4,6 @@
 // finds it again from there: in the same guest, or in the next one after a kill -9 of the first. A guest that manages
 // the server by systemd must use KillMode=process, or systemd would end the server with its guest.
 //
-// [Run], [Packages] and [WriteFile] are what else a manager needs of the machine: programs by argument vector, Debian
-// packages, files that belong to the server's user.
+// [Run] and [Packages] are what else a manager needs of the machine: programs by argument vector, Debian packages. Files
+// are the business of package volume.
 package service

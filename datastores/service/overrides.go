@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // Overrides keeps the parameters that the tenant has set, for a manager that implements [datastores.Configuration] and
@@ -18,18 +19,20 @@ type Overrides struct {
 
 const overridesFile = "overrides.json"
 
+func (o Overrides) dir() volume.Dir { return volume.Dir{Path: o.Dir, UID: -1, GID: -1} }
+
 // Save stores values in place of all that were stored before.
 func (o Overrides) Save(values datastores.Values) error {
 	if values == nil {
 		values = datastores.Values{}
 	}
-	return SaveJSON(o.Dir, overridesFile, values)
+	return o.dir().SaveJSON(overridesFile, values)
 }
 
 // Load returns what is stored; before the first Save it is empty.
 func (o Overrides) Load() (datastores.Values, error) {
 	values := datastores.Values{}
-	err := LoadJSON(o.Dir, overridesFile, &values)
+	err := o.dir().LoadJSON(overridesFile, &values)
 	return values, err
 }
 

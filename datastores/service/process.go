@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // process is one process of this machine, beyond doubt: a process id is used again, the three together are not.
@@ -115,11 +117,7 @@ func (p process) killGroup() error {
 }
 
 func (p process) save(path string) error {
-	b, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
-	return WriteFile(filepath.Dir(path), filepath.Base(path), b, -1, -1)
+	return volume.At(filepath.Dir(path)).SaveJSON(filepath.Base(path), p)
 }
 
 func loadProcess(path string) (process, error) {

@@ -114,32 +114,6 @@ func TestTailKeepsTheEnd(t *testing.T) {
 	}
 }
 
-func TestWriteFile(t *testing.T) {
-	dir, outside := t.TempDir(), t.TempDir()
-	for _, text := range []string{"old", "new"} {
-		if err := WriteFile(dir, "conf", []byte(text), -1, -1); err != nil {
-			t.Fatal(err)
-		}
-	}
-	path := filepath.Join(dir, "conf")
-	info, err := os.Stat(path)
-	if err != nil || info.Mode() != 0o600 {
-		t.Errorf("mode %v, %v; want 0600", info.Mode(), err)
-	}
-	if b, _ := os.ReadFile(path); string(b) != "new" {
-		t.Errorf("read %q", b)
-	}
-	if err := os.Symlink(outside, filepath.Join(dir, "data")); err != nil {
-		t.Fatal(err)
-	}
-	if err := WriteFile(dir, "data/conf", []byte("x"), -1, -1); err == nil {
-		t.Error("a link led the write out of the directory")
-	}
-	if left, _ := filepath.Glob(filepath.Join(dir, "*.new")); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
-}
-
 func TestParseInstalled(t *testing.T) {
 	got := parseInstalled([]byte("installed redis-server\nconfig-files mariadb-server\nnot-installed etcd-server\n"))
 	if len(got) != 1 || got[0] != "redis-server" {

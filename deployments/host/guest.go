@@ -14,6 +14,7 @@ import (
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 const guestStopTimeout = 10 * time.Second
@@ -51,7 +52,7 @@ func configure(dir string, cfg datastores.GuestConfig, token string, owner int) 
 	if slices.Equal(b, old) {
 		return false, nil
 	}
-	return true, service.WriteFile(dir, configFile, b, owner, owner)
+	return true, volume.Dir{Path: dir, UID: owner, GID: owner}.WriteFile(configFile, b)
 }
 
 // startGuest starts the guest, unless it runs, and remembers from which file before it does.

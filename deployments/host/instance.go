@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 	"github.com/cofferdb/coffer/deployments"
 	"github.com/cofferdb/coffer/deployments/host/sandbox"
 )
@@ -89,7 +90,7 @@ func (i *instance) save() error {
 	if err != nil {
 		return err
 	}
-	return service.WriteFile(i.dir, stateFile, append(b, '\n'), -1, -1)
+	return volume.At(i.dir).WriteFile(stateFile, append(b, '\n'))
 }
 
 // loadInstances reads the instances below dir. A directory without state.json is what a remove has left, or a launch

@@ -17,6 +17,7 @@ import (
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // TestMain lets this test binary stand in for the programs that the tests run, by the name that it is called by:
@@ -113,7 +114,7 @@ func answer(ctx context.Context, cfg datastores.GuestConfig) {
 		}
 		b, _ = json.Marshal(q)
 		_ = os.Remove(ask)
-		_ = service.WriteFile(cfg.Dir, "answer.json", b, -1, -1)
+		_ = volume.At(cfg.Dir).WriteFile("answer.json", b)
 	}
 }
 

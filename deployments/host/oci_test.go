@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 	"github.com/cofferdb/coffer/deployments"
 	"github.com/cofferdb/coffer/deployments/host/sandbox"
 )
@@ -94,7 +95,7 @@ func inside(t testing.TB, inst *instance, uid int, command string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := service.WriteFile(inst.path("guest"), filepath.Base(ask), b, inst.uid-sandbox.ServerID, inst.uid-sandbox.ServerID); err != nil {
+	if err := (volume.Dir{Path: inst.path("guest"), UID: inst.uid - sandbox.ServerID, GID: inst.uid - sandbox.ServerID}).WriteFile(filepath.Base(ask), b); err != nil {
 		t.Fatal(err)
 	}
 	var q question

@@ -9,11 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"time"
 
-	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // adminUser is the guest's own account. It has no password: the guest signs who it is with a secret that only it and the server
@@ -25,11 +24,11 @@ const secretFile = "secret"
 // secret is made when it is first asked for.
 func (m *Manager) secret() (string, error) {
 	var secret string
-	if err := service.LoadJSON(m.env.Dir, secretFile, &secret); err != nil || secret != "" {
+	if err := volume.Own(m.env).LoadJSON(secretFile, &secret); err != nil || secret != "" {
 		return secret, err
 	}
 	secret = rand.Text()
-	return secret, service.SaveJSON(m.env.Dir, secretFile, secret)
+	return secret, volume.Own(m.env).SaveJSON(secretFile, secret)
 }
 
 // token says that its bearer is the guest, for a minute (RFC 7519).
@@ -52,9 +51,9 @@ const (
 // makeAccount puts the guest's account into the file of a server that does not run: a new one would let the first who comes make
 // himself its administrator, and root may have dropped the account.
 func (m *Manager) makeAccount() error {
-	data, err := os.ReadFile(m.path(metaFile))
+	data, err := volume.Data(m.env).ReadFile(folder+"/"+metaFile, maxMeta)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = service.MakeDir(m.env.DataDir, folder+"/meta", m.env.UID, m.env.GID)
+		err = volume.Data(m.env).MakeDir(folder + "/meta")
 		for field, value := range map[int]uint64{1: 0, 2: 1, 3: uint64(time.Now().UnixNano()), 7: 0, 8: 0, 9: 0} { // all are required
 			data = binary.AppendUvarint(append(data, byte(field<<3)), value)
 		}
@@ -68,7 +67,7 @@ func (m *Manager) makeAccount() error {
 	}
 	user := message(1, adminUser) + message(2, "*") + "\x18\x01" // name; hash, of no password; admin
 	data = append(data, message(usersField, user)...)
-	return service.WriteFile(m.env.DataDir, folder+"/"+metaFile, data, m.env.UID, m.env.GID)
+	return volume.Data(m.env).WriteFile(folder+"/"+metaFile, data)
 }
 
 // message is a field that holds bytes.

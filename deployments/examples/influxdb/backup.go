@@ -10,13 +10,13 @@ import (
 	"io"
 	"io/fs"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // BackupStrategies implements [datastores.Backups]. A backup is a tar archive of the server's working directory: its shards, each
@@ -68,7 +68,7 @@ func (m *Manager) backupShard(ctx context.Context, to *tar.Writer, shard string,
 		return fmt.Errorf("the server has a shard without a number: %w", err)
 	}
 	_, err = m.ask(ctx, askShard, id, func(r io.Reader) ([]byte, error) {
-		return nil, service.CopyTar(ctx, to, shardsDir+"/", r, wrote)
+		return nil, volume.CopyTar(ctx, to, shardsDir+"/", r, wrote)
 	})
 	if !errors.Is(err, io.ErrUnexpectedEOF) {
 		return err
@@ -81,7 +81,7 @@ func (m *Manager) backupShard(ctx context.Context, to *tar.Writer, shard string,
 
 // shards are database/retention policy/number of each.
 func (m *Manager) shards(ctx context.Context) ([]string, error) {
-	list, err := m.ask(ctx, askShards, 0, func(r io.Reader) ([]byte, error) { return io.ReadAll(r) })
+	list, err := m.ask(ctx, askShards, 0, func(r io.Reader) ([]byte, error) { return io.ReadAll(io.LimitReader(r, maxMeta)) })
 	var reply struct{ Paths []string }
 	if err == nil {
 		err = json.Unmarshal(list, &reply)
@@ -95,7 +95,7 @@ func readMeta(r io.Reader) ([]byte, error) {
 	if err := binary.Read(r, binary.BigEndian, &head); err != nil {
 		return nil, err
 	}
-	if head.Mark != 0x59590101 || head.Size > 1<<30 {
+	if head.Mark != 0x59590101 || head.Size > maxMeta {
 		return nil, errors.New("the server does not send its databases and users")
 	}
 	data := make([]byte, head.Size)
@@ -126,18 +126,18 @@ func (m *Manager) ask(ctx context.Context, what byte, shard uint64, read func(io
 // restore unpacks a backup beside the place of the data, which it takes when it is whole. A database that was dropped while the
 // backup was made has left its shards.
 func (m *Manager) restore(ctx context.Context, req datastores.RestoreRequest) error {
-	return service.MakeTree(m.env.DataDir, folder, m.env.UID, m.env.GID, func(dir string) error {
+	return volume.Data(m.env).Make(folder, func(made *volume.Tree) error {
 		req.Progress("unpacking the backup")
 		stream, err := req.Chain[0].Open(ctx)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = stream.Close() }()
-		if err := service.ReadTar(ctx, stream, dir, m.env.UID, m.env.GID); err != nil {
+		if err := made.ReadTar(ctx, stream); err != nil {
 			return err
 		}
 		req.Progress("looking at the databases")
-		data, err := os.ReadFile(filepath.Join(dir, metaFile))
+		data, err := made.ReadFile(metaFile, maxMeta)
 		if err != nil {
 			return datastores.Errorf(datastores.Invalid, "the backup holds no databases and users")
 		}
@@ -145,13 +145,13 @@ func (m *Manager) restore(ctx context.Context, req datastores.RestoreRequest) er
 		if err != nil {
 			return err
 		}
-		found, err := os.ReadDir(filepath.Join(dir, shardsDir))
+		found, err := made.List(shardsDir)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
 		for _, f := range found {
 			if !slices.Contains(databases, f.Name()) {
-				err = errors.Join(err, os.RemoveAll(filepath.Join(dir, shardsDir, f.Name())))
+				err = errors.Join(err, made.Remove(shardsDir+"/"+f.Name()))
 			}
 		}
 		return err

@@ -11,6 +11,7 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/configfile"
 	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // setting is a parameter with its default. Its name is the table and the key of the server's file.
@@ -116,7 +117,7 @@ func (m *Manager) configure() error {
 	if err != nil {
 		return err
 	}
-	return service.WriteFile(m.env.DataDir, folder+"/"+configFile, file, m.env.UID, m.env.GID)
+	return volume.Data(m.env).WriteFile(folder+"/"+configFile, file)
 }
 
 // runningSettings asks the server what it runs with.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 const (
@@ -19,6 +20,8 @@ const (
 	socketFile = "influxdb.sock"
 	metaFile   = "meta/meta.db" // databases and users
 	shardsDir  = "data"         // database/retention policy/shard
+
+	maxMeta = 64 << 20 // bytes of metaFile
 )
 
 // Manager runs one InfluxDB.
@@ -53,7 +56,7 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 	if err == nil && req.Restore != nil {
 		err = req.Restore.Run(ctx)
 	} else if err == nil {
-		err = service.MakeTree(m.env.DataDir, folder, m.env.UID, m.env.GID, func(string) error { return nil })
+		err = volume.Data(m.env).Make(folder, func(*volume.Tree) error { return nil })
 	}
 	if err == nil {
 		err = m.overrides().Save(req.Overrides)

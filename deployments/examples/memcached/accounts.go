@@ -6,15 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 const (
@@ -31,14 +29,14 @@ var passwordPattern = regexp.MustCompile(`^[!-~]{1,128}$`)
 func passwordFile(user string) string { return user + ".password" }
 
 func (m *Manager) password(user string) (string, error) {
-	b, err := os.ReadFile(filepath.Join(m.env.Dir, passwordFile(user)))
+	b, err := volume.Own(m.env).ReadFile(passwordFile(user), 1<<10)
 	return string(b), err
 }
 
 func (m *Manager) makeAdmin() error {
 	_, err := m.password(adminUser)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = service.WriteFile(m.env.Dir, passwordFile(adminUser), []byte(rand.Text()), -1, -1)
+		err = volume.Own(m.env).WriteFile(passwordFile(adminUser), []byte(rand.Text()))
 	}
 	return err
 }
@@ -55,7 +53,7 @@ func (m *Manager) writeAccounts() error {
 		}
 		fmt.Fprintf(&text, "%s:%s\n", user, password)
 	}
-	return service.WriteFile(m.env.DataDir, accountsFile, []byte(text.String()), m.env.UID, m.env.GID)
+	return volume.Data(m.env).WriteFile(accountsFile, []byte(text.String()))
 }
 
 // EnableRoot implements [datastores.Root].
@@ -63,7 +61,7 @@ func (m *Manager) EnableRoot(ctx context.Context, password datastores.Secret) (s
 	if !passwordPattern.MatchString(password.Reveal()) {
 		return "", datastores.Errorf(datastores.Invalid, "memcached takes passwords of 1 to 128 ASCII characters without spaces")
 	}
-	if err := service.WriteFile(m.env.Dir, passwordFile(rootUser), []byte(password.Reveal()), -1, -1); err != nil {
+	if err := volume.Own(m.env).WriteFile(passwordFile(rootUser), []byte(password.Reveal())); err != nil {
 		return "", err
 	}
 	return rootUser, m.reload(ctx, func(ctx context.Context) error {
@@ -87,7 +85,7 @@ func (m *Manager) DisableRoot(ctx context.Context) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.Remove(filepath.Join(m.env.Dir, passwordFile(rootUser))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := volume.Own(m.env).Remove(passwordFile(rootUser)); err != nil {
 		return err
 	}
 	return m.reload(ctx, func(ctx context.Context) error {
@@ -107,11 +105,10 @@ func (m *Manager) reload(ctx context.Context, done func(context.Context) error) 
 	if err != nil {
 		return err
 	}
-	pid, _, running := server.Running()
-	if !running {
+	if _, _, running := server.Running(); !running {
 		return nil // the next start reads them
 	}
-	if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
+	if err := server.Signal(syscall.SIGHUP); err != nil {
 		return fmt.Errorf("cannot tell memcached of its accounts: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 const (
@@ -65,7 +66,7 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 		return err
 	}
 	err := errors.Join(
-		service.MakeDir(m.env.DataDir, folder, m.env.UID, m.env.GID),
+		volume.Data(m.env).MakeDir(folder),
 		m.makeAdmin(),
 		m.overrides().Save(req.Overrides),
 	)

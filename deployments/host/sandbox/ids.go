@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // Size is how many user and group ids a sandbox has, 0 to Size-1 inside.
@@ -36,7 +36,7 @@ func (r IDs) Next(taken func(first int) bool) (int, error) {
 		if taken(first) {
 			continue
 		}
-		return first, service.WriteFile(filepath.Dir(r.File), filepath.Base(r.File), fmt.Appendln(nil, given), -1, -1)
+		return first, volume.At(filepath.Dir(r.File)).WriteFile(filepath.Base(r.File), fmt.Appendln(nil, given))
 	}
 	return 0, fmt.Errorf("all %d ranges of ids between %d and %d are taken", n, r.First, r.Last)
 }

@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // Sandbox is one instance's. Fill it in and use it by pointer; no two calls at once, but for [Sandbox.Running].
@@ -56,7 +57,7 @@ func (s *Sandbox) Prepare() error {
 		"group":  fmt.Sprintf("root:x:0:\nserver:x:%d:\n", ServerID),
 	}
 	for name, text := range accounts {
-		if err := errors.Join(service.WriteFile(s.Dir, name, []byte(text), -1, -1), os.Chmod(filepath.Join(s.Dir, name), 0o644)); err != nil {
+		if err := errors.Join(volume.At(s.Dir).WriteFile(name, []byte(text)), os.Chmod(filepath.Join(s.Dir, name), 0o644)); err != nil {
 			return err
 		}
 	}
@@ -128,7 +129,7 @@ func (s *Sandbox) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := service.WriteFile(s.Dir, specFile, b, -1, -1); err != nil {
+	if err := volume.At(s.Dir).WriteFile(specFile, b); err != nil {
 		return err
 	}
 	pid, err := s.launch(ctx)

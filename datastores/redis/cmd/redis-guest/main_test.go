@@ -22,6 +22,7 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // TestMain lets the test binary be the guest.
@@ -54,7 +55,7 @@ func newMachine(t *testing.T) *machine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := service.WriteFile(m.env.Dir, "guest.json", b, -1, -1); err != nil {
+	if err := volume.Own(m.env).WriteFile("guest.json", b); err != nil {
 		t.Fatal(err)
 	}
 	m.config = filepath.Join(m.env.Dir, "guest.json")

@@ -1,4 +1,4 @@
-package service
+package volume
 
 import (
 	"archive/tar"
@@ -10,59 +10,63 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"github.com/cofferdb/coffer/datastores"
 )
 
 const halfMade = ".making"
 
-// MakeTree makes the directory name below dir wholly or not at all. fill gets the path of an empty directory that belongs to uid and gid
-// (-1: the guest's own) and fills it; when it has succeeded, and everything is on the disk, the directory takes its name. A
-// directory that has its name already is whole, so fill is not called. What an earlier try has left half made is removed
-// first. dir must be one directory above what the database's user may write to, or be the guest's own.
-func MakeTree(dir, name string, uid, gid int, fill func(path string) error) error {
-	root, err := os.OpenRoot(dir)
+// Make makes the directory name wholly or not at all. fill gets it empty, and fills it; when it has succeeded, and everything is on the
+// disk, the directory takes its name. A directory that has its name already is whole, so fill is not called. What an
+// earlier try has left half made is removed first.
+func (d Dir) Make(name string, fill func(t *Tree) error) error {
+	return d.with(func(t *Tree) error {
+		if there, err := t.Exists(name); err != nil || there {
+			return err
+		}
+		making := name + halfMade
+		if err := t.Remove(making); err != nil {
+			return fmt.Errorf("cannot remove what is left of %s: %w", name, err)
+		}
+		if err := t.Fill(making, fill); err != nil {
+			return err
+		}
+		err := t.Rename(making, name)
+		if err == nil {
+			err = t.Sync(".")
+		}
+		if err != nil {
+			return fmt.Errorf("cannot make %s: %w", name, err)
+		}
+		return nil
+	})
+}
+
+// Fill makes the directory name and has fill fill it; then everything is on the disk. What fill gets stays the directory that was
+// made, whatever the tree's user puts in its place.
+func (t *Tree) Fill(name string, fill func(t *Tree) error) error {
+	if err := t.MakeDir(name); err != nil {
+		return err
+	}
+	made, err := t.In(name)
 	if err != nil {
 		return fmt.Errorf("cannot make %s: %w", name, err)
 	}
-	defer func() { _ = root.Close() }()
-	if _, err := root.Lstat(name); err == nil {
-		return nil
-	}
-	making := name + halfMade
-	if err := root.RemoveAll(making); err != nil {
-		return fmt.Errorf("cannot remove what is left of %s: %w", name, err)
-	}
-	if err := MakeDir(dir, making, uid, gid); err != nil {
+	defer func() { _ = made.Close() }()
+	if err := fill(made); err != nil {
 		return err
 	}
-	if err := fill(filepath.Join(dir, making)); err != nil {
-		return err
-	}
-	err = SyncTree(root, making)
-	if err == nil {
-		err = root.Rename(making, name)
-	}
-	if err == nil {
-		err = Sync(root, ".")
-	}
-	if err != nil {
+	if err := made.SyncAll("."); err != nil {
 		return fmt.Errorf("cannot make %s: %w", name, err)
 	}
 	return nil
 }
 
-// WriteTar writes the regular files and the directories below dir to w as a tar archive, by names relative to dir. Links, sockets and
+// WriteTar writes the regular files and the directories of the tree to w as a tar archive, by names relative to it. Links, sockets and
 // devices are left out. A file that shrinks meanwhile is an error. wrote, which may be nil, is told of every n bytes.
-func WriteTar(ctx context.Context, w io.Writer, dir string, wrote func(n int)) error {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = root.Close() }()
+func (t *Tree) WriteTar(ctx context.Context, w io.Writer, wrote func(n int)) error {
 	archive := tar.NewWriter(w)
-	err = fs.WalkDir(root.FS(), ".", func(path string, d fs.DirEntry, err error) error {
+	err := t.Walk(".", func(path string, d fs.DirEntry, err error) error {
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -72,7 +76,7 @@ func WriteTar(ctx context.Context, w io.Writer, dir string, wrote func(n int)) e
 		case d.IsDir():
 			return archive.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: path + "/", Mode: 0o700})
 		case d.Type().IsRegular():
-			return writeTarFile(ctx, archive, root, path, wrote)
+			return t.writeTarFile(ctx, archive, path, wrote)
 		}
 		return nil
 	})
@@ -140,14 +144,17 @@ func (e *ending) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func writeTarFile(ctx context.Context, archive *tar.Writer, root *os.Root, path string, wrote func(n int)) error {
-	f, err := root.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+func (t *Tree) writeTarFile(ctx context.Context, archive *tar.Writer, path string, wrote func(n int)) error {
+	f, err := t.Open(path)
+	if errors.Is(err, ErrNoFile) { // exchanged since it was listed
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() { // exchanged since it was listed
+	if err != nil {
 		return err
 	}
 	if err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: path, Mode: 0o600, Size: info.Size(), Format: tar.FormatPAX}); err != nil {
@@ -160,14 +167,9 @@ func writeTarFile(ctx context.Context, archive *tar.Writer, root *os.Root, path 
 	return err
 }
 
-// ReadTar puts the files and directories of a tar archive below dir, for uid and gid (-1: the guest's own), modes 0600 and
-// 0700; directories that the archive leaves out are made. A name that leads out of dir, and anything but files and directories, is an error of kind Invalid.
-func ReadTar(ctx context.Context, r io.Reader, dir string, uid, gid int) error {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = root.Close() }()
+// ReadTar puts the files and directories of a tar archive into the tree, for its user, modes 0600 and 0700; directories that the
+// archive leaves out are made. A name that leads out of the tree, and anything but files and directories, is an error of kind Invalid.
+func (t *Tree) ReadTar(ctx context.Context, r io.Reader) error {
 	archive := tar.NewReader(r)
 	for {
 		header, err := archive.Next()
@@ -175,7 +177,7 @@ func ReadTar(ctx context.Context, r io.Reader, dir string, uid, gid int) error {
 			return nil
 		}
 		if err == nil {
-			err = readTarEntry(ctx, root, header, archive, uid, gid)
+			err = t.readTarEntry(ctx, header, archive)
 		}
 		if err != nil {
 			return fmt.Errorf("cannot unpack the files: %w", err)
@@ -183,7 +185,7 @@ func ReadTar(ctx context.Context, r io.Reader, dir string, uid, gid int) error {
 	}
 }
 
-func readTarEntry(ctx context.Context, root *os.Root, header *tar.Header, content io.Reader, uid, gid int) error {
+func (t *Tree) readTarEntry(ctx context.Context, header *tar.Header, content io.Reader) error {
 	name := filepath.Clean(header.Name)
 	switch {
 	case name == ".":
@@ -191,40 +193,34 @@ func readTarEntry(ctx context.Context, root *os.Root, header *tar.Header, conten
 	case !filepath.IsLocal(name), header.Typeflag != tar.TypeDir && header.Typeflag != tar.TypeReg:
 		return datastores.Errorf(datastores.Invalid, "the archive holds something that is no file or directory of it")
 	case header.Typeflag == tar.TypeDir:
-		return makeParents(root, name, uid, gid)
+		return t.makeParents(name)
 	}
-	if err := makeParents(root, filepath.Dir(name), uid, gid); err != nil {
+	if err := t.makeParents(filepath.Dir(name)); err != nil {
 		return err
 	}
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600)
+	f, err := t.Create(name)
+	if errors.Is(err, fs.ErrExist) { // of an archive before this one
+		f, err = t.OpenFile(name, os.O_RDWR|os.O_TRUNC)
+	}
 	if err != nil {
 		return err
 	}
 	_, err = io.Copy(f, &watched{ctx, content, nil})
-	if err == nil && uid >= 0 {
-		err = f.Chown(uid, gid)
-	}
 	return errors.Join(err, f.Close())
 }
 
 // makeParents makes a directory and those above it that an archive may leave out.
-func makeParents(root *os.Root, dir string, uid, gid int) error {
+func (t *Tree) makeParents(dir string) error {
 	if dir == "." {
 		return nil
 	}
-	if info, err := root.Lstat(dir); err == nil && info.IsDir() {
+	if info, err := t.Lstat(dir); err == nil && info.IsDir() {
 		return nil
 	}
-	if err := makeParents(root, filepath.Dir(dir), uid, gid); err != nil {
+	if err := t.makeParents(filepath.Dir(dir)); err != nil {
 		return err
 	}
-	if err := root.Mkdir(dir, 0o700); err != nil {
-		return err
-	}
-	if uid < 0 {
-		return nil
-	}
-	return root.Lchown(dir, uid, gid)
+	return t.MakeDir(dir)
 }
 
 // watched ends with its context, and tells of what is read.

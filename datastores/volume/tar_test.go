@@ -1,4 +1,4 @@
-package service
+package volume
 
 import (
 	"archive/tar"
@@ -24,16 +24,29 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
+// own is a directory of the test's own.
+func own(dir string) Dir { return Dir{Path: dir, UID: -1, GID: -1} }
+
+func open(t *testing.T, dir string) *Tree {
+	t.Helper()
+	tree, err := own(dir).Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tree.Close() })
+	return tree
+}
+
 func holds(path, text string) bool {
 	b, err := os.ReadFile(path)
 	return err == nil && string(b) == text
 }
 
-func TestMakeTree(t *testing.T) {
+func TestMake(t *testing.T) {
 	dir := t.TempDir()
 	cut := errors.New("cut")
-	err := MakeTree(dir, "data", -1, -1, func(path string) error {
-		write(t, filepath.Join(path, "half"), "x")
+	err := own(dir).Make("data", func(tree *Tree) error {
+		write(t, tree.Path("half"), "x")
 		return cut
 	})
 	if _, there := os.Stat(filepath.Join(dir, "data")); !errors.Is(err, cut) || there == nil {
@@ -41,9 +54,9 @@ func TestMakeTree(t *testing.T) {
 	}
 	calls := 0
 	for range 2 {
-		err := MakeTree(dir, "data", -1, -1, func(path string) error {
+		err := own(dir).Make("data", func(tree *Tree) error {
 			calls++
-			write(t, filepath.Join(path, "a/b"), "whole")
+			write(t, tree.Path("a/b"), "whole")
 			return nil
 		})
 		if err != nil {
@@ -73,13 +86,13 @@ func TestTar(t *testing.T) {
 	}
 	var archive bytes.Buffer
 	counted := 0
-	if err := WriteTar(t.Context(), &archive, from, func(n int) { counted += n }); err != nil {
+	if err := open(t, from).WriteTar(t.Context(), &archive, func(n int) { counted += n }); err != nil {
 		t.Fatal(err)
 	}
 	if bytes.Contains(archive.Bytes(), []byte("SECRET")) || counted != len("content") {
 		t.Errorf("a link was followed, or %d bytes were counted", counted)
 	}
-	if err := ReadTar(t.Context(), &archive, to, -1, -1); err != nil {
+	if err := open(t, to).ReadTar(t.Context(), &archive); err != nil {
 		t.Fatal(err)
 	}
 	if !holds(filepath.Join(to, "a/b"), "content") || !holds(filepath.Join(to, "empty"), "") {
@@ -103,7 +116,7 @@ func TestReadTarStaysInside(t *testing.T) {
 			t.Fatal(err)
 		}
 		dir := t.TempDir()
-		err := ReadTar(t.Context(), &archive, dir, -1, -1)
+		err := open(t, dir).ReadTar(t.Context(), &archive)
 		var told *datastores.Error
 		if !errors.As(err, &told) || told.Kind != datastores.Invalid {
 			t.Errorf("%s: %v", name, err)
@@ -119,7 +132,7 @@ func TestCopyTar(t *testing.T) {
 	write(t, filepath.Join(from, "a/b"), "content")
 	write(t, filepath.Join(from, "c"), string(make([]byte, 600)))
 	var one, all bytes.Buffer
-	if err := WriteTar(t.Context(), &one, from, nil); err != nil {
+	if err := open(t, from).WriteTar(t.Context(), &one, nil); err != nil {
 		t.Fatal(err)
 	}
 	w := tar.NewWriter(&all)
@@ -132,7 +145,7 @@ func TestCopyTar(t *testing.T) {
 		t.Fatal(err)
 	}
 	to := t.TempDir()
-	if err := ReadTar(t.Context(), &all, to, -1, -1); err != nil {
+	if err := open(t, to).ReadTar(t.Context(), &all); err != nil {
 		t.Fatal(err)
 	}
 	if !holds(filepath.Join(to, "first/a/b"), "content") || !holds(filepath.Join(to, "second/c"), string(make([]byte, 600))) {
@@ -150,38 +163,7 @@ func TestTarEndsWithItsContext(t *testing.T) {
 	write(t, filepath.Join(dir, "a"), "x")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := WriteTar(ctx, &bytes.Buffer{}, dir, nil); !errors.Is(err, context.Canceled) {
+	if err := open(t, dir).WriteTar(ctx, &bytes.Buffer{}, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("write: %v", err)
-	}
-}
-
-func TestOverrides(t *testing.T) {
-	o := Overrides{Dir: t.TempDir()}
-	defaults := map[string]string{"a": "1", "b": "2"}
-	if merged, err := o.Over(defaults); err != nil || merged["a"] != "1" {
-		t.Errorf("before the first save: %v, %v", merged, err)
-	}
-	var values datastores.Values
-	if err := values.UnmarshalJSON([]byte(`{"a": 10000000, "c": true}`)); err != nil {
-		t.Fatal(err)
-	}
-	if err := o.Save(values); err != nil {
-		t.Fatal(err)
-	}
-	merged, err := o.Over(defaults)
-	if err != nil || merged["a"] != "10000000" || merged["b"] != "2" || merged["c"] != "true" || defaults["a"] != "1" {
-		t.Errorf("merged %v, %v", merged, err)
-	}
-	if differ := Differ(merged, map[string]string{"a": "10000000", "b": "3"}); len(differ) != 2 || differ[0] != "b" || differ[1] != "c" {
-		t.Errorf("they differ in %v", differ)
-	}
-	if differ := Differ(map[string]string{"a": "90s", "b": "1s"}, map[string]string{"a": "1m30s", "b": "1"}); len(differ) != 1 || differ[0] != "b" {
-		t.Errorf("they differ in %v", differ)
-	}
-	if err := o.Save(nil); err != nil {
-		t.Fatal(err)
-	}
-	if values, err := o.Load(); err != nil || len(values) != 0 {
-		t.Errorf("nothing was stored and %v, %v loaded", values, err)
 	}
 }

@@ -1,0 +1,92 @@
+package postgresql
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// secret is in a file of somebody else's.
+const secret = "THE SECRET OF ANOTHER TENANT"
+
+// foreign is another tenant's data directory, as far as a backup would look.
+func foreign(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(dir, "base/5"), 0o700))
+	must(t, os.WriteFile(filepath.Join(dir, "base/5/16386"), []byte(secret), 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, "shadow"), []byte(secret), 0o600))
+	return dir
+}
+
+// exchange puts a link in place of what has the name, as code does that a tenant runs as the server's user.
+func exchange(t *testing.T, path, target string) (back func()) {
+	t.Helper()
+	must(t, errors.Join(os.Rename(path, path+"-mine"), os.Symlink(target, path)))
+	return func() { must(t, errors.Join(os.Remove(path), os.Rename(path+"-mine", path))) }
+}
+
+// C3: a backup followed a link in place of the data directory, or of its log.
+func TestABackupHoldsNobodyElsesFiles(t *testing.T) {
+	m := prepared(t)
+	for _, name := range []string{dataDir, dataDir + "/pg_wal"} {
+		back := exchange(t, m.path(name), foreign(t))
+		var stream bytes.Buffer
+		_, err := m.BackupStrategies()[0].Backup(t.Context(), datastores.BackupRequest{ID: "b", Output: &stream, Progress: func(int64, int64) {}})
+		back()
+		if err == nil || bytes.Contains(stream.Bytes(), []byte(secret)) {
+			t.Errorf("with a link in place of %s the backup ended with %v", name, err)
+		}
+	}
+	if _, err := taken(t, m, 0, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// C2: root unpacked a backup, whose names a tenant chooses, wherever a link led that took the name of the directory in the making.
+func TestARestoreWritesNowhereElse(t *testing.T) {
+	m, victim := newManager(t, newEnv(t), DefaultOptions()), foreign(t)
+	link := datastores.BackupLink{ID: "b", Open: func(context.Context) (io.ReadCloser, error) {
+		making, err := filepath.Glob(m.path(unfinished + "*"))
+		if err != nil || len(making) != 1 {
+			t.Fatalf("in the making: %v, %v", making, err)
+		}
+		exchange(t, making[0], victim)
+		var stream bytes.Buffer
+		w := tar.NewWriter(&stream)
+		must(t, w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "shadow", Size: 1}))
+		_, err = w.Write([]byte("x"))
+		return io.NopCloser(&stream), errors.Join(err, w.Close())
+	}}
+	err := m.restore(t.Context(), datastores.RestoreRequest{Chain: []datastores.BackupLink{link}, Progress: func(string) {}})
+	if b, _ := os.ReadFile(filepath.Join(victim, "shadow")); string(b) != secret {
+		t.Errorf("another's file is %q, and the restore ended with %v", b, err)
+	}
+	if left, err := os.ReadDir(victim); err != nil || len(left) != 2 {
+		t.Errorf("another's directory holds %v, %v", left, err)
+	}
+}
+
+// H11: what the guest reads at once has an end.
+func TestTheVersionOfTheDataIsShort(t *testing.T) {
+	m := newManager(t, newEnv(t), DefaultOptions())
+	must(t, m.data.MakeDir(dataDir))
+	must(t, os.WriteFile(m.path(dataDir+"/PG_VERSION"), nil, 0o600))
+	must(t, os.Truncate(m.path(dataDir+"/PG_VERSION"), 1<<40))
+	if _, err := m.dataVersion(); err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("a version of a terabyte: %v", err)
+	}
+	must(t, os.Remove(m.path(dataDir+"/PG_VERSION")))
+	must(t, os.Symlink("/dev/zero", m.path(dataDir+"/PG_VERSION")))
+	if _, err := m.dataVersion(); err == nil {
+		t.Error("a version without end was read")
+	}
+}
