@@ -66,7 +66,7 @@ const clientName = "client.cnf"
 
 // withLogin runs do, in which a program of the server runs, with what that needs: see withGlobals for begun, and the option that tells a program how to log in; the password stands in a file that only the server's
 // user, as which programs are run, can read. The socket is relative to the data directory, where programs must work: see
-// service.DialUnix.
+// volume.Dir.Dial.
 func (m *Manager) withLogin(ctx context.Context, do func(option string, begun func()) error) error {
 	password, err := m.adminPassword()
 	if err != nil {

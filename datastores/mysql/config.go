@@ -65,7 +65,7 @@ func (m *Manager) needs() []configfile.Setting {
 		{Name: "datadir", Value: m.path(dataDir)},
 		{Name: "tmpdir", Value: m.path(tmpDir)},
 		{Name: "secure_file_priv", Value: m.path(filesDir)},
-		{Name: "socket", Value: "../" + socketName}, // from datadir, where the server works: see service.DialUnix
+		{Name: "socket", Value: "../" + socketName}, // from datadir, where the server works: see volume.Dir.Dial
 		{Name: "pid_file", Value: m.path(serverPIDName)},
 		{Name: "init_file", Value: m.path(initName)},
 		{Name: "lc_messages_dir", Value: m.options.ShareDir},

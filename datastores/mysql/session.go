@@ -12,7 +12,6 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/datastores/service"
 )
 
 // session runs do with a session of the administration account. Each call of the manager has its own, so that nothing is
@@ -64,8 +63,8 @@ func (m *Manager) connect(params map[string]string) (*sql.DB, error) {
 	}
 	c := mysql.NewConfig()
 	c.User, c.Passwd = adminUser, password.Reveal()
-	c.Net, c.Addr = "unix", m.path(socketName)
-	c.DialFunc = func(ctx context.Context, _, path string) (net.Conn, error) { return service.DialUnix(ctx, path) }
+	c.Net, c.Addr = "unix", "/"+socketName
+	c.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) { return m.data.Dial(ctx, socketName) }
 	c.Logger = &mysql.NopLogger{} // every failure is returned too
 	c.Params = map[string]string{
 		"sql_mode":          text(sqlMode),

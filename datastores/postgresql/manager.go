@@ -75,7 +75,7 @@ func (m *Manager) argv() []string {
 		{"external_pid_file", ""},
 		{"listen_addresses", m.env.Address},
 		{"port", strconv.Itoa(port)},
-		{"unix_socket_directories", ".."}, // from data/, where the server works: see service.DialUnix
+		{"unix_socket_directories", ".."}, // from data/, where the server works: see volume.Dir.Dial
 		{"log_directory", m.path(logDir)},
 		{"log_filename", logName},
 		{"cluster_name", ""},

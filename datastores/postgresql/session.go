@@ -11,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/datastores/service"
 )
 
 const (
@@ -115,7 +114,7 @@ func (m *Manager) socketConfig(user, database string) (*pgconn.Config, error) {
 	config.User, config.Database = user, database
 	config.RuntimeParams = map[string]string{}
 	config.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return service.DialUnix(ctx, m.path(socketName))
+		return m.data.Dial(ctx, socketName)
 	}
 	return config, nil
 }

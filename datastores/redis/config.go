@@ -87,7 +87,7 @@ func (m *Manager) config(values datastores.Values, from *source) ([]byte, error)
 		{"bind", m.env.Address},
 		{"port", strconv.Itoa(port)},
 		{"protected-mode", "yes"},
-		{"unixsocket", socketName}, // in dir: see service.DialUnix
+		{"unixsocket", socketName}, // in dir: see volume.Dir.Dial
 		{"unixsocketperm", "700"},
 		{"daemonize", "no"},
 		{"logfile", ""},          // standard output, which is the service's log

@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/cofferdb/coffer/datastores/service"
 )
 
 const (
@@ -34,11 +32,11 @@ type replyError string
 
 func (e replyError) Error() string { return string(e) }
 
-// dial connects to a socket for calls that must be over when ctx is, or after callTimeout. Close must be called.
-func dial(ctx context.Context, socket string) (*conn, error) {
+// dial connects to the server's socket for calls that must be over when ctx is, or after callTimeout. Close must be called.
+func (m *Manager) dial(ctx context.Context) (*conn, error) {
 	connecting, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	nc, err := service.DialUnix(connecting, socket)
+	nc, err := m.data.Dial(connecting, socketFile)
 	if err != nil {
 		return nil, err
 	}

@@ -179,7 +179,7 @@ func (m *Manager) talk(ctx context.Context, do func(*conn) error) error {
 	if err != nil {
 		return fmt.Errorf("the guest's password for the server cannot be read (is the instance prepared?): %w", err)
 	}
-	c, err := dial(ctx, m.dataPath(socketFile))
+	c, err := m.dial(ctx)
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ var allowed = map[string]string{
 }
 
 // TestEnginesReachNoPath holds engines, in this module and in the examples, against the rule that a guest never goes by path where a
-// tenant's code may write: everything there goes through this package, and sockets through service.DialUnix. So they may not use anything
+// tenant's code may write: everything there goes through this package, and sockets too. So they may not use anything
 // that takes a path at all.
 func TestEnginesReachNoPath(t *testing.T) {
 	used := map[string]bool{}

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 const callTimeout = 30 * time.Second
@@ -45,7 +45,7 @@ func (m *Manager) series(ctx context.Context, statements ...string) ([]series, e
 	resp, err := (&http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return service.DialUnix(ctx, m.path(socketFile))
+			return volume.Data(m.env).Dial(ctx, folder+"/"+socketFile)
 		},
 	}).RoundTrip(req)
 	if err != nil {
