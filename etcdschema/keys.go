@@ -177,6 +177,9 @@ func EnrolmentKey(hash string) Key[Enrolment] {
 	return key[Enrolment](enrolmentPattern, aHash("enrolment token hash", hash))
 }
 
+// Enrolments are all tokens, used and unused.
+func Enrolments() Prefix[Enrolment] { return Prefix[Enrolment]{path: "/guest/enrolments/"} }
+
 func InstanceGuestKey(id string) Key[json.RawMessage] {
 	return key[json.RawMessage](instanceGuestPattern, anID("instance", id))
 }

@@ -26,18 +26,20 @@ type Flavor struct {
 
 // Quota limits a project; nil means the gateway's default, -1 no limit.
 type Quota struct {
-	Instances *int `json:"instances,omitempty"`
-	RAM       *int `json:"ram,omitempty"`     // MB
-	Volumes   *int `json:"volumes,omitempty"` // GB
-	Backups   *int `json:"backups,omitempty"`
+	Instances      *int `json:"instances,omitempty"`
+	RAM            *int `json:"ram,omitempty"`     // MB
+	Volumes        *int `json:"volumes,omitempty"` // GB
+	Backups        *int `json:"backups,omitempty"`
+	Configurations *int `json:"configurations,omitempty"`
 }
 
 // Usage is what a project uses, in the units of [Quota].
 type Usage struct {
-	Instances int `json:"instances"`
-	RAM       int `json:"ram"`
-	Volumes   int `json:"volumes"`
-	Backups   int `json:"backups"`
+	Instances      int `json:"instances"`
+	RAM            int `json:"ram"`
+	Volumes        int `json:"volumes"`
+	Backups        int `json:"backups"`
+	Configurations int `json:"configurations,omitempty"`
 }
 
 // Instance is a database instance. What clients see as its status is worked out from it: see gateway/lifecycle.
@@ -98,6 +100,9 @@ type Instance struct {
 	RootEnabled   bool      `json:"root_enabled,omitempty"`
 	RootEnabledAt time.Time `json:"root_enabled_at,omitzero"` // first time; kept after disable
 	RootEnabledBy string    `json:"root_enabled_by,omitempty"`
+
+	// Logs are the logs of which something was published.
+	Logs []string `json:"logs,omitempty"`
 
 	// Sealed holds the datastores.PrepareArgs until the guest has enrolled: AES-256-GCM with the gateways' key.
 	Sealed []byte `json:"sealed,omitempty"`

@@ -52,9 +52,13 @@ func (g backend) Report(ctx context.Context, agentID string, raw json.RawMessage
 			return m, err
 		}
 		var status datastores.Status
+		if len(raw) > maxStatus {
+			return m, tooLong("status", maxStatus)
+		}
 		if err := json.Unmarshal(raw, &status); err != nil {
 			return m, agentpoll.Errorf(agentpoll.Invalid, "the status cannot be read: %v", err)
 		}
+		status.Message, status.Refused, status.Warning = shortened(status.Message), shortened(status.Refused), shortened(status.Warning)
 		rec, err := etcdschema.Read(s, etcdschema.InstanceKey(agent.Value.Project, agentID))
 		if err != nil || !rec.Found || sameStatus(rec.Value.Service, status) {
 			return m, err
@@ -65,6 +69,11 @@ func (g backend) Report(ctx context.Context, agentID string, raw json.RawMessage
 		g.work.Go(func() { g.review(g.running) })
 	}
 	return err
+}
+
+// tooLong refuses what an agent says at too great a length.
+func tooLong(what string, most int) error {
+	return agentpoll.Errorf(agentpoll.Invalid, "the %s has more than %d bytes", what, most)
 }
 
 func sameStatus(a, b datastores.Status) bool {
@@ -79,6 +88,7 @@ const progressEvery = 5 * time.Second
 
 // Progress keeps the last words of a step's command in the instance, and gives a step that moves data more time.
 func (g backend) Progress(ctx context.Context, agentID, commandID string, p agentpoll.Progress) error {
+	p.Message, p.Unit = shortened(p.Message), p.Unit[:min(len(p.Unit), maxWord)]
 	key := etcdschema.CommandKey(agentID, commandID)
 	var moved etcdschema.Instance
 	_, err := g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
@@ -106,9 +116,7 @@ func (g backend) Progress(ctx context.Context, agentID, commandID string, p agen
 			return nil, err
 		}
 		if !said {
-			in.LastEvent++
-			event := etcdschema.Event{At: now, Kind: "progress", Message: p.Message}
-			ops = append(ops, etcdschema.Put(etcdschema.EventKey(in.ID, in.LastEvent), event).For(keepEvents))
+			ops = append(ops, tell(&in, etcdschema.Event{At: now, Kind: "progress", Message: p.Message})...)
 		}
 		moved = in
 		return append(ops, etcdschema.Put(instanceKey, in)), nil
@@ -131,6 +139,9 @@ func wording(message string) string {
 
 // Result commits how a command ended: it is deleted, its result stored, and the instance moved on, in one transaction.
 func (g backend) Result(ctx context.Context, agentID, commandID string, result agentpoll.Result) error {
+	if e := result.Error; e != nil {
+		result.Error = &agentpoll.Error{Kind: e.Kind[:min(len(e.Kind), maxWord)], Message: shortened(e.Message)}
+	}
 	key, resultKey := etcdschema.CommandKey(agentID, commandID), etcdschema.ResultKey(commandID)
 	_, err := g.commit(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) (moves, error) {
 		cmd, err := etcdschema.Read(s, key)

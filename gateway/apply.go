@@ -19,6 +19,20 @@ const (
 	keepEnrolments = time.Hour // a used one; an unused one lives as long as the create that waits for it
 )
 
+// maxEvents is how many lines a timeline has at most.
+const maxEvents = 1000
+
+// tell adds a line to an instance's timeline, and takes the oldest away when it is full.
+func tell(in *etcdschema.Instance, e etcdschema.Event) []etcdschema.Op {
+	in.LastEvent++
+	e.Message = shortened(e.Message)
+	ops := []etcdschema.Op{etcdschema.Put(etcdschema.EventKey(in.ID, in.LastEvent), e).For(keepEvents)}
+	if old := in.LastEvent - maxEvents; old > 0 {
+		ops = append(ops, etcdschema.Delete(etcdschema.EventKey(in.ID, old)))
+	}
+	return ops
+}
+
 // newID makes an id that sorts by time.
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
@@ -28,6 +42,7 @@ type moves struct {
 	after   etcdschema.Instance
 	peers   []etcdschema.Instance
 	removed []etcdschema.Backup // whose segments nobody needs any more
+	gone    bool                // the instance was removed
 }
 
 // commit makes a decision and writes it in one transaction, then does what follows from it. decide may be called several
@@ -48,6 +63,9 @@ func (g *Gateway) commit(ctx context.Context, refs []etcdschema.Ref, decide func
 	}
 	for _, b := range m.removed {
 		g.removeLater(b)
+	}
+	if m.gone && len(m.after.Logs) > 0 {
+		g.removeLogs(m.after)
 	}
 	return m, nil
 }
@@ -106,8 +124,7 @@ func (g *Gateway) decide(s etcdschema.Snapshot, in etcdschema.Instance, event li
 		c.put(etcdschema.Delete(etcdschema.CommandKey(d.Drop.Agent, d.Drop.ID)))
 	}
 	for _, e := range d.Events {
-		d.Instance.LastEvent++
-		c.put(etcdschema.Put(etcdschema.EventKey(in.ID, d.Instance.LastEvent), e).For(keepEvents))
+		c.put(tell(&d.Instance, e)...)
 	}
 	for _, p := range d.Peers {
 		c.put(etcdschema.Put(etcdschema.InstanceKey(p.Project, p.ID), p))
@@ -115,7 +132,7 @@ func (g *Gateway) decide(s etcdschema.Snapshot, in etcdschema.Instance, event li
 	m.after, m.peers, m.removed = d.Instance, d.Peers, c.removed
 	if d.Gone {
 		removal, err := removalOps(c.s, d.Instance)
-		m.ops = append(c.ops, removal...)
+		m.ops, m.gone = append(c.ops, removal...), true
 		return m, err
 	}
 	m.ops = append(c.ops, etcdschema.Put(etcdschema.InstanceKey(in.Project, in.ID), d.Instance))

@@ -223,6 +223,8 @@ func (g *Gateway) orderBackup(r *request, req backupRequest) (etcdschema.Backup,
 	switch {
 	case !nonEmpty(req.Name):
 		return b, faultf(badRequest, "Validation error: backup['name'] must be a string of 1 to 255 characters with a letter or digit.")
+	case len(req.Description) > maxDescription || hasControl(req.Description):
+		return b, bounded("backup['description']", req.Description, maxDescription)
 	case req.RestoreFrom != nil:
 		return b, faultf(notImplemented, "Backups of other systems cannot be registered: restore_from is not available.")
 	case g.Blobs == nil:

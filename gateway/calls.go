@@ -96,7 +96,7 @@ func (g *Gateway) enqueue(ctx context.Context, r *request, instanceID string, as
 		}
 		now := g.now().UTC()
 		cmd := etcdschema.Command{
-			Command: agentpoll.Command{ID: id, Method: m.Name, Deadline: now.Add(m.Timeout), Traceparent: r.echo.Request().Header.Get("Traceparent")},
+			Command: agentpoll.Command{ID: id, Method: m.Name, Deadline: now.Add(m.Timeout), Traceparent: r.traceparent()},
 			Project: r.project, Instance: instanceID, Enqueued: now, User: r.who.UserName,
 		}
 		if err := fillArgs(s, &cmd, instanceID, args, m.Secret); err != nil {
@@ -144,11 +144,11 @@ func (g *Gateway) reachable(agentID string, presence etcdschema.Record[etcdschem
 	case g.now().Before(presence.Value.Judged.Add(settle)): // another gateway may hold it, and is about to say so
 		return nil
 	case presence.Found && !g.now().Before(g.started.Add(g.Expiry)):
-		return &fault{unavailable, fmt.Sprintf("The guest is not connected since %s. Nothing was sent to it.", stamp(presence.Value.Since)), 30 * time.Second}
+		return &fault{kind: unavailable, message: fmt.Sprintf("The guest is not connected since %s. Nothing was sent to it.", stamp(presence.Value.Since)), retryAfter: 30 * time.Second}
 	case g.now().Before(g.started.Add(g.Expiry)), g.now().Before(time.Unix(0, g.left.Load()).Add(g.Expiry)):
 		return nil
 	}
-	return &fault{unavailable, fmt.Sprintf("The guest is not connected, for at least %s. Nothing was sent to it.", g.Expiry), 30 * time.Second}
+	return &fault{kind: unavailable, message: fmt.Sprintf("The guest is not connected, for at least %s. Nothing was sent to it.", g.Expiry), retryAfter: 30 * time.Second}
 }
 
 // awaitStep waits for the result of the command that an instance's operation waits for. The command stays when nobody waits

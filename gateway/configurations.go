@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -101,6 +102,11 @@ func decodeConfiguration(r *request) (configurationRequest, error) {
 	if name := body.Configuration.Name; name != nil && !nonEmpty(*name) {
 		return configurationRequest{}, faultf(badRequest, "Validation error: configuration['name'] must be a string of 1 to 255 characters with a letter or digit.")
 	}
+	if text := body.Configuration.Description; text != nil {
+		if err := bounded("configuration['description']", *text, maxDescription); err != nil {
+			return configurationRequest{}, err
+		}
+	}
 	return *body.Configuration, nil
 }
 
@@ -130,14 +136,18 @@ func (g *Gateway) createConfiguration(r *request) (reply, error) {
 	if err := checkValues(version, c.Values); err != nil {
 		return reply{}, err
 	}
-	_, err = g.store.Update(r.ctx, nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		return []etcdschema.Op{etcdschema.Put(etcdschema.ConfigurationKey(r.project, c.ID), c)}, nil
+	_, err = g.store.Update(r.ctx, nil, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		ops, err := g.account(s, r.project, func(u etcdschema.Usage) etcdschema.Usage { u.Configurations++; return u })
+		return append(ops, etcdschema.Put(etcdschema.ConfigurationKey(r.project, c.ID), c)), err
 	})
 	return reply{http.StatusOK, map[string]any{"configuration": detailConfiguration(c, catalogue)}}, err
 }
 
 // checkValues holds values against the rules of a datastore version: 422 with all that is wrong.
 func checkValues(version etcdschema.Version, values datastores.Values) error {
+	if text, err := json.Marshal(values); err != nil || len(text) > maxValues {
+		return over("values", badRequest, "The values of a configuration group may have %d bytes together.", maxValues)
+	}
 	if len(version.Server.Parameters) == 0 {
 		return faultf(unprocessable, "%s %s has no parameters that can be set.", version.Datastore, version.Name)
 	}
@@ -229,7 +239,14 @@ func (g *Gateway) deleteConfiguration(r *request) (reply, error) {
 		if err == nil && len(c.Instances) > 0 {
 			err = faultf(badRequest, "Configuration %s is attached to %d instances; detach it first.", c.ID, len(c.Instances))
 		}
-		return []etcdschema.Op{etcdschema.Delete(key)}, err
+		if err != nil {
+			return nil, err
+		}
+		ops, err := g.account(s, r.project, func(u etcdschema.Usage) etcdschema.Usage {
+			u.Configurations = max(0, u.Configurations-1)
+			return u
+		})
+		return append(ops, etcdschema.Delete(key)), err
 	})
 	return reply{status: http.StatusAccepted}, err
 }

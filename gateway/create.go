@@ -118,6 +118,11 @@ func (g *Gateway) order(r *request, req createRequest) (order, error) {
 	if !nonEmpty(req.Name) {
 		return o, faultf(badRequest, "Validation error: instance['name'] must be a string of 1 to 255 characters with a letter or digit.")
 	}
+	if req.Volume != nil {
+		if err := bounded("instance['volume']['type']", req.Volume.Type, maxContainer); err != nil {
+			return o, err
+		}
+	}
 	if err := checkExtras(req); err != nil {
 		return o, err
 	}

@@ -64,7 +64,8 @@ func TestWhoMayImportWhom(t *testing.T) {
 	rules := map[string][]string{
 		"agentpoll":                     {},
 		"agentpoll/agent":               {"agentpoll"},
-		"agentpoll/server":              {"agentpoll", "golang.org/x/sys/unix"},
+		"agentpoll/rate":                {},
+		"agentpoll/server":              {"agentpoll", "agentpoll/rate", "golang.org/x/sys/unix"},
 		"agentpoll/agentpolltest":       {"agentpoll", "agentpoll/server"},
 		"agentpoll/agentpolltest/until": {},
 		"datastores":                    {},
@@ -88,7 +89,7 @@ func TestWhoMayImportWhom(t *testing.T) {
 		"etcdschema":                    {"agentpoll", "datastores", "deployments", "go.etcd.io/etcd/...", "github.com/google/uuid", "github.com/hashicorp/go-multierror", "github.com/goccy/go-yaml/...", "go.uber.org/zap/...", "google.golang.org/grpc/..."},
 		"etcdschema/embedded":           {"go.etcd.io/etcd/...", "go.uber.org/zap/...", "golang.org/x/sys/unix"},
 		"etcdschema/etcdtest":           {"etcdschema", "etcdschema/embedded", "go.etcd.io/etcd/...", "go.uber.org/zap"},
-		"gateway":                       {"agentpoll", "agentpoll/server", "datastores", "deployments", "etcdschema", "gateway/blobstore", "gateway/identity", "gateway/lifecycle", "github.com/labstack/echo/v4", "github.com/google/uuid", "github.com/goccy/go-yaml", "github.com/prometheus/client_golang/..."},
+		"gateway":                       {"agentpoll", "agentpoll/rate", "agentpoll/server", "datastores", "deployments", "etcdschema", "gateway/blobstore", "gateway/identity", "gateway/lifecycle", "github.com/labstack/echo/v4", "github.com/google/uuid", "github.com/goccy/go-yaml", "github.com/prometheus/client_golang/..."},
 		"gateway/blobstore":             {"github.com/minio/minio-go/v7/..."},
 		"gateway/lifecycle":             {"agentpoll", "datastores", "deployments", "etcdschema"},
 		"gateway/identity":              {"agentpoll", "etcdschema", "github.com/google/uuid", "github.com/hashicorp/go-multierror", "github.com/goccy/go-yaml", "golang.org/x/crypto/argon2"},
@@ -96,8 +97,9 @@ func TestWhoMayImportWhom(t *testing.T) {
 		// Programs of others, for tests.
 		"gateway/blobstore/blobstoretest": {"agentpoll/agentpolltest/until"},
 		// The CLI and the test support of the gateway stand outside: they see both ends on purpose.
-		"gateway/cmd/coffer/...": nil,
-		"gateway/gatewaytest":    nil,
+		"gateway/cmd/coffer/...":      nil,
+		"gateway/gatewaytest":         nil,
+		"gateway/gatewaytest/attacks": nil,
 	}
 	packages := goList(t, "./...")
 	standard := goList(t, "std")

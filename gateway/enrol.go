@@ -52,6 +52,9 @@ func (g backend) Enroll(ctx context.Context, req agentpoll.EnrollRequest) (agent
 	if !sha256Hex.MatchString(req.CredentialHash) || len(req.PublicKey) != 32 {
 		return reply, agentpoll.Errorf(agentpoll.Invalid, "credential_hash must be 64 hexadecimal digits and public_key 32 bytes")
 	}
+	if len(req.Version) > maxWord {
+		return reply, tooLong("version", maxWord)
+	}
 	key := etcdschema.EnrolmentKey(agentpoll.HashSecret(req.Token))
 	_, err := g.commit(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) (m moves, err error) {
 		reply = agentpoll.EnrollReply{}
@@ -122,6 +125,9 @@ func (g backend) guestEnrolled(s etcdschema.Snapshot, agent etcdschema.Agent) (m
 }
 
 func (g backend) hostAnnounced(s etcdschema.Snapshot, id string, raw json.RawMessage) ([]etcdschema.Op, error) {
+	if len(raw) > maxAnnouncement {
+		return nil, tooLong("announcement", maxAnnouncement)
+	}
 	var a deployments.Announcement
 	if err := json.Unmarshal(raw, &a); err != nil {
 		return nil, agentpoll.Errorf(agentpoll.Invalid, "the announcement cannot be read: %v", err)

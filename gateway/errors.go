@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -20,40 +21,44 @@ import (
 type kind string
 
 const (
-	badRequest     kind = "badRequest"
-	unauthorized   kind = "unauthorized"
-	forbidden      kind = "forbidden"
-	itemNotFound   kind = "itemNotFound"
-	badMethod      kind = "badMethod"
-	notAcceptable  kind = "notAcceptable"
-	conflict       kind = "conflict"
-	overLimit      kind = "overLimit"
-	badMediaType   kind = "badMediaType"
-	unprocessable  kind = "unprocessableEntity"
-	instanceFault  kind = "instanceFault"
-	notImplemented kind = "notImplemented"
-	unavailable    kind = "serviceUnavailable"
-	timedOut       kind = "gatewayTimeout"
-	noSpace        kind = "insufficientStorage"
+	badRequest      kind = "badRequest"
+	unauthorized    kind = "unauthorized"
+	forbidden       kind = "forbidden"
+	itemNotFound    kind = "itemNotFound"
+	badMethod       kind = "badMethod"
+	notAcceptable   kind = "notAcceptable"
+	conflict        kind = "conflict"
+	overLimit       kind = "overLimit"
+	tooManyRequests kind = "tooManyRequests"
+	tooSlow         kind = "requestTimeout"
+	badMediaType    kind = "badMediaType"
+	unprocessable   kind = "unprocessableEntity"
+	instanceFault   kind = "instanceFault"
+	notImplemented  kind = "notImplemented"
+	unavailable     kind = "serviceUnavailable"
+	timedOut        kind = "gatewayTimeout"
+	noSpace         kind = "insufficientStorage"
 )
 
 // statuses is the one table from kinds to HTTP.
 var statuses = map[kind]int{
-	badRequest:     http.StatusBadRequest,
-	unauthorized:   http.StatusUnauthorized,
-	forbidden:      http.StatusForbidden,
-	itemNotFound:   http.StatusNotFound,
-	badMethod:      http.StatusMethodNotAllowed,
-	notAcceptable:  http.StatusNotAcceptable,
-	conflict:       http.StatusConflict,
-	overLimit:      http.StatusRequestEntityTooLarge,
-	badMediaType:   http.StatusUnsupportedMediaType,
-	unprocessable:  http.StatusUnprocessableEntity,
-	instanceFault:  http.StatusInternalServerError,
-	notImplemented: http.StatusNotImplemented,
-	unavailable:    http.StatusServiceUnavailable,
-	timedOut:       http.StatusGatewayTimeout,
-	noSpace:        http.StatusInsufficientStorage,
+	badRequest:      http.StatusBadRequest,
+	unauthorized:    http.StatusUnauthorized,
+	forbidden:       http.StatusForbidden,
+	itemNotFound:    http.StatusNotFound,
+	badMethod:       http.StatusMethodNotAllowed,
+	notAcceptable:   http.StatusNotAcceptable,
+	conflict:        http.StatusConflict,
+	overLimit:       http.StatusRequestEntityTooLarge,
+	tooManyRequests: http.StatusTooManyRequests,
+	tooSlow:         http.StatusRequestTimeout,
+	badMediaType:    http.StatusUnsupportedMediaType,
+	unprocessable:   http.StatusUnprocessableEntity,
+	instanceFault:   http.StatusInternalServerError,
+	notImplemented:  http.StatusNotImplemented,
+	unavailable:     http.StatusServiceUnavailable,
+	timedOut:        http.StatusGatewayTimeout,
+	noSpace:         http.StatusInsufficientStorage,
 }
 
 // agentKinds maps what an agent says went wrong.
@@ -74,6 +79,7 @@ type fault struct {
 	kind       kind
 	message    string
 	retryAfter time.Duration // 0: not said
+	limit      string        // that was exceeded, of the table; "": none
 }
 
 func (f *fault) Error() string { return f.message }
@@ -122,9 +128,9 @@ func faultOf(err error, requestID string) *fault {
 			}
 		}
 	case etcdschema.Full(err):
-		return &fault{noSpace, etcdschema.TakesNoWrites, time.Minute}
+		return &fault{kind: noSpace, message: etcdschema.TakesNoWrites, retryAfter: time.Minute}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, etcdschema.ErrConflict):
-		return &fault{unavailable, "The store is busy or out of reach. Try again.", 2 * time.Second}
+		return &fault{kind: unavailable, message: "The store is busy or out of reach. Try again.", retryAfter: 2 * time.Second}
 	}
 	return faultf(instanceFault, "Internal Server Error. Please keep this ID to help us figure out what went wrong: (%s).", requestID)
 }
@@ -137,12 +143,13 @@ func (g *Gateway) writeError(err error, c echo.Context) {
 	id := requestID(c)
 	f := faultOf(err, id)
 	status := statuses[f.kind]
+	g.Limits.Refused(f.limit)
 	if status >= 500 && c.Request().Context().Err() == nil {
 		g.log.Error("request failed", "request_id", id, "method", c.Request().Method, "path", c.Path(), "status", status, "err", err)
 	}
 	body := map[string]any{"code": status, "message": f.message}
 	if f.retryAfter > 0 {
-		seconds := strconv.Itoa(int(f.retryAfter.Seconds()))
+		seconds := strconv.Itoa(int(math.Ceil(f.retryAfter.Seconds())))
 		c.Response().Header().Set("Retry-After", seconds)
 		body["retryAfter"] = seconds // Trove's
 	}

@@ -37,8 +37,7 @@ func TestIdleFleetCostsEtcdNothing(t *testing.T) {
 
 // many is a quota for tests with many instances.
 func many(c *gateway.Config) {
-	n := 100_000
-	c.Quota = etcdschema.Quota{Instances: &n, Volumes: &n}
+	gatewaytest.Unlimited("enrol", "instances", "volumes", "backups", "configurations")(c)
 }
 
 // TestTwoGatewaysAlternate sends a whole life's requests to two gateways in turn, while the guest polls one of them.

@@ -40,9 +40,8 @@ type Config struct {
 	AgentCA   string // see datastores.GuestConfig
 	// TrustProxy believes X-Forwarded-Proto, X-Forwarded-Host and X-Forwarded-For.
 	TrustProxy bool
-	// EnrollRate is how many enrolments a second are taken of one remote address; 0: 5.
-	EnrollRate float64
-	Quota      etcdschema.Quota // defaults; nil fields: 10 instances, 40 GB of volumes, 50 backups, no limit of RAM
+	// Limits are how much anybody may send, hold or do; nil: those of the table.
+	Limits *Limits
 	// Blobs holds backups and published logs. nil: there are none of either.
 	Blobs blobstore.Store
 	// PresignBlobs sends agents straight to Blobs, when it is a blobstore.Presigner that they can reach.
@@ -96,6 +95,13 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	if g.Expiry == 0 {
 		g.Expiry = g.Hold + max(g.Hold/2, sessionTTL)
 	}
+	if g.Limits == nil {
+		limits, err := NewLimits()
+		if err != nil {
+			return nil, err
+		}
+		g.Limits = limits
+	}
 	g.log = cfg.Log.With("gateway_id", g.id)
 	g.deadlines.overdue = g.overdue
 	g.metrics = newMetrics(g)
@@ -103,7 +109,10 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read etcd: %w", err)
 	}
-	g.agents, err = server.New(server.Config{Backend: backend{g}, Log: g.log, Hold: g.Hold, Expiry: g.Expiry, Epoch: epoch.ID, EnrollRate: g.EnrollRate, RemoteIP: RemoteIP(g.TrustProxy), Outage: etcdschema.Outage})
+	g.agents, err = server.New(server.Config{
+		Backend: backend{g}, Log: g.log, Hold: g.Hold, Expiry: g.Expiry, Epoch: epoch.ID, EnrollRate: g.Limits.enrolRate(),
+		AgentBytes: float64(max(g.Limits.value("agent_bytes"), 0)), Refused: g.Limits.Refused, RemoteIP: RemoteIP(g.TrustProxy), Outage: etcdschema.Outage,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +189,7 @@ func (g *Gateway) Handler() http.Handler {
 	agents, identity := g.agents.Handler(), g.IdentityService
 	segments := &segments{
 		blobs: g.Blobs, presign: g.PresignBlobs, log: g.log, authenticate: g.agents.Authenticate,
-		mayWrite: g.mayWriteBackup, mayRead: g.mayReadBackup, logPrefix: g.logOf,
+		mayWrite: g.mayWriteBackup, mayRead: g.mayReadBackup, mayWriteLog: g.mayWriteLog, refused: g.Limits.Refused,
 	}
 	// An http.ServeMux would redirect a path with dots in it to the path of something else: the DELETE of a database
 	// called .. would become that of its instance.
@@ -190,8 +199,10 @@ func (g *Gateway) Handler() http.Handler {
 		case strings.HasPrefix(path, "/agent/v1/"):
 			agents.ServeHTTP(w, r)
 		case strings.HasPrefix(path, "/identity/") && identity != nil:
+			g.Limits.inTime(w, r)
 			identity.ServeHTTP(w, r)
 		default:
+			g.Limits.inTime(w, r)
 			e.ServeHTTP(w, r)
 		}
 	})

@@ -125,6 +125,11 @@ func (g *Gateway) createEnrolment(r *request) (reply, error) {
 		}
 		id = old
 	}
+	if pending, err := etcdschema.Count(r.ctx, g.store, etcdschema.Enrolments()); err != nil {
+		return reply{}, err
+	} else if !g.Limits.within("enrolments", int64(pending)+1) {
+		return reply{}, over("enrolments", overLimit, "There are %d enrolment tokens already; they end after an hour.", pending)
+	}
 	token := agentpoll.NewSecret()
 	expires := g.now().UTC().Add(keepEnrolments)
 	_, err = g.store.Update(r.ctx, nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/cofferdb/coffer/etcdschema"
@@ -131,9 +132,10 @@ func instanceError(err error, id string) error {
 
 func isNotFound(err error) bool { return err != nil && faultOf(err, "").kind == itemNotFound }
 
-// nonEmpty is Trove's non_empty_string: 1 to 255 characters, at least one ASCII letter or digit.
+// nonEmpty is Trove's non_empty_string: 1 to 255 characters, at least one ASCII letter or digit. Control characters are refused:
+// names are read at terminals.
 func nonEmpty(s string) bool {
-	return utf8.RuneCountInString(s) <= 255 && strings.ContainsFunc(s, func(c rune) bool {
+	return utf8.RuneCountInString(s) <= maxName && !strings.ContainsFunc(s, unicode.IsControl) && strings.ContainsFunc(s, func(c rune) bool {
 		return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 	})
 }

@@ -44,12 +44,17 @@ func RemoteIP(trustProxy bool) func(*http.Request) string {
 				return last // what the proxy itself has seen; what stands before it anybody may have written
 			}
 		}
-		host, _, err := net.SplitHostPort(req.RemoteAddr)
-		if err != nil {
-			return req.RemoteAddr
-		}
-		return host
+		return addressOf(req.RemoteAddr)
 	}
+}
+
+// addressOf is the address of an address with a port.
+func addressOf(hostPort string) string {
+	host, _, err := net.SplitHostPort(hostPort)
+	if err != nil {
+		return hostPort
+	}
+	return host
 }
 
 func (g *Gateway) base(req *http.Request) string { return PublicURL(g.TrustProxy)(req) }

@@ -54,6 +54,11 @@ func newMetrics(g *Gateway) *metrics {
 			}
 			return 0
 		}))
+	for name, count := range g.Limits.refused {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "coffer_refused_total", Help: "What exceeded a limit of docs/security.md, by limit.", ConstLabels: prometheus.Labels{"limit": name},
+		}, func() float64 { return float64(count.Load()) }))
+	}
 	return m
 }
 

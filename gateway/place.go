@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/datastores"
@@ -134,12 +135,11 @@ func (g *Gateway) commitFailure(r *request, o order, why string) (etcdschema.Ins
 	in.Fault = &etcdschema.Fault{Message: why, Created: in.Created}
 	in.RootEnabled = false
 	in.Restore, in.Configuration, in.ReplicaOf = nil, "", ""
-	in.LastEvent = 1
+	event := etcdschema.Event{At: in.Created, Kind: "fault", Message: why, Request: r.id()}
+	told := tell(&in, event)
 	_, err := g.store.Update(r.ctx, []etcdschema.Ref{etcdschema.UsageKey(r.project), etcdschema.QuotaKey(r.project)}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		ops, err := g.charge(s, in)
-		event := etcdschema.Event{At: in.Created, Kind: "fault", Message: why, Request: r.id()}
-		return append(ops, etcdschema.Put(etcdschema.InstanceKey(in.Project, in.ID), in),
-			etcdschema.Put(etcdschema.EventKey(in.ID, 1), event).For(keepEvents)), err
+		return slices.Concat(ops, told, []etcdschema.Op{etcdschema.Put(etcdschema.InstanceKey(in.Project, in.ID), in)}), err
 	})
 	return in, err
 }

@@ -11,10 +11,11 @@ import (
 
 // Limits of a project that nobody has set, Trove's: max_instances_per_tenant and its fellows.
 const (
-	defaultInstances = 10
-	defaultRAM       = -1 // MB; no limit
-	defaultVolumes   = 40 // GB
-	defaultBackups   = 50
+	defaultInstances      = 10
+	defaultRAM            = -1 // MB; no limit
+	defaultVolumes        = 40 // GB
+	defaultBackups        = 50
+	defaultConfigurations = 100
 )
 
 // resource is one row of a quota.
@@ -26,20 +27,18 @@ type resource struct {
 
 // resources puts a project's limits and usage together, in Trove's order.
 func (g *Gateway) resources(q etcdschema.Quota, u etcdschema.Usage) []resource {
-	limit := func(own, configured *int, builtIn int) int {
-		switch {
-		case own != nil:
-			return *own
-		case configured != nil:
-			return *configured
+	row := func(name string, own *int, inUse int) resource {
+		if own != nil {
+			return resource{name, *own, inUse}
 		}
-		return builtIn
+		return resource{name, int(g.Limits.value(name)), inUse}
 	}
 	return []resource{
-		{"instances", limit(q.Instances, g.Quota.Instances, defaultInstances), u.Instances},
-		{"ram", limit(q.RAM, g.Quota.RAM, defaultRAM), u.RAM},
-		{"volumes", limit(q.Volumes, g.Quota.Volumes, defaultVolumes), u.Volumes},
-		{"backups", limit(q.Backups, g.Quota.Backups, defaultBackups), u.Backups},
+		row("instances", q.Instances, u.Instances),
+		row("ram", q.RAM, u.RAM),
+		row("volumes", q.Volumes, u.Volumes),
+		row("backups", q.Backups, u.Backups),
+		row("configurations", q.Configurations, u.Configurations),
 	}
 }
 
@@ -78,7 +77,7 @@ func (g *Gateway) account(s etcdschema.Snapshot, project string, change func(etc
 	before := g.resources(quota.Value, usage.Value)
 	for i, res := range g.resources(quota.Value, after) {
 		if res.limit >= 0 && res.inUse > res.limit && res.inUse > before[i].inUse {
-			return nil, faultf(overLimit, "Quota exceeded for resources: %s (the project would use %d of %d).", res.name, res.inUse, res.limit)
+			return nil, over(res.name, overLimit, "Quota exceeded for resources: %s (the project would use %d of %d).", res.name, res.inUse, res.limit)
 		}
 	}
 	return []etcdschema.Op{etcdschema.Put(usageKey, after)}, nil
@@ -186,7 +185,7 @@ func (g *Gateway) limits(r *request) (reply, error) {
 	for _, res := range g.resources(q, u) {
 		absolute["max_"+res.name] = res.limit
 	}
-	return reply{http.StatusOK, map[string]any{"limits": []any{absolute}}}, nil
+	return reply{http.StatusOK, map[string]any{"limits": append([]any{absolute}, g.Limits.rates(r.project, g.now())...)}}, nil
 }
 
 // showQuotas shows a project's own to everybody in it, and any to admins.
@@ -228,11 +227,11 @@ func (g *Gateway) updateQuotas(r *request) (reply, error) {
 			return nil, err
 		}
 		q := rec.Value
-		fields := map[string]**int{"instances": &q.Instances, "ram": &q.RAM, "volumes": &q.Volumes, "backups": &q.Backups}
+		fields := map[string]**int{"instances": &q.Instances, "ram": &q.RAM, "volumes": &q.Volumes, "backups": &q.Backups, "configurations": &q.Configurations}
 		for name, limit := range body.Quotas {
 			field, ok := fields[name]
 			if !ok {
-				return nil, faultf(itemNotFound, "Quota resource %s is unknown; there are instances, ram, volumes, backups.", name)
+				return nil, faultf(itemNotFound, "Quota resource %s is unknown; there are instances, ram, volumes, backups, configurations.", name)
 			}
 			*field = limit
 		}

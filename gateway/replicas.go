@@ -58,7 +58,7 @@ func (g *Gateway) createReplicas(r *request, req createRequest) (reply, error) {
 		in, _, err := g.place(r, one, false)
 		if err != nil && n > 0 {
 			if f := new(fault); errors.As(err, &f) {
-				err = &fault{f.kind, fmt.Sprintf("%d of %d replicas were asked for, then: %s", n, count, f.message), f.retryAfter}
+				err = &fault{kind: f.kind, message: fmt.Sprintf("%d of %d replicas were asked for, then: %s", n, count, f.message), retryAfter: f.retryAfter, limit: f.limit}
 			}
 			return reply{}, err
 		}

@@ -9,6 +9,8 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -50,6 +52,17 @@ func (r *request) param(name string) string {
 func (r *request) query(name string) string { return r.echo.QueryParam(name) }
 func (r *request) id() string               { return requestID(r.echo) }
 
+// traceparent is the trace that the request is part of; "" when what it says is none.
+func (r *request) traceparent() string {
+	if id := r.echo.Request().Header.Get("Traceparent"); traceparents.MatchString(id) {
+		return id
+	}
+	return ""
+}
+
+// traceparents are those of W3C Trace Context.
+var traceparents = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
+
 // requestID is the id that a middleware has given the request.
 func requestID(c echo.Context) string { return c.Response().Header().Get(headerRequestID) }
 
@@ -81,14 +94,16 @@ func decode[T any](r *request) (T, error) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return v, faultf(overLimit, "The request body has more than %d bytes.", maxRequestBody)
+		return v, over("body", overLimit, "The request body has more than %d bytes.", maxRequestBody)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return v, over("body_seconds", tooSlow, "The request body did not come to its end in time.")
 	case err != nil:
 		return v, faultf(badRequest, "The request body could not be read.")
 	case len(body) == 0:
 		return v, nil
 	}
 	if tooMany(body) {
-		return v, faultf(overLimit, "The lists of the request body hold more than %d entries; make several requests.", maxEntries)
+		return v, over("entries", overLimit, "The lists of the request body hold more than %d entries; make several requests.", maxEntries)
 	}
 	if err := json.Unmarshal(body, &v); err != nil {
 		var wrongType *json.UnmarshalTypeError

@@ -146,6 +146,11 @@ func (g *Gateway) serve(rt route) echo.HandlerFunc {
 		if err := r.acceptable(); err != nil {
 			return err
 		}
+		if rt.access != open {
+			if err := g.Limits.pace(r, rt.path); err != nil {
+				return err
+			}
+		}
 		if err := g.locate(r, rt.path); err != nil {
 			return err
 		}

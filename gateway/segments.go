@@ -28,17 +28,25 @@ type segments struct {
 
 	// authenticate says which agent it is; errors are those of [server.Server.Authenticate].
 	authenticate func(*http.Request) (agentID string, err error)
-	// mayWrite and mayRead return below which name the segments of a backup are, such as "backups/<project>/<id>", if that
-	// agent may write, or read, them now. Errors are errNoSegments, errNotNow, or others, of which the agent is told only to
-	// ask again.
-	mayWrite, mayRead func(ctx context.Context, agentID, backupID string) (prefix string, err error)
-	// logPrefix is the same for the chunks of a log of the agent's own instance, such as "logs/<project>/<instance>/<log>".
-	logPrefix func(ctx context.Context, agentID, log string) (prefix string, err error)
+	// mayWrite and mayRead return where the segments of a backup are, if that agent may write, or read, them now. Errors are
+	// errNoSegments, errNotNow, or others, of which the agent is told only to ask again.
+	mayWrite, mayRead func(ctx context.Context, agentID, backupID string) (place, error)
+	// mayWriteLog is the same for the chunks of a log of the agent's own instance.
+	mayWriteLog func(ctx context.Context, agentID, log string) (place, error)
+	refused     func(limit string)
+}
+
+// place is where an agent may put or get blobs now, and how many.
+type place struct {
+	prefix string // of their names, such as "backups/<project>/<id>"
+	limit  string // the row of the table that the numbers are of
+	most   int64  // the highest number; -1: any
+	size   int64  // bytes of each but the one numbered 0, an index; 0: as many as a segment may have
 }
 
 var (
 	errNoSegments = errors.New("there is no such backup, log or segment")
-	errNotNow     = errors.New("the backup is neither being made nor restored by this agent")
+	errNotNow     = errors.New("the backup is neither being made nor restored by this agent, or nobody has asked it to publish the log")
 	errNoPlace    = errors.New("these gateways have no place for backups and logs: start them with -backup-dir or -s3-endpoint")
 )
 
@@ -59,8 +67,10 @@ type transfer struct {
 	w       http.ResponseWriter
 	r       *http.Request
 	agentID string
-	name    string // of the blob, or the prefix of all
-	status  int    // of the answer
+	place
+	number int64
+	name   string // of the blob, or the prefix of all
+	status int    // of the answer
 }
 
 func (t *transfer) answer(status int) {
@@ -93,7 +103,7 @@ func (s *segments) serve(w http.ResponseWriter, r *http.Request) bool {
 
 // run finds out what is wanted, who wants it and whether that is allowed, before anything of the body is read.
 func (t *transfer) run(path []string, isBackup bool) (err error) {
-	serve, prefix, err := t.route(path, isBackup)
+	serve, where, err := t.route(path, isBackup)
 	if err != nil {
 		return err
 	}
@@ -103,12 +113,13 @@ func (t *transfer) run(path []string, isBackup bool) (err error) {
 	if t.blobs == nil {
 		return errNoPlace
 	}
-	if t.name, err = prefix(t.r.Context(), t.agentID, path[0]); err != nil {
+	if t.place, err = where(t.r.Context(), t.agentID, path[0]); err != nil {
 		return err
 	}
+	t.name = t.prefix
 	if len(path) == 3 {
-		n, _ := strconv.Atoi(path[2]) // route has looked at it
-		t.name = fmt.Sprintf("%s/%08d", t.name, n)
+		t.number, _ = strconv.ParseInt(path[2], 10, 64) // route has looked at it
+		t.name = fmt.Sprintf("%s/%08d", t.name, t.number)
 	}
 	return serve(t)
 }
@@ -116,7 +127,7 @@ func (t *transfer) run(path []string, isBackup bool) (err error) {
 var segmentNumber = regexp.MustCompile(`^(0|[1-9][0-9]{0,7})$`)
 
 // route finds the handler and who knows the prefix: <id>/segments/<n>, <log>/chunks/<n>, or <log>.
-func (t *transfer) route(path []string, isBackup bool) (func(*transfer) error, func(context.Context, string, string) (string, error), error) {
+func (t *transfer) route(path []string, isBackup bool) (func(*transfer) error, func(context.Context, string, string) (place, error), error) {
 	numbered := len(path) == 3 && segmentNumber.MatchString(path[2])
 	switch m := t.r.Method; {
 	case isBackup && numbered && path[1] == "segments" && m == http.MethodPut:
@@ -126,11 +137,11 @@ func (t *transfer) route(path []string, isBackup bool) (func(*transfer) error, f
 	case isBackup && numbered && path[1] == "segments":
 		return nil, nil, t.only(http.MethodGet, http.MethodPut)
 	case !isBackup && numbered && path[1] == "chunks" && m == http.MethodPut:
-		return (*transfer).put, t.logPrefix, nil
+		return (*transfer).put, t.mayWriteLog, nil
 	case !isBackup && numbered && path[1] == "chunks":
 		return nil, nil, t.only(http.MethodPut)
 	case !isBackup && len(path) == 1 && m == http.MethodDelete:
-		return (*transfer).deleteAll, t.logPrefix, nil
+		return (*transfer).deleteAll, t.mayWriteLog, nil
 	case !isBackup && len(path) == 1:
 		return nil, nil, t.only(http.MethodDelete)
 	}
@@ -149,8 +160,12 @@ func (t *transfer) put() error {
 	switch {
 	case size < 0:
 		return &segmentRefusal{http.StatusLengthRequired, agentpoll.Invalid, "a segment needs a Content-Length"}
-	case size > agentpoll.MaxSegment:
-		return &segmentRefusal{http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("a segment may have %d bytes", agentpoll.MaxSegment)}
+	case size > t.mostBytes():
+		t.refused("segment")
+		return &segmentRefusal{http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("a segment may have %d bytes", t.mostBytes())}
+	case t.most >= 0 && t.number > t.most:
+		t.refused(t.limit)
+		return &segmentRefusal{http.StatusRequestEntityTooLarge, agentpoll.Full, fmt.Sprintf("there may be %d of them: limit %s", t.most, t.limit)}
 	case !hexSHA256.MatchString(sum):
 		return &segmentRefusal{http.StatusBadRequest, agentpoll.Invalid, "a segment needs its SHA-256 in " + agentpoll.HeaderSHA256}
 	}
@@ -168,6 +183,14 @@ func (t *transfer) put() error {
 	}
 	t.answer(http.StatusNoContent)
 	return nil
+}
+
+// mostBytes is how many bytes this one may have.
+func (t *transfer) mostBytes() int64 {
+	if t.size == 0 || t.number == 0 {
+		return agentpoll.MaxSegment
+	}
+	return t.size
 }
 
 func (t *transfer) get() error {

@@ -48,20 +48,20 @@ func newDepot(t *testing.T) *depot {
 	if err != nil {
 		t.Fatal(err)
 	}
-	prefix := func(_ context.Context, agentID, id string) (string, error) {
+	prefix := func(_ context.Context, agentID, id string) (place, error) {
 		switch id {
 		case "missing":
-			return "", errNoSegments
+			return place{}, errNoSegments
 		case "done":
-			return "", fmt.Errorf("backup %s: %w", id, errNotNow)
+			return place{}, fmt.Errorf("backup %s: %w", id, errNotNow)
 		case "broken":
-			return "", errors.New("etcdserver: the password is hunter2")
+			return place{}, errors.New("etcdserver: the password is hunter2")
 		}
-		return agentID + "/p/" + id, nil
+		return place{prefix: agentID + "/p/" + id, most: -1}, nil
 	}
 	d.segments = segments{
 		blobs: blobs, log: slog.New(slog.NewTextHandler(d, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		mayWrite: prefix, mayRead: prefix, logPrefix: prefix,
+		mayWrite: prefix, mayRead: prefix, mayWriteLog: prefix, refused: func(string) {},
 		authenticate: func(r *http.Request) (string, error) {
 			switch agent := r.Header.Get("Authorization"); agent {
 			case "":

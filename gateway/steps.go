@@ -76,8 +76,7 @@ func (c *carrier) cannotSend(command lifecycle.Command, reason error) error {
 		return err
 	}
 	for _, e := range d.Events {
-		d.Instance.LastEvent++
-		c.put(etcdschema.Put(etcdschema.EventKey(peer.ID, d.Instance.LastEvent), e).For(keepEvents))
+		c.put(tell(&d.Instance, e)...)
 	}
 	*peer = d.Instance
 	return nil

@@ -124,9 +124,8 @@ func (g *Gateway) changeAccess(r *request, raw json.RawMessage) (reply, error) {
 			in.Firewall.Peers = append(in.Firewall.Peers, p.Address)
 		}
 		slices.Sort(in.Firewall.Peers)
-		in.LastEvent++
 		event := etcdschema.Event{At: g.now().UTC(), Kind: "note", Message: whoMayReach(*in), Request: r.id()}
-		ops := []etcdschema.Op{etcdschema.Put(etcdschema.EventKey(in.ID, in.LastEvent), event).For(keepEvents)}
+		ops := tell(in, event)
 		if in.Host == "" {
 			return ops, nil
 		}

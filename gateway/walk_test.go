@@ -116,7 +116,7 @@ type walk struct {
 func startWalk(t *testing.T) *walk {
 	store := etcdtest.New(t)
 	gatewaytest.Define(t, store)
-	g := gatewaytest.Start(t, store, gatewaytest.Quick, func(c *gateway.Config) { c.Quota = unlimited() })
+	g := gatewaytest.Start(t, store, many)
 	g.Settled()
 	w := &walk{store: store, client: g.Client(gatewaytest.Member)}
 	gatewaytest.Agents(t, store, agentpoll.Host, yes{}, []string{walkHost}, g.URL)
@@ -148,11 +148,6 @@ func (w *walk) leave(t *testing.T, id string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-func unlimited() etcdschema.Quota {
-	none := -1
-	return etcdschema.Quota{Instances: &none, RAM: &none, Volumes: &none, Backups: &none}
 }
 
 // put writes a state's records as they are to be, and takes back whatever an earlier call has asked its agents for.

@@ -28,6 +28,11 @@ type Config struct {
 	// EnrollRate is how many enrolments a second are taken of one remote address, after a burst of ten times as many.
 	// 0: 5.
 	EnrollRate float64
+	// AgentBytes is how many bytes a second are taken of one agent, after a burst of two minutes' worth; more is 429. What agents
+	// send is kept, and a guest's machine may be its tenant's. 0: no limit.
+	AgentBytes float64
+	// Refused is told the name of a limit that refused a call: "agent_bytes", "progress", "enrol" or "unknown_credentials". Nil: nobody is.
+	Refused func(limit string)
 	// RemoteIP tells who calls, for the limits. Nil: the address of the connection. Behind a proxy it should be what
 	// a trusted proxy says.
 	RemoteIP func(*http.Request) string
@@ -61,6 +66,9 @@ func (c Config) Validate() error {
 	if c.EnrollRate < 0 {
 		add("EnrollRate %g: want a positive number, or 0 for the default", c.EnrollRate)
 	}
+	if c.AgentBytes < 0 {
+		add("AgentBytes %g: want a positive number, or 0 for no limit", c.AgentBytes)
+	}
 	if len(problems) > 0 {
 		return fmt.Errorf("agentpoll server: %w", errors.Join(problems...))
 	}
@@ -76,6 +84,9 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.EnrollRate, 5)
 	if c.RemoteIP == nil {
 		c.RemoteIP = remoteIP
+	}
+	if c.Refused == nil {
+		c.Refused = func(string) {}
 	}
 	if c.Outage == nil {
 		c.Outage = func(error) bool { return true }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/agentpoll/rate"
 )
 
 const (
@@ -21,7 +22,7 @@ const (
 type credentials struct {
 	backend  Backend
 	asking   chan struct{}
-	failures *limiter
+	failures *rate.Limiter
 
 	mu    sync.Mutex
 	good  map[string]string // agent -> hash of its credential
@@ -40,7 +41,7 @@ func newCredentials(b Backend) *credentials {
 	return &credentials{
 		backend:  b,
 		asking:   make(chan struct{}, askingMax),
-		failures: newLimiter(failureRate, 10*failureRate),
+		failures: rate.New(failureRate, 10*failureRate),
 		good:     map[string]string{},
 		bad:      map[string]refused{},
 		asked:    map[string]int{},
@@ -55,8 +56,8 @@ func (k *credentials) check(ctx context.Context, c agentpoll.Credential, caller 
 	if known, err := k.recall(c, hash); known {
 		return err
 	}
-	if k.failures.empty(caller) {
-		return errOverload
+	if k.failures.Left(caller) < 1 {
+		return overLimit("unknown_credentials", time.Second)
 	}
 	select {
 	case k.asking <- struct{}{}:
@@ -67,7 +68,7 @@ func (k *credentials) check(ctx context.Context, c agentpoll.Credential, caller 
 	k.ask(c.AgentID)
 	err := k.backend.Authenticate(ctx, c)
 	if errors.Is(err, ErrUnauthorized) {
-		k.failures.take(caller)
+		k.failures.Take(caller, 1)
 	}
 	k.remember(c.AgentID, hash, err)
 	return err

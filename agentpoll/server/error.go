@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/cofferdb/coffer/agentpoll"
 )
@@ -19,6 +20,26 @@ var (
 	errMethod   = errors.New("the method is not allowed here")
 	errNoCall   = errors.New("there is no such call")
 )
+
+// tooFast is errOverload of one caller.
+type tooFast struct {
+	limit string
+	wait  time.Duration // until there is room again
+}
+
+func (e *tooFast) Error() string        { return errOverload.Error() }
+func (e *tooFast) Is(target error) bool { return target == errOverload }
+
+// maxRetryAfter is the longest Retry-After, in seconds, before its jitter.
+const maxRetryAfter = 150
+
+// overLimit is nil when there is nothing to wait for.
+func overLimit(limit string, wait time.Duration) error {
+	if wait == 0 {
+		return nil
+	}
+	return &tooFast{limit, wait}
+}
 
 // refusal is how an error is told over HTTP.
 type refusal struct {

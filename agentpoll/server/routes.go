@@ -40,6 +40,9 @@ func (s *Server) Handler() http.Handler {
 	for _, route := range routes {
 		mux.HandleFunc(route.path, func(w http.ResponseWriter, r *http.Request) {
 			c := &call{w: w, r: r}
+			if r.ContentLength != 0 { // net/http reads what is left of a body that is refused, and must not wait for it
+				_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // a recorder in a test has none
+			}
 			err := s.admit(c, route.method, route.open)
 			if err == nil {
 				err = c.reply(route.serve(s, c))
@@ -62,38 +65,39 @@ func (s *Server) admit(c *call, method string, open bool) (err error) {
 	case !open:
 		c.agentID, err = s.Authenticate(c.r)
 		return err
-	case !s.enrolments.take(s.config.RemoteIP(c.r)): // only enroll is open
-		return errOverload
 	}
-	return nil
+	return overLimit("enrol", s.enrolments.Take(s.config.RemoteIP(c.r), 1)) // only enroll is open
 }
 
 // with decodes the body for a handler. It is read to its end, so that nothing of it is left on a hijacked connection.
 func with[T any](serve func(*Server, *call, T) (any, error)) func(*Server, *call) (any, error) {
 	return func(s *Server, c *call) (any, error) {
 		var v T
-		if err := c.decode(&v); err != nil {
+		size, err := c.decode(&v)
+		if err == nil && c.agentID != "" {
+			err = overLimit("agent_bytes", s.spent.Take(c.agentID, float64(callBytes+size)))
+		}
+		if err != nil {
 			return nil, err
 		}
 		return serve(s, c, v)
 	}
 }
 
-func (c *call) decode(v any) error {
-	control := http.NewResponseController(c.w)
-	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout)) // a recorder in a test has none
+// decode reads the body into v, and returns how many bytes it had.
+func (c *call) decode(v any) (size int, err error) {
 	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, agentpoll.MaxBody))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return errTooLarge
+		return 0, errTooLarge
 	}
 	if err != nil {
-		return errSlowBody // the deadline stays, or net/http would wait for the rest without one
+		return 0, errSlowBody // the deadline stays, or net/http would wait for the rest without one
 	}
-	_ = control.SetReadDeadline(time.Time{})
+	_ = http.NewResponseController(c.w).SetReadDeadline(time.Time{})
 	if err := json.Unmarshal(body, v); err != nil {
-		return agentpoll.Errorf(agentpoll.Invalid, "the body is not what this call takes: %v", err)
+		return 0, agentpoll.Errorf(agentpoll.Invalid, "the body is not what this call takes: %v", err)
 	}
-	return nil
+	return len(body), nil
 }
 
 // reply writes what a handler returned: nil is 204. It returns the handler's error.
@@ -137,6 +141,10 @@ func (s *Server) refuse(c *call, err error) {
 		s.config.Log.Error("a call of an agent failed", "path", c.r.URL.Path, "agent_id", c.agentID, "err", err)
 	case refusal.status == http.StatusTooManyRequests:
 		s.counters.overload.Add(1)
+		if over, ok := errors.AsType[*tooFast](err); ok {
+			s.config.Refused(over.limit)
+			refusal.retry = max(refusal.retry, min(int(over.wait.Seconds())+1, maxRetryAfter))
+		}
 	case refusal.status == http.StatusUnauthorized, refusal.status == http.StatusForbidden:
 		s.counters.refused.Add(1)
 	}
@@ -161,6 +169,9 @@ func (s *Server) enroll(c *call, req agentpoll.EnrollRequest) (any, error) {
 }
 
 func (s *Server) progress(c *call, p agentpoll.Progress) (any, error) {
+	if err := overLimit("progress", s.reports.Take(c.agentID+" "+c.r.PathValue("id"), 1)); err != nil {
+		return nil, err
+	}
 	ctx, cancel := c.backend()
 	defer cancel()
 	return nil, s.config.Backend.Progress(ctx, c.agentID, c.r.PathValue("id"), p)

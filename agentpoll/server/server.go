@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/agentpoll/rate"
 )
 
 const (
@@ -17,11 +18,21 @@ const (
 	writeTimeout   = 5 * time.Second  // in which a woken peer must take its answer
 )
 
+// How much agents may send. What a call costs beside its body is what it makes others write down at least.
+const (
+	agentBurst    = 128 // seconds' worth of bytes at once
+	callBytes     = 128
+	progressRate  = 1 // a second, for one command
+	progressBurst = 3
+)
+
 // Server serves the agents' calls. Use [New]; its methods may be called concurrently.
 type Server struct {
 	config      Config
 	credentials *credentials
-	enrolments  *limiter
+	enrolments  *rate.Limiter
+	spent       *rate.Limiter // bytes, by agent
+	reports     *rate.Limiter // of progress, by command
 	presence    *presence
 	lobby       *lobby
 	crew        *crew
@@ -53,7 +64,8 @@ func New(config Config) (*Server, error) {
 	s := &Server{
 		config:      config,
 		credentials: newCredentials(config.Backend),
-		enrolments:  newLimiter(config.EnrollRate, 10*config.EnrollRate),
+		enrolments:  rate.New(config.EnrollRate, 10*config.EnrollRate),
+		reports:     rate.New(progressRate, progressBurst),
 		presence:    newPresence(config),
 		lobby:       newLobby(),
 		crew:        newCrew(),
@@ -64,6 +76,9 @@ func New(config Config) (*Server, error) {
 		index:       newIndex(),
 		lot:         newLot(),
 		resting:     map[uint64]resting{},
+	}
+	if config.AgentBytes > 0 {
+		s.spent = rate.New(config.AgentBytes, agentBurst*config.AgentBytes)
 	}
 	s.loops.Go(func() { s.presence.run(ctx) })
 	s.loops.Go(func() { s.endHolds(ctx) })

@@ -34,7 +34,7 @@ const (
 	// memberHost names the member for good, in its data. Nobody dials it: it is the only one.
 	memberHost = "127.0.0.1:2380"
 	quota      = 4 << 30 // bytes
-	compaction = "1h"    // how much history is kept at least
+	compaction = "10m"   // how much history is kept at least
 	defrag     = 100     // MiB that a start must be able to free to take the time for it
 	attempts   = 5       // to find a free port
 )

@@ -18,7 +18,7 @@ import (
 )
 
 // Quick lets a fleet enrol from one address at once.
-func Quick(c *gateway.Config) { c.EnrollRate = 1e6 }
+func Quick(c *gateway.Config) { Unlimited("enrol")(c) }
 
 // Fleet runs n agents that poll the gateways at urls, until the test ends. They are hosts, without room for an instance,
 // that are asked for nothing. It returns their ids when all have enrolled.

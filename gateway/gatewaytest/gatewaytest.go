@@ -41,6 +41,38 @@ type Option func(*gateway.Config)
 // Hold sets how long polls are held.
 func Hold(d time.Duration) Option { return func(c *gateway.Config) { c.Hold = d } }
 
+// Limited sets the limits to those of the table, with settings as -limit takes them. Without it nothing but enrolments has a rate.
+func Limited(settings ...string) Option {
+	return func(c *gateway.Config) { c.Limits = limits(settings...) }
+}
+
+// Unlimited takes the named limits away, beside the rates.
+func Unlimited(names ...string) Option {
+	settings := noRates()
+	for _, name := range names {
+		settings = append(settings, name+"=-1")
+	}
+	return Limited(settings...)
+}
+
+func limits(settings ...string) *gateway.Limits {
+	l, err := gateway.NewLimits(settings...)
+	if err != nil {
+		panic(err) // a mistake in a test
+	}
+	return l
+}
+
+// noRates are settings without a limit of what may be asked in a time: tests ask as fast as they can.
+func noRates() (settings []string) {
+	for _, row := range gateway.LimitTable() {
+		if row.Fault == "429" && row.Set != "" && row.Name != "enrol" {
+			settings = append(settings, row.Name+"=-1")
+		}
+	}
+	return settings
+}
+
 // Logs sends the gateway's log to w.
 func Logs(w io.Writer) Option {
 	return func(c *gateway.Config) {
@@ -77,7 +109,7 @@ func StartAt(t testing.TB, store *etcdschema.Store, addr string, options ...Opti
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := gateway.Config{Store: store, Keys: keys, Identity: tokens, Blobs: blobs, Log: slog.New(slog.DiscardHandler), Version: "test"}
+	cfg := gateway.Config{Store: store, Keys: keys, Identity: tokens, Blobs: blobs, Log: slog.New(slog.DiscardHandler), Version: "test", Limits: limits(noRates()...)}
 	for _, o := range options {
 		o(&cfg)
 	}
@@ -92,7 +124,7 @@ func StartAt(t testing.TB, store *etcdschema.Store, addr string, options ...Opti
 		l.Close()
 		t.Fatal(err)
 	}
-	srv, _ := g.Serve(l)
+	srv, _ := g.Serve(cfg.Limits.Listener(l))
 	server := &Gateway{Gateway: g, URL: "http://" + l.Addr().String(), addr: l.Addr().String(), srv: srv}
 	t.Cleanup(func() { server.Stop(t) })
 	return server

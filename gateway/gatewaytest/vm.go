@@ -19,28 +19,7 @@ import (
 // the datastore "memory", with the configuration that the user-data writes, below a directory of the test and at g.
 func StartMachine(t testing.TB, g *Gateway, userData string) *datastoretest.Memory {
 	t.Helper()
-	var cloud struct {
-		WriteFiles []struct {
-			Path    string `yaml:"path"`
-			Content string `yaml:"content"`
-		} `yaml:"write_files"`
-	}
-	if err := yaml.Unmarshal([]byte(userData), &cloud); err != nil {
-		t.Fatalf("user-data: %v", err)
-	}
-	var cfg datastores.GuestConfig
-	for _, f := range cloud.WriteFiles {
-		if !strings.HasSuffix(f.Path, "guest.json") {
-			continue
-		}
-		raw, err := base64.StdEncoding.DecodeString(f.Content)
-		if err != nil {
-			t.Fatalf("%s: %v", f.Path, err)
-		}
-		if err := json.Unmarshal(raw, &cfg); err != nil {
-			t.Fatalf("%s: %v", f.Path, err)
-		}
-	}
+	cfg := GuestConfig(t, userData)
 	root := t.TempDir()
 	cfg.Gateways, cfg.Dir, cfg.Root, cfg.UID, cfg.GID = []string{g.URL}, filepath.Join(root, cfg.Dir), root, -1, -1
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
@@ -53,4 +32,31 @@ func StartMachine(t testing.TB, g *Gateway, userData string) *datastoretest.Memo
 	}
 	t.Cleanup(run(machine.Run))
 	return memory
+}
+
+// GuestConfig is the configuration that an instance's user-data writes.
+func GuestConfig(t testing.TB, userData string) (cfg datastores.GuestConfig) {
+	t.Helper()
+	var cloud struct {
+		WriteFiles []struct {
+			Path    string `yaml:"path"`
+			Content string `yaml:"content"`
+		} `yaml:"write_files"`
+	}
+	if err := yaml.Unmarshal([]byte(userData), &cloud); err != nil {
+		t.Fatalf("user-data: %v", err)
+	}
+	for _, f := range cloud.WriteFiles {
+		if !strings.HasSuffix(f.Path, "guest.json") {
+			continue
+		}
+		raw, err := base64.StdEncoding.DecodeString(f.Content)
+		if err != nil {
+			t.Fatalf("%s: %v", f.Path, err)
+		}
+		if err := json.Unmarshal(raw, &cfg); err != nil {
+			t.Fatalf("%s: %v", f.Path, err)
+		}
+	}
+	return cfg
 }

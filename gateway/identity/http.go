@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -118,7 +119,9 @@ func decode[T any](r *request) (T, error) {
 	case err == nil:
 		return v, nil
 	case errors.As(err, &tooLarge):
-		return v, faultf(http.StatusRequestEntityTooLarge, "The request body has more than %d bytes.", maxBody)
+		return v, over("identity_body", http.StatusRequestEntityTooLarge, "The request body has more than %d bytes.", maxBody)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return v, over("body_seconds", http.StatusRequestTimeout, "The request body did not come to its end in time.")
 	case errors.As(err, &wrongType):
 		return v, faultf(http.StatusBadRequest, "%s: want a %s, not a %s.", wrongType.Field, wrongType.Type, wrongType.Value)
 	}
@@ -130,12 +133,20 @@ type fault struct {
 	code       int
 	message    string
 	retryAfter time.Duration // 0: not said
+	limit      string        // that was exceeded; "": none
 }
 
 func (f *fault) Error() string { return f.message }
 
 func faultf(code int, format string, args ...any) *fault {
 	return &fault{code: code, message: fmt.Sprintf(format, args...)}
+}
+
+// over is the fault of what exceeds a limit.
+func over(limit string, code int, format string, args ...any) *fault {
+	f := faultf(code, format, args...)
+	f.limit = limit
+	return f
 }
 
 func isMissing(err error) bool {
@@ -152,9 +163,9 @@ func faultOf(err error) *fault {
 	case errors.Is(err, ErrUnauthorized):
 		return faultf(http.StatusUnauthorized, "The request you have made requires authentication.")
 	case etcdschema.Full(err):
-		return &fault{http.StatusInsufficientStorage, etcdschema.TakesNoWrites, time.Minute}
+		return &fault{code: http.StatusInsufficientStorage, message: etcdschema.TakesNoWrites, retryAfter: time.Minute}
 	case errors.Is(err, errBusy), errors.Is(err, etcdschema.ErrConflict), errors.Is(err, context.DeadlineExceeded):
-		return &fault{http.StatusServiceUnavailable, "The service is busy, or its store is out of reach. Try again.", time.Second}
+		return &fault{code: http.StatusServiceUnavailable, message: "The service is busy, or its store is out of reach. Try again.", retryAfter: time.Second}
 	}
 	return faultf(http.StatusInternalServerError, "An unexpected error prevented the server from fulfilling your request.")
 }
@@ -205,6 +216,9 @@ func (s *Service) refuse(w http.ResponseWriter, r *request, rt route, err error)
 	f := faultOf(err)
 	if f.code == http.StatusInternalServerError && r.Context().Err() == nil {
 		s.log.Error("identity request failed", "route", rt.pattern, "err", err)
+	}
+	if f.limit != "" {
+		s.cfg.Refused(f.limit)
 	}
 	if f.code == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", fmt.Sprintf("Keystone uri=%q", r.url("/v3")))

@@ -136,7 +136,7 @@ func (s *Service) proveByPassword(r *request, ref reference, password string) (p
 	uncount, wait := s.attempts.begin(key, remote)
 	if wait > 0 {
 		s.log.Warn("login refused: too many wrong passwords", "remote_ip", remote)
-		return proof{}, &fault{http.StatusTooManyRequests, "Too many wrong passwords. Try again later.", wait}
+		return proof{}, &fault{code: http.StatusTooManyRequests, message: "Too many wrong passwords. Try again later.", retryAfter: wait}
 	}
 	user, err := s.loginUser(r.Context(), ref)
 	if err != nil {

@@ -42,7 +42,9 @@ type Config struct {
 	RemoteIP func(*http.Request) string
 	// Others are tokens that the service takes besides its own, from whoever asks for a change or for a catalogue: an
 	// operator's static ones. nil: none.
-	Others   Authenticator
+	Others Authenticator
+	// Refused is told the name of a limit that refused a request. nil: nobody is.
+	Refused  func(limit string)
 	TokenTTL time.Duration // how long a login is good for; 0: 1 hour; at most 7 days
 	Region   string        // of the catalogue's endpoints; "": RegionOne
 	Log      *slog.Logger  // nil: slog.Default()
@@ -80,6 +82,9 @@ func New(cfg Config) (*Service, error) {
 	}
 	if cfg.PublicURL == nil {
 		cfg.PublicURL = requestURL
+	}
+	if cfg.Refused == nil {
+		cfg.Refused = func(string) {}
 	}
 	if cfg.RemoteIP == nil {
 		cfg.RemoteIP = connectionIP

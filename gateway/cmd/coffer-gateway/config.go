@@ -35,6 +35,7 @@ type config struct {
 	agentCA         string
 	region          string
 	hold            time.Duration
+	limits          *gateway.Limits
 	drain           time.Duration
 	backupDir       string
 	s3              blobstore.S3Config
@@ -70,6 +71,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	f.StringVar(&c.agentCA, "agent-ca", "", "hex SHA-256 of the CA certificate (DER) that such guests pin")
 	f.StringVar(&c.region, "region", "RegionOne", "region in the catalogue and in instances")
 	f.DurationVar(&c.hold, "hold", 50*time.Second, "how long an agent's poll is held")
+	limits := f.String("limit", "", "comma-separated name=number, what anybody may send, hold or do, -1 for no limit; docs/security.md lists the names")
 	f.DurationVar(&c.drain, "drain", 20*time.Second, "how long a stop may take")
 	f.StringVar(&c.backupDir, "backup-dir", "", "directory for backups and published logs, the same for every gateway; empty: <data-dir>/backups with the etcd inside, else none")
 	f.StringVar(&c.s3.Endpoint, "s3-endpoint", "", "URL of an S3 server to keep them instead; keys are read from files, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
@@ -98,6 +100,10 @@ func parse(args []string, out io.Writer) (config, error) {
 	}
 	if c.backupDir == "" && c.s3.Endpoint == "" && c.etcdEndpoints == "" {
 		c.backupDir = filepath.Join(c.dataDir, "backups")
+	}
+	var err error
+	if c.limits, err = gateway.NewLimits(list(*limits)...); err != nil {
+		return c, multierror.Append(err, c.validate())
 	}
 	return c, c.validate()
 }

@@ -47,6 +47,7 @@ func run(ctx context.Context, args []string, out, logs io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	listener = cfg.limits.Listener(listener)
 	defer listener.Close()
 	endpoints, inside, err := etcd(ctx, cfg, log)
 	if err != nil {
@@ -84,7 +85,7 @@ func run(ctx context.Context, args []string, out, logs io.Writer) (err error) {
 		Store: store, Keys: keys, Identity: who, IdentityService: service, Log: log, Version: version,
 		Address: listener.Addr().String(), Hold: cfg.hold, Region: cfg.region,
 		AgentURLs: list(cfg.agentURLs), AgentCA: cfg.agentCA, TrustProxy: cfg.trustProxy,
-		Blobs: backups, PresignBlobs: cfg.s3Presign,
+		Blobs: backups, PresignBlobs: cfg.s3Presign, Limits: cfg.limits,
 	})
 	if err != nil {
 		return err
@@ -161,7 +162,7 @@ func identities(ctx context.Context, cfg config, store *etcdschema.Store, log *s
 	if cfg.identity == "none" {
 		return chain, nil, nil
 	}
-	service, err := identity.New(identity.Config{Store: store, Others: chain, Region: cfg.region, Log: log, PublicURL: gateway.PublicURL(cfg.trustProxy), RemoteIP: gateway.RemoteIP(cfg.trustProxy)})
+	service, err := identity.New(identity.Config{Store: store, Others: chain, Region: cfg.region, Log: log, PublicURL: gateway.PublicURL(cfg.trustProxy), RemoteIP: gateway.RemoteIP(cfg.trustProxy), Refused: cfg.limits.Refused})
 	if err != nil {
 		return nil, nil, err
 	}

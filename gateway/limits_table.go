@@ -1,0 +1,87 @@
+package gateway
+
+import (
+	"github.com/cofferdb/coffer/agentpoll"
+)
+
+// Limit is one row of what anybody may send, hold or do.
+type Limit struct {
+	// Name is what -limit calls it, and the label of coffer_refused_total.
+	Name  string
+	Value int64 // unless a setting or a project's quota says otherwise; -1: no limit
+	Unit  string
+	Of    string // for whom it is counted
+	Fault string // what is told to who wants more
+	Set   string // "-limit", with "quota" where a project may have its own, or "" for what is as it is
+	Doc   string
+}
+
+// Ways to set a limit.
+const (
+	byFlag  = "`-limit`"
+	byQuota = "quota, `-limit`"
+)
+
+const (
+	kib = 1 << 10
+	mib = 1 << 20
+)
+
+// LimitTable is every limit. docs/security.md is held against it.
+func LimitTable() []Limit {
+	return []Limit{
+		{"body", maxRequestBody, "bytes", "a request", "413", "", "the body of a request to the API"},
+		{"identity_body", identityBody, "bytes", "a request", "413", "", "the body of a request to the identity service"},
+		{"agent_body", agentpoll.MaxBody, "bytes", "a call", "413", "", "the body of an agent's call"},
+		{"segment", agentpoll.MaxSegment, "bytes", "a call", "413", "", "the index of a backup; another segment has 8 MiB, a chunk of a log 1 MiB"},
+		{"headers", agentpoll.MaxHeader, "bytes", "a request", "431", "", "all headers"},
+		{"body_seconds", 20, "seconds", "a request", "408", byFlag, "until the body must have come; agents' calls have 10, each read of a segment 30"},
+		{"header_seconds", 5, "seconds", "a request", "closed", "", "until the headers must have come"},
+		{"connections", 120_000, "connections", "a gateway", "closed", byFlag, "open at once, parked polls among them"},
+		{"address_connections", 20_000, "connections", "an address", "closed", byFlag, "open at once; all clients of a proxy are one address"},
+
+		{"entries", maxEntries, "entries", "a request", "413", "", "in the lists of a body together"},
+		{"name", maxName, "characters", "a text", "400", "", "names; no control characters"},
+		{"description", maxDescription, "bytes", "a text", "400", "", "descriptions; a container and a volume type have 255"},
+		{"values", maxValues, "bytes", "a configuration group", "400", "", "its values, as JSON"},
+		{"word", maxWord, "bytes", "a text", "400", "", "character sets, collations"},
+
+		{"instances", defaultInstances, "instances", "a project", "413", byQuota, ""},
+		{"ram", defaultRAM, "MB", "a project", "413", byQuota, "memory of all its instances"},
+		{"volumes", defaultVolumes, "GB", "a project", "413", byQuota, "size of all its volumes"},
+		{"backups", defaultBackups, "backups", "a project", "413", byQuota, ""},
+		{"configurations", defaultConfigurations, "groups", "a project", "413", byQuota, "configuration groups"},
+		{"backup_factor", 2, "times the volume", "a backup", "413", byFlag, "and 1 GiB; without a volume, times the memory"},
+		{"logs", 16, "logs", "an instance", "413", byFlag, "that were published; they go with the instance"},
+		{"log_chunks", 1000, "chunks", "a log", "413", byFlag, "that were published, of 1 MiB at most each"},
+		{"enrolments", 1000, "tokens", "all", "413", byFlag, "enrolment tokens that nobody has used"},
+		{"events", 1000, "lines", "an instance", "dropped", "", "of its timeline, the newest; 30 days"},
+
+		{"get", 6000, "a minute", "a project", "429", byFlag, "GET"},
+		{"post", 600, "a minute", "a project", "429", byFlag, "POST"},
+		{"put", 600, "a minute", "a project", "429", byFlag, "PUT and PATCH"},
+		{"delete", 600, "a minute", "a project", "429", byFlag, "DELETE"},
+		{"mgmt_post", 600, "a minute", "a project", "429", byFlag, "POST below mgmt"},
+		{"write_bytes", 32 * kib, "bytes a second", "a project", "429", byFlag, "bodies of POST, PUT and PATCH, each and 1 KiB; two minutes' worth at once"},
+
+		{"agent_bytes", 32 * kib, "bytes a second", "an agent", "429", byFlag, "bodies of its calls; two minutes' worth at once"},
+		{"progress", 1, "a second", "a command", "429", "", "reports of progress"},
+		{"message", maxMessage, "bytes", "a text", "cut", "", "what agents say for a person"},
+		{"status", maxStatus, "bytes", "a call", "400", "", "a guest's status"},
+		{"announcement", maxAnnouncement, "bytes", "a call", "400", "", "what a host says of itself"},
+		{"enrol", 5, "a second", "an address", "429", byFlag, "enrolments, ten times as many at once"},
+		{"unknown_credentials", 10, "a second", "an address", "429", "", "agents' calls with a credential that is not known, ten times as many at once"},
+	}
+}
+
+// What texts may have.
+const (
+	maxName         = 255 // characters
+	maxDescription  = 1024
+	maxContainer    = 255
+	maxValues       = 64 * kib
+	maxMessage      = 1 * kib
+	maxStatus       = 16 * kib
+	maxAnnouncement = 512 * kib
+	identityBody    = 64 * kib
+)
