@@ -26,8 +26,8 @@ type ServerOptions struct {
 	MaxVolumeSize       int          `json:"max_volume_size,omitempty" doc:"GB; default 10"`
 	UsersPerServer      bool         `json:"users_per_server,omitempty" doc:"replicas do not get the users of their source by replication; what is changed of them is changed at each"`
 	ClusterSupport      bool         `json:"cluster_support,omitempty" doc:"whether clusters of it may be asked for; there are none yet"`
-	Image               string       `json:"image,omitempty" doc:"image of a machine that brings its guest; shown to operators, hosts need none"`
-	ImageTags           []string     `json:"image_tags,omitempty" doc:"as image, by tags"`
+	Image               string       `json:"image,omitempty" doc:"tree of files, below -image-dir of a host, that guest and server run in, such as debian-13; empty: the host's own system"`
+	ImageTags           []string     `json:"image_tags,omitempty" doc:"kept as Trove has it, shown to operators"`
 	Capabilities        []Capability `json:"capabilities" doc:"what the manager can do, from its manifest"`
 	Names               NameRules    `json:"names,omitzero" doc:"which names tenants may choose, from the manifest"`
 
@@ -47,7 +47,7 @@ const (
 type GuestOptions struct {
 	MountPoint           string   `json:"mount_point" doc:"absolute path under which the volume is mounted; below the instance's own root on a shared host"`
 	DevicePath           string   `json:"device_path,omitempty" doc:"block device to mount there; empty on hosts that make the volume"`
-	Packages             []string `json:"packages,omitempty" doc:"Debian packages that prepare installs when missing"`
+	Packages             []string `json:"packages,omitempty" doc:"Debian packages that the host installs when they are missing, in its own system or the image; the first brings the server"`
 	BackupStrategy       string   `json:"backup_strategy,omitempty" doc:"the strategy of the instance's backups; empty: what the server half names"`
 	BackupNamespace      string   `json:"backup_namespace,omitempty" doc:"where the backup strategy is looked for; empty: anywhere"`
 	RestoreNamespace     string   `json:"restore_namespace,omitempty" doc:"where the strategy of a backup to restore is looked for; empty: where it was made with"`

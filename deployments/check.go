@@ -23,13 +23,17 @@ type CheckArgs struct {
 // Definition is the part of a datastore version's definition that a host can judge.
 type Definition struct {
 	Manager string          `json:"manager"`
+	Image   string          `json:"image,omitempty"`
 	Guest   json.RawMessage `json:"guest"` // the guest half
 }
 
-// ID names the definition by what it says: another manager or another guest half is another definition.
+// ID names the definition by what it says: another manager, image or guest half is another definition.
 func (d Definition) ID() string {
 	h := sha256.New()
 	h.Write([]byte(d.Manager + "\n"))
+	if d.Image != "" {
+		h.Write([]byte(d.Image + "\n"))
+	}
 	h.Write(d.Guest)
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }

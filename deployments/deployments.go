@@ -12,6 +12,12 @@ const (
 	MethodRemove = "remove" // RemoveArgs -> nothing; an instance that is not there is no error
 )
 
+// Drivers, as an announcement names them.
+const (
+	DriverSandbox = "oci"     // each instance in a sandbox of its own
+	DriverProcess = "process" // without walls between instances: one project only
+)
+
 // How long the gateway waits for a host.
 const (
 	LaunchTimeout = 120 * time.Second
@@ -21,18 +27,22 @@ const (
 
 // Announcement is what a host says of its machine at enrolment and, as the status of a poll, whenever it changes.
 type Announcement struct {
-	Name     string   `json:"name"` // the machine's host name
-	Driver   string   `json:"driver"`
+	Name     string   `json:"name"`   // the machine's host name
+	Driver   string   `json:"driver"` // how instances run, such as [DriverSandbox]
 	Capacity Capacity `json:"capacity"`
 	// Pool is the CIDR from which instances get their addresses. The network and broadcast addresses are not used, nor
 	// is the first host address.
 	Pool string `json:"pool"`
 	// Managers are those whose guest binaries were found and describe themselves.
 	Managers []string `json:"managers"`
-	// Inventory changes when the guest binaries or the machine's packages do: what the host said to [MethodCheck] before is
+	// Images are the trees of files that servers may run in, by name. The machine's own system is not among them.
+	Images []string `json:"images,omitempty"`
+	// Inventory changes when the guest binaries, the images or their packages do: what the host said to [MethodCheck] before is
 	// then no longer sure.
 	Inventory string            `json:"inventory,omitempty"`
 	Labels    map[string]string `json:"labels,omitempty"`
+	// Unfiltered: the host has no firewall, so that it takes only instances that are open to everybody.
+	Unfiltered bool `json:"unfiltered,omitempty"`
 	// Notes are for operators: what this machine cannot do ("no cgroup controllers: instances are not limited").
 	Notes []string `json:"notes,omitempty"`
 }
@@ -52,6 +62,8 @@ type LaunchArgs struct {
 	Token      string   `json:"token"`   // enrolment token of the guest: the args are sealed
 	Address    string   `json:"address"`
 	MountPoint string   `json:"mount_point"`         // absolute; below the instance's own root
+	Image      string   `json:"image,omitempty"`     // of the host's images, which the guest and the server run in; empty: the machine's own system
+	Packages   []string `json:"packages,omitempty"`  // of Debian, which the host installs there when they are missing
 	VolumeGB   int      `json:"volume_gb,omitempty"` // 0: a plain directory, no limit
 	MemoryMB   int      `json:"memory_mb"`
 	VCPUs      int      `json:"vcpus"`

@@ -50,7 +50,7 @@ type Version struct {
 
 // Definition is what hosts judge of the version.
 func (v Version) Definition() deployments.Definition {
-	return deployments.Definition{Manager: v.Server.Manager, Guest: v.Guest}
+	return deployments.Definition{Manager: v.Server.Manager, Image: v.Server.Image, Guest: v.Guest}
 }
 
 // Offered tells whether tenants may see the version.

@@ -14,6 +14,7 @@ import (
 // HostCheck is what a host says of definitions. It is apart from the host's record, which changes with every instance.
 type HostCheck struct {
 	Managers  []string `json:"managers"`            // as last announced
+	Images    []string `json:"images,omitempty"`    // as last announced
 	Inventory string   `json:"inventory,omitempty"` // as last announced
 	// Verdicts are by the id of the definition. They were given at Checked, with the inventory that is named there.
 	Verdicts map[string]datastores.Verdict `json:"verdicts,omitempty"`
@@ -27,8 +28,11 @@ func (h HostCheck) Starts(manager string) bool { return slices.Contains(h.Manage
 // Serves reports whether the host can serve the definition, as far as it has said: one of which it has said nothing yet
 // counts as good.
 func (h HostCheck) Serves(d deployments.Definition) bool {
-	return h.Starts(d.Manager) && h.Verdicts[d.ID()].Good()
+	return h.Starts(d.Manager) && h.has(d.Image) && h.Verdicts[d.ID()].Good()
 }
+
+// has reports whether the host has an image; "" is its own system.
+func (h HostCheck) has(image string) bool { return image == "" || slices.Contains(h.Images, image) }
 
 // unableAgain is how long a host is believed that it cannot serve a definition: what it lacks an operator may bring without
 // the host's inventory telling.
@@ -83,6 +87,8 @@ func unserved(hosts map[string]HostCheck, d deployments.Definition) string {
 		switch {
 		case !h.Starts(d.Manager):
 			reason = fmt.Sprintf("there is no guest binary %s-guest", d.Manager)
+		case !h.has(d.Image):
+			reason = "there is no image " + d.Image
 		case reason == "":
 			reason = "its options are not good"
 		}

@@ -51,6 +51,7 @@ type Instance struct {
 	Version       string                  `json:"version"`
 	VersionNumber string                  `json:"version_number,omitempty"`
 	Manager       string                  `json:"manager"`
+	Image         string                  `json:"image,omitempty"` // that it runs in, of its host's; "": the host's own system
 	Capabilities  []datastores.Capability `json:"capabilities,omitempty"`
 	Names         datastores.NameRules    `json:"names,omitzero"`
 	// UsersPerServer, see datastores.ServerOptions.
@@ -157,6 +158,8 @@ type Upgrade struct {
 	VersionNumber string                  `json:"version_number,omitempty"`
 	Capabilities  []datastores.Capability `json:"capabilities,omitempty"`
 	Names         datastores.NameRules    `json:"names,omitzero"`
+	Image         string                  `json:"image,omitempty"`        // see [Instance.Image]
+	FormerImage   string                  `json:"former_image,omitempty"` // of the version before
 	Guest         json.RawMessage         `json:"guest"`
 }
 

@@ -76,7 +76,7 @@ func (o order) servedBy(host string) bool {
 	if len(o.beside) > 0 && (o.instance.Locality == affinity && !taken || o.instance.Locality == antiAffinity && taken) {
 		return false
 	}
-	return o.hosts[host].Serves(deployments.Definition{Manager: o.instance.Manager, Guest: o.guest})
+	return o.hosts[host].Serves(deployments.Definition{Manager: o.instance.Manager, Image: o.instance.Image, Guest: o.guest})
 }
 
 func (g *Gateway) createInstance(r *request) (reply, error) {
@@ -167,7 +167,7 @@ func (g *Gateway) order(r *request, req createRequest) (order, error) {
 	now := g.now().UTC()
 	o.instance = etcdschema.Instance{
 		ID: newID(), Project: r.project, Name: req.Name, Datastore: version.Datastore, Version: version.Name,
-		VersionNumber: version.Server.VersionNumber, Manager: version.Server.Manager,
+		VersionNumber: version.Server.VersionNumber, Manager: version.Server.Manager, Image: version.Server.Image,
 		Capabilities: version.Server.Capabilities, Names: version.Server.Names, UsersPerServer: version.Server.UsersPerServer,
 		FlavorID: flavorID, Flavor: flavor.Value, VolumeGB: volumeGB, Created: now, Updated: now,
 		UsageTimeout: version.Server.UsageTimeout, Configuration: configuration, Restore: restore.chain,

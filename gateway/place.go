@@ -30,7 +30,7 @@ func (g *Gateway) place(r *request, o order, withoutHost bool) (etcdschema.Insta
 	if o.beside, err = g.hostsBeside(r, o.instance); err != nil {
 		return o.instance, "", err
 	}
-	for _, host := range candidates(hosts.Records, o.servedBy, o.instance.Manager, o.need) {
+	for _, host := range candidates(hosts.Records, o.servedBy, o.instance, o.need) {
 		in, err := g.commitCreate(r, o, host, "")
 		if !errors.Is(err, errHostFull) {
 			return in, "", err
@@ -117,7 +117,7 @@ func (g *Gateway) allocate(s etcdschema.Snapshot, in *etcdschema.Instance, hostI
 	}
 	host := rec.Value
 	address := freeAddress(host)
-	if !rec.Found || address == "" || !canTake(host, in.Manager, need) || g.reachable(hostID, presence) != nil {
+	if !rec.Found || address == "" || !canTake(host, *in, need) || g.reachable(hostID, presence) != nil {
 		return etcdschema.Op{}, errHostFull
 	}
 	if host.Allocated == nil {
@@ -146,14 +146,20 @@ func (g *Gateway) commitFailure(r *request, o order, why string) (etcdschema.Ins
 
 // noHost says why no host could take the order, as far as it can be told to a tenant.
 func noHost(hosts []etcdschema.Record[etcdschema.HostRecord], o order) string {
-	var able, roomy, disabled, permitted int
+	var able, roomy, disabled, permitted, others, unfiltered int
 	for _, h := range hosts {
 		if starts(h.Value, o.instance.Manager) {
 			able++
 			if h.Value.Disabled {
 				disabled++
 			}
-			if canTake(h.Value, o.instance.Manager, o.need) {
+			if h.Value.Unfiltered && !o.instance.Firewall.Open() {
+				unfiltered++
+			}
+			if !separates(h.Value, o.instance.Project) {
+				others++
+			}
+			if canTake(h.Value, o.instance, o.need) {
 				roomy++
 				if o.servedBy(etcdschema.Hosts().Name(h.Key)) {
 					permitted++
@@ -169,6 +175,10 @@ func noHost(hosts []etcdschema.Record[etcdschema.HostRecord], o order) string {
 		why = fmt.Sprintf("none of the %d hosts has a guest binary %s-guest", len(hosts), o.instance.Manager)
 	case disabled == able:
 		why = fmt.Sprintf("none of the %d that could takes new instances: they are disabled", able)
+	case unfiltered == able:
+		why = fmt.Sprintf("none of the %d that could can filter, and access to the instance is restricted", able)
+	case others == able:
+		why = fmt.Sprintf("none of the %d that could has walls between instances (-driver process), and each has another project's", able)
 	case roomy > 0 && permitted == 0 && o.instance.Locality != "":
 		why = fmt.Sprintf("the locality of its set, %s, permits none of the %d that could", o.instance.Locality, roomy)
 	case roomy > 0:

@@ -9,16 +9,16 @@ import (
 	"github.com/cofferdb/coffer/etcdschema"
 )
 
-// candidates returns the hosts that could take an instance of need for manager, the one with most free memory first. serves
-// reports whether a host can serve what the instance is defined as.
-func candidates(hosts []etcdschema.Record[etcdschema.HostRecord], serves func(host string) bool, manager string, need deployments.Capacity) []string {
+// candidates returns the hosts that could take an instance of need, the one with most free memory first. serves reports
+// whether a host can serve what the instance is defined as.
+func candidates(hosts []etcdschema.Record[etcdschema.HostRecord], serves func(host string) bool, in etcdschema.Instance, need deployments.Capacity) []string {
 	type candidate struct {
 		id   string
 		free int
 	}
 	var fit []candidate
 	for _, h := range hosts {
-		if id := etcdschema.Hosts().Name(h.Key); canTake(h.Value, manager, need) && serves(id) {
+		if id := etcdschema.Hosts().Name(h.Key); canTake(h.Value, in, need) && serves(id) {
 			fit = append(fit, candidate{id, free(h.Value).MemoryMB})
 		}
 	}
@@ -32,10 +32,24 @@ func candidates(hosts []etcdschema.Record[etcdschema.HostRecord], serves func(ho
 	return ids
 }
 
-func canTake(h etcdschema.HostRecord, manager string, need deployments.Capacity) bool {
+func canTake(h etcdschema.HostRecord, in etcdschema.Instance, need deployments.Capacity) bool {
 	f := free(h)
-	return !h.Disabled && starts(h, manager) &&
+	return !h.Disabled && starts(h, in.Manager) && separates(h, in.Project) && (in.Firewall.Open() || !h.Unfiltered) &&
 		f.MemoryMB >= need.MemoryMB && f.VCPUs >= need.VCPUs && f.DiskGB >= need.DiskGB
+}
+
+// separates reports whether a host keeps the project's instances apart from others': without walls it takes those of one
+// project only.
+func separates(h etcdschema.HostRecord, project string) bool {
+	if h.Driver != deployments.DriverProcess {
+		return true
+	}
+	for _, a := range h.Allocated {
+		if a.Project != project {
+			return false
+		}
+	}
+	return true
 }
 
 // free is what a host has left. Processors are shared: an instance needs as many as the machine has, not to itself.

@@ -139,7 +139,7 @@ func (g *Gateway) orderReplica(r *request, req createRequest) (order, error) {
 	o.guest = guest.Value
 	o.instance = etcdschema.Instance{
 		Project: r.project, Name: req.Name, Datastore: source.Datastore, Version: source.Version, VersionNumber: source.VersionNumber,
-		Manager: source.Manager, Capabilities: source.Capabilities, Names: source.Names, UsersPerServer: source.UsersPerServer, FlavorID: source.FlavorID, Flavor: source.Flavor,
+		Manager: source.Manager, Image: source.Image, Capabilities: source.Capabilities, Names: source.Names, UsersPerServer: source.UsersPerServer, FlavorID: source.FlavorID, Flavor: source.Flavor,
 		VolumeGB: source.VolumeGB, VolumeType: source.VolumeType, Created: now, Updated: now, UsageTimeout: source.UsageTimeout,
 		Service: datastores.Status{Service: datastores.StatusNew}, Public: source.Public, AllowedCIDRs: source.AllowedCIDRs, Firewall: source.Firewall,
 		ReplicaOf: source.ID, Locality: source.Locality, ReplicationStrategy: version.Server.ReplicationStrategy,

@@ -134,9 +134,12 @@ func fillArgs(s etcdschema.Snapshot, cmd *etcdschema.Command, agentID string, ar
 	return err
 }
 
-// launchArgs asks for a new guest, with a token to enrol.
+// launchArgs asks for a new guest, with a token to enrol, or for what another version needs.
 func (c *carrier) launchArgs() (deployments.LaunchArgs, error) {
 	in := c.d.Instance
+	if in.Operation.Kind != lifecycle.Create {
+		return launchArgs(c.s, in, "")
+	}
 	token := agentpoll.NewSecret()
 	wait := in.Created.Add(lifecycle.UsageTimeout(in)).Sub(c.now())
 	c.put(enrolmentOp(token, etcdschema.Enrolment{Kind: agentpoll.Guest, AgentID: in.ID, Project: in.Project, Created: c.now().UTC()}, wait))
@@ -149,9 +152,13 @@ func launchArgs(s etcdschema.Snapshot, in etcdschema.Instance, token string) (de
 	if err != nil {
 		return deployments.LaunchArgs{}, err
 	}
-	common, err := datastores.CommonOptions(options.Value)
+	guest, image := options.Value, in.Image
+	if op := in.Operation; op != nil && lifecycle.Step(op.Step) == lifecycle.Equipping {
+		guest, image = op.Target.Version.Guest, op.Target.Version.Image
+	}
+	common, err := datastores.CommonOptions(guest)
 	return deployments.LaunchArgs{
-		InstanceID: in.ID, Manager: in.Manager, Token: token, Address: in.Address, MountPoint: common.MountPoint,
+		InstanceID: in.ID, Manager: in.Manager, Token: token, Address: in.Address, MountPoint: common.MountPoint, Image: image, Packages: common.Packages,
 		VolumeGB: in.VolumeGB, MemoryMB: in.Flavor.RAM, VCPUs: in.Flavor.VCPUs, Firewall: in.Firewall,
 	}, err
 }

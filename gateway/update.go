@@ -171,7 +171,7 @@ func (g *Gateway) upgradeInstance(r *request, raw json.RawMessage) (reply, error
 		return reply{}, err
 	}
 	target := &etcdschema.Target{Version: &etcdschema.Upgrade{
-		Version: v.Name, VersionNumber: v.Server.VersionNumber, Capabilities: v.Server.Capabilities, Names: v.Server.Names, Guest: v.Guest,
+		Version: v.Name, VersionNumber: v.Server.VersionNumber, Capabilities: v.Server.Capabilities, Names: v.Server.Names, Image: v.Server.Image, Guest: v.Guest,
 	}}
 	_, err = g.transition(r.ctx, r.project, in.ID, lifecycle.Event{Type: lifecycle.AskUpgrade, Target: target, Request: r.id()})
 	return reply{status: http.StatusAccepted}, instanceError(err, in.ID)

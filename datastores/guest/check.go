@@ -17,6 +17,7 @@ const maxDefinitions = 8 << 20
 func (p program) check(ctx context.Context, args []string) error {
 	flags := p.flags("check")
 	optionsOnly := flags.Bool("options-only", false, "look at the options only, not at this machine")
+	root := flags.String("root", "", "`directory` of the system that the server is to run in; empty: this machine's")
 	if err := p.parse(flags, args); err != nil {
 		return err
 	}
@@ -28,13 +29,13 @@ func (p program) check(ctx context.Context, args []string) error {
 		} else if err != nil {
 			return fmt.Errorf("cannot read the guest half of a definition: %w", err)
 		}
-		if err := out.Encode(judge(ctx, p.plugin, options, *optionsOnly)); err != nil {
+		if err := out.Encode(judge(ctx, p.plugin, service.System(*root), options, *optionsOnly)); err != nil {
 			return err
 		}
 	}
 }
 
-func judge(ctx context.Context, plugin datastores.Plugin, options json.RawMessage, optionsOnly bool) datastores.Verdict {
+func judge(ctx context.Context, plugin datastores.Plugin, system service.System, options json.RawMessage, optionsOnly bool) datastores.Verdict {
 	var v datastores.Verdict
 	for _, problem := range plugin.Problems(options) {
 		v.Problems = append(v.Problems, problem.Error())
@@ -48,6 +49,6 @@ func judge(ctx context.Context, plugin datastores.Plugin, options json.RawMessag
 		return v
 	}
 	program := plugin.Program(options)
-	v.Unable = service.Unservable(ctx, program.Path, program.Version, common.Packages)
+	v.Unable = system.Unservable(ctx, program.Path, program.Version, common.Packages)
 	return v
 }

@@ -61,7 +61,7 @@ func (g *Guest) build(ctx context.Context, progress func(agentpoll.Progress), ar
 		name string
 		do   func(say func(message string)) error
 	}{
-		{"packages", func(func(string)) error { return service.Packages(ctx, g.log, s.options.Packages) }},
+		{"packages", func(func(string)) error { return service.System("").Demand(ctx, s.options.Packages) }},
 		{"data directory", func(func(string)) error { return g.makeDataDir(ctx, s) }},
 		{"server", func(say func(string)) error {
 			if c, ok := s.manager.(datastores.Configuration); ok {

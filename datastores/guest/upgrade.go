@@ -28,8 +28,7 @@ func (g *Guest) upgrade(ctx context.Context, cmd agent.Command, args datastores.
 		_, err := g.start(ctx, cmd, none{}) // the earlier run was through: tenants are not interrupted twice
 		return none{}, err
 	}
-	say("packages")
-	if err := service.Packages(ctx, g.log, next.options.Packages); err != nil {
+	if err := service.System("").Demand(ctx, next.options.Packages); err != nil {
 		return none{}, err
 	}
 	if err := g.checkUpgrade(ctx, next, say); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -19,70 +20,97 @@ const (
 )
 
 // policy makes Debian's packages start no service (see invoke-rc.d(8)). Its comment marks the file as ours: one left
-// behind by a guest that was killed is removed by the next.
+// behind by a host that was killed is removed by the next.
 const policy = `#!/bin/sh
 # Written by Coffer while it installs packages, and removed afterwards.
 exit 101
 `
 
-// Packages installs those of the Debian packages that are missing, without starting any service. Guests of one
-// machine take turns. A guest that is not root gets an error that says what is missing and how to install it.
-func Packages(ctx context.Context, log *slog.Logger, names []string) error {
-	missing, err := missingPackages(ctx, names)
+// System is a Debian system whose packages are looked at: this machine's, "", or a tree of files below an absolute path.
+type System string
+
+// Install installs those of the Debian packages that are missing, without starting any service. Installations of one machine
+// take turns. A caller that is not root gets an error that says what is missing and how to install it.
+func (s System) Install(ctx context.Context, log *slog.Logger, names []string) error {
+	missing, err := s.Missing(ctx, names)
 	if err != nil || len(missing) == 0 {
 		return err
 	}
 	if os.Geteuid() != 0 {
-		return fmt.Errorf("packages are missing and the guest is not root: run `apt-get install --no-install-recommends %s`",
-			strings.Join(missing, " "))
+		return fmt.Errorf("packages are missing, and only root may install them: %s", s.advice(missing))
 	}
 	done, err := takeTurn(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot install packages: %w", err)
 	}
 	defer done()
-	if missing, err = missingPackages(ctx, names); err != nil || len(missing) == 0 {
-		return err // another guest has done it
+	if missing, err = s.Missing(ctx, names); err != nil || len(missing) == 0 {
+		return err // another has done it
 	}
-	release, err := holdServices(policyFile)
+	release, err := holdServices(s.path(policyFile))
 	if err != nil {
 		return fmt.Errorf("cannot install packages: %w", err)
 	}
 	defer release()
-	log.Info("installing packages", "packages", missing)
-	if err := install(ctx, missing); err != nil {
+	log.Info("installing packages", "packages", missing, "tree", string(s))
+	if err := s.install(ctx, missing); err != nil {
 		return fmt.Errorf("cannot install packages %s: %w", strings.Join(missing, " "), err)
 	}
 	return nil
 }
 
+// Demand returns an error that names the packages that are missing, and says how to install them.
+func (s System) Demand(ctx context.Context, names []string) error {
+	missing, err := s.Missing(ctx, names)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	return fmt.Errorf("packages are missing: %s", s.advice(missing))
+}
+
+func (s System) advice(missing []string) string {
+	argv := s.argv(append([]string{"apt-get", "install", "--no-install-recommends"}, missing...)...)
+	return "run `" + strings.Join(argv, " ") + "`"
+}
+
+// path is where a file of the system is.
+func (s System) path(name string) string { return filepath.Join("/", string(s), name) }
+
+// argv runs a program of the system.
+func (s System) argv(argv ...string) []string {
+	if s == "" {
+		return argv
+	}
+	return append([]string{"chroot", string(s)}, argv...)
+}
+
 // install tries once as things are, and once more after what usually helps: new package lists, and the end of an
 // installation that was cut off.
-func install(ctx context.Context, names []string) error {
+func (s System) install(ctx context.Context, names []string) error {
 	argv := append([]string{"apt-get", "-y", "-o", "DPkg::Lock::Timeout=120", "install", "--no-install-recommends", "--"}, names...)
-	if apt(ctx, argv) == nil {
+	if s.apt(ctx, argv...) == nil {
 		return nil
 	}
-	updateErr := apt(ctx, []string{"apt-get", "-o", "DPkg::Lock::Timeout=120", "update"})
-	configureErr := apt(ctx, []string{"dpkg", "--configure", "-a"})
-	if err := apt(ctx, argv); err != nil {
+	updateErr := s.apt(ctx, "apt-get", "-o", "DPkg::Lock::Timeout=120", "update")
+	configureErr := s.apt(ctx, "dpkg", "--configure", "-a")
+	if err := s.apt(ctx, argv...); err != nil {
 		return errors.Join(err, updateErr, configureErr)
 	}
 	return nil
 }
 
-func apt(ctx context.Context, argv []string) error {
-	_, err := Run(ctx, argv, RunOptions{Env: append(plainEnv(), "DEBIAN_FRONTEND=noninteractive")})
+func (s System) apt(ctx context.Context, argv ...string) error {
+	_, err := Run(ctx, s.argv(argv...), RunOptions{Env: append(plainEnv(), "DEBIAN_FRONTEND=noninteractive")})
 	return err
 }
 
-// missingPackages returns those names that are not fully installed.
-func missingPackages(ctx context.Context, names []string) ([]string, error) {
+// Missing returns those names that are not fully installed.
+func (s System) Missing(ctx context.Context, names []string) ([]string, error) {
 	if len(names) == 0 {
 		return nil, nil
 	}
-	argv := append([]string{"dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n", "--"}, names...)
-	out, err := Run(ctx, argv, RunOptions{}) // fails when it knows one of them not, and tells of the others
+	argv := []string{"dpkg-query", "--admindir", s.path("/var/lib/dpkg"), "-W", "-f", "${db:Status-Status} ${Package}\n", "--"}
+	out, err := Run(ctx, append(argv, names...), RunOptions{}) // fails when it knows one of them not, and tells of the others
 	if ctx.Err() != nil {
 		return nil, err
 	}
@@ -101,7 +129,7 @@ func parseInstalled(out []byte) []string {
 	return names
 }
 
-// takeTurn waits until no other guest of this machine installs packages.
+// takeTurn waits until nobody else on this machine installs packages.
 func takeTurn(ctx context.Context) (done func(), err error) {
 	f, err := os.OpenFile(turnFile, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {

@@ -125,10 +125,10 @@ func TestPackagesThatAreThere(t *testing.T) {
 	if _, err := os.Stat("/usr/bin/dpkg-query"); err != nil {
 		t.Skip("not a Debian system")
 	}
-	if err := Packages(t.Context(), nil, []string{"dpkg", "base-files"}); err != nil {
+	if err := System("").Install(t.Context(), nil, []string{"dpkg", "base-files"}); err != nil {
 		t.Error(err)
 	}
-	missing, err := missingPackages(t.Context(), []string{"dpkg", "coffer-no-such-package"})
+	missing, err := System("").Missing(t.Context(), []string{"dpkg", "coffer-no-such-package"})
 	if err != nil || len(missing) != 1 || missing[0] != "coffer-no-such-package" {
 		t.Errorf("missing: %v, %v", missing, err)
 	}
@@ -138,7 +138,7 @@ func TestHoldServices(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "policy-rc.d")
 	for name, c := range map[string]struct{ before, after string }{
 		"none":                          {"", ""},
-		"left behind by a killed guest": {policy, ""},
+		"left behind by a killed host": {policy, ""},
 		"an operator's":                 {"#!/bin/sh\nexit 0\n", "#!/bin/sh\nexit 0\n"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -11,39 +11,39 @@ import (
 	"strings"
 )
 
-// Unservable says why this machine cannot run the server's program at path, in a version that begins with version; "" means
-// that it can, perhaps after [Packages] has installed packages, whose first brings the program. Nothing is installed; only
-// lists of packages are fetched when there are none at all. A path of "" is a program that nobody knows. The reason has no
-// path in it.
-func Unservable(ctx context.Context, path, version string, packages []string) (reason string) {
-	missing, err := missingPackages(ctx, packages)
+// Unservable says why the system cannot run the server's program at path, in a version that begins with version; "" means
+// that it can, perhaps after [System.Install] has installed packages, whose first brings the program. Nothing is installed;
+// only lists of packages are fetched when there are none at all. A path of "" is a program that nobody knows. The reason has
+// no path in it.
+func (s System) Unservable(ctx context.Context, path, version string, packages []string) (reason string) {
+	missing, err := s.Missing(ctx, packages)
 	if err != nil {
-		return "the packages of the machine cannot be asked for"
+		return "its packages cannot be asked for"
 	}
 	if len(missing) > 0 {
-		if reason := unavailable(ctx, version, packages[0], missing); reason != "" {
+		if reason := s.unavailable(ctx, version, packages[0], missing); reason != "" {
 			return reason
 		}
 		if missing[0] == packages[0] {
 			return "" // the program comes with it
 		}
 	}
-	return unfit(ctx, path, version)
+	return s.unfit(ctx, path, version)
 }
 
 // unfit looks at a program that should be there.
-func unfit(ctx context.Context, path, version string) (reason string) {
+func (s System) unfit(ctx context.Context, path, version string) (reason string) {
 	if path == "" {
 		return ""
 	}
 	name := filepath.Base(path)
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(s.path(path)); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Sprintf("its program %s is not there, and no missing package brings it", name)
 	}
 	if version == "" {
 		return ""
 	}
-	out, err := Run(ctx, []string{path, "--version"}, RunOptions{})
+	out, err := Run(ctx, s.argv(path, "--version"), RunOptions{})
 	if err != nil {
 		return fmt.Sprintf("its program %s cannot be run", name)
 	}
@@ -54,11 +54,11 @@ func unfit(ctx context.Context, path, version string) (reason string) {
 }
 
 // unavailable says why missing packages cannot be installed; server is the one whose version counts.
-func unavailable(ctx context.Context, version, server string, missing []string) (reason string) {
+func (s System) unavailable(ctx context.Context, version, server string, missing []string) (reason string) {
 	if os.Geteuid() != 0 {
-		return fmt.Sprintf("packages are missing and the host is not root: run `apt-get install --no-install-recommends %s`", strings.Join(missing, " "))
+		return "packages are missing and the host is not root: " + s.advice(missing)
 	}
-	candidates, err := aptCandidates(ctx, missing)
+	candidates, err := s.aptCandidates(ctx, missing)
 	if err != nil {
 		return "its packages are missing, and apt cannot be asked for them"
 	}
@@ -77,13 +77,13 @@ func unavailable(ctx context.Context, version, server string, missing []string) 
 const aptLists = "/var/lib/apt/lists"
 
 // aptCandidates are the versions that apt would install, without Debian's parts of them.
-func aptCandidates(ctx context.Context, names []string) (map[string]string, error) {
-	if lists, _ := filepath.Glob(aptLists + "/*_Packages*"); len(lists) == 0 {
-		if err := apt(ctx, []string{"apt-get", "-o", "DPkg::Lock::Timeout=20", "update"}); err != nil {
+func (s System) aptCandidates(ctx context.Context, names []string) (map[string]string, error) {
+	if lists, _ := filepath.Glob(s.path(aptLists) + "/*_Packages*"); len(lists) == 0 {
+		if err := s.apt(ctx, "apt-get", "-o", "DPkg::Lock::Timeout=20", "update"); err != nil {
 			return nil, err
 		}
 	}
-	out, err := Run(ctx, append([]string{"apt-cache", "policy", "--"}, names...), RunOptions{})
+	out, err := Run(ctx, s.argv(append([]string{"apt-cache", "policy", "--"}, names...)...), RunOptions{})
 	if err != nil {
 		return nil, err
 	}

@@ -66,7 +66,7 @@ func TestUnservable(t *testing.T) {
 		{"no such package", program, "10.11", []string{"no-such-package-of-coffer"}, "no-such-package-of-coffer"},
 		{"a further package is missing", program, "10.11", []string{"dpkg", "no-such-package-of-coffer"}, "no-such-package-of-coffer"},
 	} {
-		got := Unservable(t.Context(), c.path, c.version, c.packages)
+		got := System("").Unservable(t.Context(), c.path, c.version, c.packages)
 		if c.says == "" && got != "" || !strings.Contains(got, c.says) || strings.Contains(got, "/") && !strings.Contains(got, "apt-get") {
 			t.Errorf("%s: %q, want %q", c.name, got, c.says)
 		}

@@ -19,15 +19,18 @@ import (
 // announce is the host's status: a [deployments.Announcement]. The agent sends it when it differs from the last one.
 func (h *Host) announce(context.Context) json.RawMessage {
 	managers, notes := h.binaries.managers()
+	images, more := h.newcomers().images()
 	a := deployments.Announcement{
-		Name:      h.cfg.Name,
-		Driver:    h.cfg.Driver,
-		Capacity:  h.capacity(),
-		Pool:      h.pool.String(),
-		Managers:  managers,
-		Inventory: h.inventory(),
-		Labels:    h.cfg.Labels,
-		Notes:     append(h.notes(), notes...),
+		Name:       h.cfg.Name,
+		Driver:     h.cfg.Driver,
+		Capacity:   h.capacity(),
+		Pool:       h.pool.String(),
+		Managers:   managers,
+		Images:     images,
+		Inventory:  h.inventory(),
+		Labels:     h.cfg.Labels,
+		Unfiltered: !h.newcomers().filters(),
+		Notes:      slices.Concat(h.notes(), notes, more),
 	}
 	b, err := json.Marshal(a)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/cofferdb/coffer/agentpoll"
@@ -18,39 +19,45 @@ import (
 
 // Check asks the guest binaries what they say of definitions, each for those of its manager. A binary that fails says nothing.
 func (h *Host) Check(ctx context.Context, args deployments.CheckArgs) (deployments.CheckReply, error) {
-	by := map[string][]deployments.Definition{}
+	type who struct{ manager, image string }
+	by := map[who][]deployments.Definition{}
 	for _, d := range args.Definitions {
-		by[d.Manager] = append(by[d.Manager], d)
+		by[who{d.Manager, d.Image}] = append(by[who{d.Manager, d.Image}], d)
 	}
 	reply := deployments.CheckReply{Verdicts: map[string]datastores.Verdict{}}
 	able, _ := h.binaries.managers()
-	for _, manager := range sortedKeys(by) {
-		if !slices.Contains(able, manager) {
-			continue
+	images, _ := h.newcomers().images()
+	for asked, definitions := range by {
+		if !slices.Contains(able, asked.manager) || asked.image != "" && !slices.Contains(images, asked.image) {
+			continue // the announcement says so
 		}
-		verdicts, err := askGuest(ctx, guestBinary(h.cfg.Guests, manager), by[manager])
+		tree, err := h.images.tree(asked.image)
+		if err != nil {
+			return reply, err
+		}
+		verdicts, err := askGuest(ctx, guestBinary(h.cfg.Guests, asked.manager), tree, definitions)
 		if ctx.Err() != nil {
 			return reply, agentpoll.Errorf(agentpoll.Expired, "the check of definitions was not done in time")
 		}
 		if err != nil {
-			h.log.Warn("a guest binary does not judge definitions", "manager", manager, "err", err)
+			h.log.Warn("a guest binary does not judge definitions", "manager", asked.manager, "err", err)
 			continue
 		}
-		for i, d := range by[manager] {
+		for i, d := range definitions {
 			reply.Verdicts[d.ID()] = verdicts[i]
 		}
 	}
 	return reply, nil
 }
 
-// askGuest has one binary judge definitions, all at once.
-func askGuest(ctx context.Context, binary string, definitions []deployments.Definition) ([]datastores.Verdict, error) {
+// askGuest has one binary judge definitions of one system, all at once.
+func askGuest(ctx context.Context, binary, tree string, definitions []deployments.Definition) ([]datastores.Verdict, error) {
 	var in bytes.Buffer
 	for _, d := range definitions {
 		in.Write(d.Guest)
 		in.WriteByte('\n')
 	}
-	out, err := service.Run(ctx, []string{binary, "check"}, service.RunOptions{Stdin: &in})
+	out, err := service.Run(ctx, []string{binary, "check", "-root", tree}, service.RunOptions{Stdin: &in})
 	if err != nil {
 		return nil, err
 	}
@@ -64,12 +71,16 @@ func askGuest(ctx context.Context, binary string, definitions []deployments.Defi
 	return verdicts, nil
 }
 
-// inventory names the state of the guest binaries and of the machine's packages.
+// inventory names the state of the guest binaries, of the images, and of their packages.
 func (h *Host) inventory() string {
 	sum := sha256.New()
-	for _, path := range []string{"/var/lib/dpkg/status", "/var/lib/apt/lists"} {
-		if info, err := os.Stat(path); err == nil {
-			fmt.Fprintln(sum, path, info.ModTime().UnixNano())
+	images, _ := h.newcomers().images()
+	for _, image := range append([]string{""}, images...) {
+		tree, _ := h.images.tree(image)
+		for _, path := range []string{"/var/lib/dpkg/status", "/var/lib/apt/lists"} {
+			if info, err := os.Stat(filepath.Join(tree, path)); err == nil {
+				fmt.Fprintln(sum, image, path, info.ModTime().UnixNano())
+			}
 		}
 	}
 	managers, _ := h.binaries.managers()

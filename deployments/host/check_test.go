@@ -13,6 +13,7 @@ import (
 
 func TestCheck(t *testing.T) {
 	h := &Host{cfg: Config{Guests: t.TempDir()}.withDefaults()}
+	h.processes, h.sandboxes.Host = processes{h}, h
 	h.log, h.binaries = h.cfg.Log, &binaries{dir: h.cfg.Guests}
 	link(t, h.cfg.Guests, "a-guest")
 	link(t, h.cfg.Guests, "b-guest")

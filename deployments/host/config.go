@@ -34,10 +34,11 @@ type Config struct {
 	Interface string               // where addresses of other pools than 127/8 are added. "": lo
 	UIDs      Range                // the zero Range: 20000-29999. Only these users are ever given or killed by the driver process
 
-	Driver  string   // "oci" or "process", for new instances. "": process
-	Runtime string   // the OCI runtime. "": runc
-	IDs     Range    // the zero Range: 1879048192-2147483647. The driver oci gives them
-	Egress  []string // where instances may connect to beside gateways and peers: "10.0.0.0/8", "10.0.0.5:9000"
+	ImageDir string   // absolute; the trees of files that instances may run in. "": none
+	Driver   string   // "oci" or "process", for new instances. "": oci
+	Runtime  string   // the OCI runtime. "": runc
+	IDs      Range    // the zero Range: 1879048192-2147483647. The driver oci gives them
+	Egress   []string // where instances may connect to beside gateways and peers: "10.0.0.0/8", "10.0.0.5:9000"
 
 	// FirewallTable is the nftables table of family inet that the host has to itself. "": coffer
 	FirewallTable string
@@ -58,7 +59,7 @@ func (c Config) withDefaults() Config {
 	}
 	c.Interface = cmp.Or(c.Interface, "lo")
 	c.UIDs = cmp.Or(c.UIDs, Range{20000, 29999})
-	c.Driver = cmp.Or(c.Driver, driverProcess)
+	c.Driver = cmp.Or(c.Driver, driverSandbox)
 	if c.Pool == "" && c.Driver == driverSandbox {
 		c.Pool = DefaultSandboxPool
 	}
@@ -81,6 +82,9 @@ func (c Config) Validate() error {
 		if !filepath.IsAbs(d.value) {
 			errs = append(errs, fmt.Errorf("-%s: want an absolute path, not %q", d.flag, d.value))
 		}
+	}
+	if c.ImageDir != "" && !filepath.IsAbs(c.ImageDir) {
+		errs = append(errs, fmt.Errorf("-image-dir: want an absolute path, not %q", c.ImageDir))
 	}
 	if _, err := deployments.ParsePool(c.Pool); err != nil {
 		errs = append(errs, fmt.Errorf("-address-pool: %w", err))
@@ -124,14 +128,15 @@ func ParseFlags(args []string, getenv func(string) string, usage io.Writer) (Con
 	fs.StringVar(&tokenFile, "token-file", "", "`file` that holds the enrolment token")
 	fs.StringVar(&c.Dir, "dir", "/var/lib/coffer-host", "`directory` of the host and its instances")
 	fs.StringVar(&c.Guests, "guests", "/usr/lib/coffer/guests", "`directory` of the guest binaries, each named <manager>-guest")
+	fs.StringVar(&c.ImageDir, "image-dir", "", "`directory` of images: trees of files, made by deployments/images, that definitions name and servers of -driver oci run in")
 	fs.StringVar(&c.Name, "name", "", "the host's `name` (default: the machine's)")
-	fs.StringVar(&c.Pool, "address-pool", "", "IPv4 `network` that instances get their addresses from (default "+DefaultPool+", or "+DefaultSandboxPool+" with -driver oci); two hosts on one machine need two")
+	fs.StringVar(&c.Pool, "address-pool", "", "IPv4 `network` that instances get their addresses from (default "+DefaultSandboxPool+", or "+DefaultPool+" with -driver process); two hosts on one machine need two")
 	fs.StringVar(&c.Interface, "interface", "lo", "network interface where instances' addresses are had from outside")
 	fs.IntVar(&c.Capacity.MemoryMB, "memory", 0, "`MB` of memory to give (default: the machine's)")
 	fs.IntVar(&c.Capacity.VCPUs, "vcpus", 0, "processors to give (default: the machine's)")
 	fs.IntVar(&c.Capacity.DiskGB, "disk", 0, "`GB` of disk to give (default: the filesystem's size)")
 	fs.StringVar(&c.FirewallTable, "firewall-table", "coffer", "nftables `table` of the host's own; two hosts on one machine need two")
-	fs.StringVar(&c.Driver, "driver", "", "how instances run: oci, each in a sandbox of its own, or process, without walls between them (default process)")
+	fs.StringVar(&c.Driver, "driver", "", "how instances run: oci, each in a sandbox of its own, or process, without walls and of one project only, for development (default oci)")
 	fs.StringVar(&c.Runtime, "runtime", "", "the OCI runtime of -driver oci (default runc)")
 	fs.Func("egress", "`networks`, or addresses with ports, comma-separated, that instances of -driver oci may connect to beside gateways and each other's sets: such as an S3 store", func(s string) error {
 		c.Egress = strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })

@@ -1,15 +1,17 @@
 package host
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/deployments"
 )
 
 // Drivers, as the flag -driver and an announcement name them.
 const (
-	driverSandbox = "oci"
-	driverProcess = "process"
+	driverSandbox = deployments.DriverSandbox
+	driverProcess = deployments.DriverProcess
 )
 
 // driver is the way in which instances run on this machine. Its methods, but for the first three, are called with the
@@ -19,6 +21,10 @@ type driver interface {
 	check() error
 	// notes say what it cannot do for them.
 	notes() []string
+	// images are those that instances can run in, and why others are not among them.
+	images() (names, notes []string)
+	// filters reports whether it can keep others from an instance.
+	filters() bool
 	// claim gives a new instance its user ids. h.mu is held.
 	claim(inst *instance) error
 
@@ -51,6 +57,16 @@ func (h *Host) driver(inst *instance) driver {
 		return &h.sandboxes
 	}
 	return &h.processes
+}
+
+// of counts the instances that were made by a driver.
+func (h *Host) of(driver string) (n int) {
+	for _, inst := range h.list() {
+		if cmp.Or(inst.rec.Driver, driverProcess) == driver {
+			n++
+		}
+	}
+	return n
 }
 
 // ensure makes of an instance whatever is not there, and starts its guest if it does not run. An empty token leaves the

@@ -24,6 +24,7 @@ type Host struct {
 	log      *slog.Logger
 	pool     deployments.Pool
 	binaries *binaries
+	images   images
 	cgroups  cgroups
 	firewall firewall
 	root     bool // may have users, volumes, limits and rules
@@ -58,7 +59,7 @@ func New(cfg Config) (*Host, error) {
 	}
 	h := &Host{
 		cfg: cfg, log: cfg.Log, pool: pool,
-		binaries: &binaries{dir: cfg.Guests},
+		binaries: &binaries{dir: cfg.Guests}, images: images{cfg.ImageDir},
 		cgroups:  detectCgroups(string(mountinfo)),
 		firewall: firewall{table: cfg.FirewallTable},
 		root:     os.Geteuid() == 0,
@@ -67,7 +68,7 @@ func New(cfg Config) (*Host, error) {
 	if h.self, err = os.Executable(); err != nil {
 		return nil, err
 	}
-	h.processes, h.sandboxes = processes{h}, sandboxes{h}
+	h.processes, h.sandboxes = processes{h}, sandboxes{Host: h}
 	if err := h.newcomers().check(); err != nil {
 		return nil, err
 	}
@@ -82,15 +83,16 @@ func New(cfg Config) (*Host, error) {
 // Run polls the gateways and supervises the guests until ctx ends. Guests and databases run on after it.
 func (h *Host) Run(ctx context.Context) error {
 	if h.root {
-		ids := h.cfg.UIDs
-		if h.cfg.Driver == driverSandbox {
-			ids = h.cfg.IDs
+		for driver, ids := range map[string]Range{driverSandbox: h.cfg.IDs, driverProcess: h.cfg.UIDs} {
+			if h.cfg.Driver != driver && h.of(driver) == 0 {
+				continue
+			}
+			release, err := claim(claimsDir, ids)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = release() }()
 		}
-		release, err := claim(claimsDir, ids)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = release() }()
 	}
 	if _, err := h.binaries.scan(ctx); err != nil {
 		return err
@@ -122,32 +124,32 @@ type handler struct{ h *Host }
 // for lists of packages, so they run beside the queue, one at a time.
 var methods = map[string]struct {
 	traits agent.Traits
-	run    func(*Host, context.Context, json.RawMessage) (any, error)
+	run    func(*Host, context.Context, agent.Command) (any, error)
 }{
-	deployments.MethodLaunch: {agent.Traits{}, func(h *Host, ctx context.Context, raw json.RawMessage) (any, error) {
+	deployments.MethodLaunch: {agent.Traits{}, func(h *Host, ctx context.Context, cmd agent.Command) (any, error) {
 		var args deployments.LaunchArgs
-		if err := decode(raw, &args); err != nil {
+		if err := decode(cmd.Args, &args); err != nil {
 			return nil, err
 		}
-		return h.Launch(ctx, args)
+		return h.launch(ctx, args, func(message string) { cmd.Progress(agentpoll.Progress{Message: message}) })
 	}},
-	deployments.MethodResize: {agent.Traits{Long: true}, func(h *Host, ctx context.Context, raw json.RawMessage) (any, error) {
+	deployments.MethodResize: {agent.Traits{Long: true}, func(h *Host, ctx context.Context, cmd agent.Command) (any, error) {
 		var args deployments.ResizeArgs
-		if err := decode(raw, &args); err != nil {
+		if err := decode(cmd.Args, &args); err != nil {
 			return nil, err
 		}
 		return h.Resize(ctx, args)
 	}},
-	deployments.MethodCheck: {agent.Traits{Long: true, Reads: true}, func(h *Host, ctx context.Context, raw json.RawMessage) (any, error) {
+	deployments.MethodCheck: {agent.Traits{Long: true, Reads: true}, func(h *Host, ctx context.Context, cmd agent.Command) (any, error) {
 		var args deployments.CheckArgs
-		if err := decode(raw, &args); err != nil {
+		if err := decode(cmd.Args, &args); err != nil {
 			return nil, err
 		}
 		return h.Check(ctx, args)
 	}},
-	deployments.MethodRemove: {agent.Traits{Long: true}, func(h *Host, ctx context.Context, raw json.RawMessage) (any, error) {
+	deployments.MethodRemove: {agent.Traits{Long: true}, func(h *Host, ctx context.Context, cmd agent.Command) (any, error) {
 		var args deployments.RemoveArgs
-		if err := decode(raw, &args); err != nil {
+		if err := decode(cmd.Args, &args); err != nil {
 			return nil, err
 		}
 		return nil, h.Remove(ctx, args)
@@ -160,7 +162,7 @@ func (handler) Method(name string) (agent.Traits, bool) {
 }
 
 func (m handler) Run(ctx context.Context, cmd agent.Command) (json.RawMessage, error) {
-	value, err := methods[cmd.Method].run(m.h, ctx, cmd.Args)
+	value, err := methods[cmd.Method].run(m.h, ctx, cmd)
 	if err != nil || value == nil {
 		return nil, wire.Error(err)
 	}
@@ -219,8 +221,10 @@ func (h *Host) forget(inst *instance) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.instances, inst.id)
-	if len(h.instances) > 0 {
-		return
+	for _, other := range h.instances {
+		if other.rec.Driver == inst.rec.Driver {
+			return
+		}
 	}
 	if err := h.driver(inst).last(); err != nil {
 		h.log.Warn("the firewall table may be left behind", "err", err)

@@ -32,7 +32,7 @@ func newHost(t testing.TB) *Host {
 	link(t, guests, "fake-guest")
 	first := 400_000 + 100*rand.IntN(10_000) // hosts of one machine have different ones
 	h, err := New(Config{
-		Dir: t.TempDir(), Guests: guests, Pool: "127.99.0.0/16", Name: "test", UIDs: Range{first, first + 99},
+		Dir: t.TempDir(), Guests: guests, Driver: driverProcess, Pool: "127.99.0.0/16", Name: "test", UIDs: Range{first, first + 99},
 		FirewallTable: testTable(t), Every: 20 * time.Millisecond,
 	})
 	if err != nil {

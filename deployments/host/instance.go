@@ -20,6 +20,7 @@ import (
 type record struct {
 	Launch deployments.LaunchArgs `json:"launch"`           // the Token is always ""
 	Driver string                 `json:"driver,omitempty"` // "": process
+	Image  string                 `json:"image,omitempty"`  // that the sandbox was started in
 	UID    int                    `json:"uid"`              // of the database server, on this machine; -1: the host's own
 	Volume string                 `json:"volume"`           // "" until there is one, then it never changes
 	// VolumeNote says why there is no volume of the size asked for.

@@ -11,17 +11,25 @@ import (
 	"strings"
 
 	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/datastores/service"
 	"github.com/cofferdb/coffer/deployments"
 )
 
 // Launch makes an instance and starts its guest, or changes what differs of one that is there. Doing it again ends in
 // the same state. The manager, address, mount point and volume size of an instance cannot be changed so; see [Host.Resize].
 func (h *Host) Launch(ctx context.Context, args deployments.LaunchArgs) (deployments.LaunchReply, error) {
+	return h.launch(ctx, args, func(string) {})
+}
+
+func (h *Host) launch(ctx context.Context, args deployments.LaunchArgs, say func(message string)) (deployments.LaunchReply, error) {
 	var none deployments.LaunchReply
 	if problems := h.problems(args); len(problems) > 0 {
 		return none, agentpoll.Errorf(agentpoll.Invalid, "cannot launch instance %q: %v", args.InstanceID, errors.Join(problems...))
 	}
 	if err := h.binaries.check(args.Manager); err != nil {
+		return none, err
+	}
+	if err := h.equip(ctx, args, say); err != nil {
 		return none, err
 	}
 	inst, err := h.claim(args)
@@ -38,6 +46,24 @@ func (h *Host) Launch(ctx context.Context, args deployments.LaunchArgs) (deploym
 		return none, fmt.Errorf("cannot launch instance %s: %w", inst.id, err)
 	}
 	return deployments.LaunchReply{Volume: inst.rec.Volume, Notes: notes}, nil
+}
+
+// equip installs the packages that the guest and the server need where they will run.
+func (h *Host) equip(ctx context.Context, args deployments.LaunchArgs, say func(message string)) error {
+	if args.Image != "" && h.cfg.Driver != driverSandbox {
+		return agentpoll.Errorf(agentpoll.Unsupported, "image %s: only -driver %s runs instances in images", args.Image, driverSandbox)
+	}
+	tree, err := h.images.tree(args.Image)
+	if err != nil {
+		return err
+	}
+	system := service.System(tree)
+	missing, err := system.Missing(ctx, args.Packages)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	say("installing packages: " + strings.Join(missing, " "))
+	return system.Install(ctx, h.log, missing)
 }
 
 // accept takes over what is asked for and writes it down, before anything is made.
@@ -83,7 +109,8 @@ func (h *Host) problems(args deployments.LaunchArgs) []error {
 		bad("manager: %q is not a manager's name", args.Manager)
 	}
 	address, err := netip.ParseAddr(args.Address)
-	if err != nil || !h.pool.Usable(address) {
+	if known := h.find(args.InstanceID); err != nil || known == nil && !h.pool.Usable(address) { // a pool may be changed
+
 		bad("address: %q is not a usable address of this host's pool %s", args.Address, h.pool)
 	} else if _, err := rulesOf(address, args.Firewall); err != nil {
 		bad("firewall: %w", err)

@@ -25,6 +25,15 @@ type firewall struct {
 	table string
 }
 
+// works returns why there can be no rules.
+func (f firewall) works() error {
+	conn, err := nftables.New()
+	if err == nil {
+		_, err = conn.ListTablesOfFamily(nftables.TableFamilyINet)
+	}
+	return err
+}
+
 // set makes an instance's rules, or replaces them.
 func (f firewall) set(id string, address netip.Addr, rules []rule) error {
 	conn, err := nftables.New()

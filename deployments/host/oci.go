@@ -4,21 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/deployments/host/sandbox"
 )
 
 // sandboxes runs each instance in a sandbox of its own: see package sandbox.
-type sandboxes struct{ *Host }
+type sandboxes struct {
+	*Host
+	led struct { // where sandboxes were last led to
+		sync.Mutex
+		to ways
+		at time.Time
+	}
+}
 
 // sandboxState is where what is known of running sandboxes is kept. It does not outlive a boot.
 const sandboxState = "/run/coffer-sandboxes"
@@ -49,7 +54,16 @@ func needs(what string, err error) error {
 	return fmt.Errorf("-driver %s needs %s: %w", driverSandbox, what, err)
 }
 
-func (h *sandboxes) notes() []string { return nil }
+func (h *sandboxes) notes() []string {
+	if open := h.of(driverProcess); open > 0 {
+		return []string{fmt.Sprintf("%d instances were made by -driver process and have no walls: move each by a replica that is promoted, or by a backup that is restored", open)}
+	}
+	return nil
+}
+
+func (h *sandboxes) filters() bool { return true } // see check
+
+func (h *sandboxes) images() (names, notes []string) { return h.Host.images.names() }
 
 func (h *sandboxes) claim(inst *instance) error {
 	ids := sandbox.IDs{First: h.cfg.IDs.First, Last: h.cfg.IDs.Last, File: filepath.Join(h.cfg.Dir, "ids")}
@@ -82,8 +96,17 @@ func (h *sandboxes) ensure(ctx context.Context, inst *instance, token string) (n
 	if err != nil {
 		return nil, err
 	}
+	tree, err := h.Host.images.tree(launch.Image)
+	if err != nil {
+		return nil, err
+	}
+	to, err := h.ways(ctx)
+	if err != nil {
+		return nil, err
+	}
 	box, wire := h.sandbox(inst), h.network(inst)
-	if err := box.Prepare(); err != nil {
+	box.Tree = tree
+	if err := box.Prepare(to.hosts); err != nil {
 		return nil, fmt.Errorf("cannot prepare the sandbox: %w", err)
 	}
 	if err := os.Lchown(inst.path("guest"), box.FirstID, box.FirstID); err != nil {
@@ -100,14 +123,20 @@ func (h *sandboxes) ensure(ctx context.Context, inst *instance, token string) (n
 	if err != nil {
 		return nil, err
 	}
-	if made, err := wire.Ensure(ctx); err != nil {
+	made, err := wire.Ensure(ctx)
+	if err != nil {
 		return nil, err
-	} else if made { // a sandbox that runs has one that nobody can reach
+	}
+	if made || inst.rec.Image != launch.Image { // what runs has a wire that leads nowhere, or another system
 		if err := box.Remove(ctx); err != nil {
 			return nil, err
 		}
+		inst.rec.Image = launch.Image
+		if err := inst.save(); err != nil {
+			return nil, err
+		}
 	}
-	if err := h.protect(ctx, inst); err != nil {
+	if err := h.protect(ctx, inst, to); err != nil {
 		return nil, err
 	}
 	_, notes = h.limit(inst)
@@ -172,12 +201,8 @@ func (h *sandboxes) network(inst *instance) sandbox.Network {
 }
 
 // protect lets in what the instance's rules let in, and out what every guest needs.
-func (h *sandboxes) protect(ctx context.Context, inst *instance) error {
+func (h *sandboxes) protect(ctx context.Context, inst *instance, to ways) error {
 	rules, err := rulesOf(inst.address, inst.rec.Launch.Firewall)
-	if err != nil {
-		return err
-	}
-	to, err := h.ways(ctx)
 	if err != nil {
 		return err
 	}
@@ -191,73 +216,6 @@ func (h *sandboxes) boxed(inst *instance, in []rule) boxed {
 
 func (h *sandboxes) wall() wall {
 	return wall{table: h.cfg.FirewallTable + "_sandboxes", pool: h.pool.Prefix(), gateway: h.pool.Gateway()}
-}
-
-// ways lead to the gateways, at the addresses that their names have now, and to what -egress lists.
-func (h *sandboxes) ways(ctx context.Context) (to ways, err error) {
-	for _, text := range h.cfg.Gateways {
-		name, port, err := endpoint(text)
-		if err != nil {
-			return to, err
-		}
-		if isLoopback(name) {
-			to.local = append(to.local, port)
-			continue
-		}
-		addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", name)
-		if err != nil {
-			return to, fmt.Errorf("cannot find the gateway %s: %w", name, err)
-		}
-		for _, a := range addresses {
-			to.out = append(to.out, egress{netip.PrefixFrom(a.Unmap(), 32), port})
-		}
-	}
-	for _, text := range h.cfg.Egress {
-		e, err := parseEgress(text)
-		if err != nil {
-			return to, err
-		}
-		to.out = append(to.out, e)
-	}
-	return to, nil
-}
-
-// gatewaysInside are the gateways' URLs for a guest. Those on the machine's loopback are had at its address towards sandboxes,
-// from which the packets go no further than that loopback: plain HTTP may be spoken to them.
-func (h *sandboxes) gatewaysInside() (urls []string, allowHTTP bool) {
-	allowHTTP = h.cfg.AllowHTTP
-	for _, text := range h.cfg.Gateways {
-		u, err := url.Parse(text)
-		if err != nil || !isLoopback(u.Hostname()) {
-			urls = append(urls, text)
-			continue
-		}
-		_, port, _ := endpoint(text)
-		u.Host = netip.AddrPortFrom(h.pool.Gateway(), port).String()
-		urls, allowHTTP = append(urls, u.String()), allowHTTP || u.Scheme == "http"
-	}
-	return urls, allowHTTP
-}
-
-func endpoint(gateway string) (host string, port uint16, err error) {
-	u, err := url.Parse(gateway)
-	if err != nil {
-		return "", 0, err
-	}
-	text := u.Port()
-	if text == "" {
-		text = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	n, err := strconv.ParseUint(text, 10, 16)
-	if err != nil {
-		return "", 0, fmt.Errorf("gateway %q: want a URL with a port", gateway)
-	}
-	return u.Hostname(), uint16(n), nil
-}
-
-func isLoopback(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && a.IsLoopback()
 }
 
 // relink makes path a symbolic link to target, in one step, and reports whether it was another.

@@ -17,11 +17,16 @@ type processes struct{ *Host }
 func (h *processes) check() error { return nil }
 
 func (h *processes) notes() []string {
+	notes := []string{"-driver process: no wall stands between instances, nor between them and this machine, so all are of one project"}
 	if !h.root {
-		return append([]string{"not root: instances share the host agent's user and have no firewall rules"}, h.cgroups.notes()...)
+		notes = append(notes, "not root: instances share the host agent's user and have no firewall rules")
 	}
-	return h.cgroups.notes()
+	return append(notes, h.cgroups.notes()...)
 }
+
+func (h *processes) filters() bool { return h.root && h.firewall.works() == nil }
+
+func (h *processes) images() (names, notes []string) { return nil, nil }
 
 func (h *processes) claim(inst *instance) error {
 	if !h.root {
@@ -48,7 +53,11 @@ func (h *processes) ensure(ctx context.Context, inst *instance, token string) (n
 	if err != nil {
 		return nil, err
 	}
-	if err := h.firewall.set(inst.id, inst.address, rules); err != nil {
+	err = h.firewall.set(inst.id, inst.address, rules)
+	switch {
+	case err != nil && !inst.rec.Launch.Firewall.Open():
+		return nil, fmt.Errorf("access to the instance is restricted, and this host cannot restrict it: %w", err)
+	case err != nil:
 		notes = append(notes, fmt.Sprintf("the ports are not protected: %v", err))
 	}
 	cfg := h.guestConfig(inst)

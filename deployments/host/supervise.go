@@ -17,6 +17,9 @@ func (h *Host) supervise(ctx context.Context) {
 			return
 		case <-tick.C:
 			h.each(ctx, h.look)
+			if err := h.sandboxes.lead(ctx); err != nil {
+				h.log.Error("sandboxes are not led to the gateways; trying again later", "err", err)
+			}
 		}
 	}
 }

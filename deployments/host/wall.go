@@ -21,8 +21,21 @@ type wall struct {
 
 // ways are where every sandbox may connect to.
 type ways struct {
-	local []uint16 // ports of gateways on the machine's loopback, which sandboxes reach at the wall's gateway
-	out   []egress
+	local    []uint16                // ports of gateways on the machine's loopback, which sandboxes reach at the wall's gateway
+	gateways []egress                // elsewhere, or at an address of the machine
+	out      []egress                // of -egress
+	hosts    map[string][]netip.Addr // the names of gateways, which no sandbox can ask anybody for
+}
+
+// know adds an address of a name.
+func (w *ways) know(name string, a netip.Addr) {
+	if _, err := netip.ParseAddr(name); err == nil {
+		return
+	}
+	if w.hosts == nil {
+		w.hosts = map[string][]netip.Addr{}
+	}
+	w.hosts[name] = append(w.hosts[name], a)
 }
 
 // egress is where sandboxes may connect to.
@@ -122,7 +135,10 @@ func (w wall) shared(to ways) string {
 	for _, p := range to.local {
 		ports = append(ports, strconv.Itoa(int(p)))
 	}
-	var outside, s strings.Builder
+	var gateways, outside, s strings.Builder
+	for _, e := range to.gateways {
+		_, _ = fmt.Fprintf(&gateways, "\t\t%s accept\n", e)
+	}
 	for _, e := range to.out {
 		_, _ = fmt.Fprintf(&outside, "\t\t%s accept\n", e)
 	}
@@ -136,7 +152,7 @@ func (w wall) shared(to ways) string {
 	}
 	chain leaving {
 		iifname != @boxes accept
-%[5]s		iifname vmap @out_of
+%[5]s%[6]s		iifname vmap @out_of
 	}
 	chain entering {
 		ip daddr vmap @into
@@ -148,7 +164,7 @@ func (w wall) shared(to ways) string {
 		iifname != @boxes accept
 		ct state established,related accept
 		ct status dnat accept
-		drop
+%[5]s		drop
 	}
 	chain to_loopback {
 		iifname @boxes ip daddr %[2]s tcp dport { %[3]s } dnat ip to 127.0.0.1
@@ -157,7 +173,7 @@ func (w wall) shared(to ways) string {
 		ip saddr %[4]s ip daddr != %[4]s ct state new oifname != @boxes masquerade
 	}
 }
-`, w.table, w.gateway, strings.Join(ports, ", "), w.pool, outside.String())
+`, w.table, w.gateway, strings.Join(ports, ", "), w.pool, gateways.String(), outside.String())
 	return s.String()
 }
 

@@ -53,6 +53,8 @@ const (
 	Stopping     Step = "stop"      // the guest stops the server
 	Resizing     Step = "resize"    // the host gives the instance another size
 	Starting     Step = "start"     // the guest starts the server
+	Equipping    Step = "equip"     // the host brings what another version needs: packages, another image
+	Reverting    Step = "revert"    // that failed; the host brings the former image back
 	Upgrading    Step = "upgrade"   // the guest brings the data to another version
 	Detaching    Step = "detach"    // the guest makes its server independent
 	Electing     Step = "elect"     // the replicas of a source that is gone tell how far they have come
@@ -67,7 +69,7 @@ const (
 // Steps returns every step.
 func Steps() []Step {
 	return []Step{Idle, Launching, Enrolling, Snapshotting, Preparing, Restarting, Configuring, BackingUp, Stopping, Resizing, Starting,
-		Upgrading, Detaching, Electing, Fencing, CatchingUp, Promoting, Unfencing, Following, Removing}
+		Equipping, Reverting, Upgrading, Detaching, Electing, Fencing, CatchingUp, Promoting, Unfencing, Following, Removing}
 }
 
 // EventType is what happened.
@@ -255,7 +257,7 @@ func beginsWithData(in etcdschema.Instance) bool { return len(in.Restore) > 0 ||
 // to a step that moves data.
 func Stall(in etcdschema.Instance, now time.Time) time.Time {
 	op := in.Operation
-	moves := slices.Contains([]Step{Snapshotting, BackingUp, Upgrading, Following}, Step(op.Step)) ||
+	moves := slices.Contains([]Step{Launching, Snapshotting, BackingUp, Equipping, Upgrading, Following}, Step(op.Step)) ||
 		Step(op.Step) == Preparing && beginsWithData(in)
 	if limit := now.Add(stall); moves && limit.After(op.Deadline) {
 		return limit

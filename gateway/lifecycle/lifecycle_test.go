@@ -31,7 +31,8 @@ func at(step lifecycle.Step) etcdschema.Instance {
 		lifecycle.Launching: lifecycle.Create, lifecycle.Enrolling: lifecycle.Create, lifecycle.Snapshotting: lifecycle.Create,
 		lifecycle.Preparing: lifecycle.Create, lifecycle.Restarting: lifecycle.Restart, lifecycle.Configuring: lifecycle.Configure,
 		lifecycle.BackingUp: lifecycle.Backup, lifecycle.Stopping: lifecycle.Resize, lifecycle.Resizing: lifecycle.Resize,
-		lifecycle.Starting: lifecycle.Resize, lifecycle.Upgrading: lifecycle.Upgrade, lifecycle.Detaching: lifecycle.Detach,
+		lifecycle.Starting: lifecycle.Resize, lifecycle.Upgrading: lifecycle.Upgrade,
+		lifecycle.Equipping: lifecycle.Upgrade, lifecycle.Reverting: lifecycle.Upgrade, lifecycle.Detaching: lifecycle.Detach,
 		lifecycle.Electing: lifecycle.Eject, lifecycle.Fencing: lifecycle.Promote, lifecycle.CatchingUp: lifecycle.Promote,
 		lifecycle.Promoting: lifecycle.Promote, lifecycle.Unfencing: lifecycle.Promote, lifecycle.Following: lifecycle.Promote,
 		lifecycle.Removing: lifecycle.Delete,
@@ -57,6 +58,10 @@ func at(step lifecycle.Step) etcdschema.Instance {
 		op.Backup = "b1"
 	case lifecycle.Upgrading:
 		op.Target = &etcdschema.Target{Version: &etcdschema.Upgrade{Version: "2"}}
+	case lifecycle.Equipping:
+		op.Agent, op.Target = "host", &etcdschema.Target{Version: &etcdschema.Upgrade{Version: "2"}}
+	case lifecycle.Reverting:
+		op.Agent, op.Target = "host", &etcdschema.Target{Version: &etcdschema.Upgrade{Version: "2", Image: "newer"}}
 	case lifecycle.Stopping:
 		op.Target = &etcdschema.Target{Flavor: &etcdschema.Flavor{RAM: 1024}}
 	case lifecycle.Resizing:
@@ -152,7 +157,7 @@ func TestTable(t *testing.T) {
 			lifecycle.AskConfigure: {Step: lifecycle.Configuring, Status: "ACTIVE", Command: datastores.MethodUpdateOverrides + guest},
 			lifecycle.AskBackup:    {Step: lifecycle.BackingUp, Status: "BACKUP", Command: datastores.MethodCreateBackup + guest},
 			lifecycle.AskResize:    {Step: lifecycle.Stopping, Status: "RESIZE", Command: datastores.MethodStop + guest},
-			lifecycle.AskUpgrade:   {Step: lifecycle.Upgrading, Status: "UPGRADE", Command: datastores.MethodUpgrade + guest},
+			lifecycle.AskUpgrade:   {Step: lifecycle.Equipping, Status: "UPGRADE", Command: deployments.MethodLaunch + host},
 			lifecycle.AskDetach:    {Step: lifecycle.Detaching, Status: "DETACH", Command: datastores.MethodDetachReplica + guest},
 			lifecycle.AskPromote:   {Step: lifecycle.Fencing, Status: "PROMOTE", Command: datastores.MethodMakeReadOnly + "@source"},
 			lifecycle.AskEject:     {Status: "ACTIVE", Refused: true},
@@ -215,6 +220,18 @@ func TestTable(t *testing.T) {
 			lifecycle.Done:    {Status: "ACTIVE"},
 			lifecycle.Failed:  {Status: "ERROR", Drop: "c0" + guest, Fault: true},
 			lifecycle.Overdue: {Status: "ERROR", Drop: "c0" + guest, Fault: true},
+		},
+		lifecycle.Equipping: {
+			lifecycle.Done:        {Step: lifecycle.Upgrading, Status: "UPGRADE", Command: datastores.MethodUpgrade + guest},
+			lifecycle.Failed:      {Status: "ACTIVE", Drop: "c0" + host, Fault: true},
+			lifecycle.Overdue:     {Step: lifecycle.Equipping, Status: "UPGRADE", Fault: true},
+			lifecycle.ResetStatus: {Status: "ACTIVE", Drop: "c0" + host},
+		},
+		lifecycle.Reverting: {
+			lifecycle.Done:        {Step: lifecycle.Starting, Status: "UPGRADE", Command: datastores.MethodStart + guest},
+			lifecycle.Failed:      {Status: "ERROR", Drop: "c0" + host, Fault: true},
+			lifecycle.Overdue:     {Step: lifecycle.Reverting, Status: "UPGRADE", Fault: true},
+			lifecycle.ResetStatus: {Status: "ACTIVE", Drop: "c0" + host},
 		},
 		lifecycle.Upgrading: {
 			lifecycle.Done:    {Status: "ACTIVE"},
@@ -411,7 +428,7 @@ func TestWhatMovesDataMayTakeLong(t *testing.T) {
 		{"restore", etcdschema.Instance{Restore: []string{"b1"}}, lifecycle.Enrolled, true},
 		{"a replica's copy", etcdschema.Instance{ReplicaOf: "source"}, lifecycle.Done, true},
 		{"backup", at(lifecycle.Idle), lifecycle.AskBackup, true},
-		{"upgrade", at(lifecycle.Idle), lifecycle.AskUpgrade, true},
+		{"upgrade", at(lifecycle.Equipping), lifecycle.Done, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			in := c.in

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
 )
@@ -126,37 +125,6 @@ func (d *decision) notBackedUp() error {
 	return nil
 }
 
-// upgrade may be asked for again when it has failed.
-func (d *decision) upgrade() error {
-	again := d.Instance.Failed == Upgrade && Free(d.Instance) == nil
-	if err := Ready(d.Instance); err != nil && !again {
-		return err
-	}
-	d.begin(Upgrade)
-	d.operation().Target = d.event.Target
-	d.enter(Upgrading, stall, d.Instance.ID, datastores.MethodUpgrade, "asked the guest to upgrade to version "+d.event.Target.Version.Version)
-	return nil
-}
-
-func (d *decision) upgraded() error {
-	d.become(d.Instance.Operation.Target)
-	d.runs()
-	d.finish("the database server runs version " + d.Instance.Version)
-	return nil
-}
-
-// notUpgraded: an error of kind Invalid says that nothing was changed and the old version runs.
-func (d *decision) notUpgraded() error {
-	reason := d.reason()
-	if d.event.Error.Kind != agentpoll.Invalid {
-		d.fail(reason)
-		return nil
-	}
-	d.giveUp(reason)
-	d.fault("the upgrade was refused, and nothing was changed: " + reason)
-	return nil
-}
-
 func (d *decision) become(t *etcdschema.Target) { d.Instance = Become(d.Instance, *t) }
 
 // Become is the instance as it is when it has reached a target of size or version.
@@ -169,6 +137,7 @@ func Become(in etcdschema.Instance, t etcdschema.Target) etcdschema.Instance {
 	}
 	if v := t.Version; v != nil {
 		in.Version, in.VersionNumber, in.Capabilities, in.Names = v.Version, v.VersionNumber, v.Capabilities, v.Names
+		in.Image = v.Image
 	}
 	return in
 }

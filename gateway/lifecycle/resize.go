@@ -43,6 +43,10 @@ func (d *decision) start(message string) {
 
 func (d *decision) stopped() error {
 	d.Instance.Service = datastores.Status{Service: datastores.StatusShutdown, Volume: d.Instance.Service.Volume}
+	if d.Instance.Operation.Kind == Upgrade {
+		d.equip("the database server is stopped; asked the host")
+		return nil
+	}
 	d.enter(Resizing, resizeTimeout, d.Instance.Host, deployments.MethodResize, "the database server is stopped; asked the host to resize")
 	return nil
 }
@@ -106,7 +110,12 @@ func (d *decision) reason() string {
 
 func (d *decision) started() error {
 	d.runs()
-	if reason := d.Instance.Operation.Reason; reason != "" {
+	switch reason := d.Instance.Operation.Reason; {
+	case reason != "" && d.Instance.Operation.Kind == Upgrade:
+		d.giveUp(reason)
+		d.fault("the upgrade failed, and the former version runs: " + reason)
+		return nil
+	case reason != "":
 		d.fail(reason)
 		return nil
 	}

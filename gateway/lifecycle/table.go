@@ -18,7 +18,7 @@ func Table() []Row {
 		{Idle, AskConfigure, []Step{Configuring}, (*decision).configure},
 		{Idle, AskBackup, []Step{BackingUp}, (*decision).backup},
 		{Idle, AskResize, []Step{Stopping, Resizing}, (*decision).resize},
-		{Idle, AskUpgrade, []Step{Upgrading}, (*decision).upgrade},
+		{Idle, AskUpgrade, []Step{Stopping, Equipping, Upgrading}, (*decision).upgrade},
 		{Idle, AskDetach, []Step{Detaching}, (*decision).detach},
 		{Idle, AskPromote, []Step{Fencing}, (*decision).promote},
 		{Idle, AskEject, []Step{Electing}, (*decision).eject},
@@ -55,7 +55,7 @@ func Table() []Row {
 		{BackingUp, Failed, []Step{Idle}, (*decision).notBackedUp},
 		{BackingUp, Overdue, []Step{Idle}, (*decision).notBackedUp},
 
-		{Stopping, Done, []Step{Resizing}, (*decision).stopped},
+		{Stopping, Done, []Step{Resizing, Equipping}, (*decision).stopped},
 		{Stopping, Failed, []Step{Starting}, (*decision).startAgain},
 		{Stopping, Overdue, []Step{Starting}, (*decision).startAgain},
 
@@ -67,8 +67,16 @@ func Table() []Row {
 		{Starting, Failed, []Step{Idle}, (*decision).failed},
 		{Starting, Overdue, []Step{Idle}, (*decision).overdue},
 
+		{Equipping, Done, []Step{Upgrading}, (*decision).equipped},
+		{Equipping, Failed, []Step{Reverting, Idle}, (*decision).notEquipped},
+		{Equipping, Overdue, []Step{Equipping}, (*decision).keepWaiting},
+
+		{Reverting, Done, []Step{Starting}, (*decision).reverted},
+		{Reverting, Failed, []Step{Idle}, (*decision).failed},
+		{Reverting, Overdue, []Step{Reverting}, (*decision).keepWaiting},
+
 		{Upgrading, Done, []Step{Idle}, (*decision).upgraded},
-		{Upgrading, Failed, []Step{Idle}, (*decision).notUpgraded},
+		{Upgrading, Failed, []Step{Reverting, Idle}, (*decision).notUpgraded},
 		{Upgrading, Overdue, []Step{Upgrading}, (*decision).keepWaiting},
 
 		{Detaching, Done, []Step{Idle}, (*decision).detached},

@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,6 +29,7 @@ type Sandbox struct {
 	// sandboxes are, which everybody must be able to pass through to.
 	State string
 	Init  string   // absolute; this program
+	Tree  string   // absolute; the system that is seen inside. "": the machine's own
 	Guest []string // the guest's command line, inside
 	Log   string   // absolute; what init and guest print
 
@@ -45,8 +49,8 @@ const (
 // Etc is the directory that is [EtcPath] inside. Prepare makes it.
 func (s *Sandbox) Etc() string { return filepath.Join(s.Dir, etcDir) }
 
-// Prepare makes what is in Dir.
-func (s *Sandbox) Prepare() error {
+// Prepare makes what is in Dir. The names of hosts are known inside at once, also in a sandbox that runs.
+func (s *Sandbox) Prepare(hosts map[string][]netip.Addr) error {
 	for _, dir := range []string{s.Dir, s.Etc()} {
 		if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {
 			return err
@@ -61,7 +65,22 @@ func (s *Sandbox) Prepare() error {
 			return err
 		}
 	}
-	return nil
+	return s.writeHosts(hosts)
+}
+
+// writeHosts writes over the file that may be mounted: another one in its place would not be seen inside.
+func (s *Sandbox) writeHosts(hosts map[string][]netip.Addr) error {
+	text := "127.0.0.1 localhost " + s.Hostname + "\n"
+	for _, name := range slices.Sorted(maps.Keys(hosts)) {
+		for _, address := range hosts[name] {
+			text += address.String() + " " + name + "\n"
+		}
+	}
+	path := filepath.Join(s.Dir, "hosts")
+	if was, err := os.ReadFile(path); err == nil && string(was) == text {
+		return nil
+	}
+	return errors.Join(os.WriteFile(path, []byte(text), 0o644), os.Chmod(path, 0o644))
 }
 
 // makeRoot makes the places that things are mounted at: root inside may write nowhere in it.
@@ -75,9 +94,9 @@ func (s *Sandbox) makeRoot() error {
 	}
 	defer func() { _ = root.Close() }()
 	for _, name := range []string{"bin", "sbin", "lib", "lib32", "lib64", "libx32"} {
-		target, err := os.Readlink("/" + name)
+		target, err := os.Readlink(filepath.Join("/", s.Tree, name))
 		if err != nil {
-			continue // a machine without
+			continue // a system without
 		}
 		if err := root.Symlink(target, name); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err

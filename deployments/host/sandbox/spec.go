@@ -108,11 +108,14 @@ func (s *Sandbox) binds() []specs.Mount {
 	return mounts
 }
 
-// allBinds are the machine's system, then what is the instance's own.
+// allBinds are the system, then what is the instance's own.
 func (s *Sandbox) allBinds() []Bind {
-	all := []Bind{{Source: "/usr", Target: "/usr"}, {Source: "/etc", Target: "/etc"}, {Source: "/var/lib/dpkg", Target: "/var/lib/dpkg"}}
-	for _, account := range []string{"passwd", "group"} {
-		all = append(all, Bind{Source: filepath.Join(s.Dir, account), Target: "/etc/" + account})
+	var all []Bind
+	for _, dir := range []string{"/usr", "/etc", "/var/lib/dpkg"} {
+		all = append(all, Bind{Source: filepath.Join("/", s.Tree, dir), Target: dir})
+	}
+	for _, name := range []string{"passwd", "group", "hosts"} {
+		all = append(all, Bind{Source: filepath.Join(s.Dir, name), Target: "/etc/" + name})
 	}
 	return append(append(all, Bind{Source: s.Init, Target: InitPath}, Bind{Source: filepath.Join(s.Dir, etcDir), Target: EtcPath}), s.Binds...)
 }

@@ -1,0 +1,116 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"reflect"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// ways lead to the gateways, at the addresses that their names have now, and to what -egress lists.
+func (h *sandboxes) ways(ctx context.Context) (to ways, err error) {
+	for _, text := range h.cfg.Gateways {
+		name, port, err := endpoint(text)
+		if err != nil {
+			return to, err
+		}
+		if isLoopback(name) {
+			to.local = append(to.local, port)
+			continue
+		}
+		addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", name)
+		if err != nil {
+			return to, fmt.Errorf("cannot find the gateway %s: %w", name, err)
+		}
+		slices.SortFunc(addresses, netip.Addr.Compare)
+		for _, a := range addresses {
+			to.gateways = append(to.gateways, egress{netip.PrefixFrom(a.Unmap(), 32), port})
+			to.know(name, a.Unmap())
+		}
+	}
+	for _, text := range h.cfg.Egress {
+		e, err := parseEgress(text)
+		if err != nil {
+			return to, err
+		}
+		to.out = append(to.out, e)
+	}
+	return to, nil
+}
+
+// leadEvery is how often the names of gateways are asked for.
+const leadEvery = 30 * time.Second
+
+// lead leads sandboxes to the gateways when their names have other addresses than before.
+func (h *sandboxes) lead(ctx context.Context) error {
+	h.led.Lock()
+	defer h.led.Unlock()
+	if h.cfg.Driver != driverSandbox || time.Since(h.led.at) < leadEvery {
+		return nil
+	}
+	h.led.at = time.Now()
+	to, err := h.ways(ctx)
+	if err != nil || reflect.DeepEqual(to, h.led.to) {
+		return err
+	}
+	for _, inst := range h.list() {
+		if inst.rec.Driver != driverSandbox {
+			continue
+		}
+		if !inst.mu.TryLock() {
+			return nil // the next time
+		}
+		if !inst.rec.Removing {
+			err = errors.Join(err, h.sandbox(inst).Prepare(to.hosts), h.protect(ctx, inst, to))
+		}
+		inst.mu.Unlock()
+	}
+	if err == nil {
+		h.led.to = to
+	}
+	return err
+}
+
+// gatewaysInside are the gateways' URLs for a guest. Those on the machine's loopback are had at its address towards sandboxes,
+// from which the packets go no further than that loopback: plain HTTP may be spoken to them.
+func (h *sandboxes) gatewaysInside() (urls []string, allowHTTP bool) {
+	allowHTTP = h.cfg.AllowHTTP
+	for _, text := range h.cfg.Gateways {
+		u, err := url.Parse(text)
+		if err != nil || !isLoopback(u.Hostname()) {
+			urls = append(urls, text)
+			continue
+		}
+		_, port, _ := endpoint(text)
+		u.Host = netip.AddrPortFrom(h.pool.Gateway(), port).String()
+		urls, allowHTTP = append(urls, u.String()), allowHTTP || u.Scheme == "http"
+	}
+	return urls, allowHTTP
+}
+
+func endpoint(gateway string) (host string, port uint16, err error) {
+	u, err := url.Parse(gateway)
+	if err != nil {
+		return "", 0, err
+	}
+	text := u.Port()
+	if text == "" {
+		text = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return "", 0, fmt.Errorf("gateway %q: want a URL with a port", gateway)
+	}
+	return u.Hostname(), uint16(n), nil
+}
+
+func isLoopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
+}
