@@ -59,8 +59,13 @@ func (a *app) demo(ctx context.Context, cfg stageConfig) (err error) {
 	}
 	corner := mathrand.IntN(250) // of this machine, which no other demo is likely to have
 	cfg.firewall = fmt.Sprintf("coffer_demo_%d", corner)
-	cfg.uids = fmt.Sprintf("%d-%d", 200_000+100*corner, 200_099+100*corner)
-	cfg.host = []string{"-address-pool", fmt.Sprintf("127.79.%d.0/24", corner)}
+	first := 0x78000000 + corner*64*1024
+	cfg.ids = fmt.Sprintf("%d-%d", first, first+64*1024-1)
+	net := 10
+	if os.Geteuid() != 0 {
+		net = 127
+	}
+	cfg.host = []string{"-address-pool", fmt.Sprintf("%d.79.%d.0/24", net, corner)}
 	d := &demo{app: a, ctx: ctx, begun: time.Now()}
 	d.step("A gateway with etcd inside, and a host that enrols at it")
 	d.stage, err = a.startStage(ctx, cfg, d.note)
@@ -93,11 +98,11 @@ func (a *app) ready() error {
 	slices.Sort(missing)
 	switch list := strings.Join(missing, " "); {
 	case os.Geteuid() == 0 && list != "":
-		fmt.Fprintf(a.out, "Not installed: %s; the guests will do it.\n", list)
+		fmt.Fprintf(a.out, "Not installed: %s; the host will do it.\n", list)
 	case os.Geteuid() != 0 && list != "":
 		return fmt.Errorf("missing, and only root may install it: sudo apt-get install --no-install-recommends %s", list)
 	case os.Geteuid() != 0:
-		fmt.Fprintln(a.out, "Not root: the databases run as you, without volumes, limits of memory or firewall rules of their own.")
+		fmt.Fprintln(a.out, "Not root: the databases run as you, without sandboxes, volumes, limits of memory or firewall rules of their own.")
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ import (
 // lastingConfig is of what stays: nothing of it may be another host's on the same machine.
 func lastingConfig() stageConfig {
 	return stageConfig{
-		dir: ".coffer", listen: "127.0.0.1:8779", etcdListen: "127.0.0.1:2379", firewall: "coffer_up", uids: "30000-30999",
+		dir: ".coffer", listen: "127.0.0.1:8779", etcdListen: "127.0.0.1:2379", firewall: "coffer_up", ids: "1879048192-1912602623",
 	}
 }
 
