@@ -21,10 +21,16 @@ type wall struct {
 
 // ways are where every sandbox may connect to.
 type ways struct {
-	local    []uint16                // ports of gateways on the machine's loopback, which sandboxes reach at the wall's gateway
+	local    []local                 // gateways on the machine's loopback, which sandboxes reach at the wall's gateway
 	gateways []egress                // elsewhere, or at an address of the machine
 	out      []egress                // of -egress
 	hosts    map[string][]netip.Addr // the names of gateways, which no sandbox can ask anybody for
+}
+
+// local is a gateway on the machine's loopback.
+type local struct {
+	port uint16 // where sandboxes reach it
+	to   netip.AddrPort
 }
 
 // know adds an address of a name.
@@ -131,11 +137,10 @@ func (w wall) frame() string {
 
 // shared are the rules in the chains of the frame, in place of those before.
 func (w wall) shared(to ways) string {
-	ports := []string{"0"} // nobody's: a set must not be empty
-	for _, p := range to.local {
-		ports = append(ports, strconv.Itoa(int(p)))
+	var inside, gateways, outside, s strings.Builder
+	for _, l := range to.local {
+		_, _ = fmt.Fprintf(&inside, "\t\tiifname @boxes ip daddr %s tcp dport %d dnat ip to %s\n", w.gateway, l.port, l.to)
 	}
-	var gateways, outside, s strings.Builder
 	for _, e := range to.gateways {
 		_, _ = fmt.Fprintf(&gateways, "\t\t%s accept\n", e)
 	}
@@ -152,7 +157,7 @@ func (w wall) shared(to ways) string {
 	}
 	chain leaving {
 		iifname != @boxes accept
-%[5]s%[6]s		iifname vmap @out_of
+%[4]s%[5]s		iifname vmap @out_of
 	}
 	chain entering {
 		ip daddr vmap @into
@@ -164,16 +169,15 @@ func (w wall) shared(to ways) string {
 		iifname != @boxes accept
 		ct state established,related accept
 		ct status dnat accept
-%[5]s		drop
+%[4]s		drop
 	}
 	chain to_loopback {
-		iifname @boxes ip daddr %[2]s tcp dport { %[3]s } dnat ip to 127.0.0.1
-	}
+%[2]s	}
 	chain translated {
-		ip saddr %[4]s ip daddr != %[4]s ct state new oifname != @boxes masquerade
+		ip saddr %[3]s ip daddr != %[3]s ct state new oifname != @boxes masquerade
 	}
 }
-`, w.table, w.gateway, strings.Join(ports, ", "), w.pool, gateways.String(), outside.String())
+`, w.table, inside.String(), w.pool, gateways.String(), outside.String())
 	return s.String()
 }
 

@@ -15,13 +15,13 @@ import (
 
 // ways lead to the gateways, at the addresses that their names have now, and to what -egress lists.
 func (h *sandboxes) ways(ctx context.Context) (to ways, err error) {
+	to.local = h.locals()
 	for _, text := range h.cfg.Gateways {
 		name, port, err := endpoint(text)
 		if err != nil {
 			return to, err
 		}
 		if isLoopback(name) {
-			to.local = append(to.local, port)
 			continue
 		}
 		addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", name)
@@ -81,17 +81,41 @@ func (h *sandboxes) lead(ctx context.Context) error {
 // from which the packets go no further than that loopback: plain HTTP may be spoken to them.
 func (h *sandboxes) gatewaysInside() (urls []string, allowHTTP bool) {
 	allowHTTP = h.cfg.AllowHTTP
+	locals := h.locals()
 	for _, text := range h.cfg.Gateways {
 		u, err := url.Parse(text)
 		if err != nil || !isLoopback(u.Hostname()) {
 			urls = append(urls, text)
 			continue
 		}
-		_, port, _ := endpoint(text)
-		u.Host = netip.AddrPortFrom(h.pool.Gateway(), port).String()
+		u.Host = netip.AddrPortFrom(h.pool.Gateway(), locals[0].port).String()
+		locals = locals[1:]
 		urls, allowHTTP = append(urls, u.String()), allowHTTP || u.Scheme == "http"
 	}
 	return urls, allowHTTP
+}
+
+// locals are the gateways on the machine's loopback, in their order. Two that listen at the same port of different addresses
+// are told apart by the port at which sandboxes reach them.
+func (h *sandboxes) locals() (all []local) {
+	taken := map[uint16]bool{}
+	for _, text := range h.cfg.Gateways {
+		name, port, err := endpoint(text)
+		if err != nil || !isLoopback(name) {
+			continue
+		}
+		address, err := netip.ParseAddr(name)
+		if err != nil || !address.Is4() {
+			address = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		}
+		l := local{port, netip.AddrPortFrom(address, port)}
+		for taken[l.port] {
+			l.port++
+		}
+		taken[l.port] = true
+		all = append(all, l)
+	}
+	return all
 }
 
 func endpoint(gateway string) (host string, port uint16, err error) {

@@ -1,6 +1,7 @@
 package gatewaytest_test
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -21,13 +22,18 @@ import (
 // else uses. Without root its host makes plain directories and no rules, and its databases run as the test's user.
 type machine struct {
 	dir       string // short, as the paths of sockets must be
-	net       string // "127.a.b": programs listen below .128, instances above it
+	net       string // "127.a.b": programs listen below .128, and instances above it when there are no sandboxes
+	pool      string // instances' addresses
 	firstUID  int
 	table     string
 	instances []string // ids of all that were ever there
 }
 
-const uidsOfMachine = 100
+const (
+	boxesOfMachine = 128  // that one test may make
+	idsOfBox       = 1024 // see package sandbox
+	uidsOfMachine  = boxesOfMachine * idsOfBox
+)
 
 // newMachine makes one. After the test, when all its programs have ended, nothing may be left of it.
 func newMachine(t *testing.T) *machine {
@@ -39,10 +45,14 @@ func newMachine(t *testing.T) *machine {
 	if err := os.Chmod(dir, 0o711); err != nil { // databases have users of their own
 		t.Fatal(err)
 	}
-	number := rand.IntN(10_000)
+	number := rand.IntN(2000)
 	m := &machine{
 		dir: dir, net: fmt.Sprintf("127.%d.%d", 100+number/100, number%100),
-		firstUID: 100_000 + number*uidsOfMachine, table: "coffer_test_" + strconv.Itoa(number),
+		firstUID: 0x60000000 + number*uidsOfMachine, table: "coffer_test_" + strconv.Itoa(number),
+	}
+	m.pool = fmt.Sprintf("10.%d.%d.0/24", 100+number/100, number%100)
+	if os.Geteuid() != 0 {
+		m.pool = m.net + ".128/25"
 	}
 	t.Cleanup(func() {
 		if left := m.left(); len(left) > 0 && !t.Failed() {
@@ -66,11 +76,14 @@ func (m *machine) address(n, port int) string { return fmt.Sprintf("%s.%d:%d", m
 
 // hostArgs are those of the machine's host, once its enrolment token is stored.
 func (m *machine) hostArgs(p gatewaytest.Programs, gateway string) []string {
-	return []string{
+	args := []string{
 		"-gateways", gateway, "-token-file", m.path("token"), "-dir", m.path("host"), "-guests", p.Path("guests"),
-		"-address-pool", m.net + ".128/25", "-firewall-table", m.table,
-		"-uids", fmt.Sprintf("%d-%d", m.firstUID, m.firstUID+uidsOfMachine-1),
+		"-address-pool", m.pool, "-firewall-table", m.table,
 	}
+	if os.Geteuid() != 0 {
+		return append(args, "-driver", "process")
+	}
+	return append(args, "-image-dir", imageDir(), "-ids", fmt.Sprintf("%d-%d", m.firstUID, m.firstUID+uidsOfMachine-1))
 }
 
 // enrol asks the gateway for the host's token, stores it, and returns the host's id.
@@ -82,6 +95,9 @@ func (m *machine) enrol(t *testing.T, gateway string) string {
 	}
 	return id
 }
+
+// imageDir is where `task image` makes images.
+func imageDir() string { return cmp.Or(os.Getenv("COFFER_IMAGES"), "/var/cache/coffer/images") }
 
 // guestFile is the path of a file in the directory of an instance's guest.
 func (m *machine) guestFile(instance, name string) string {
@@ -101,8 +117,15 @@ func (m *machine) left() []string {
 	for _, group := range m.groups() {
 		left = append(left, "control group "+group)
 	}
-	if exec.Command("nft", "list", "table", "inet", m.table).Run() == nil {
-		left = append(left, "nftables table "+m.table)
+	for _, table := range m.tables() {
+		left = append(left, "nftables table "+table)
+	}
+	for _, id := range m.instances {
+		for _, path := range []string{"/run/netns/coffer-" + id, "/sys/class/net/cf" + id[len(id)-12:], "/run/coffer-sandboxes/roots/" + id, "/run/coffer-sandboxes/runtime/" + id} {
+			if _, err := os.Lstat(path); err == nil {
+				left = append(left, path)
+			}
+		}
 	}
 	return left
 }
@@ -124,6 +147,13 @@ func (m *machine) processes() []int {
 		}
 	}
 	return pids
+}
+
+// tables are those of the firewall that are there.
+func (m *machine) tables() []string {
+	return slices.DeleteFunc([]string{m.table, m.table + "_sandboxes"}, func(table string) bool {
+		return exec.Command("nft", "list", "table", "inet", table).Run() != nil
+	})
 }
 
 func (m *machine) mounts() []string {
@@ -151,7 +181,12 @@ func (m *machine) sweep() {
 	for _, mount := range m.mounts() {
 		_ = syscall.Unmount(mount, syscall.MNT_DETACH)
 	}
-	_ = exec.Command("nft", "delete", "table", "inet", m.table).Run()
+	for _, table := range m.tables() {
+		_ = exec.Command("nft", "delete", "table", "inet", table).Run()
+	}
+	for _, id := range m.instances {
+		_ = exec.Command("ip", "netns", "delete", "coffer-"+id).Run()
+	}
 	_ = until.Holds(time.Second, func() bool {
 		for _, group := range m.groups() { // busy until its last process is reaped
 			_ = os.Remove(group)
