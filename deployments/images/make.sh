@@ -1,22 +1,24 @@
 #!/bin/sh
 # Makes an image: a tree of Debian's files that coffer-host runs guests and servers in, without booting it.
 #
-#   make.sh [-m MIRROR] [-s SUITE] [-o SUITE:PACKAGE]... DIRECTORY PACKAGE...
+#   make.sh [-m MIRROR] [-s SUITE] [-o SUITE:PACKAGE]... [-x SUITE:PACKAGE]... DIRECTORY PACKAGE...
 #
 #   make.sh /var/lib/coffer/images/debian-13 mariadb-server mariadb-backup tzdata postgresql-17 valkey-server
 #
 # DIRECTORY must not exist. Its last part is the image's name, which definitions give as "image"; the directory above it is
 # coffer-host's -image-dir. -o takes a package from an older suite: PostgreSQL's pg_upgrade needs the programs of the version
-# before, as in -o bookworm:postgresql-15. Needs root and debootstrap. No service is started. A tree that was not
-# finished is removed.
+# before, as in -o bookworm:postgresql-15. -x unpacks one below /opt/SUITE that cannot be installed beside the newer, with its
+# libraries as the last that are looked for. Needs root and debootstrap. No service is started. A tree that was not finished
+# is removed.
 set -eu
 
-mirror=http://deb.debian.org suite=trixie older=
-while getopts m:s:o: option; do
+mirror=http://deb.debian.org suite=trixie older= apart=
+while getopts m:s:o:x: option; do
 	case $option in
 	m) mirror=$OPTARG ;;
 	s) suite=$OPTARG ;;
 	o) older="$older $OPTARG" ;;
+	x) apart="$apart $OPTARG" ;;
 	*) sed -n '4,6s/^# *//p' "$0" >&2; exit 2 ;;
 	esac
 done
@@ -55,7 +57,7 @@ cp /etc/resolv.conf "$half/etc/resolv.conf"
 {
 	echo "deb $mirror/debian $suite main"
 	echo "deb $mirror/debian-security $suite-security main"
-	for o in $older; do
+	for o in $older $apart; do
 		echo "deb $mirror/debian ${o%%:*} main"
 		echo "deb $mirror/debian-security ${o%%:*}-security main"
 	done | sort -u
@@ -68,6 +70,14 @@ for o in $older; do
 	echo "package ${o#*:} of ${o%%:*}" >&3
 	inside apt-get install -y "${o#*:}"
 done
+for x in $apart; do
+	echo "package ${x#*:} of ${x%%:*}, in /opt/${x%%:*}" >&3
+	mkdir -p "$half/opt/${x%%:*}" "$half/tmp/apart"
+	inside sh -ec "cd /tmp/apart && apt-get download ${x#*:}/${x%%:*} && dpkg -x *.deb /opt/${x%%:*}"
+	rm -r "$half/tmp/apart"
+	echo "/opt/${x%%:*}/usr/lib/$(uname -m)-linux-gnu" >"$half/etc/ld.so.conf.d/zz-${x%%:*}.conf"
+done
+[ -z "$apart" ] || inside ldconfig
 inside apt-get clean
 touch "$half/etc/hosts" "$half/etc/passwd" "$half/etc/group" # they are mounted over
 mv "$half" "$tree"

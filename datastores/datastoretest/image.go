@@ -1,0 +1,78 @@
+package datastoretest
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const insideVariable = "COFFER_TEST_INSIDE"
+
+// InImage has the caller run in an image, as `task image` makes them, so that servers of another release run as they are
+// packaged. It reports whether the caller is inside. Outside it runs the same test once more in another process, whose root
+// directory is the image, waits for its end, and fails when that fails: the caller returns then.
+//
+// The image is not changed: what is written to it goes to memory and is gone. /tmp, /proc, /dev and /sys are the machine's, and so
+// is the directory of the package under test.
+func InImage(t *testing.T, name string) (inside bool) {
+	t.Helper()
+	if os.Getenv(insideVariable) == name {
+		return true
+	}
+	tree := filepath.Join(cmp.Or(os.Getenv("COFFER_IMAGES"), "/var/cache/coffer/images"), name)
+	Require(t, tree, "the image "+name+": task image")
+	if os.Geteuid() != 0 {
+		t.Skip("NOT TESTED: only root runs servers of an image")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	package_, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pattern []string
+	for part := range strings.SplitSeq(t.Name(), "/") {
+		pattern = append(pattern, "^"+part+"$")
+	}
+	args := []string{self, "-test.run=" + strings.Join(pattern, "/"), "-test.v"}
+	if deadline, ok := t.Deadline(); ok {
+		args = append(args, "-test.timeout="+time.Until(deadline).Round(time.Second).String())
+	}
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "sh", append([]string{"-ec", enter, "sh", tree, package_}, args...)...)
+	cmd.Env = append(os.Environ(), insideVariable+"="+name)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("in the image %s: %v\n%s", name, err, out)
+	} else if !strings.Contains(string(out), fmt.Sprintf("--- PASS: %s ", t.Name())) {
+		t.Errorf("in the image %s the test did not run:\n%s", name, out)
+	}
+	return false
+}
+
+// enter makes the image, with a layer in memory over it, the root directory of the program that follows.
+const enter = `
+tree=$1 package=$2
+shift 2
+mount --make-rprivate /
+layers=$(mktemp -d)
+mount -t tmpfs -o mode=755 tmpfs "$layers"
+mkdir "$layers/upper" "$layers/work" "$layers/root"
+root=$layers/root
+mount -t overlay -o "lowerdir=$tree,upperdir=$layers/upper,workdir=$layers/work" overlay "$root"
+for dir in /proc /dev /sys /tmp "$package"; do
+	mkdir -p "$root$dir"
+	mount --rbind "$dir" "$root$dir"
+done
+cd "$root$package"
+exec chroot "$root" sh -ec 'cd "$0" && exec "$@"' "$package" "$@"
+`
