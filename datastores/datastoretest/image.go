@@ -73,6 +73,8 @@ for dir in /proc /dev /sys /tmp "$package"; do
 	mkdir -p "$root$dir"
 	mount --rbind "$dir" "$root$dir"
 done
-cd "$root$package"
-exec chroot "$root" sh -ec 'cd "$0" && exec "$@"' "$package" "$@"
+mkdir -p "$root/machine"
+cd "$root"
+pivot_root . machine # chroot(2) would forbid user namespaces inside
+exec chroot . sh -ec 'umount -l /machine && cd "$0" && exec "$@"' "$package" "$@"
 `

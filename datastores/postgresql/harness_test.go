@@ -2,7 +2,6 @@ package postgresql
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -28,16 +27,15 @@ func requireServer(t testing.TB) {
 	datastoretest.Require(t, filepath.Join(DefaultOptions().BinDir, "postgres"), "postgresql-15")
 }
 
-// newer are the options of PostgreSQL 17 from a tree of Debian 13 whose programs run here.
+// image has both versions, as Debian packages them.
+const image = "debian-13"
+
+// newer are the options of PostgreSQL 17, which is in the image.
 func newer(t testing.TB) Options {
 	t.Helper()
-	tree := os.Getenv("COFFER_TRIXIE")
-	if tree == "" {
-		tree = "/var/cache/coffer/trixie"
-	}
 	o := DefaultOptions()
-	o.Version, o.BinDir = 17, filepath.Join(tree, "usr/lib/postgresql/17/bin")
-	datastoretest.Require(t, filepath.Join(o.BinDir, "postgres"), "postgresql-17 of Debian 13, in a tree that COFFER_TRIXIE names")
+	o.Version, o.BinDir = 17, "/usr/lib/postgresql/17/bin"
+	datastoretest.Require(t, filepath.Join(o.BinDir, "postgres"), "postgresql-17, in the image: task image")
 	return o
 }
 

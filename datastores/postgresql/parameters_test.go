@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
 
 // neverSettable are patterns of what tenants may not set, each with the reason.
@@ -45,6 +46,9 @@ func TestDangerousParametersCannotBeSet(t *testing.T) {
 
 // Every parameter is asked of the real server: whether it is there, of that type, with those limits, and takes a restart.
 func TestParametersAreTheServers(t *testing.T) {
+	if !datastoretest.InImage(t, image) {
+		return
+	}
 	for _, o := range []Options{DefaultOptions(), newer(t)} {
 		m := preparedWith(t, o, quietly())
 		rows, err := admin(t, m).query(t.Context(), `SELECT lower(name), vartype, context, coalesce(min_val, ''), coalesce(max_val, ''),

@@ -6,10 +6,14 @@ import (
 	"testing"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
 
 // What an upgrade cannot do it says, and the old version starts again.
 func TestUpgrade(t *testing.T) {
+	if !datastoretest.InImage(t, image) {
+		return
+	}
 	ctx := t.Context()
 	first := quietly()
 	first.Overrides = datastores.Values{"max_prepared_transactions": json.Number("2")}

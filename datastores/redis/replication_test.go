@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
 
 func accountOf(n int) datastores.ReplicaAccount {
@@ -178,6 +179,9 @@ func TestAttachEndsWithItsContext(t *testing.T) {
 }
 
 func TestUpgrade(t *testing.T) {
+	if !datastoretest.InImage(t, image) {
+		return
+	}
 	old, ctx := running(t), t.Context()
 	open(t, old)
 	fill(t, old, 0, 500)

@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -25,28 +24,36 @@ import (
 	"github.com/cofferdb/coffer/datastores/service"
 )
 
-// trixie is a tree of Debian 13, made by `task trixie`.
-func trixie() string { return cmp.Or(os.Getenv("COFFER_TRIXIE"), "/var/cache/coffer/trixie") }
+// image has Valkey as Debian packages it, and Redis 7.0 of the release before, unpacked.
+const image = "debian-13"
 
 // optionsOf are the options of a variant, with the program that there is here.
 func optionsOf(t *testing.T, v variant) Options {
 	t.Helper()
 	o := defaultsOf(v)
-	if v.server() == "valkey" {
-		o.Program = trixie() + "/usr/bin/valkey-server"
+	if older := "/opt/bookworm" + o.Program; v.server() == "redis" && exists(older) {
+		o.Program = older
 	}
 	datastoretest.Require(t, o.Program, v.pkg)
 	return o
 }
 
-// eachVariant runs a test with every server.
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// eachVariant runs a test with every server, in the image that has them all.
 func eachVariant(t *testing.T, test func(t *testing.T, o Options)) {
+	if !datastoretest.InImage(t, image) {
+		return
+	}
 	for _, v := range variants() {
 		t.Run(v.name, func(t *testing.T) { test(t, optionsOf(t, v)) })
 	}
 }
 
-func newEnv(t *testing.T) datastores.Env { return datastoretest.NewEnv(t, "redis") }
+func newEnv(t *testing.T) datastores.Env { return datastoretest.NewEnv(t, "") }
 
 // tenant is a client over the network. As redis-cli does, it sends a user's name only when there is one.
 func tenant(address, user, password string) *redis.Client {
