@@ -42,7 +42,12 @@ func (g *Guest) mount(ctx context.Context, s *served, format bool) error {
 // mountedAt tells whether device is mounted at target; it fails when something else is.
 func mountedAt(device, target string) (bool, error) {
 	var dev, dir, parent unix.Stat_t
-	if err := unix.Stat(device, &dev); err != nil {
+	err := unix.Stat(device, &dev)
+	if errors.Is(err, unix.ENOENT) {
+		return false, datastores.Errorf(datastores.Invalid,
+			"device_path %s: there is no such device here; where a host makes the volume, in a sandbox, leave device_path out", filepath.Base(device))
+	}
+	if err != nil {
 		return false, fmt.Errorf("device_path %s: %w", device, err)
 	}
 	if dev.Mode&unix.S_IFMT != unix.S_IFBLK {

@@ -78,9 +78,10 @@ func (o Options) Problems() []error {
 // What extra makes are further strategies of backups. Percona Server is offered, but not active: see its description.
 func Plugin(extra ...func(*Manager) datastores.BackupStrategy) datastores.Plugin {
 	inactive := false
-	server := func(version string, active *bool) datastores.ServerOptions {
+	server := func(version, image string, active *bool) datastores.ServerOptions {
 		return datastores.ServerOptions{
 			VersionNumber: version,
+			Image:         image,
 			Active:        active,
 			TCPPorts:      []datastores.PortRange{{First: port, Last: port}},
 			VolumeSupport: true,
@@ -96,21 +97,21 @@ func Plugin(extra ...func(*Manager) datastores.BackupStrategy) datastores.Plugin
 			Datastore:   "mariadb",
 			Version:     "10.11",
 			Description: "MariaDB 10.11",
-			Server:      server("10.11", nil),
+			Server:      server("10.11", "", nil),
 			Guest:       json.RawMessage(`{}`),
 		},
 		datastores.Offer{
 			Datastore:   "mariadb",
 			Version:     "11.8",
-			Description: "MariaDB 11.8, on machines with Debian 13",
-			Server:      server("11.8", nil),
+			Description: "MariaDB 11.8, in an image of Debian 13",
+			Server:      server("11.8", "debian-13", nil),
 			Guest:       json.RawMessage(`{"version": "11.8", "share_dir": "/usr/share/mariadb"}`),
 		},
 		datastores.Offer{
 			Datastore:   "mysql",
 			Version:     "mariadb-10.11",
 			Description: "MariaDB 10.11 under the name of mysql: the same protocol and SQL dialect, not Oracle's server",
-			Server:      server("10.11", nil),
+			Server:      server("10.11", "", nil),
 			Guest:       json.RawMessage(`{}`),
 		},
 		datastores.Offer{
@@ -118,7 +119,7 @@ func Plugin(extra ...func(*Manager) datastores.BackupStrategy) datastores.Plugin
 			Version:   "8.0",
 			Description: "Percona Server 8.0 with XtraBackup. Written after the manuals and never run: its packages are in no " +
 				"registry that the tests may use. Try it before you make it active",
-			Server: server("8.0", &inactive),
+			Server: server("8.0", "", &inactive),
 			Guest: json.RawMessage(`{"variant": "percona", "version": "8.0", "program": "/usr/sbin/mysqld",
 				"packages": ["percona-server-server", "percona-xtrabackup-80"]}`),
 		},

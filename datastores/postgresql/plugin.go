@@ -76,18 +76,19 @@ func (o Options) Problems() []error {
 func Plugin(extra ...func(*Manager) datastores.BackupStrategy) datastores.Plugin {
 	open := func(env datastores.Env, o Options) datastores.Manager { return New(env, o, extra...) }
 	return datastores.NewPlugin("postgresql", DefaultOptions(), open,
-		offer("15", `{}`),
-		offer("17", `{"version": 17, "bin_dir": "/usr/lib/postgresql/17/bin", "packages": ["postgresql-17"]}`),
+		offer("15", "", `{}`),
+		offer("17", "debian-13", `{"version": 17, "bin_dir": "/usr/lib/postgresql/17/bin", "packages": ["postgresql-17"]}`),
 	)
 }
 
-func offer(version, guest string) datastores.Offer {
+func offer(version, image, guest string) datastores.Offer {
 	return datastores.Offer{
 		Datastore:   "postgresql",
 		Version:     version,
 		Description: "PostgreSQL " + version,
 		Server: datastores.ServerOptions{
 			VersionNumber: version,
+			Image:         image,
 			TCPPorts:      []datastores.PortRange{{First: port, Last: port}},
 			VolumeSupport: true,
 		},

@@ -95,6 +95,7 @@ func Plugin(extra ...func(*Manager) datastores.BackupStrategy) datastores.Plugin
 			Guest:       guest,
 			Server: datastores.ServerOptions{
 				VersionNumber: v.version(),
+				Image:         v.image,
 				TCPPorts:      []datastores.PortRange{{First: port, Last: port}},
 				VolumeSupport: true,
 				RootOnCreate:  true, // nobody can log in before root is enabled

@@ -13,13 +13,14 @@ type variant struct {
 	program string // Debian's
 	pkg     string
 	mount   string
+	image   string // of the release that has it; "": Debian 12
 }
 
 // variants are all of them. Who reads whose data follows from the formats: Valkey left Redis at 7.2, whose format is 11.
 func variants() []variant {
 	return []variant{
-		{"redis-7.0", 10, "/usr/bin/redis-server", "redis-server", "/var/lib/redis"},
-		{"valkey-8.1", 11, "/usr/bin/valkey-server", "valkey-server", "/var/lib/valkey"},
+		{"redis-7.0", 10, "/usr/bin/redis-server", "redis-server", "/var/lib/redis", ""},
+		{"valkey-8.1", 11, "/usr/bin/valkey-server", "valkey-server", "/var/lib/valkey", "debian-13"},
 	}
 }
 

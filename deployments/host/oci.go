@@ -144,7 +144,7 @@ func (h *sandboxes) ensure(ctx context.Context, inst *instance, token string) (n
 		return nil, err
 	}
 	if box.Running() && (configured || replaced) {
-		return notes, box.RestartGuest()
+		return notes, box.RestartGuest(ctx)
 	}
 	return notes, box.Start(ctx)
 }

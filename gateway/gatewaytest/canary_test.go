@@ -148,7 +148,7 @@ func (o *operations) serverPID() int {
 			PID int `json:"pid"`
 		}
 		if text, err := os.ReadFile(file); err == nil && json.Unmarshal(text, &process) == nil && process.PID > 0 {
-			return process.PID
+			return o.machine.outside(o.id, process.PID)
 		}
 	}
 	return 0

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +25,7 @@ type machine struct {
 	dir       string // short, as the paths of sockets must be
 	net       string // "127.a.b": programs listen below .128, and instances above it when there are no sandboxes
 	pool      string // instances' addresses
+	clients   string // "172.a.b": addresses that a test may give to itself
 	firstUID  int
 	table     string
 	instances []string // ids of all that were ever there
@@ -50,6 +52,7 @@ func newMachine(t *testing.T) *machine {
 		dir: dir, net: fmt.Sprintf("127.%d.%d", 100+number/100, number%100),
 		firstUID: 0x60000000 + number*uidsOfMachine, table: "coffer_test_" + strconv.Itoa(number),
 	}
+	m.clients = fmt.Sprintf("172.%d.%d", 16+number/128, number%128)
 	m.pool = fmt.Sprintf("10.%d.%d.0/24", 100+number/100, number%100)
 	if os.Geteuid() != 0 {
 		m.pool = m.net + ".128/25"
@@ -102,6 +105,47 @@ func imageDir() string { return cmp.Or(os.Getenv("COFFER_IMAGES"), "/var/cache/c
 // guestFile is the path of a file in the directory of an instance's guest.
 func (m *machine) guestFile(instance, name string) string {
 	return filepath.Join(m.path("host"), "instances", instance, "guest", name)
+}
+
+// outside is the process id that a process of an instance has on this machine, by the one that it has inside; 0 when it has ended.
+func (m *machine) outside(instance string, pid int) int {
+	if os.Geteuid() != 0 {
+		return pid
+	}
+	for _, other := range m.processes() {
+		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", other))
+		_, ids, _ := strings.Cut(string(status), "\nNSpid:")
+		ids, _, _ = strings.Cut(ids, "\n")
+		if fields := strings.Fields(ids); len(fields) > 0 && fields[len(fields)-1] == strconv.Itoa(pid) && instanceOf(other) == instance {
+			return other
+		}
+	}
+	return 0
+}
+
+var uuid = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+
+// instanceOf is the instance that a process belongs to, by its control group or its command line.
+func instanceOf(pid int) string {
+	for _, file := range []string{"cgroup", "cmdline"} {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+		if id := uuid.Find(text); id != nil {
+			return string(id)
+		}
+	}
+	return ""
+}
+
+// guests are the processes of the guests that run, by instance.
+func (m *machine) guests() map[string]int {
+	found := map[string]int{}
+	for _, pid := range m.processes() {
+		command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if argv := strings.Split(string(command), "\x00"); strings.HasSuffix(argv[0], "-guest") && len(argv) > 1 && argv[1] == "run" {
+			found[instanceOf(pid)] = pid
+		}
+	}
+	return found
 }
 
 // left lists processes, mounts, control groups and rules of the machine that are there still.

@@ -24,7 +24,7 @@ func testOpenstack(t *testing.T, s *stage) {
 	ofAnn, ofBob, ofRob, ofRoot := s.secrets.make("ann's password, of openstack"), s.secrets.make("bob's password, of openstack"),
 		s.secrets.make("rob's password, of openstack"), s.secrets.make("root's password, given to openstack")
 	created := c.run("database instance create db1 --flavor 1 --size 1 --datastore mariadb --datastore-version 10.11 --databases orders --users ann:" + ofAnn +
-		" --is-public --allowed-cidr 127.0.0.0/8 -f json")
+		" --is-public --allowed-cidr 10.0.0.0/8 -f json")
 	id := created.Text("id")
 	s.owns(id)
 	t.Cleanup(func() { s.delete(t, tenant, id) })
@@ -52,9 +52,9 @@ func testOpenstack(t *testing.T, s *stage) {
 	if left := c.run("database db list db1 -f value").text; strings.Contains(left, "orders") {
 		t.Errorf("after the delete there is %q", left)
 	}
-	c.run("database user create db1 bob " + ofBob + " --host 127.% --databases stock")
-	c.run("database user list db1 -f value").prints("bob 127.% stock", "ann %")
-	c.run("database user show db1 bob --host 127.% -f json").says("name", "bob").says("host", "127.%")
+	c.run("database user create db1 bob " + ofBob + " --host 10.% --databases stock")
+	c.run("database user list db1 -f value").prints("bob 10.% stock", "ann %")
+	c.run("database user show db1 bob --host 10.% -f json").says("name", "bob").says("host", "10.%")
 	if err := openMySQL(t, address, "bob", ofBob, "stock").Ping(); err != nil {
 		t.Errorf("bob cannot connect: %v", err)
 	}
@@ -64,7 +64,7 @@ func testOpenstack(t *testing.T, s *stage) {
 	if got := c.run("database user show access db1 ann -f value").text; got != "" {
 		t.Errorf("after the revoke ann has access to %q", got)
 	}
-	c.run("database user update attributes db1 bob --host 127.% --new_name rob --new_password " + ofRob + " --new_host %")
+	c.run("database user update attributes db1 bob --host 10.% --new_name rob --new_password " + ofRob + " --new_host %")
 	if err := openMySQL(t, address, "rob", ofRob, "stock").Ping(); err != nil {
 		t.Errorf("bob, now rob, cannot connect: %v", err)
 	}

@@ -2,44 +2,46 @@ package gatewaytest_test
 
 import (
 	"errors"
+	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"testing"
 	"time"
+
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
+	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
 
-// testPorts connects to an instance from addresses that may and from others: to these it is as if there was nothing.
+// testPorts connects to instances from addresses of this machine that may, and from others: to these it is as if there was
+// nothing.
 func testPorts(t *testing.T, s *stage) {
 	requireFirewall(t, s.machine.table+"_try")
-	_, _, address := s.create(t, redisStore, `,"access":{"is_public":false,"allowed_cidrs":["127.0.5.0/24","127.0.6.1"]}`)
-	for _, try := range []struct {
-		from string
-		may  bool
-	}{
-		{"127.0.5.1", true}, {"127.0.5.254", true}, {"127.0.6.1", true}, {address, true},
-		{"127.0.6.2", false}, {"127.0.4.255", false}, {"127.0.0.1", false},
-	} {
-		if err := connectFrom(try.from, address+":6379"); (err == nil) != try.may {
-			t.Errorf("from %s: %v; it may: %v", try.from, err, try.may)
+	from := func(n int) string { return fmt.Sprintf("%s.%d", s.machine.clients, n) }
+	for _, n := range []int{1, 14, 17, 33, 34} {
+		run := func(do string) error { return exec.Command("ip", "address", do, from(n)+"/32", "dev", "lo").Run() }
+		if err := run("add"); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = run("delete") })
+	}
+	_, _, listed := s.create(t, redisStore, fmt.Sprintf(`,"access":{"is_public":false,"allowed_cidrs":["%s/28","%s"]}`, from(0), from(33)))
+	for n, may := range map[int]bool{1: true, 14: true, 33: true, 34: false, 17: false} {
+		if err := connectFrom(from(n), listed+":6379"); (err == nil) != may {
+			t.Errorf("from %s: %v; it may: %v", from(n), err, may)
 		}
 	}
-	_, _, open := s.create(t, redisStore, "")
-	if err := connectFrom("127.0.6.2", open+":6379"); err != nil {
+	_, id, open := s.create(t, redisStore, "")
+	if err := connectFrom(from(34), open+":6379"); err != nil {
 		t.Errorf("to an instance without allowed_cidrs: %v", err)
 	}
-	// Another port is shut to everybody but the server itself, even if somebody listens there.
-	l, err := net.Listen("tcp", open+":7777")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if err := connectFrom("127.0.6.2", l.Addr().String()); !timedOut(err) {
+	if err := connectFrom(from(34), open+":7777"); !timedOut(err) {
 		t.Errorf("to a port that is not of the datastore: %v, want no answer", err)
 	}
-	if err := connectFrom(open, l.Addr().String()); err != nil {
-		t.Errorf("from the instance to itself: %v", err)
-	}
+	// A list that becomes empty is one that nobody is in.
+	s.member.Want(t, 202, http.MethodPut, gatewaytest.Instance(id), `{"instance":{"access":{"is_public":false,"allowed_cidrs":[]}}}`)
+	until.True(t, lifeTimeout, "nobody is let in any more", func() bool { return timedOut(connectFrom(from(34), open+":6379")) })
 }
 
 func connectFrom(from, to string) error {

@@ -110,7 +110,7 @@ func (s *stage) knowHomes(t *testing.T) {
 	for pattern, keys := range map[string][]string{
 		"agent/identity.json":                   {"secret", "private_key"},
 		"instances/*/guest/agent/identity.json": {"secret", "private_key"},
-		"instances/*/guest.json":                {"token"},
+		"instances/*/sandbox/etc/guest.json":    {"token"},
 		"instances/*/guest/*admin*.password":    nil,
 	} {
 		files, err := filepath.Glob(filepath.Join(s.machine.path("host"), pattern))

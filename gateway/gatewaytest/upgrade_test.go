@@ -1,9 +1,7 @@
 package gatewaytest_test
 
 import (
-	"cmp"
 	"net/http"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -12,30 +10,23 @@ import (
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
 
-// testUpgrade brings a server with data to the next version, through the API: Debian 12's to Debian 13's, which is in a tree
-// beside it.
+// testUpgrade brings a server with data to the next version, through the API: Debian 12's to Debian 13's, which is in an
+// image.
 func testUpgrade(t *testing.T, s *stage) {
-	tree := cmp.Or(os.Getenv("COFFER_TRIXIE"), "/var/cache/coffer/trixie")
+	datastoretest.Require(t, filepath.Join(imageDir(), "debian-13"), "the image debian-13: task image")
 	for _, c := range []struct {
 		name     datastore // of the variant
 		store    datastore
 		from, to string
-		options  map[string]string // where the newer version's programs are
-		version  string            // how the newer server begins to tell its version
+		version  string // how the newer server begins to tell its version
 	}{
-		{"opt-mariadb", mariadbStore, "mariadb/10.11", "mariadb/11.8", map[string]string{
-			"program": "usr/sbin/mariadbd", "tools_dir": "usr/bin", "share_dir": "usr/share/mariadb",
-		}, "11.8"},
-		{"opt-postgresql", postgresqlStore, "postgresql/15", "postgresql/17", map[string]string{"bin_dir": "usr/lib/postgresql/17/bin"}, "17"},
+		{"opt-mariadb", mariadbStore, "mariadb/10.11", "mariadb/11.8", "11.8"},
+		{"opt-postgresql", postgresqlStore, "postgresql/15", "postgresql/17", "17"},
 	} {
 		t.Run(c.to, func(t *testing.T) {
 			v := s.newVariant(t, string(c.name), c.from)
 			newer := s.newVariant(t, string(c.name)+"-next", c.to)
-			for option, path := range c.options {
-				newer.guest[option] = filepath.Join(tree, path)
-				datastoretest.Require(t, filepath.Join(tree, path), "debootstrap, and make the tree: task trixie")
-			}
-			newer.guest["packages"] = []any{} // they are in the tree
+			newer.server["image"] = "debian-13"
 			for _, half := range []string{"server", "guest"} {
 				key := "/" + half + "/datastores/" + string(c.name) + "/2"
 				t.Cleanup(func() { s.etcdctl(t, "", "del", key) })

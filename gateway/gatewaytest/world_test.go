@@ -1,14 +1,11 @@
 package gatewaytest_test
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -131,27 +128,6 @@ func (w *world) killGuests(time.Duration) error {
 		}
 	}
 	return nil
-}
-
-// guests returns the process ids of the guests that run, by instance.
-func (w *world) guests() map[string]int {
-	found := map[string]int{}
-	files, _ := filepath.Glob(w.path("host") + "/instances/*/guest.pid")
-	for _, file := range files {
-		var process struct {
-			PID int `json:"pid"`
-		}
-		text, _ := os.ReadFile(file)
-		if json.Unmarshal(text, &process) != nil {
-			continue
-		}
-		dir := filepath.Dir(file)
-		command, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(process.PID), "cmdline"))
-		if strings.Contains(string(command), dir+"/") {
-			found[filepath.Base(dir)] = process.PID
-		}
-	}
-	return found
 }
 
 // unit is a program that is killed and started again, always the same.

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/cofferdb/coffer/datastores/service"
 	"github.com/cofferdb/coffer/datastores/volume"
@@ -193,8 +194,47 @@ func (s *Sandbox) Running() bool {
 	return ok
 }
 
-// RestartGuest ends the guest, and init starts it anew. It does not wait. A sandbox that does not run is no error.
-func (s *Sandbox) RestartGuest() error { return s.process().Signal(syscall.SIGHUP) }
+// RestartGuest ends the guest, and init starts it anew. It returns when the former guest has ended: nobody can ask that one for
+// anything then. A sandbox that does not run is no error.
+func (s *Sandbox) RestartGuest(ctx context.Context) error {
+	former := s.guests()
+	if err := s.process().Signal(syscall.SIGHUP); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, guestStopTimeout+5*time.Second)
+	defer cancel()
+	for {
+		now := s.guests()
+		if !slices.ContainsFunc(former, func(pid int) bool { return slices.Contains(now, pid) }) {
+			return nil
+		}
+		if !service.Pause(ctx, 10*time.Millisecond) {
+			return errors.New("the guest has not ended in time")
+		}
+	}
+}
+
+// guests are the children of init that run the guest's program: one, or none.
+func (s *Sandbox) guests() (pids []int) {
+	pid, _, ok := s.process().Running()
+	if !ok {
+		return nil
+	}
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return nil
+	}
+	for field := range strings.FieldsSeq(string(children)) {
+		argv, err := os.ReadFile(filepath.Join("/proc", field, "cmdline"))
+		if program, _, _ := strings.Cut(string(argv), "\x00"); err != nil || program != s.Guest[0] {
+			continue
+		}
+		if child, err := strconv.Atoi(field); err == nil {
+			pids = append(pids, child)
+		}
+	}
+	return pids
+}
 
 // Remove ends every process of the sandbox, and takes it from the runtime, with its control groups. Dir stays. It is no
 // error when the sandbox is not there.
