@@ -137,9 +137,9 @@ func TestPackagesThatAreThere(t *testing.T) {
 func TestHoldServices(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "policy-rc.d")
 	for name, c := range map[string]struct{ before, after string }{
-		"none":                          {"", ""},
+		"none":                         {"", ""},
 		"left behind by a killed host": {policy, ""},
-		"an operator's":                 {"#!/bin/sh\nexit 0\n", "#!/bin/sh\nexit 0\n"},
+		"an operator's":                {"#!/bin/sh\nexit 0\n", "#!/bin/sh\nexit 0\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_ = os.Remove(file)
