@@ -172,6 +172,9 @@ func (g backend) resultMoves(s etcdschema.Snapshot, agentID string, cmd etcdsche
 		ops, err := g.checked(s, agentID, cmd, result.Value)
 		return moves{ops: ops}, err
 	}
+	if cmd.Method == deployments.MethodLaunch && !cmd.Step {
+		return g.toldHost(s, cmd, result)
+	}
 	aboutRoot := cmd.Method == datastores.MethodEnableRoot || cmd.Method == datastores.MethodDisableRoot
 	if !cmd.Step && (!aboutRoot || result.Error != nil) {
 		return moves{}, nil
@@ -194,6 +197,29 @@ func (g backend) resultMoves(s etcdschema.Snapshot, agentID string, cmd etcdsche
 		event.Notes = lifecycle.LaunchNotes(result.Value)
 	}
 	return g.decide(s, rec.Value, event)
+}
+
+// toldHost puts what came of telling a host anew who may reach an instance into the timeline, when it is not what was asked for:
+// nobody waits for the result.
+func (g backend) toldHost(s etcdschema.Snapshot, cmd etcdschema.Command, result agentpoll.Result) (moves, error) {
+	words := lifecycle.LaunchNotes(result.Value)
+	kind := "note"
+	if result.Error != nil {
+		kind, words = "fault", []string{"the host has not changed who may reach the instance, it is as before: " + result.Error.Message}
+	}
+	if len(words) == 0 {
+		return moves{}, nil
+	}
+	key := etcdschema.InstanceKey(cmd.Project, cmd.Instance)
+	rec, err := etcdschema.Read(s, key)
+	if err != nil || !rec.Found {
+		return moves{}, err
+	}
+	var ops []etcdschema.Op
+	for _, text := range words {
+		ops = append(ops, tell(&rec.Value, etcdschema.Event{At: g.now().UTC(), Kind: kind, Message: text})...)
+	}
+	return moves{ops: append(ops, etcdschema.Put(key, rec.Value))}, nil
 }
 
 // Presence records who holds whose poll: on the gateway's session, so that it ends with the gateway. Of an agent that was

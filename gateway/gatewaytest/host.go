@@ -51,6 +51,8 @@ type Host struct {
 	agent    *agent.Agent
 	lacks    map[string]string // by colour: why
 
+	unfiltered error // why rules cannot be changed
+
 	launching sync.RWMutex // read-locked by each launch
 
 	mu     sync.Mutex
@@ -140,6 +142,9 @@ func (h *Host) Run(_ context.Context, cmd agent.Command) (json.RawMessage, error
 	if args.Token == "" {
 		h.mu.Lock()
 		defer h.mu.Unlock()
+		if h.unfiltered != nil {
+			return nil, h.unfiltered
+		}
 		was := h.args[args.InstanceID]
 		was.Firewall = args.Firewall
 		h.args[args.InstanceID] = was
@@ -183,6 +188,13 @@ func (h *Host) Lacks(colour, why string) {
 	}
 	h.lacks[colour] = why
 	h.agent.StatusChanged()
+}
+
+// CannotFilter has the host fail to change who may reach an instance.
+func (h *Host) CannotFilter(why error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.unfiltered = why
 }
 
 // announce is the host's status.

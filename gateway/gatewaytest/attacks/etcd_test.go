@@ -16,9 +16,11 @@ import (
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
 
+const patience = 20 * time.Second
+
 func awaitTrue(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	until.True(t, 20*time.Second, what, holds)
+	until.True(t, patience, what, holds)
 }
 
 // TestH5OneMemberFillsEtcd makes configuration groups as large and as many as the gateway takes, over eight connections.
