@@ -137,6 +137,9 @@ func StreamKeyKey(project string) Key[StreamKey] {
 	return key[StreamKey](streamKeyPattern, aName("project", project))
 }
 
+// ProjectStreamKeys are those of all projects, among other records. Their names are "project/backup-key".
+func ProjectStreamKeys() Prefix[StreamKey] { return Prefix[StreamKey]{path: "/server/projects/"} }
+
 func ConfigurationKey(project, id string) Key[Configuration] {
 	return key[Configuration](configurationPattern, aName("project", project), anID("configuration", id))
 }

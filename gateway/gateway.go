@@ -109,6 +109,9 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read etcd: %w", err)
 	}
+	if err := checkKeys(ctx, g.store, g.keys); err != nil {
+		return nil, err
+	}
 	g.agents, err = server.New(server.Config{
 		Backend: backend{g}, Log: g.log, Hold: g.Hold, Expiry: g.Expiry, Epoch: epoch.ID, EnrollRate: g.Limits.enrolRate(),
 		AgentBytes: float64(max(g.Limits.value("agent_bytes"), 0)), Refused: g.Limits.Refused, RemoteIP: RemoteIP(g.TrustProxy), Outage: etcdschema.Outage,

@@ -35,7 +35,7 @@ func ParseKeyring(text string) (*Keyring, error) {
 		id, encoded, _ := strings.Cut(line, " ")
 		raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(encoded))
 		if !keyID.MatchString(id) || err != nil || len(raw) != 32 {
-			return nil, fmt.Errorf("key file, line %d: want an id of a-z 0-9 - and 32 bytes in base64; `coffer keys new` writes one", n+1)
+			return nil, fmt.Errorf("key file, line %d: want an id of a-z 0-9 - and 32 bytes in base64; `coffer keys new` makes one", n+1)
 		}
 		block, err := aes.NewCipher(raw)
 		if err != nil {
@@ -75,6 +75,11 @@ func LoadKeyring(path string, make bool) (*Keyring, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the key file: %w", err)
+	}
+	if info, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("cannot read the key file: %w", err)
+	} else if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("others than its owner may read or write the key file %s (mode %04o): chmod 600 it, and take a new key if they could have read it", path, info.Mode().Perm())
 	}
 	k, err := ParseKeyring(string(b))
 	if err != nil {

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cofferdb/coffer/deployments"
-	"github.com/cofferdb/coffer/gateway"
 	"github.com/cofferdb/coffer/gateway/cmd/coffer/dbext"
 )
 
@@ -141,17 +140,4 @@ func (a *app) agentCommands() *cobra.Command {
 			return a.done(dbext.UnlockAgent(ctx, c, args[0]), "unlocked %s", args[0])
 		}),
 	)
-}
-
-func (a *app) keysCommands() *cobra.Command {
-	create := simple("new", "Print a new line for the gateways' key file", func(*cobra.Command, []string) error {
-		_, err := fmt.Fprint(a.out, gateway.NewKeyLine())
-		return err
-	})
-	create.Long = `Print a new line for the gateways' key file.
-
-The first line of the file seals what waits in etcd, all of them open it. To begin: coffer keys new > keys. To rotate,
-append the line to the file of every gateway and restart them in turn; then move it to the first place everywhere and
-restart them again; after the longest usage_timeout, drop the old line.`
-	return group("keys", "Keys that seal what waits in etcd", create)
 }
