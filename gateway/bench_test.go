@@ -31,7 +31,7 @@ func bench(t *testing.T) {
 // durable runs an etcd that syncs to disk, as in production.
 func durable(t *testing.T) string {
 	t.Helper()
-	e, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir(), ClientAddr: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler)})
+	e, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,7 @@
 # Puts the built-in definitions into etcd. Run it in its own directory, with etcdctl pointed at etcd; name files to put only
 # those:
 #
-#	ETCDCTL_API=3 ETCDCTL_ENDPOINTS=http://127.0.0.1:2379 ./put.sh
+#	ETCDCTL_API=3 ETCDCTL_ENDPOINTS=unix:///var/lib/coffer/etcd/client.sock ./put.sh
 #	./put.sh guest/datastores/redis/7.0.json server/datastores/redis/7.0.json
 #
 # A file's path is its key. The guest halves come first: a version is offered when both are there. A definition that is

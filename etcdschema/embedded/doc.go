@@ -1,9 +1,10 @@
 // Package embedded runs etcd inside the gateway, for a machine that has none: one member, its data in one directory.
 //
-// It serves this machine only and asks nobody for a password, so whoever may run programs here may read and change all
-// of it. Use an etcd of its own, with TLS and authentication, where that is too much.
+// It listens on a unix socket that only its own user and root can open, and nowhere else: it asks nobody for a password, and
+// on a machine with tenants' databases loopback is no border. Gateways on several machines need an etcd of its own, with
+// client certificates and users.
 //
 // The data survives the process, however it ends. What is shown by [Server.Endpoint] is an ordinary etcd:
 //
-//	etcdctl --endpoints http://127.0.0.1:2379 get --prefix /server/
+//	etcdctl --endpoints unix://$PWD/.coffer/gateway/etcd/client.sock get --prefix /server/
 package embedded

@@ -1,40 +1,43 @@
 package embedded
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
 
-// loopback splits addr, and fails when anybody but this machine could reach it: this etcd asks nobody for a password.
-func loopback(addr string) (host, port string, err error) {
-	host, port, err = net.SplitHostPort(addr)
-	if err != nil {
-		return "", "", fmt.Errorf("etcd's client address %q: want host:port such as 127.0.0.1:2379: %w", addr, err)
-	}
-	if host == "localhost" {
-		return "127.0.0.1", port, nil
-	}
-	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
-		return "", "", fmt.Errorf("etcd's client address %q: the embedded etcd serves this machine only; want 127.0.0.1, "+
-			"another loopback address, or an etcd of its own", addr)
-	}
-	return host, port, nil
-}
+// longestSocket is how many bytes the path of a unix socket may have: sockaddr_un has 108, one of them is the end.
+const longestSocket = len(unix.RawSockaddrUnix{}.Path) - 1
 
-// freeAddr picks a free port. Somebody may take it before etcd does; then another one is tried.
-func freeAddr(ctx context.Context, addr string) (string, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", addr)
+// place makes the directory of the socket and returns the socket's absolute path. It fails when others can get into that
+// directory: this etcd asks nobody for a password.
+func place(cfg Config) (string, error) {
+	socket := cfg.Socket
+	if socket == "" {
+		socket = filepath.Join(cfg.Dir, "client.sock")
+	}
+	socket, err := filepath.Abs(socket)
 	if err != nil {
 		return "", err
 	}
-	return l.Addr().String(), l.Close()
+	if n := len(socket); n > longestSocket {
+		return "", fmt.Errorf("the path of etcd's socket has %d bytes, and a socket's may have %d: choose a shorter one than %s", n, longestSocket, socket)
+	}
+	dir := filepath.Dir(socket)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("cannot make the directory of etcd's socket: %w", err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return "", fmt.Errorf("cannot look at the directory of etcd's socket: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("others can get into the directory of etcd's socket: chmod 700 %s, or choose another directory", dir)
+	}
+	return socket, nil
 }
 
 // lockDir makes the directory and takes it for this process. (etcd itself would wait for ever for another that has it.)

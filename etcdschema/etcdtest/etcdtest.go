@@ -1,4 +1,4 @@
-// Package etcdtest runs a real etcd for a test: in process, empty, on a free loopback port, gone with the test.
+// Package etcdtest runs a real etcd for a test: in process, empty, on a unix socket, gone with the test.
 package etcdtest
 
 import (
@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -26,7 +25,7 @@ func New(t testing.TB) *etcdschema.Store {
 // Server is an etcd that a test may stop, start, compact, and set back to an older state.
 type Server struct {
 	dir    string
-	addr   string
+	socket string
 	etcd   *embedded.Server
 	client *clientv3.Client
 }
@@ -36,9 +35,13 @@ const patience = 10 * time.Second
 // Start runs an empty etcd until the test ends.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{dir: t.TempDir(), addr: "127.0.0.1:0"}
+	short, err := os.MkdirTemp("", "etcd") // the path of a socket has few bytes, and a test's name may have many
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(short) })
+	s := &Server{dir: t.TempDir(), socket: filepath.Join(short, "sock")}
 	s.Start(t)
-	s.addr = strings.TrimPrefix(s.Endpoint(), "http://")
 	client, err := clientv3.New(clientv3.Config{Endpoints: []string{s.Endpoint()}, DialTimeout: patience, Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +90,7 @@ func (s *Server) Start(t testing.TB) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	etcd, err := embedded.Start(ctx, embedded.Config{
-		Dir: s.dir, ClientAddr: s.addr, Throwaway: true, Log: slog.New(slog.DiscardHandler),
+		Dir: s.dir, Socket: s.socket, Throwaway: true, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -3,14 +3,13 @@ package etcdtest
 import (
 	"io"
 	"net"
-	"strings"
 	"sync"
 	"testing"
 )
 
 // Proxy stands between clients and a server, so that a test can cut or silence the network between them.
 type Proxy struct {
-	target   string
+	target   string // socket
 	listener net.Listener
 	loops    sync.WaitGroup
 
@@ -27,7 +26,7 @@ func (s *Server) Proxy(t testing.TB) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{target: strings.TrimPrefix(s.Endpoint(), "http://"), listener: l, conns: map[net.Conn]bool{}, open: make(chan struct{})}
+	p := &Proxy{target: s.socket, listener: l, conns: map[net.Conn]bool{}, open: make(chan struct{})}
 	close(p.open)
 	p.loops.Go(p.accept)
 	t.Cleanup(func() {
@@ -87,7 +86,7 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", p.target)
+		server, err := net.Dial("unix", p.target)
 		if err != nil || !p.admit(client, server) {
 			_ = client.Close()
 			continue

@@ -88,7 +88,7 @@ func newStage(t *testing.T) *stage {
 	p := programs(t)
 	s := &stage{machine: newMachine(t), secrets: newLedger(), rows: newLedger()}
 	s.watcher = watchCommandLines(t)
-	gateway, url := p.Run(t, "serving", "coffer-gateway", "-listen", s.machine.address(1, 8779), "-etcd-listen", s.machine.address(1, 2379),
+	gateway, url := p.Run(t, "serving", "coffer-gateway", "-listen", s.machine.address(1, 8779),
 		"-data-dir", s.machine.path("gateway"), "-tokens-file", gatewaytest.TokensFile(t))
 	s.url, s.etcd, s.identity = url, gateway.Printed("etcd"), url+"/identity/v3"
 	s.admin = gatewaytest.Client{URL: url, Token: gatewaytest.Admin, Project: gatewaytest.Project}

@@ -38,7 +38,7 @@ func newWorld(t *testing.T, p gatewaytest.Programs, embedded bool) *world {
 		"-backup-dir", w.path("backups"),
 	}
 	if embedded {
-		args = append(args, "-etcd-listen", w.address(2, 2379))
+		w.etcdURL = "unix://" + w.path("gateway/etcd/client.sock")
 	} else {
 		peers := "http://" + w.address(2, 2380)
 		w.etcd = startUnit(t, p, logs, "", "/usr/bin/etcd", "--data-dir", w.path("etcd"),

@@ -20,7 +20,7 @@ type config struct {
 	listen          string
 	dataDir         string
 	etcdEndpoints   string
-	etcdListen      string
+	etcdSocket      string
 	etcdUser        string
 	etcdPasswordEnv string
 	etcdCA          string
@@ -55,7 +55,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	f.StringVar(&c.listen, "listen", "127.0.0.1:8779", "address to serve on; Trove's port is 8779")
 	f.StringVar(&c.dataDir, "data-dir", ".coffer/gateway", "where the built-in etcd and the key file live")
 	f.StringVar(&c.etcdEndpoints, "etcd-endpoints", "", "comma-separated etcd endpoints; empty: run etcd inside this process")
-	f.StringVar(&c.etcdListen, "etcd-listen", "127.0.0.1:2379", "client address of the etcd inside, for etcdctl; port 0 picks one")
+	f.StringVar(&c.etcdSocket, "etcd-socket", "", "path of the unix socket of the etcd inside, for etcdctl, in a directory that is closed to others; empty: <data-dir>/etcd/client.sock")
 	f.StringVar(&c.etcdUser, "etcd-user", "", "etcd user; its password is read from the environment, see -etcd-password-env")
 	f.StringVar(&c.etcdPasswordEnv, "etcd-password-env", "COFFER_ETCD_PASSWORD", "name of the environment variable with the etcd user's password")
 	f.StringVar(&c.etcdCA, "etcd-ca", "", "PEM file of the CA that signed etcd's certificates")

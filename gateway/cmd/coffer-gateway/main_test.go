@@ -70,7 +70,7 @@ func TestRun(t *testing.T) {
 		var logs bytes.Buffer
 		ended := make(chan error, 1)
 		go func() {
-			err := run(ctx, []string{"-listen", "127.0.0.1:0", "-etcd-listen", "127.0.0.1:0", "-data-dir", dir}, in, &logs)
+			err := run(ctx, []string{"-listen", "127.0.0.1:0", "-data-dir", dir}, in, &logs)
 			in.CloseWithError(err)
 			ended <- err
 		}()

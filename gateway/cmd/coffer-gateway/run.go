@@ -117,9 +117,9 @@ func etcd(ctx context.Context, cfg config, log *slog.Logger) (endpoints []string
 	if cfg.etcdEndpoints != "" {
 		return list(cfg.etcdEndpoints), nil, nil
 	}
-	e, err := embedded.Start(ctx, embedded.Config{Dir: cfg.dataDir + "/etcd", ClientAddr: cfg.etcdListen, Log: log})
+	e, err := embedded.Start(ctx, embedded.Config{Dir: cfg.dataDir + "/etcd", Socket: cfg.etcdSocket, Log: log})
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot start the etcd inside: %w", err)
+		return nil, nil, fmt.Errorf("cannot start the etcd inside (-data-dir, -etcd-socket): %w", err)
 	}
 	return []string{e.Endpoint()}, e, nil
 }

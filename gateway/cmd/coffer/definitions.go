@@ -18,6 +18,9 @@ import (
 	"github.com/cofferdb/coffer/gateway/cmd/coffer/definitions"
 )
 
+// etcdOfUp is where the etcd inside the gateway of `coffer up` listens.
+const etcdOfUp = "unix://.coffer/gateway/etcd/client.sock"
+
 // etcdFlags say how to reach etcd, as the gateway's do.
 type etcdFlags struct{ endpoints, user, ca string }
 
@@ -34,7 +37,7 @@ func (a *app) onEtcd(use, short string, run func(ctx context.Context, s *etcdsch
 		return errors.Join(run(ctx, store, args), store.Close())
 	})
 	flags := cmd.Flags()
-	flags.StringVar(&f.endpoints, "etcd-endpoints", "", "comma-separated; COFFER_ETCD_ENDPOINTS, else http://127.0.0.1:2379")
+	flags.StringVar(&f.endpoints, "etcd-endpoints", "", "comma-separated; COFFER_ETCD_ENDPOINTS, else that of `coffer up` in this directory")
 	flags.StringVar(&f.user, "etcd-user", "", "etcd user; its password is COFFER_ETCD_PASSWORD; COFFER_ETCD_USER")
 	flags.StringVar(&f.ca, "etcd-ca", "", "PEM file of the CA that signed etcd's certificates; COFFER_ETCD_CA")
 	return cmd
@@ -51,7 +54,7 @@ func (a *app) openEtcd(ctx context.Context, f etcdFlags) (*etcdschema.Store, err
 		return flag
 	}
 	cfg := etcdschema.Config{
-		Endpoints: strings.FieldsFunc(setting(f.endpoints, "COFFER_ETCD_ENDPOINTS", "http://127.0.0.1:2379"), func(r rune) bool { return r == ',' || r == ' ' }),
+		Endpoints: strings.FieldsFunc(setting(f.endpoints, "COFFER_ETCD_ENDPOINTS", etcdOfUp), func(r rune) bool { return r == ',' || r == ' ' }),
 		Username:  setting(f.user, "COFFER_ETCD_USER", ""),
 		Log:       slog.New(slog.NewTextHandler(a.errs, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}

@@ -36,7 +36,7 @@ type demo struct {
 }
 
 func (a *app) demoCommand() *cobra.Command {
-	cfg := stageConfig{listen: "127.0.0.1:0", etcdListen: "127.0.0.1:0"}
+	cfg := stageConfig{listen: "127.0.0.1:0"}
 	cmd := simple("demo", "Show the main job, on real databases, and clean up", func(cmd *cobra.Command, _ []string) error {
 		ctx, cancel := a.withTimeout(cmd.Context())
 		defer cancel()

@@ -27,7 +27,6 @@ type stageConfig struct {
 	dir         string // everything that lasts
 	definitions string // directory
 	listen      string
-	etcdListen  string
 	firewall    string   // nftables table of the host's own
 	ids         string   // of the instances' users, which only this host gives
 	host        []string // further flags of coffer-host
@@ -120,7 +119,7 @@ func (s *stage) startGateway(ctx context.Context) error {
 		return err
 	}
 	s.gateway, err = spawn(filepath.Join(s.bin, "coffer-gateway"), filepath.Join(s.dir, "gateway.log"), nil,
-		"-listen", s.listen, "-data-dir", filepath.Join(s.dir, "gateway"), "-etcd-listen", s.etcdListen, "-tokens-file", tokens)
+		"-listen", s.listen, "-data-dir", filepath.Join(s.dir, "gateway"), "-tokens-file", tokens)
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 // lastingConfig is of what stays: nothing of it may be another host's on the same machine.
 func lastingConfig() stageConfig {
 	return stageConfig{
-		dir: ".coffer", listen: "127.0.0.1:8779", etcdListen: "127.0.0.1:2379", firewall: "coffer_up", ids: "1879048192-1912602623",
+		dir: ".coffer", listen: "127.0.0.1:8779", firewall: "coffer_up", ids: "1879048192-1912602623",
 	}
 }
 
@@ -33,7 +33,6 @@ func (cfg *stageConfig) lastingFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&cfg.dir, "dir", cfg.dir, "directory of everything that lasts")
 	f.StringVar(&cfg.listen, "listen", cfg.listen, "address of the gateway")
-	f.StringVar(&cfg.etcdListen, "etcd-listen", cfg.etcdListen, "address of the etcd inside it")
 	f.StringArrayVar(&cfg.host, "host-flag", nil, "further flag of coffer-host, such as -memory=4096; may be repeated")
 }
 
@@ -73,7 +72,10 @@ export OS_PROJECT_NAME=admin
 export OS_USER_DOMAIN_NAME=Default
 export OS_PROJECT_DOMAIN_NAME=Default
 export OS_PASSWORD="$(cat '%s')"
-`, s.url, filepath.Join(s.dir, passwordFile))
+export ETCDCTL_API=3
+export ETCDCTL_ENDPOINTS='%[3]s'
+export COFFER_ETCD_ENDPOINTS='%[3]s'
+`, s.url, filepath.Join(s.dir, passwordFile), s.etcd)
 	if err := os.WriteFile(openrc, []byte(login), 0o600); err != nil {
 		return err
 	}
@@ -82,7 +84,7 @@ export OS_PASSWORD="$(cat '%s')"
 		return err
 	}
 	a.say(`
-Trove's API is served at %s. To log in, with coffer, openstack, gophercloud or Terraform:
+Trove's API is served at %s. To log in, with coffer, openstack, gophercloud or Terraform, and to change what etcd holds:
 
 %s
 These lines are in %s. Then, in another terminal:

@@ -33,7 +33,7 @@ func newUpper(t *testing.T) upper {
 	address := fmt.Sprintf("127.78.%d.1", corner)
 	u := upper{program: gatewaytest.Build(t).Path("coffer"), dir: filepath.Join(t.TempDir(), "state")}
 	u.flags = []string{
-		"--dir", u.dir, "--definitions", "../../../deployments/definitions", "--listen", address + ":8779", "--etcd-listen", address + ":2379",
+		"--dir", u.dir, "--definitions", "../../../deployments/definitions", "--listen", address + ":8779",
 		"--host-flag", fmt.Sprintf("-address-pool=127.78.%d.128/25", corner), "--host-flag", fmt.Sprintf("-firewall-table=coffer_up_%d", corner),
 		"--host-flag", fmt.Sprintf("-uids=%d-%d", 300_000+100*corner, 300_099+100*corner),
 	}
