@@ -110,7 +110,7 @@ func admin(t testing.TB, m *Manager) *sql.DB {
 
 func wantKind(t rapid.TB, err error, kind datastores.ErrorKind) {
 	t.Helper()
-	if got, ok := err.(*datastores.Error); !ok || got.Kind != kind {
+	if got := datastores.Told(err); got == nil || got.Kind != kind {
 		t.Errorf("got error %T %v, want one of kind %s", err, err, kind)
 	}
 }

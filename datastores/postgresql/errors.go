@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
-	"syscall"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -28,6 +26,7 @@ const (
 	stateDuplicate       = "42710"
 	stateDuplicateDB     = "42P04"
 	stateDiskFull        = "53100"
+	stateNotYet          = "57P03" // while it starts, recovers or ends
 	stateInUse           = "55006"
 	stateDepended        = "2BP01"
 )
@@ -88,16 +87,4 @@ func kindOf(state string) datastores.ErrorKind {
 func is(err error, states ...string) bool {
 	var said *pgconn.PgError
 	return errors.As(err, &said) && slices.Contains(states, said.Code)
-}
-
-// orFull says of an error of a start that there is no space left, when that is its cause.
-func orFull(err error) error {
-	reason := ""
-	if ended := (datastores.LastWords)(nil); errors.As(err, &ended) {
-		reason = datastores.Reason(ended.LastWords())
-	}
-	if !errors.Is(err, syscall.ENOSPC) && !is(err, stateDiskFull) && !strings.Contains(reason, "No space left on device") {
-		return err
-	}
-	return &datastores.Error{Kind: datastores.Full, Message: "the volume is full, and the server cannot start; resize the volume", Detail: reason}
 }

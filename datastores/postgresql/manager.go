@@ -6,8 +6,11 @@ import (
 	"maps"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/service"
@@ -136,7 +139,7 @@ func (m *Manager) installed() (bool, error) { return m.data.Exists(dataDir) }
 
 // Start implements [datastores.Manager]. It waits until the server has recovered what it has to.
 func (m *Manager) Start(ctx context.Context) error {
-	return orFull(m.start(ctx))
+	return m.orFull(m.start(ctx))
 }
 
 func (m *Manager) start(ctx context.Context) error {
@@ -211,7 +214,7 @@ func (m *Manager) launchOnce(ctx context.Context, r role) error {
 	var shutOut error
 	err := m.service.Await(ctx, func(ctx context.Context) error {
 		err := m.answers(ctx, r.Standby)
-		if isShutOut(err) { // no patience helps
+		if isShutOut(err) || isLockedOut(err) { // no patience helps
 			shutOut = err
 			return nil
 		}
@@ -247,8 +250,25 @@ func (m *Manager) answers(ctx context.Context, standby bool) error {
 	})
 }
 
-// Stop implements [datastores.Manager].
-func (m *Manager) Stop(ctx context.Context) error { return m.service.Stop(ctx) }
+// Stop implements [datastores.Manager]. A server in crash recovery that is asked to end waits for itself, so it is ended at once;
+// nothing is lost, for it has its log.
+func (m *Manager) Stop(ctx context.Context) error {
+	if _, _, running := m.service.Running(); running && m.recovers(ctx) {
+		if err := m.service.Signal(syscall.SIGQUIT); err != nil {
+			return err
+		}
+	}
+	return m.service.Stop(ctx)
+}
+
+// recovers reports whether the server is in crash recovery.
+func (m *Manager) recovers(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	err := m.with(ctx, func(*session) error { return nil })
+	var said *pgconn.PgError
+	return errors.As(err, &said) && said.Code == stateNotYet && strings.Contains(said.Message, "recovery mode")
+}
 
 // Status implements [datastores.Manager]. A server in crash recovery is blocked. One that is gone is shut down, with its
 // last words when Stop has not seen its end; whether anybody wanted that the runtime knows.
@@ -268,7 +288,7 @@ func (m *Manager) Status(ctx context.Context) datastores.Status {
 	defer cancel()
 	paused, err := m.paused(ctx)
 	if err != nil {
-		return datastores.Status{Service: datastores.StatusBlocked, Since: since, Message: err.Error()}
+		return datastores.Status{Service: datastores.StatusBlocked, Since: since, Message: datastores.Told(err).Message}
 	}
 	st := datastores.Status{Service: datastores.StatusHealthy, Since: since}
 	if paused { // by root, or by the server itself

@@ -13,5 +13,5 @@ func (m *Manager) run(ctx context.Context, argv []string, opts service.RunOption
 	opts.Env = append([]string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "HOME=/nonexistent"}, opts.Env...)
 	opts.Credential, opts.Named = service.Credential(m.env.UID, m.env.GID), true
 	out, err := service.Run(ctx, argv, opts)
-	return string(out), err
+	return string(out), m.orFull(err)
 }

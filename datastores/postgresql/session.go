@@ -185,21 +185,22 @@ func (s *session) one(ctx context.Context, statement string, args ...string) (va
 // with calls do with a session.
 func (m *Manager) with(ctx context.Context, do func(*session) error) error {
 	s, err := m.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	return do(s)
+	return m.use(s, err, do)
 }
 
 // withIn calls do with a session in a database.
 func (m *Manager) withIn(ctx context.Context, database string, do func(*session) error) error {
 	s, err := m.connectTo(ctx, database)
+	return m.use(s, err, do)
+}
+
+// use calls do with a session that could be opened, and closes it. It is where every call learns that the volume is full.
+func (m *Manager) use(s *session, err error, do func(*session) error) error {
 	if err != nil {
-		return err
+		return m.orFull(err)
 	}
 	defer s.close()
-	return do(s)
+	return m.orFull(do(s))
 }
 
 // column returns the first field of every row.
