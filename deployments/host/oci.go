@@ -56,7 +56,7 @@ func needs(what string, err error) error {
 
 func (h *sandboxes) notes() []string {
 	if open := h.of(driverProcess); open > 0 {
-		return []string{fmt.Sprintf("%d instances were made by -driver process and have no walls: move each by a replica that is promoted, or by a backup that is restored", open)}
+		return []string{fmt.Sprintf("%d instances were made by -driver process and have no walls: move each by a backup that is restored", open)}
 	}
 	return nil
 }
