@@ -102,7 +102,9 @@ func (o *operations) crash(ask func(context.Context) error) {
 	}
 	until.True(o.t, lifeTimeout, "the server was started again", func() bool {
 		o.shown()
-		return o.serverPID() != server && o.member.Want(o.t, 200, http.MethodGet, gatewaytest.Instance(o.id), "").Text("instance", "operating_status") == "HEALTHY"
+		pid := o.serverPID()
+		_, err := o.store.read(ctx, o.login)
+		return pid != 0 && pid != server && err == nil && o.member.Want(o.t, 200, http.MethodGet, gatewaytest.Instance(o.id), "").Text("instance", "operating_status") == "HEALTHY"
 	})
 }
 
