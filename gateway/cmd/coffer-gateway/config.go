@@ -24,6 +24,8 @@ type config struct {
 	etcdUser        string
 	etcdPasswordEnv string
 	etcdCA          string
+	etcdCert        string
+	etcdKey         string
 	keyFile         string
 	tlsCert, tlsKey string
 	insecureHTTP    bool
@@ -59,6 +61,8 @@ func parse(args []string, out io.Writer) (config, error) {
 	f.StringVar(&c.etcdUser, "etcd-user", "", "etcd user; its password is read from the environment, see -etcd-password-env")
 	f.StringVar(&c.etcdPasswordEnv, "etcd-password-env", "COFFER_ETCD_PASSWORD", "name of the environment variable with the etcd user's password")
 	f.StringVar(&c.etcdCA, "etcd-ca", "", "PEM file of the CA that signed etcd's certificates")
+	f.StringVar(&c.etcdCert, "etcd-cert", "", "PEM file of this gateway's certificate for etcd, whose common name is its user there; read again at each connection")
+	f.StringVar(&c.etcdKey, "etcd-key", "", "PEM file of its key")
 	f.StringVar(&c.keyFile, "key-file", "", "keys that seal what waits in etcd, the same on every gateway; empty: <data-dir>/keys, made at the first start")
 	f.StringVar(&c.tlsCert, "tls-cert", "", "PEM file of the certificate to serve with; read again when it changes")
 	f.StringVar(&c.tlsKey, "tls-key", "", "PEM file of its key")
@@ -119,6 +123,9 @@ func (c config) validate() error {
 	loopback := host == "localhost" || net.ParseIP(host) != nil && net.ParseIP(host).IsLoopback()
 	if (c.tlsCert == "") != (c.tlsKey == "") {
 		bad("-tls-cert and -tls-key go together")
+	}
+	if (c.etcdCert == "") != (c.etcdKey == "") {
+		bad("-etcd-cert and -etcd-key go together")
 	}
 	if !loopback && c.tlsCert == "" && !c.insecureHTTP {
 		bad("-listen %s is not loopback: give -tls-cert and -tls-key, or -insecure-http behind a proxy that terminates TLS", c.listen)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -129,16 +128,9 @@ func open(ctx context.Context, cfg config, endpoints []string, log *slog.Logger)
 	if cfg.etcdUser != "" {
 		c.Password = os.Getenv(cfg.etcdPasswordEnv)
 	}
-	if cfg.etcdCA != "" {
-		pem, err := os.ReadFile(cfg.etcdCA)
-		if err != nil {
-			return nil, err
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("-etcd-ca %s holds no certificate", cfg.etcdCA)
-		}
-		c.TLS = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	var err error
+	if c.TLS, err = etcdschema.ClientTLS(cfg.etcdCA, cfg.etcdCert, cfg.etcdKey); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()

@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -22,7 +19,7 @@ import (
 const etcdOfUp = "unix://.coffer/gateway/etcd/client.sock"
 
 // etcdFlags say how to reach etcd, as the gateway's do.
-type etcdFlags struct{ endpoints, user, ca string }
+type etcdFlags struct{ endpoints, user, ca, cert, key string }
 
 // onEtcd makes a command that works on etcd itself.
 func (a *app) onEtcd(use, short string, run func(ctx context.Context, s *etcdschema.Store, args []string) error) *cobra.Command {
@@ -40,6 +37,8 @@ func (a *app) onEtcd(use, short string, run func(ctx context.Context, s *etcdsch
 	flags.StringVar(&f.endpoints, "etcd-endpoints", "", "comma-separated; COFFER_ETCD_ENDPOINTS, else that of `coffer up` in this directory")
 	flags.StringVar(&f.user, "etcd-user", "", "etcd user; its password is COFFER_ETCD_PASSWORD; COFFER_ETCD_USER")
 	flags.StringVar(&f.ca, "etcd-ca", "", "PEM file of the CA that signed etcd's certificates; COFFER_ETCD_CA")
+	flags.StringVar(&f.cert, "etcd-cert", "", "PEM file of a certificate whose common name is the etcd user; COFFER_ETCD_CERT")
+	flags.StringVar(&f.key, "etcd-key", "", "PEM file of its key; COFFER_ETCD_KEY")
 	return cmd
 }
 
@@ -61,16 +60,9 @@ func (a *app) openEtcd(ctx context.Context, f etcdFlags) (*etcdschema.Store, err
 	if cfg.Username != "" {
 		cfg.Password = a.getenv("COFFER_ETCD_PASSWORD")
 	}
-	if file := setting(f.ca, "COFFER_ETCD_CA", ""); file != "" {
-		pem, err := os.ReadFile(file)
-		if err != nil {
-			return nil, err
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no certificate", file)
-		}
-		cfg.TLS = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	var err error
+	if cfg.TLS, err = etcdschema.ClientTLS(setting(f.ca, "COFFER_ETCD_CA", ""), setting(f.cert, "COFFER_ETCD_CERT", ""), setting(f.key, "COFFER_ETCD_KEY", "")); err != nil {
+		return nil, usagef("%w", err)
 	}
 	store, err := etcdschema.Open(ctx, cfg)
 	if err != nil {
