@@ -29,19 +29,23 @@ type UpgradeRequest struct {
 	Progress func(message string)
 }
 
-// mostObstacles is how many are told; the rest is counted.
-const mostObstacles = 3
-
 // Obstacles is the error of an [UpgradeChecker]; nil when nothing was found. Each of what was found says what is in the way and
 // what to do about it.
 func Obstacles(found []string) error {
 	if len(found) == 0 {
 		return nil
 	}
-	e := Errorf(Invalid, "%s", strings.Join(found[:min(mostObstacles, len(found))], "; "))
+	return &Error{Kind: Invalid, Message: FirstOf(found), Detail: strings.Join(found, "\n")}
+}
+
+// mostObstacles is how many are told; the rest is counted.
+const mostObstacles = 3
+
+// FirstOf names the first three of what was found, and says how many more there are.
+func FirstOf(found []string) string {
+	named := strings.Join(found[:min(mostObstacles, len(found))], "; ")
 	if more := len(found) - mostObstacles; more > 0 {
-		e.Message += fmt.Sprintf("; and %d more", more)
+		named += fmt.Sprintf("; and %d more", more)
 	}
-	e.Detail = strings.Join(found, "\n")
-	return e
+	return named
 }

@@ -122,14 +122,8 @@ func (m *Manager) inTheWay(ctx context.Context, db *sql.DB, name, doing string, 
 	if err != nil || len(prepared) == 0 {
 		return failed(waited, "%s", doing)
 	}
-	const most = 3
-	more := ""
-	if len(prepared) > most {
-		more = fmt.Sprintf(" and %d more", len(prepared)-most)
-		prepared = prepared[:most]
-	}
 	return datastores.Errorf(datastores.Conflict, "%s: a prepared transaction has changed one of its tables; "+
-		"end it with XA COMMIT or XA ROLLBACK, there are %s%s", doing, strings.Join(prepared, "; "), more)
+		"end it with XA COMMIT or XA ROLLBACK, there are %s", doing, datastores.FirstOf(prepared))
 }
 
 // preparedTransactions are those of two phases that wait for the second, each as XA COMMIT names it.

@@ -3,7 +3,6 @@ package postgresql
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
 )
@@ -55,15 +54,9 @@ func requireUnused(ctx context.Context, s *session, name, doing string) error {
 	if err != nil || len(rows) == 0 {
 		return failed(err, "%s", doing)
 	}
-	const most = 3
-	more := ""
-	if len(rows) > most {
-		more = fmt.Sprintf(", and %d more are in the way", len(rows)-most)
-		rows = rows[:most]
-	}
 	var said []string
 	for _, row := range rows {
 		said = append(said, fmt.Sprintf("%s (%s)", row[0], row[1]))
 	}
-	return datastores.Errorf(datastores.Conflict, "%s: %s%s", doing, strings.Join(said, "; "), more)
+	return datastores.Errorf(datastores.Conflict, "%s: %s", doing, datastores.FirstOf(said))
 }

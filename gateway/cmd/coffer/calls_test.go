@@ -120,6 +120,7 @@ var calls = []struct {
 		{"GET /instances/" + instanceID, 200, `{"instance":{"id":"` + instanceID + `","replica_of":{"id":"` + sourceID + `"}}}`},
 	}), 1, "eject failed: no replica could be asked"},
 	{"host show rack1", []exchange{{"GET /mgmt/hosts", 200, `{"hosts":[{"id":"h1","name":"rack1","connected":true,"managers":["mysql"],"instances":["a"],"serves":["mysql 8.4"],"cannot_serve":{"valkey 8":"no package"}}]}`}}, 0, "valkey 8: no package"},
+	{"instance show db", []exchange{listed, {"GET /instances/" + instanceID, 200, `{"instance":{"id":"` + instanceID + `","warning":"The volume is nearly full."}}`}}, 0, "warning    The volume is nearly full."},
 	{"instance detach-replica db", []exchange{listed, {`PUT /instances/` + instanceID + ` {"instance":{"replica_of":null}}`, 202, ""}}, 0, "detach of db has begun"},
 	{"instance resize db --flavor small", []exchange{listed, flavors, {`POST /instances/` + instanceID + `/action {"resize":{"flavorRef":"2"}}`, 202, ""}}, 0, "resize of db has begun"},
 	{"instance resize db --volume 5", []exchange{listed, {`POST /instances/` + instanceID + `/action {"resize":{"volume":{"size":5}}}`, 202, ""}}, 0, "resize of db has begun"},

@@ -116,6 +116,9 @@ func instanceFields(in dbext.Instance) fields {
 		{"replica of", refs(in.ReplicaOf)}, {"replicas", joined(in.Replicas)}, {"configuration", refs(in.Configuration)},
 		{"created", in.Created.String()}, {"updated", in.Updated.String()}, {"root password", in.Password},
 	}
+	if in.Warning != "" {
+		f = append(f, [2]string{"warning", in.Warning})
+	}
 	if in.Fault != nil {
 		f = append(f, [2]string{"fault", in.Fault.Created.String() + " " + in.Fault.Message})
 	}

@@ -30,6 +30,7 @@ type Instance struct {
 	Created         Time      `json:"created,omitzero"`     // this and what follows: not in lists
 	Updated         Time      `json:"updated,omitzero"`
 	Configuration   *Ref      `json:"configuration,omitempty"` // attached
+	Warning         string    `json:"warning,omitempty"`       // what will soon keep the server from its work
 	Fault           *Fault    `json:"fault,omitempty"`
 	Password        string    `json:"password,omitempty"`  // of root, in the answer to a create of some datastores
 	UserData        string    `json:"user_data,omitempty"` // in the answer to a create without a host
