@@ -2,13 +2,13 @@ package datastoretest
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,19 +16,22 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 )
 
-// nobodysID is a user's that no passwd entry knows, as hosts give them to instances.
-const nobodysID = 20001
+// The users of servers under test are among these, which no passwd entry knows, as hosts give them to instances.
+const (
+	firstUser = 40000
+	users     = 20000
+)
 
 // NewEnv makes a place for one server: Dir, DataDir, whose path is longer than that of a socket may be, and an address of its
-// own in 127/8. CgroupDirs is a directory that looks like a control group: whoever is moved into it is listed there. When the test runs as root the server's user is osUser, or for "" one without a name, as on a host; else it
-// is the test's own.
-func NewEnv(t testing.TB, osUser string) datastores.Env {
+// own in 127/8. CgroupDirs is a directory that looks like a control group: whoever is moved into it is listed there. When the test runs
+// as root the server's user is one without a name and nobody else's, as on a host; else it is the test's own.
+func NewEnv(t testing.TB) datastores.Env {
 	t.Helper()
-	return NewEnvIn(t, "", osUser)
+	return NewEnvIn(t, "")
 }
 
 // NewEnvIn is NewEnv with a place in dir.
-func NewEnvIn(t testing.TB, dir, osUser string) datastores.Env {
+func NewEnvIn(t testing.TB, dir string) datastores.Env {
 	t.Helper()
 	root, err := os.MkdirTemp(dir, "coffer") // not t.TempDir: other users must get in, and a socket's path is short
 	if err != nil {
@@ -47,7 +50,8 @@ func NewEnvIn(t testing.TB, dir, osUser string) datastores.Env {
 		Log:        slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	if os.Geteuid() == 0 {
-		env.UID, env.GID = ids(t, osUser)
+		env.UID = newUser(t)
+		env.GID = env.UID
 	}
 	for _, err := range []error{
 		os.Chmod(root, 0o711),
@@ -90,22 +94,20 @@ func loopback() netip.Addr {
 	return netip.AddrFrom4([4]byte{127, b[0], b[1], 1 + b[2]%254})
 }
 
-func ids(t testing.TB, osUser string) (uid, gid int) {
+// newUser takes a user that no other test has, in this program or another: whoever has one listens at a name of the kernel's.
+func newUser(t testing.TB) int {
 	t.Helper()
-	if osUser == "" {
-		return nobodysID, nobodysID
+	b := make([]byte, 4)
+	for range users {
+		_, _ = rand.Read(b)
+		uid := firstUser + int(binary.BigEndian.Uint32(b)%users)
+		if taken, err := net.Listen("unix", fmt.Sprintf("@coffer-test-user-%d", uid)); err == nil {
+			t.Cleanup(func() { _ = taken.Close() })
+			return uid
+		}
 	}
-	u, err := user.Lookup(osUser)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if uid, err = strconv.Atoi(u.Uid); err != nil {
-		t.Fatal(err)
-	}
-	if gid, err = strconv.Atoi(u.Gid); err != nil {
-		t.Fatal(err)
-	}
-	return uid, gid
+	t.Fatal("no user is free for a server")
+	return 0
 }
 
 // Require ends a test that needs a server's programs and does not find them all: skipped on somebody's own machine, failed

@@ -14,7 +14,7 @@ import (
 func harness(memory *datastoretest.Memory, plugin datastores.Plugin) datastoretest.Harness {
 	return datastoretest.Harness{
 		Plugin:         plugin,
-		NewEnv:         func(t *testing.T) datastores.Env { return datastoretest.NewEnv(t, "nobody") },
+		NewEnv:         func(t *testing.T) datastores.Env { return datastoretest.NewEnv(t) },
 		Connect:        memory.Connect,
 		Session:        memory.Session,
 		Obstruct:       memory.Obstruct,

@@ -132,7 +132,7 @@ func processHarness(plant func(*processManager)) datastoretest.Harness {
 	offer.Server.TCPPorts = []datastores.PortRange{{First: standInPort, Last: standInPort}, {First: wildPort, Last: wildPort}}
 	return datastoretest.Harness{
 		Plugin:  datastores.NewPlugin("standin", processOptions{datastores.GuestOptions{MountPoint: "/var/lib/stand-in"}}, open, offer),
-		NewEnv:  func(t *testing.T) datastores.Env { return datastoretest.NewEnv(t, "") },
+		NewEnv:  func(t *testing.T) datastores.Env { return datastoretest.NewEnv(t) },
 		Connect: func(context.Context, string, string, string, string) error { return errors.New("it lets nobody in") },
 		Timeout: 10 * time.Second,
 	}

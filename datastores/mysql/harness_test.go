@@ -21,7 +21,7 @@ import (
 func newEnv(t testing.TB) datastores.Env {
 	t.Helper()
 	requireServer(t)
-	env := datastoretest.NewEnv(t, "")
+	env := datastoretest.NewEnv(t)
 	env.MemoryMB = 320
 	return env
 }

@@ -17,7 +17,7 @@ import (
 func newEnv(t testing.TB) datastores.Env {
 	t.Helper()
 	requireServer(t)
-	env := datastoretest.NewEnvIn(t, datastoretest.InMemory(), "")
+	env := datastoretest.NewEnvIn(t, datastoretest.InMemory())
 	env.MemoryMB = 320
 	return env
 }

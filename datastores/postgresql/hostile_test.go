@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
 )
 
 // secret is in a file of somebody else's.
@@ -92,4 +93,21 @@ func TestTheVersionOfTheDataIsShort(t *testing.T) {
 	if _, err := m.dataVersion(); err == nil {
 		t.Error("a version without end was read")
 	}
+}
+
+// H3: what root starts by COPY leaves the server's process group, and forks for as long as it likes. It ends with the server.
+func TestAProgramOfRootsEndsWithTheServer(t *testing.T) {
+	m := prepared(t)
+	name, err := m.EnableRoot(t.Context(), datastores.NewSecret("pass"))
+	must(t, err)
+	s, err := login(t, m, name, "pass", homeDatabase)
+	must(t, err)
+	must(t, s.exec(t.Context(), `COPY (SELECT 1) TO PROGRAM 'cat >/dev/null; setsid sh -c "f() { f & }; f" >/dev/null 2>&1 &'`))
+	must(t, m.Stop(t.Context()))
+	for range 100 {
+		if left := service.ProcessesOf(m.env.UID); m.env.UID >= 0 && len(left) > 0 {
+			t.Fatalf("processes %v are left", left)
+		}
+	}
+	must(t, m.Start(t.Context()))
 }

@@ -53,7 +53,7 @@ func eachVariant(t *testing.T, test func(t *testing.T, o Options)) {
 	}
 }
 
-func newEnv(t *testing.T) datastores.Env { return datastoretest.NewEnv(t, "") }
+func newEnv(t *testing.T) datastores.Env { return datastoretest.NewEnv(t) }
 
 // tenant is a client over the network. As redis-cli does, it sends a user's name only when there is one.
 func tenant(address, user, password string) *redis.Client {

@@ -129,23 +129,15 @@ func loadProcess(path string) (process, error) {
 	return p, json.Unmarshal(b, &p)
 }
 
-// findByArgv finds the session leader with exactly that command line.
-func findByArgv(argv []string) (process, bool) {
+// findLost finds the session leader with exactly that user, program and command line.
+func findLost(uid int, argv []string) (process, bool) {
 	if len(argv) == 0 {
 		return process{}, false
 	}
 	want := []byte(strings.Join(argv, "\x00") + "\x00")
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return process{}, false
-	}
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		cmdline, err := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
-		if err != nil || !slices.Equal(cmdline, want) {
+	for _, pid := range ProcessesOf(uid) {
+		cmdline, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+		if err != nil || !slices.Equal(cmdline, want) || !runs(pid, argv[0]) {
 			continue
 		}
 		if p, err := inspect(pid); err == nil && p.session == pid && !p.ended {
@@ -153,4 +145,14 @@ func findByArgv(argv []string) (process, bool) {
 		}
 	}
 	return process{}, false
+}
+
+// runs reports whether a process runs a program, or may do so: in a sandbox the guest may not look, and there is nobody else's.
+func runs(pid int, program string) bool {
+	is, err := os.Stat(filepath.Join("/proc", strconv.Itoa(pid), "exe"))
+	if errors.Is(err, os.ErrPermission) {
+		return true
+	}
+	want, wantErr := os.Stat(program)
+	return err == nil && wantErr == nil && os.SameFile(is, want)
 }

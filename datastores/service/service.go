@@ -22,7 +22,7 @@ type Service struct {
 	// Dir holds the pid file. Only the guest should be able to write there.
 	Dir string
 	// Argv is the server's command line, with an absolute program. It must run in the foreground. It should name the
-	// instance (by its configuration file), for the server is also known by it: see [Service.Running].
+	// instance (by its configuration file), for a server that has lost its pid file is known by it, too: see [Service.Running].
 	Argv []string
 	// Env is the whole environment; nil is a plain PATH and C.UTF-8.
 	Env []string
@@ -30,7 +30,7 @@ type Service struct {
 	ExtraEnv []string
 	// WorkDir is the working directory; "" is "/".
 	WorkDir string
-	// Credential is the user to run as; nil is the guest's own. See [Credential].
+	// Credential is the user to run as, who belongs to this server alone; nil is the guest's own. See [Credential] and [EndUser].
 	Credential *syscall.Credential
 	// CgroupDirs are control group directories into which the server is moved as soon as it is there. A server that
 	// cannot be moved is ended, and Start fails: a limit is never silently missing.
@@ -62,7 +62,8 @@ func Credential(uid, gid int) *syscall.Credential {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 }
 
-// Start starts the server, unless it runs; one that was told to stop and lingers is ended first. It returns when the program has been executed, before it answers: see
+// Start starts the server, unless it runs; one that was told to stop and lingers is ended first, and so is whatever else its user
+// runs: see [EndUser]. It returns when the program has been executed, before it answers: see
 // [Service.Await]. The context bounds Start alone, not the server's life.
 func (s *Service) Start(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
@@ -75,6 +76,8 @@ func (s *Service) Start(ctx context.Context) error {
 		if err := s.Stop(ctx); err != nil {
 			return err
 		}
+	} else if err := EndUser(ctx, s.Credential); err != nil {
+		return fmt.Errorf("cannot start %s: %w", s.Name, err)
 	}
 	log, err := s.openLog()
 	if err != nil {
@@ -114,7 +117,8 @@ func (s *Service) Start(ctx context.Context) error {
 	return nil
 }
 
-// Adopt takes the process pid, which something else has started, for the server: from now on it is known by the pid file.
+// Adopt takes the process pid, which something else has started, for the server: from now on it is known by the pid file. It must be
+// the caller's own child, or that of somebody whom the caller trusts.
 func (s *Service) Adopt(pid int) error { return s.register(pid, time.Now()) }
 
 // Signal sends a signal to the server. It is no error when that does not run.
@@ -162,10 +166,20 @@ func (s *Service) Await(ctx context.Context, check func(context.Context) error) 
 	}
 }
 
-// Stop ends the server and returns when it is gone: StopSignal, then SIGKILL to its whole process group. A server
-// that does not run is no error. When the context is cancelled Stop returns its error and the server may still be
-// ending.
+// Stop ends the server and returns when it is gone: StopSignal, then SIGKILL to its whole process group; and then whatever else its
+// user runs, see [EndUser], so that nobody is left who could change the data. A server that does not run is no error. When
+// the context is cancelled Stop returns its error and the server may still be ending.
 func (s *Service) Stop(ctx context.Context) error {
+	if err := s.stop(ctx); err != nil {
+		return err
+	}
+	if err := EndUser(ctx, s.Credential); err != nil {
+		return fmt.Errorf("%s has ended, but not all that it has left: %w", s.Name, err)
+	}
+	return nil
+}
+
+func (s *Service) stop(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("cannot stop %s: %w", s.Name, err)
 	}
@@ -222,19 +236,24 @@ func (s *Service) awaitEnd(ctx context.Context, p process) bool {
 	return true
 }
 
-// Running returns the server's process id and when it was started. The server is known by its pid file, which holds
-// the kernel's start time too, so that a process id used again is never taken for it. When the file is missing (the
-// guest was killed in the moment after the start) it is known by its command line and by leading its session.
+// Running returns the server's process id and when it was started. The server is known by its pid file, which only the guest can
+// write and which holds the kernel's start time, too, so that a process id used again is never taken for it. When the file
+// is missing (the guest was killed in the moment after the start) it is known by its user, its program, its command line and
+// by leading its session: any other user could start a program with that command line.
 func (s *Service) Running() (pid int, since time.Time, ok bool) {
 	p, ok := s.find()
 	return p.PID, p.Started, ok
 }
 
 func (s *Service) find() (process, bool) {
-	if p, err := loadProcess(s.pidFile()); err == nil && p.alive() {
+	uid := os.Geteuid()
+	if s.Credential != nil {
+		uid = int(s.Credential.Uid)
+	}
+	if p, err := loadProcess(s.pidFile()); err == nil && p.alive() && (s.Credential == nil || isOf(p.PID, uid)) {
 		return p, true
 	}
-	p, ok := findByArgv(s.Argv)
+	p, ok := findLost(uid, s.Argv)
 	if ok {
 		// Its guest was killed before register was through: it may run without limits. Started, here only worked out,
 		// stays the same from now on. What fails is tried again the next time.

@@ -116,6 +116,11 @@ func (h *processes) last() error {
 func (h *Host) killDatabase(ctx context.Context, inst *instance) error {
 	ctx, cancel := context.WithTimeout(ctx, killTimeout)
 	defer cancel()
+	if h.root && h.cfg.UIDs.contains(inst.uid) {
+		if err := service.EndUser(ctx, service.Credential(inst.uid, inst.uid)); err != nil {
+			return err
+		}
+	}
 	err := killAll(ctx, func() []int {
 		pids := h.cgroups.processes(inst.id)
 		if h.root && h.cfg.UIDs.contains(inst.uid) {

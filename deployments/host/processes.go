@@ -4,11 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
+
+	"github.com/cofferdb/coffer/datastores/service"
 )
 
 const killEvery = 20 * time.Millisecond
@@ -47,37 +46,8 @@ func kill(pids []int, find func() []int) {
 	}
 }
 
-// processesOf lists the processes of a user, real, effective or saved, without those that only wait to be reaped.
-func processesOf(uid int) []int {
-	dirs, _ := filepath.Glob("/proc/[0-9]*")
-	var pids []int
-	for _, dir := range dirs {
-		status, err := os.ReadFile(filepath.Join(dir, "status"))
-		if err != nil || !hasUser(string(status), uid) {
-			continue
-		}
-		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
-}
-
-// hasUser reads a /proc/PID/status.
-func hasUser(status string, uid int) bool {
-	var has bool
-	for line := range strings.Lines(status) {
-		name, value, _ := strings.Cut(line, ":")
-		fields := strings.Fields(value)
-		switch {
-		case name == "State" && len(fields) > 0 && fields[0] == "Z":
-			return false
-		case name == "Uid" && len(fields) == 4: // real, effective, saved, of the filesystem
-			has = slices.Contains(fields[:3], strconv.Itoa(uid))
-		}
-	}
-	return has
-}
+// processesOf lists the processes of a user that have not ended.
+func processesOf(uid int) []int { return service.ProcessesOf(uid) }
 
 // retry calls f until it succeeds, for a time, and returns its last error.
 func retry(d time.Duration, f func() error) error {

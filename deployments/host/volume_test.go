@@ -64,18 +64,3 @@ func TestMountPoints(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
-
-func TestHasUser(t *testing.T) {
-	for status, want := range map[string]bool{
-		"Name:\tx\nState:\tS (sleeping)\nUid:\t20001\t20001\t20001\t20001\n": true,
-		"State:\tS (sleeping)\nUid:\t0\t0\t20001\t0\n":                       true,
-		"State:\tZ (zombie)\nUid:\t20001\t20001\t20001\t20001\n":             false,
-		"Name:\t20001\nState:\tS (sleeping)\nUid:\t0\t0\t0\t20001\n":         false,
-		"Uid:\t200011\t200011\t200011\t200011\n":                             false,
-		"":                                                                   false,
-	} {
-		if got := hasUser(status, 20001); got != want {
-			t.Errorf("hasUser(%q) = %v", status, got)
-		}
-	}
-}

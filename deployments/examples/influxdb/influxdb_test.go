@@ -52,7 +52,7 @@ func harness() datastoretest.Harness {
 
 func newEnv(t *testing.T) datastores.Env {
 	datastoretest.Require(t, DefaultOptions().Program, "influxdb")
-	return datastoretest.NewEnv(t, "influxdb")
+	return datastoretest.NewEnv(t)
 }
 
 // client is a tenant's program: one connection, on which each request says again who asks.

@@ -54,7 +54,7 @@ func kill(ctx context.Context, env datastores.Env) error {
 
 func newEnv(t *testing.T) datastores.Env {
 	datastoretest.Require(t, DefaultOptions().Program, "memcached")
-	return datastoretest.NewEnv(t, "memcache")
+	return datastoretest.NewEnv(t)
 }
 
 func TestMemcached(t *testing.T) {

@@ -45,7 +45,7 @@ type machine struct {
 
 func newMachine(t *testing.T) *machine {
 	datastoretest.Require(t, "/usr/bin/redis-server", "redis-server")
-	m := &machine{T: t, gateway: agentpolltest.NewServer(t), env: datastoretest.NewEnv(t, "redis")}
+	m := &machine{T: t, gateway: agentpolltest.NewServer(t), env: datastoretest.NewEnv(t)}
 	token, id := m.gateway.Token(json.RawMessage(`{"mount_point":"/data"}`))
 	m.id = id
 	b, err := json.Marshal(datastores.GuestConfig{
