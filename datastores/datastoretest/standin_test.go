@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,6 +17,7 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // standInEnv tells this program that it is to be a server, and where it listens: networks and addresses.
@@ -78,7 +78,7 @@ func newProcess(env datastores.Env) *processManager {
 	return &processManager{
 		env: env,
 		service: &service.Service{
-			Name: "stand-in", Dir: env.Dir, LogFile: filepath.Join(env.Dir, "log"), CgroupDirs: env.CgroupDirs,
+			Name: "stand-in", Dir: env.Dir, LogDir: volume.Own(env), LogFile: "log", CgroupDirs: env.CgroupDirs,
 			Credential: service.Credential(env.UID, env.GID),
 			// Not by name: the server's user may not look into the directory that this program is in.
 			Argv: []string{"/proc/self/exe", env.DataDir, strconv.Itoa(env.MemoryMB / 64)},

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/volume"
 )
 
@@ -77,16 +78,39 @@ func identify(f *os.File, first int64) (fileIdentity, error) {
 // openLog opens a log for reading. It lies where the server's own user may write: a link that was planted there must not
 // lead the guest, who may read everything, to another file.
 func (g *Guest) openLog(path string) (*os.File, error) {
-	dir := filepath.Dir(path)
-	for _, own := range []string{g.config.Dir, g.served.Load().env.DataDir} {
-		if strings.HasPrefix(path, own+"/") {
-			dir = own
-		}
-	}
+	dir, name := g.placeOf(path)
 	tree, err := volume.At(dir).Open()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = tree.Close() }()
-	return tree.Open(strings.TrimPrefix(path, dir+"/"))
+	return tree.Open(name)
+}
+
+// placeOf splits the path of a log into the directory from which it is reached, and its name there.
+func (g *Guest) placeOf(path string) (dir, name string) {
+	for _, dir := range []string{g.config.Dir, g.served.Load().env.DataDir} {
+		if name, ok := strings.CutPrefix(path, dir+"/"); ok {
+			return dir, name
+		}
+	}
+	return filepath.Split(path)
+}
+
+// trimLogs bounds the logs that are always on: tenants can have the server write there as much as they like. Logs that they turn on
+// themselves are theirs.
+func (g *Guest) trimLogs() {
+	m, ok := g.served.Load().manager.(datastores.Logs)
+	if !ok {
+		return
+	}
+	for _, l := range m.Logs() {
+		if l.Type != datastores.SystemLog {
+			continue
+		}
+		dir, name := g.placeOf(m.LogFile(l.Name))
+		if err := volume.At(dir).Trim(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			g.log.Warn("a log of the server grows without bounds", "log", l.Name, "err", err)
+		}
+	}
 }

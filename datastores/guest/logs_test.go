@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -157,6 +158,22 @@ func TestALinkIsNoLog(t *testing.T) {
 	for _, args := range []datastores.LogArgs{{Name: "general"}, {Name: "general", Publish: true}} {
 		if _, err := b.run(t.Context(), command(datastores.MethodLogAction), args); err == nil || !strings.Contains(err.Error(), "not a file") {
 			t.Errorf("%+v = %v", args, err)
+		}
+	}
+}
+
+// H4: what tenants can have their server write is bounded, but for the logs that they ask for.
+func TestLogsOfTheSystemAreBounded(t *testing.T) {
+	b := newBench(t).prepared(t)
+	for name, bounded := range map[string]bool{"error": true, "general": false} {
+		path := filepath.Join(b.config.Dir, name+".log")
+		if err := os.WriteFile(path, bytes.Repeat([]byte("a line\n"), 3<<20), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		b.trimLogs()
+		info, err := os.Stat(path)
+		if err != nil || (info.Size() < 1<<20) != bounded {
+			t.Errorf("the log %s has %d bytes, %v", name, info.Size(), err)
 		}
 	}
 }

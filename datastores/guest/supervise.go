@@ -28,6 +28,7 @@ func (g *Guest) supervise(ctx context.Context) {
 	}
 	delay, trouble := firstDelay, ""
 	for service.Pause(ctx, checkEvery) {
+		g.trimLogs()
 		st := g.observe(ctx)
 		if st.Restart != "" {
 			g.refresh(ctx)

@@ -38,9 +38,7 @@ func (m *Manager) Logs() []datastores.Log {
 // guest_log_long_query_time where a tenant has not set it.
 func (m *Manager) LogFile(name string) string {
 	switch name {
-	case errorLog:
-		return m.service.LogFile
-	case generalLog, slowQueryLog:
+	case errorLog, generalLog, slowQueryLog:
 		return m.path(logsDir + "/" + name + ".log")
 	}
 	return ""

@@ -53,7 +53,8 @@ func New(env datastores.Env, options Options) *Manager {
 		Argv:        m.argv(),
 		Credential:  service.Credential(env.UID, env.GID),
 		CgroupDirs:  env.CgroupDirs,
-		LogFile:     filepath.Join(env.Dir, serviceName+".log"),
+		LogDir:      m.data,
+		LogFile:     logsDir + "/" + errorLog + ".log",
 		StopTimeout: stopTimeout,
 	}
 	return m

@@ -269,7 +269,7 @@ func testNothingSecretIsLogged(t *testing.T, m *Manager) {
 	must(t, err)
 	general, err := os.ReadFile(m.path(dataDir + "/general.log"))
 	must(t, err)
-	own, err := os.ReadFile(m.service.LogFile)
+	own, err := os.ReadFile(m.LogFile(errorLog))
 	must(t, err)
 	if !strings.Contains(string(general), "quiet") {
 		t.Fatal("the general log was off")

@@ -55,8 +55,9 @@ func New(env datastores.Env, options Options, extra ...func(*Manager) datastores
 		Argv:        m.argv(),
 		Credential:  service.Credential(env.UID, env.GID),
 		CgroupDirs:  env.CgroupDirs,
-		LogFile:     filepath.Join(env.Dir, serviceName+".log"),
-		StopSignal:  syscall.SIGINT, // ends the sessions instead of waiting for them
+		LogDir:      m.data,
+		LogFile:     logDir + "/start.log", // until the server has opened its own
+		StopSignal:  syscall.SIGINT,        // ends the sessions instead of waiting for them
 		StopTimeout: stopTimeout,
 	}
 	return m

@@ -2,10 +2,13 @@ package redis
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"github.com/cofferdb/coffer/datastores"
 )
 
 // H11: what a guest reads, or looks at, may have become a pipe that never ends, a link to a device, or a file of a terabyte.
@@ -33,5 +36,31 @@ func TestWhatIsReadHasAnEnd(t *testing.T) {
 			}
 			must(t, m.data.Remove(file))
 		}
+	}
+}
+
+// H4: any user could fill the host's disk with the server's log. It is on the volume.
+func TestTheLogIsOnTheVolume(t *testing.T) {
+	m := running(t)
+	must(t, m.CreateUser(t.Context(), datastores.User{Name: "ann", Password: datastores.NewSecret("pass")}))
+	flood := "local s = string.rep('x', 1000) for i = 1, 3000 do redis.log(redis.LOG_WARNING, s) end return 1"
+	must(t, client(t, m, "ann", "pass").Eval(t.Context(), flood, nil).Err())
+	size := func(dir string) (n int64) {
+		must(t, filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+			if err == nil && d.Type().IsRegular() {
+				var info fs.FileInfo
+				if info, err = d.Info(); err == nil {
+					n += info.Size()
+				}
+			}
+			return err
+		}))
+		return n
+	}
+	if n := size(m.env.DataDir); n < 3_000_000 {
+		t.Errorf("on the volume are %d bytes: where is the log?", n)
+	}
+	if n := size(m.env.Dir); n > 1<<20 {
+		t.Errorf("in the guest's directory are %d bytes", n)
 	}
 }

@@ -2,7 +2,6 @@ package redis
 
 import (
 	"context"
-	"path/filepath"
 
 	"github.com/cofferdb/coffer/datastores"
 )
@@ -19,7 +18,7 @@ func (m *Manager) LogFile(name string) string {
 	if name != serverLog {
 		return ""
 	}
-	return filepath.Join(m.env.Dir, logFile)
+	return m.dataPath(logFile)
 }
 
 // SetLog implements [datastores.Logs]. The server's log is always on.

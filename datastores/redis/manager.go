@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -34,7 +33,8 @@ func New(env datastores.Env, options Options, extra ...func(*Manager) datastores
 		Argv:       []string{options.Program, m.dataPath(configFile)},
 		Credential: service.Credential(env.UID, env.GID),
 		CgroupDirs: env.CgroupDirs,
-		LogFile:    filepath.Join(env.Dir, logFile),
+		LogDir:     m.data,
+		LogFile:    logFile,
 	}
 	return m
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // A manager's Start: run the server, and return when it answers.
@@ -16,7 +17,8 @@ func ExampleService() {
 		Dir:        "/var/lib/coffer/guest",
 		Argv:       []string{"/usr/bin/redis-server", "/var/lib/coffer/data/redis.conf"},
 		Credential: service.Credential(104, 107),
-		LogFile:    "/var/lib/coffer/guest/redis.log",
+		LogDir:     volume.Dir{Path: "/var/lib/coffer/data", UID: 104, GID: 107},
+		LogFile:    "redis.log",
 	}
 	start := func(ctx context.Context) error {
 		if err := s.Start(ctx); err != nil {

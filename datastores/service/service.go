@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // Service is one database server process. Fill it in and use it by pointer. Start and Stop must not be called
@@ -35,7 +37,10 @@ type Service struct {
 	// CgroupDirs are control group directories into which the server is moved as soon as it is there. A server that
 	// cannot be moved is ended, and Start fails: a limit is never silently missing.
 	CgroupDirs []string
-	// LogFile takes standard output and error; "" is /dev/null. Start puts one of over 16 MiB aside as LogFile.1.
+	// LogDir is where LogFile is: the volume of a server whose tenants can make it write as much as they like, see [volume.Data].
+	LogDir volume.Dir
+	// LogFile takes standard output and error; "" is /dev/null. The directory that it names must be there. Whoever starts the
+	// server bounds it, see [volume.Dir.Trim]: the guest runtime does, of logs that a manager offers.
 	LogFile string
 	// StopSignal is what asks the server to end; 0 is SIGTERM.
 	StopSignal syscall.Signal
@@ -50,7 +55,6 @@ const (
 	defaultStopTimeout = 60 * time.Second
 	killMargin         = 5 * time.Second // of a deadline, kept for SIGKILL and what comes after it
 	pollEvery          = 10 * time.Millisecond
-	maxLogFile         = 16 << 20
 )
 
 // Credential makes the credential of uid and gid, without further groups. It is nil, the guest's own, when uid is
@@ -286,12 +290,14 @@ func (s *Service) openLog() (*os.File, error) {
 	if s.LogFile == "" {
 		return os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	}
-	if info, err := os.Stat(s.LogFile); err == nil && info.Size() > maxLogFile {
-		if err := os.Rename(s.LogFile, s.LogFile+".1"); err != nil {
-			return nil, err
-		}
+	if err := s.LogDir.Trim(s.LogFile); err != nil {
+		return nil, err
 	}
-	return os.OpenFile(s.LogFile, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	log, err := s.LogDir.Append(s.LogFile)
+	if errors.Is(err, syscall.ENOSPC) { // a server without its log is better than none
+		return os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	}
+	return log, err
 }
 
 // LastWords returns the end of the log file, at most 2 KiB in whole lines, for a [Failure] or [datastores.Reason].
@@ -299,19 +305,12 @@ func (s *Service) LastWords() string {
 	if s.LogFile == "" {
 		return "it has no log"
 	}
-	f, err := os.Open(s.LogFile)
+	b, err := s.LogDir.Tail(s.LogFile, maxLastWords)
 	if err != nil {
 		return err.Error()
 	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return err.Error()
-	}
-	b := make([]byte, min(info.Size(), maxLastWords))
-	n, _ := f.ReadAt(b, info.Size()-int64(len(b)))
-	text := string(b[:n])
-	if _, whole, cut := strings.Cut(text, "\n"); cut && info.Size() > maxLastWords {
+	text := string(b)
+	if _, whole, cut := strings.Cut(text, "\n"); cut && len(b) == maxLastWords {
 		text = whole
 	}
 	return strings.TrimSpace(text)

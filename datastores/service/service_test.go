@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // TestMain lets the test binary play the server and the guest.
@@ -59,7 +60,8 @@ func newService(dir, role string) *Service {
 		Dir:     dir,
 		Argv:    []string{os.Args[0], filepath.Join(dir, "ready")},
 		Env:     []string{"SERVICE_TEST_ROLE=" + role},
-		LogFile: filepath.Join(dir, "log"),
+		LogDir:  volume.At(dir),
+		LogFile: "log",
 	}
 }
 

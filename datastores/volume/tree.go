@@ -104,8 +104,10 @@ func (t *Tree) openOnce(name string, flag int) (*os.File, error) {
 }
 
 // Create makes a file of mode 0600 and opens it for reading and writing. One that is there is an error, [fs.ErrExist].
-func (t *Tree) Create(name string) (*os.File, error) {
-	f, err := t.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+func (t *Tree) Create(name string) (*os.File, error) { return t.create(name, os.O_RDWR) }
+
+func (t *Tree) create(name string, flag int) (*os.File, error) {
+	f, err := t.root.OpenFile(name, flag|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}

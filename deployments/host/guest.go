@@ -24,7 +24,8 @@ func newGuest(dir, binary string) *service.Service {
 	return &service.Service{
 		Name: "guest", Dir: dir,
 		Argv:        []string{binary, "run", "-config", filepath.Join(dir, configFile)},
-		LogFile:     filepath.Join(dir, logFile),
+		LogDir:      volume.At(dir),
+		LogFile:     logFile,
 		StopTimeout: guestStopTimeout,
 	}
 }

@@ -22,11 +22,11 @@ const (
 // starts counts how often an instance's server was started, by what it wrote into its log.
 func (d datastore) starts(t *testing.T, m *machine, instance string) int {
 	t.Helper()
-	log, line := "redis.log", "Redis is starting"
+	log, line := "redis/redis.log", "Redis is starting"
 	if d == mariadbStore {
-		log, line = "mariadbd.log", "Starting MariaDB"
+		log, line = "mysql/logs/error.log", "Starting MariaDB"
 	}
-	text, err := os.ReadFile(m.guestFile(instance, log))
+	text, err := os.ReadFile(m.guestFile(instance, "../root/var/lib/"+log))
 	if err != nil {
 		t.Fatal(err)
 	}

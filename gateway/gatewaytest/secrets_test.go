@@ -29,7 +29,7 @@ func testSecretsLife(t *testing.T, s *stage) {
 		t.Errorf("%s holds %s", l.where, l.what)
 	}
 	for _, name := range []string{
-		"identity.json", "journal", "guest.json", "guest.log", "state.json", "mariadbd.log", "redis.log", "redis.conf", "users.acl", "ibdata1", "ib_logfile0", "keys", "db",
+		"identity.json", "journal", "guest.json", "guest.log", "state.json", "error.log", "redis.log", "redis.conf", "users.acl", "ibdata1", "ib_logfile0", "keys", "db",
 	} {
 		if !seen[name] {
 			t.Errorf("there was no file %s to look at", name)

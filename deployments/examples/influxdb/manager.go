@@ -21,6 +21,8 @@ const (
 	metaFile   = "meta/meta.db" // databases and users
 	shardsDir  = "data"         // database/retention policy/shard
 
+	logFile = "influxdb.log" // below Env.DataDir
+
 	maxMeta = 64 << 20 // bytes of metaFile
 )
 
@@ -41,7 +43,8 @@ func New(env datastores.Env, options Options) *Manager {
 		WorkDir:    m.path(""),
 		Credential: service.Credential(env.UID, env.GID),
 		CgroupDirs: env.CgroupDirs,
-		LogFile:    m.LogFile(""),
+		LogDir:     volume.Data(env),
+		LogFile:    logFile,
 	}
 	return m
 }
@@ -98,7 +101,7 @@ func (m *Manager) Logs() []datastores.Log {
 }
 
 // LogFile implements [datastores.Logs].
-func (m *Manager) LogFile(string) string { return filepath.Join(m.env.Dir, "influxdb.log") }
+func (m *Manager) LogFile(string) string { return filepath.Join(m.env.DataDir, logFile) }
 
 // SetLog implements [datastores.Logs].
 func (m *Manager) SetLog(_ context.Context, name string, _ bool) (restart bool, err error) {

@@ -39,7 +39,8 @@ func (m *Manager) server() (*service.Service, error) {
 		Argv:       m.commandLine(settings),
 		Credential: service.Credential(m.env.UID, m.env.GID),
 		CgroupDirs: m.env.CgroupDirs,
-		LogFile:    filepath.Join(m.env.Dir, "memcached.log"),
+		LogDir:     volume.Data(m.env),
+		LogFile:    "memcached.log",
 	}, err
 }
 
