@@ -26,11 +26,11 @@ const (
 	dumpFile   = folder + "/dump.rdb"
 	socketFile = folder + "/" + socketName
 	socketName = "redis.sock"
+	logFile    = "redis.log" // beside the folder, which is there once the server was prepared
 
 	// Below Env.Dir, for the guest alone.
 	maxPassword  = 1 << 10 // bytes
 	passwordFile = "redis-admin.password"
-	logFile      = "redis.log"
 )
 
 func (m *Manager) dataPath(name string) string { return filepath.Join(m.env.DataDir, name) }
@@ -108,6 +108,7 @@ func (m *Manager) config(values datastores.Values, from *source) ([]byte, error)
 		{"enable-protected-configs", "no"},
 		{"enable-debug-command", "no"},
 		{"enable-module-command", "no"},
+		{"sanitize-dump-payload", "yes"}, // RESTORE takes whatever a tenant has made up
 	}
 	if from != nil {
 		directives = append(directives,

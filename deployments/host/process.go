@@ -71,6 +71,7 @@ func (h *processes) ensure(ctx context.Context, inst *instance, token string) (n
 			return nil, err
 		}
 	}
+	inst.guest.CgroupDirs = groups // what the guest runs for the instance counts as the instance's, and so does the guest
 	return notes, inst.startGuest(ctx)
 }
 
