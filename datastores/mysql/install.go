@@ -60,6 +60,9 @@ func (m *Manager) install(ctx context.Context) error {
 // makeDir makes the data directory under another name, has fill fill it, and gives it its name. The administration password
 // is written before that, so a directory that has its name is one that this guest can log in to.
 func (m *Manager) makeDir(ctx context.Context, fill func(making string) error) error {
+	if err := m.Stop(ctx); err != nil { // nobody of an earlier try writes on
+		return err
+	}
 	tree, err := m.data.Open()
 	if err != nil {
 		return err

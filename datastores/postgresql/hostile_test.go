@@ -55,6 +55,24 @@ func TestABackupHoldsNobodyElsesFiles(t *testing.T) {
 	}
 }
 
+// C1: the guest followed a link to the socket of another tenant's server, which lets the machine's root in as its administrator, and gave
+// that server's root the password of this one's.
+func TestTheGuestTalksToNobodyElsesServer(t *testing.T) {
+	mine, victim := prepared(t), prepared(t)
+	back := exchange(t, mine.path(socketName), victim.path(socketName))
+	_, err := mine.EnableRoot(t.Context(), datastores.NewSecret("pass"))
+	back()
+	if err == nil {
+		t.Error("root was enabled, of whom?")
+	}
+	if enabled, err := victim.RootEnabled(t.Context()); err != nil || enabled {
+		t.Errorf("the other server's root is enabled: %v, %v", enabled, err)
+	}
+	if _, err := mine.EnableRoot(t.Context(), datastores.NewSecret("pass")); err != nil {
+		t.Error(err)
+	}
+}
+
 // C2: root unpacked a backup, whose names a tenant chooses, wherever a link led that took the name of the directory in the making.
 func TestARestoreWritesNowhereElse(t *testing.T) {
 	m, victim := newManager(t, newEnv(t), DefaultOptions()), foreign(t)

@@ -128,6 +128,9 @@ func (m *Manager) makeData(ctx context.Context, progress func(string)) error {
 	if err != nil || installed {
 		return err
 	}
+	if err := m.Stop(ctx); err != nil { // nobody of an earlier try writes on
+		return err
+	}
 	if err := m.removeUnfinished(); err != nil {
 		return err
 	}

@@ -64,3 +64,10 @@ func TestTheLogIsOnTheVolume(t *testing.T) {
 		t.Errorf("in the guest's directory are %d bytes", n)
 	}
 }
+
+// M4: RESTORE is a tenant's, and what it takes is looked through.
+func TestRestoreIsSanitised(t *testing.T) {
+	if value, err := current(t.Context(), running(t), "sanitize-dump-payload"); err != nil || value != "yes" {
+		t.Errorf("sanitize-dump-payload is %q, %v", value, err)
+	}
+}

@@ -51,18 +51,3 @@ func TestParseFlagsRefuses(t *testing.T) {
 		t.Errorf("%v does not name the environment variable", err)
 	}
 }
-
-func TestRangeFree(t *testing.T) {
-	r := Range{20000, 20003}
-	taken := map[int]bool{}
-	for range 4 {
-		uid, ok := r.free("some id", func(uid int) bool { return taken[uid] })
-		if !ok || !r.contains(uid) || taken[uid] {
-			t.Fatalf("free = %d, %v with %v taken", uid, ok, taken)
-		}
-		taken[uid] = true
-	}
-	if uid, ok := r.free("some id", func(uid int) bool { return taken[uid] }); ok {
-		t.Errorf("a full range gave %d", uid)
-	}
-}

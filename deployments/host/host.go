@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"hash/crc32"
 	"log/slog"
 	"maps"
 	"os"
@@ -237,16 +236,3 @@ type Range struct{ First, Last int }
 func (r Range) String() string { return fmt.Sprintf("%d-%d", r.First, r.Last) }
 
 func (r Range) contains(uid int) bool { return r.First <= uid && uid <= r.Last }
-
-// free chooses an id that is not taken. The search starts at a place that the instance's id gives, so that files of
-// removed instances that somebody kept are not soon another's.
-func (r Range) free(id string, taken func(int) bool) (int, bool) {
-	n := r.Last - r.First + 1
-	start := int(crc32.ChecksumIEEE([]byte(id)) % uint32(n))
-	for i := range n {
-		if uid := r.First + (start+i)%n; !taken(uid) {
-			return uid, true
-		}
-	}
-	return 0, false
-}

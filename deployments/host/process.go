@@ -9,6 +9,7 @@ import (
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/datastores/service"
+	"github.com/cofferdb/coffer/deployments/host/sandbox"
 )
 
 // processes runs guests and servers as plain processes of the machine: without a wall between instances.
@@ -36,9 +37,10 @@ func (h *processes) claim(inst *instance) error {
 	for _, other := range h.instances {
 		users[other.uid] = true
 	}
-	uid, ok := h.cfg.UIDs.free(inst.id, func(uid int) bool { return users[uid] || len(processesOf(uid)) > 0 })
-	if !ok {
-		return agentpoll.Errorf(agentpoll.Conflict, "no user id of %s is free", h.cfg.UIDs)
+	ids := sandbox.IDs{First: h.cfg.UIDs.First, Last: h.cfg.UIDs.Last, Each: 1, File: filepath.Join(h.cfg.Dir, "uids")}
+	uid, err := ids.Next(func(uid int) bool { return users[uid] || len(processesOf(uid)) > 0 })
+	if err != nil {
+		return agentpoll.Errorf(agentpoll.Conflict, "no user id: %v", err)
 	}
 	inst.uid, inst.rec.UID = uid, uid
 	return nil

@@ -64,3 +64,14 @@ func TestLaunchWithoutRoot(t *testing.T) {
 		t.Error("the database runs still")
 	}
 }
+
+// H3: what a removed instance had left somewhere was soon another's, who had its user.
+func TestAUserIsNotGivenAgain(t *testing.T) {
+	needRoot(t)
+	h := newHost(t)
+	first, _ := launch(t, h, request(0))
+	remove(t, h, first.id)
+	if second, _ := launch(t, h, request(1)); second.uid != first.uid+1 {
+		t.Errorf("after user %d comes %d", first.uid, second.uid)
+	}
+}

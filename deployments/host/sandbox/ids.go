@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,22 +17,24 @@ const Size = 1024
 // ServerID is the user and the group of the database server inside.
 const ServerID = 100
 
-// IDs gives ranges of [Size] ids between First and Last. A range is given again only when all others have been, for what an
+// IDs gives ranges of ids between First and Last. A range is given again only when all others have been, for what an
 // instance leaves behind somewhere belongs to whoever has its ids. The counter is in File.
 type IDs struct {
 	First, Last int
+	Each        int // how many ids a range has; 0: Size
 	File        string
 }
 
 // Next returns the first id of a range that is not taken, and remembers that it was given. Two must not be asked at once.
 func (r IDs) Next(taken func(first int) bool) (int, error) {
-	n := (r.Last - r.First + 1) / Size
+	each := cmp.Or(r.Each, Size)
+	n := (r.Last - r.First + 1) / each
 	given, err := r.given()
 	if err != nil {
 		return 0, err
 	}
 	for range n {
-		first := r.First + given%n*Size
+		first := r.First + given%n*each
 		given = (given + 1) % n
 		if taken(first) {
 			continue

@@ -44,3 +44,13 @@ func TestIDs(t *testing.T) {
 		t.Errorf("a counter that cannot be read: %v", err)
 	}
 }
+
+// TestSingleIDs: those of instances without a sandbox.
+func TestSingleIDs(t *testing.T) {
+	ids := IDs{First: 20000, Last: 20002, Each: 1, File: filepath.Join(t.TempDir(), "uids")}
+	for _, want := range []int{20000, 20001, 20002, 20000} {
+		if got, err := ids.Next(func(int) bool { return false }); err != nil || got != want {
+			t.Errorf("given is %d, %v; want %d", got, err, want)
+		}
+	}
+}
