@@ -19,6 +19,7 @@ type process struct {
 	argv   []string
 	fields map[string]string // of /proc/PID/status
 	inodes []string          // of its sockets
+	output []string          // where its standard output and error go
 }
 
 func (p process) String() string { return fmt.Sprintf("process %q", filepath.Base(p.fields["Name"])) }
@@ -46,6 +47,9 @@ func (s *server) process(dir string, pid int) (p process, ours bool) {
 	for _, link := range append(links, filepath.Join(dir, "cwd")) {
 		target, _ := os.Readlink(link)
 		used = append(used, target)
+		if fd := filepath.Base(link); fd == "1" || fd == "2" {
+			p.output = append(p.output, target)
+		}
 		if inode, ok := strings.CutPrefix(target, "socket:["); ok {
 			p.inodes = append(p.inodes, strings.TrimSuffix(inode, "]"))
 		}
@@ -72,6 +76,7 @@ func testProcess(t *testing.T, s *server) {
 	s.part(t, "user", func(t *testing.T) { s.checkUser(t, all) })
 	s.part(t, "control groups", func(t *testing.T) { s.checkGroups(t, all) })
 	s.part(t, "size", func(t *testing.T) { s.checkSize(t, all) })
+	s.part(t, "output", func(t *testing.T) { s.checkOutput(t, all) })
 }
 
 // checkUser: every process has the server's user and group, and no further groups and rights.
@@ -117,6 +122,17 @@ func (s *server) checkGroups(t *testing.T, all []process) {
 			in := slices.ContainsFunc(members, func(m []byte) bool { return string(m) == strconv.Itoa(p.pid) })
 			if !child && !in {
 				t.Errorf("%s was not moved into the control group", p)
+			}
+		}
+	}
+}
+
+// checkOutput: what tenants can have a server write fills its volume, never the guest's directory.
+func (s *server) checkOutput(t *testing.T, all []process) {
+	for _, p := range all {
+		for _, target := range p.output {
+			if strings.HasPrefix(target, s.env.Dir+"/") {
+				t.Errorf("%s: its output goes to %s in the guest's directory: give its Service a LogDir on the volume", p, filepath.Base(target))
 			}
 		}
 	}

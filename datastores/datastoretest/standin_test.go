@@ -78,7 +78,7 @@ func newProcess(env datastores.Env) *processManager {
 	return &processManager{
 		env: env,
 		service: &service.Service{
-			Name: "stand-in", Dir: env.Dir, LogDir: volume.Own(env), LogFile: "log", CgroupDirs: env.CgroupDirs,
+			Name: "stand-in", Dir: env.Dir, LogDir: volume.Data(env), LogFile: "log", CgroupDirs: env.CgroupDirs,
 			Credential: service.Credential(env.UID, env.GID),
 			// Not by name: the server's user may not look into the directory that this program is in.
 			Argv: []string{"/proc/self/exe", env.DataDir, strconv.Itoa(env.MemoryMB / 64)},
@@ -170,6 +170,7 @@ func processDefects() map[string]struct {
 		}},
 		"no control group":                  {"process/control groups", func(m *processManager) { m.service.CgroupDirs = nil }},
 		"more memory than it is allowed":    {"process/size", func(m *processManager) { m.service.Argv[2] = strconv.Itoa(m.env.MemoryMB) }},
+		"it writes beside its volume":       {"process/output", func(m *processManager) { m.service.LogDir = volume.Own(m.env) }},
 		"the memory of a resize is ignored": {"memory", func(m *processManager) { m.service.Argv[2] = "1" }},
 	}
 }
