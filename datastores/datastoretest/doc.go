@@ -12,7 +12,7 @@
 //
 //   - prepare cut short: prepare ends at each of its steps, and is done again
 //   - prepare again: prepare of a server that runs
-//   - process: parts sockets, user, control groups, size, output: what the kernel knows of the server
+//   - process: parts sockets, user, control groups, size, output, leftovers: what the kernel knows of the server
 //   - closed to strangers: nobody gets in without an account
 //   - start and stop: either twice, and what was written is kept
 //   - outlives its manager: the server goes on when a guest is replaced

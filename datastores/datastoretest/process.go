@@ -5,11 +5,15 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/cofferdb/coffer/datastores/service"
 )
 
 // process is one process of a server, as the kernel knows it.
@@ -77,6 +81,7 @@ func testProcess(t *testing.T, s *server) {
 	s.part(t, "control groups", func(t *testing.T) { s.checkGroups(t, all) })
 	s.part(t, "size", func(t *testing.T) { s.checkSize(t, all) })
 	s.part(t, "output", func(t *testing.T) { s.checkOutput(t, all) })
+	s.part(t, "leftovers", s.checkLeftovers)
 }
 
 // checkUser: every process has the server's user and group, and no further groups and rights.
@@ -125,6 +130,25 @@ func (s *server) checkGroups(t *testing.T, all []process) {
 			}
 		}
 	}
+}
+
+// checkLeftovers: what a tenant had started as the server's user ends with the server, for the data may be another's next.
+func (s *server) checkLeftovers(t *testing.T) {
+	if s.env.UID < 0 {
+		t.Skip("the server has no user of its own: not tested")
+	}
+	daemon := exec.Command("/bin/sleep", "300")
+	daemon.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: service.Credential(s.env.UID, s.env.GID)}
+	s.must(t, "start a daemon", daemon.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- daemon.Wait() }()
+	s.stop(t)
+	if left := service.ProcessesOf(s.env.UID); len(left) > 0 {
+		t.Errorf("the server has stopped, and %d processes of its user run on: see service.EndUser", len(left))
+	}
+	_ = daemon.Process.Kill()
+	<-ended
+	s.start(t)
 }
 
 // checkOutput: what tenants can have a server write fills its volume, never the guest's directory.

@@ -66,6 +66,7 @@ type processManager struct {
 	env     datastores.Env
 	service *service.Service
 	sockets []string
+	leaves  bool // whatever else its user runs
 }
 
 // processOptions have none of their own.
@@ -108,7 +109,14 @@ func (m *processManager) ping(ctx context.Context) error {
 	return c.Close()
 }
 
-func (m *processManager) Stop(ctx context.Context) error { return m.service.Stop(ctx) }
+func (m *processManager) Stop(ctx context.Context) error {
+	if m.leaves {
+		as := m.service.Credential
+		m.service.Credential = nil
+		defer func() { m.service.Credential = as }()
+	}
+	return m.service.Stop(ctx)
+}
 
 func (m *processManager) Status(ctx context.Context) datastores.Status {
 	_, since, ok := m.service.Running()
@@ -170,6 +178,7 @@ func processDefects() map[string]struct {
 		}},
 		"no control group":                  {"process/control groups", func(m *processManager) { m.service.CgroupDirs = nil }},
 		"more memory than it is allowed":    {"process/size", func(m *processManager) { m.service.Argv[2] = strconv.Itoa(m.env.MemoryMB) }},
+		"it leaves a tenant's daemon":       {"process/leftovers", func(m *processManager) { m.leaves = true }},
 		"it writes beside its volume":       {"process/output", func(m *processManager) { m.service.LogDir = volume.Own(m.env) }},
 		"the memory of a resize is ignored": {"memory", func(m *processManager) { m.service.Argv[2] = "1" }},
 	}
