@@ -97,10 +97,21 @@ func (t *Tree) openOnce(name string, flag int) (*os.File, error) {
 	if err == nil && !os.SameFile(seen, now) { // a link may have taken the name, so that this is its end
 		err = errExchanged
 	}
+	if err == nil && t.foreign(now) {
+		err = errForeign
+	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// errForeign is the error of whoever opens a file of another user's that has another name, too, which may be anywhere on its filesystem.
+var errForeign = errors.New("it is another user's file, linked here")
+
+func (t *Tree) foreign(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && t.uid >= 0 && int(st.Uid) != t.uid && st.Nlink > 1
 }
 
 // Create makes a file of mode 0600 and opens it for reading and writing. One that is there is an error, [fs.ErrExist].
@@ -191,12 +202,21 @@ func (t *Tree) MakeDir(name string) error {
 		err = nil
 	}
 	if err == nil && t.uid >= 0 {
-		err = t.root.Lchown(name, t.uid, t.gid)
+		err = t.giveDir(name)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot make the directory %s: %w", name, err)
 	}
 	return nil
+}
+
+// giveDir gives a directory to the tree's user, and nothing that has taken its name: a file could be one from elsewhere.
+func (t *Tree) giveDir(name string) error {
+	f, err := t.openDir(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Chown(t.uid, t.gid), f.Close())
 }
 
 // Rename gives what is called from the name to.

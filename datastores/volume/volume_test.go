@@ -146,6 +146,39 @@ func TestOnlyFilesAreReadAndNotForGood(t *testing.T) {
 	}
 }
 
+// Where links to anybody's files may be made (fs.protected_hardlinks is 0), and the volume is a plain directory, they are of no use.
+func TestAnotherUsersFileIsNotOpened(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("not root: there is one user only")
+	}
+	const uid = 20101
+	parent := t.TempDir()
+	dir, shadow := filepath.Join(parent, "data"), filepath.Join(parent, "shadow")
+	write(t, shadow, "SECRET")
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.Chown(dir, uid, uid), os.Link(shadow, filepath.Join(dir, "linked"))); err != nil {
+		t.Fatal(err)
+	}
+	d := Dir{dir, uid, uid}
+	if b, err := d.ReadFile("linked", 100); err == nil {
+		t.Errorf("read %q", b)
+	}
+	if f, err := d.Append("linked"); err == nil {
+		t.Errorf("opened %s for writing", f.Name())
+	}
+	if err := d.MakeDir("linked"); err == nil {
+		t.Error("a file is a directory")
+	}
+	if info, err := os.Stat(shadow); err != nil || info.Sys().(*syscall.Stat_t).Uid != 0 {
+		t.Errorf("the file was given away: %v", err)
+	}
+	if err := errors.Join(d.WriteFile("own", []byte("x")), os.Link(filepath.Join(dir, "own"), filepath.Join(dir, "twice"))); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := d.ReadFile("twice", 100); err != nil || string(b) != "x" {
+		t.Errorf("of the user's own file: %q, %v", b, err)
+	}
+}
+
 func TestWalkSkips(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"a/1", "a/2", "b/1", "b/2", "c"} {
