@@ -8,11 +8,11 @@ import (
 	"testing"
 )
 
-// Users that nobody has, of this package's tests alone.
-const (
-	firstTestUser  = 39001
-	secondTestUser = 39002
-)
+// testUsers are two users that nobody has but this process.
+func testUsers() (first, second int) {
+	first = 1<<29 + 2*os.Getpid()
+	return first, first + 1
+}
 
 // serverOf is a server that a user runs, with what its tenant has it leave behind.
 func serverOf(t *testing.T, uid int, leaves string) *Service {
@@ -43,16 +43,18 @@ func TestStopEndsWhatTheServerLeft(t *testing.T) {
 		"many, deaf to signals": `setsid sh -c 'trap "" TERM INT HUP; for i in 1 2 3 4 5 6 7 8 9; do (while :; do sleep 1; done) & done; wait' &`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := serverOf(t, firstTestUser, leaves)
+			user, _ := testUsers()
+			s := serverOf(t, user, leaves)
 			stop(t, s)
-			nothingOf(t, firstTestUser)
+			nothingOf(t, user)
 		})
 	}
 }
 
 // What is left of a server that has crashed, and was not stopped, ends before the next starts.
 func TestStartEndsWhatTheServerLeft(t *testing.T) {
-	s := serverOf(t, firstTestUser, forker)
+	user, _ := testUsers()
+	s := serverOf(t, user, forker)
 	first, _, _ := s.Running()
 	if err := s.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -67,7 +69,7 @@ func TestStartEndsWhatTheServerLeft(t *testing.T) {
 		t.Fatalf("process %d runs, after %d: %v", pid, first, ok)
 	}
 	for range looks {
-		if all := ProcessesOf(firstTestUser); len(all) != 1 || all[0] != pid {
+		if all := ProcessesOf(user); len(all) != 1 || all[0] != pid {
 			t.Fatalf("beside process %d run %v", pid, all)
 		}
 	}
@@ -86,9 +88,10 @@ func nothingOf(t *testing.T, uid int) {
 
 // H2: a process of anybody's with the server's command line was taken for it, so that the server could not be started.
 func TestAnothersProcessIsNotTheServer(t *testing.T) {
-	s := serverOf(t, firstTestUser, "")
+	user, another := testUsers()
+	s := serverOf(t, user, "")
 	other := exec.Command(s.Argv[0], s.Argv[1:]...)
-	other.SysProcAttr = &syscall.SysProcAttr{Credential: Credential(secondTestUser, secondTestUser), Setsid: true}
+	other.SysProcAttr = &syscall.SysProcAttr{Credential: Credential(another, another), Setsid: true}
 	if err := other.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +106,7 @@ func TestAnothersProcessIsNotTheServer(t *testing.T) {
 	if pid, _, ok := s.Running(); !ok || pid == other.Process.Pid {
 		t.Errorf("process %d was started, %v", pid, ok)
 	}
-	if left := ProcessesOf(secondTestUser); len(left) != 1 {
+	if left := ProcessesOf(another); len(left) != 1 {
 		t.Errorf("of the other user there is %v", left)
 	}
 }
