@@ -37,12 +37,12 @@ func instanceID() string {
 
 func requireServer(t testing.TB) {
 	t.Helper()
-	datastoretest.Require(t, DefaultOptions().Program, "mariadb-server")
+	datastoretest.Require(t, oldestOptions().Program, "mariadb-server")
 }
 
 // newManager makes a manager of env, as a guest does that has just been started, and stops its server in the end.
 func newManager(t testing.TB, env datastores.Env) *Manager {
-	m := New(env, DefaultOptions())
+	m := New(env, oldestOptions())
 	stopInTheEnd(t, m)
 	return m
 }

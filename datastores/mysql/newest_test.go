@@ -10,33 +10,39 @@ import (
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
 
-// newestOptions are those of MariaDB 11.8 in the tree of Debian 13 that `task trixie` makes.
+// image has MariaDB 11.8 as Debian packages it, and 10.11 of the release before, unpacked.
+const image = "debian-13"
+
+// newestOptions are those of MariaDB 11.8, which is in the image.
 func newestOptions(t testing.TB) Options {
 	t.Helper()
 	o := DefaultOptions()
-	o.Version = "11.8"
-	o.Program = filepath.Join(tree(), "usr/sbin/mariadbd")
-	o.ToolsDir = filepath.Join(tree(), "usr/bin")
-	o.ShareDir = filepath.Join(tree(), "usr/share/mariadb")
-	datastoretest.Require(t, o.Program, "patchelf debootstrap, and make the tree: task trixie", filepath.Join(o.ToolsDir, "mariadb-backup"))
+	o.Version, o.ShareDir = "11.8", "/usr/share/mariadb"
+	datastoretest.Require(t, o.Program, "mariadb-server, in the image: task image", filepath.Join(o.ToolsDir, "mariadb-backup"))
 	return o
 }
 
-func tree() string {
-	if dir := os.Getenv("COFFER_TRIXIE"); dir != "" {
-		return dir
+// oldestOptions are those of MariaDB 10.11, where it is here: this machine's, or beside 11.8 in the image.
+func oldestOptions() Options {
+	o := DefaultOptions()
+	const older = "/opt/bookworm"
+	if _, err := os.Stat(older + o.Program); err == nil {
+		o.Program, o.ToolsDir, o.ShareDir = older+o.Program, older+o.ToolsDir, older+o.ShareDir
 	}
-	return "/var/cache/coffer/trixie"
+	return o
 }
 
 // TestNewest has MariaDB 11.8 take over what 10.11 has left, and be the source of a replica of its own version, which is
 // promoted then: what differs from version to version is in there.
 func TestNewest(t *testing.T) {
+	if !datastoretest.InImage(t, image) {
+		return
+	}
 	ctx := t.Context()
 	old := prepared(t)
 	tenant(t, old)
 	must(t, old.Stop(ctx))
-	from, err := json.Marshal(DefaultOptions())
+	from, err := json.Marshal(oldestOptions())
 	must(t, err)
 	source := New(old.env, newestOptions(t))
 	for range 2 {

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"syscall"
 	"testing"
@@ -18,16 +17,23 @@ import (
 	"github.com/cofferdb/coffer/datastores/service"
 )
 
-// TestSuite runs with MariaDB 10.11, or with COFFER_MYSQL_VERSION=11.8 with that, which takes over what 10.11 has left.
 func TestSuite(t *testing.T) {
-	h := harness()
-	if os.Getenv("COFFER_MYSQL_VERSION") == "11.8" {
-		var err error
-		h.Options, err = json.Marshal(newestOptions(t))
-		must(t, err)
-		h.Older, err = json.Marshal(DefaultOptions())
-		must(t, err)
+	t.Parallel()
+	datastoretest.Run(t, harness())
+}
+
+// TestSuiteOfNewest also takes over what 10.11 has left.
+func TestSuiteOfNewest(t *testing.T) {
+	t.Parallel()
+	if !datastoretest.InImage(t, image) {
+		return
 	}
+	h := harness()
+	var err error
+	h.Options, err = json.Marshal(newestOptions(t))
+	must(t, err)
+	h.Older, err = json.Marshal(oldestOptions())
+	must(t, err)
 	datastoretest.Run(t, h)
 }
 
