@@ -25,6 +25,7 @@ type machine struct {
 	dir       string // short, as the paths of sockets must be
 	net       string // "127.a.b": programs listen below .128, and instances above it when there are no sandboxes
 	pool      string // instances' addresses
+	walls     bool   // instances are in sandboxes
 	clients   string // "172.a.b": addresses that a test may give to itself
 	firstUID  int
 	table     string
@@ -53,9 +54,10 @@ func newMachine(t *testing.T) *machine {
 		firstUID: 0x60000000 + number*uidsOfMachine, table: "coffer_test_" + strconv.Itoa(number),
 	}
 	m.clients = fmt.Sprintf("172.%d.%d", 16+number/128, number%128)
-	m.pool = fmt.Sprintf("10.%d.%d.0/24", 100+number/100, number%100)
-	if os.Geteuid() != 0 {
-		m.pool = m.net + ".128/25"
+	if m.walls = os.Geteuid() == 0; m.walls {
+		m.pool = fmt.Sprintf("10.%d.%d.0/24", 100+number/100, number%100)
+	} else {
+		m.wallless()
 	}
 	t.Cleanup(func() {
 		if left := m.left(); len(left) > 0 && !t.Failed() {
@@ -83,11 +85,23 @@ func (m *machine) hostArgs(p gatewaytest.Programs, gateway string) []string {
 		"-gateways", gateway, "-token-file", m.path("token"), "-dir", m.path("host"), "-guests", p.Path("guests"),
 		"-address-pool", m.pool, "-firewall-table", m.table,
 	}
-	if os.Geteuid() != 0 {
-		return append(args, "-driver", "process")
+	ids := fmt.Sprintf("%d-%d", m.firstUID, m.firstUID+uidsOfMachine-1)
+	if !m.walls {
+		return append(args, "-driver", "process", "-uids", ids)
 	}
-	return append(args, "-image-dir", imageDir(), "-ids", fmt.Sprintf("%d-%d", m.firstUID, m.firstUID+uidsOfMachine-1))
+	return append(args, "-image-dir", imageDir(), "-ids", ids)
 }
+
+// driver is how its host runs instances.
+func (m *machine) driver() string {
+	if m.walls {
+		return "oci"
+	}
+	return "process"
+}
+
+// wallless has the machine's host run instances as plain processes.
+func (m *machine) wallless() { m.walls, m.pool = false, m.net+".128/25" }
 
 // enrol asks the gateway for the host's token, stores it, and returns the host's id.
 func (m *machine) enrol(t *testing.T, gateway string) string {
@@ -109,7 +123,7 @@ func (m *machine) guestFile(instance, name string) string {
 
 // outside is the process id that a process of an instance has on this machine, by the one that it has inside; 0 when it has ended.
 func (m *machine) outside(instance string, pid int) int {
-	if os.Geteuid() != 0 {
+	if !m.walls {
 		return pid
 	}
 	for _, other := range m.processes() {

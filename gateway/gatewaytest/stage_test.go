@@ -80,13 +80,18 @@ type stage struct {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
+	return newStageOn(t, newMachine(t))
+}
+
+func newStageOn(t *testing.T, m *machine) *stage {
+	t.Helper()
 	datastoretest.Require(t, "/usr/bin/redis-server", "redis-server")
 	datastoretest.Require(t, "/usr/sbin/mariadbd", "mariadb-server")
 	datastoretest.Require(t, "/usr/lib/postgresql/15/bin/postgres", "postgresql-15")
 	datastoretest.Require(t, "/usr/bin/mariadb-backup", "mariadb-backup")
 	datastoretest.Require(t, "/usr/bin/etcdctl", "etcd-client")
 	p := programs(t)
-	s := &stage{machine: newMachine(t), secrets: newLedger(), rows: newLedger()}
+	s := &stage{machine: m, secrets: newLedger(), rows: newLedger()}
 	s.watcher = watchCommandLines(t)
 	gateway, url := p.Run(t, "serving", "coffer-gateway", "-listen", s.machine.address(1, 8779),
 		"-data-dir", s.machine.path("gateway"), "-tokens-file", gatewaytest.TokensFile(t),
