@@ -215,18 +215,27 @@ type Epoch struct {
 
 // Agent is an enrolled agent.
 type Agent struct {
-	ID             string          `json:"id"`
-	Kind           agentpoll.Kind  `json:"kind"`
-	Project        string          `json:"project,omitempty"` // of a guest
-	CredentialHash string          `json:"credential_hash"`
-	NextHash       string          `json:"next_hash,omitempty"` // accepted too, and takes over when first used
-	Sequence       int64           `json:"sequence"`
-	PublicKey      []byte          `json:"public_key"`
-	Version        string          `json:"version,omitempty"`
-	Manifest       json.RawMessage `json:"manifest,omitempty"` // of a guest, without its offers
-	Enrolled       time.Time       `json:"enrolled"`
+	ID             string         `json:"id"`
+	Kind           agentpoll.Kind `json:"kind"`
+	Project        string         `json:"project,omitempty"` // of a guest
+	CredentialHash string         `json:"credential_hash"`
+	NextHash       string         `json:"next_hash,omitempty"` // accepted too, and takes over when first used
+	Sequence       int64          `json:"sequence"`
+	// Retired are the credentials before this one, the last one last: whoever still uses one holds a copy, or the original of one.
+	Retired   []RetiredCredential `json:"retired,omitempty"`
+	PublicKey []byte              `json:"public_key"`
+	Version   string              `json:"version,omitempty"`
+	Manifest  json.RawMessage     `json:"manifest,omitempty"` // of a guest, without its offers
+	Enrolled  time.Time           `json:"enrolled"`
 	// Locked says why the agent is refused: two machines used its identity. An operator enrols it anew.
 	Locked string `json:"locked,omitempty"`
+}
+
+// RetiredCredential is one that another has replaced.
+type RetiredCredential struct {
+	Hash     string    `json:"hash"`
+	Sequence int64     `json:"sequence"`
+	At       time.Time `json:"at"` // when the other was first used
 }
 
 // Enrolment is a single-use token. The agent that it makes is kept in it until the lease ends, so that an agent that

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"time"
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/agentpoll/server"
@@ -14,25 +15,44 @@ import (
 	"github.com/cofferdb/coffer/gateway/lifecycle"
 )
 
-// Authenticate checks a credential against the agent's record. The first use of a rotated credential retires the old.
+const (
+	// retiredGrace is how long a credential may still be shown after the next one was used: by calls that were under way.
+	retiredGrace = time.Minute
+	// rotatePause is between two rotations, and maxRetired how many of the past are known: a thief who rotates as often as that is
+	// found out by the agent that is shut out, whose next try comes sooner.
+	rotatePause = 10 * time.Minute
+	maxRetired  = 8
+)
+
+// Authenticate checks a credential against the agent's record. The first use of a rotated credential retires the old. A retired one that
+// is shown again later says that two machines hold the identity: then neither may go on.
 func (g backend) Authenticate(ctx context.Context, c agentpoll.Credential) error {
 	if !etcdschema.ValidID(c.AgentID) {
 		return server.ErrUnauthorized
 	}
 	key := etcdschema.AgentKey(c.AgentID)
+	locked := false
 	_, err := g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		locked = false
 		rec, err := etcdschema.Read(s, key)
 		if err != nil {
 			return nil, err
 		}
-		agent := rec.Value
+		agent, now := rec.Value, g.now().UTC()
+		retired := slices.IndexFunc(agent.Retired, func(r etcdschema.RetiredCredential) bool { return c.Matches(r.Hash) })
 		switch {
 		case !rec.Found:
 			return nil, server.ErrUnauthorized
 		case c.Matches(agent.CredentialHash):
 		case agent.NextHash != "" && c.Matches(agent.NextHash):
+			agent.Retired = append(agent.Retired, etcdschema.RetiredCredential{Hash: agent.CredentialHash, Sequence: agent.Sequence, At: now})
+			agent.Retired = agent.Retired[max(0, len(agent.Retired)-maxRetired):]
 			agent.CredentialHash, agent.NextHash = agent.NextHash, ""
 			agent.Sequence++
+		case retired >= 0 && agent.Locked == "" && now.After(agent.Retired[retired].At.Add(retiredGrace)):
+			locked = true
+			return g.lock(s, agent, fmt.Sprintf("credential number %d was used again after number %d was in use", agent.Retired[retired].Sequence, agent.Sequence))
+		case retired >= 0 && agent.Locked != "":
 		default:
 			return nil, server.ErrUnauthorized
 		}
@@ -41,7 +61,33 @@ func (g backend) Authenticate(ctx context.Context, c agentpoll.Credential) error
 		}
 		return []etcdschema.Op{etcdschema.Put(key, agent)}, nil
 	})
+	if err == nil && locked {
+		g.tellLocked(c.AgentID)
+		err = server.ErrLocked
+	}
 	return err
+}
+
+// lock locks an agent, and says so in the timeline of its instance.
+func (g backend) lock(s etcdschema.Snapshot, agent etcdschema.Agent, why string) ([]etcdschema.Op, error) {
+	agent.Locked = why
+	ops := []etcdschema.Op{etcdschema.Put(etcdschema.AgentKey(agent.ID), agent)}
+	if agent.Kind != agentpoll.Guest {
+		return ops, nil
+	}
+	key := etcdschema.InstanceKey(agent.Project, agent.ID)
+	rec, err := etcdschema.Read(s, key)
+	if err != nil || !rec.Found {
+		return ops, err
+	}
+	event := etcdschema.Event{At: g.now().UTC(), Kind: "fault", Message: "The guest is locked out: two machines used its identity (" + why + "). An operator has to find the copy."}
+	ops = append(ops, tell(&rec.Value, event)...)
+	return append(ops, etcdschema.Put(key, rec.Value)), nil
+}
+
+func (g backend) tellLocked(agentID string) {
+	g.metrics.locks.Inc()
+	g.log.Error("agent locked: two machines use its identity; unlock it once the copy is gone", "agent_id", agentID)
 }
 
 var sha256Hex = regexp.MustCompile(`^[0-9a-f]{64}$`)
@@ -171,14 +217,16 @@ func (g backend) Rotate(ctx context.Context, agentID string, req agentpoll.Rotat
 		}
 		sequence, locked = agent.Sequence+1, req.Sequence < agent.Sequence
 		if locked {
-			agent.Locked = fmt.Sprintf("a credential numbered %d was rotated after number %d was in use", req.Sequence, agent.Sequence)
-		} else {
-			agent.NextHash = req.CredentialHash
+			return g.lock(s, agent, fmt.Sprintf("a credential numbered %d was rotated after number %d was in use", req.Sequence, agent.Sequence))
 		}
+		if n := len(agent.Retired); n > 0 && g.now().Before(agent.Retired[n-1].At.Add(rotatePause)) {
+			return nil, agentpoll.Errorf(agentpoll.Unavailable, "the credential was rotated less than %s ago", rotatePause)
+		}
+		agent.NextHash = req.CredentialHash
 		return []etcdschema.Op{etcdschema.Put(key, agent)}, nil
 	})
 	if err == nil && locked {
-		g.log.Warn("agent locked: two machines use its identity; unlock it once the copy is gone", "agent_id", agentID)
+		g.tellLocked(agentID)
 		err = server.ErrLocked
 	}
 	return agentpoll.RotateReply{Sequence: sequence}, err

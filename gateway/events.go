@@ -50,6 +50,7 @@ type whyView struct {
 	Deadline    string              `json:"deadline,omitempty"`
 	Progress    *agentpoll.Progress `json:"progress,omitempty"`
 	Connected   bool                `json:"agent_connected"`
+	Locked      string              `json:"agent_locked,omitempty"` // why it is refused
 	LastContact string              `json:"last_agent_contact,omitempty"`
 	Fault       string              `json:"fault,omitempty"`
 	Summary     string              `json:"summary"`
@@ -91,7 +92,12 @@ func (g *Gateway) contact(r *request, agent string, v *whyView) error {
 	if err != nil && !errors.Is(err, etcdschema.ErrNotFound) {
 		return err
 	}
-	v.Connected = g.agents.Holds(agent) || presence.Found && presence.Value.Gateway != ""
+	if rec, err := etcdschema.Get(r.ctx, g.store, etcdschema.AgentKey(agent)); err == nil {
+		v.Locked = rec.Value.Locked
+	} else if !errors.Is(err, etcdschema.ErrNotFound) {
+		return err
+	}
+	v.Connected = v.Locked == "" && (g.agents.Holds(agent) || presence.Found && presence.Value.Gateway != "")
 	if at, ok := g.agents.LastContact(agent); ok {
 		v.LastContact = stamp(at)
 	} else if presence.Found {
@@ -101,6 +107,11 @@ func (g *Gateway) contact(r *request, agent string, v *whyView) error {
 }
 
 func summary(v whyView, in etcdschema.Instance) string {
+	if v.Locked != "" {
+		own := v
+		own.Locked = ""
+		return summary(own, in) + " The agent is locked: " + v.Locked + ". An operator has to find the copy of its identity, then to unlock it."
+	}
 	if v.Operation == "" {
 		words := []string{"Nothing is being done."}
 		switch {

@@ -15,7 +15,8 @@ type hostView struct {
 	Name      string               `json:"name"`
 	Driver    string               `json:"driver"`
 	Connected bool                 `json:"connected"`
-	Since     string               `json:"since,omitempty"` // of being connected, or not
+	Since     string               `json:"since,omitempty"`  // of being connected, or not
+	Locked    string               `json:"locked,omitempty"` // why its agent is refused
 	Disabled  bool                 `json:"disabled"`
 	Capacity  deployments.Capacity `json:"capacity"`
 	Free      deployments.Capacity `json:"free"`
@@ -51,6 +52,12 @@ func (g *Gateway) listHosts(r *request) (reply, error) {
 		}
 		if p, err := etcdschema.Get(r.ctx, g.store, etcdschema.PresenceKey(id)); err == nil {
 			v.Connected, v.Since = p.Value.Gateway != "", stamp(p.Value.Since)
+		} else if !errors.Is(err, etcdschema.ErrNotFound) {
+			return reply{}, err
+		}
+		if agent, err := etcdschema.Get(r.ctx, g.store, etcdschema.AgentKey(id)); err == nil {
+			v.Locked = agent.Value.Locked
+			v.Connected = v.Connected && v.Locked == ""
 		} else if !errors.Is(err, etcdschema.ErrNotFound) {
 			return reply{}, err
 		}
@@ -144,12 +151,16 @@ func (g *Gateway) createEnrolment(r *request) (reply, error) {
 	}}}, nil
 }
 
-// unlockAgent ends the lock of an agent whose identity was used twice; the operator has seen to the copy.
+// unlockAgent ends the lock of an agent whose identity was used twice; the operator has seen to the copy. Whichever of the last two
+// credentials is shown next goes on, and ends the other.
 func (g *Gateway) unlockAgent(r *request) (reply, error) {
 	key := etcdschema.AgentKey(r.param("agent"))
 	_, err := g.store.Update(r.ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		rec, err := etcdschema.Read(s, key)
 		agent, err := mustFind(rec, err, "Agent", r.param("agent"))
+		if n := len(agent.Retired); n > 0 && agent.Locked != "" {
+			agent.NextHash, agent.Sequence, agent.Retired = agent.Retired[n-1].Hash, agent.Retired[n-1].Sequence-1, nil
+		}
 		agent.Locked = ""
 		return []etcdschema.Op{etcdschema.Put(key, agent)}, err
 	})

@@ -18,6 +18,7 @@ import (
 type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
+	locks    prometheus.Counter
 }
 
 func newMetrics(g *Gateway) *metrics {
@@ -28,13 +29,14 @@ func newMetrics(g *Gateway) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 8),
 		}, []string{"method", "route", "status"}),
 	}
+	m.locks = prometheus.NewCounter(prometheus.CounterOpts{Name: "coffer_agents_locked_total", Help: "Agents that were locked, since two machines used their identity."})
 	gauge := func(name, help string, value func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
 	}
 	counter := func(name, help string, value func() float64) prometheus.Collector {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, value)
 	}
-	m.registry.MustRegister(m.requests, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	m.registry.MustRegister(m.requests, m.locks, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		gauge("coffer_polls_parked", "Agents whose poll is held here.", func() float64 { return float64(g.agents.Stats().Parked) }),
 		counter("coffer_polls_total", "Polls that agents have sent here.", func() float64 { return float64(g.agents.Stats().Polls) }),
 		counter("coffer_poll_wakes_total", "Parked polls that were answered with something.", func() float64 { return float64(g.agents.Stats().Wakes) }),

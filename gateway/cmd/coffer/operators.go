@@ -97,6 +97,9 @@ func hostState(h dbext.Host) string {
 	if h.Connected {
 		state = "connected"
 	}
+	if h.Locked != "" {
+		state = "locked: " + h.Locked
+	}
 	if h.Disabled {
 		state += ", disabled"
 	}

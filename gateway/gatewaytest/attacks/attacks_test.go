@@ -75,6 +75,15 @@ const share = 4 << 30 / 100
 // counts is how often a gateway has refused because of a limit, as its metrics tell.
 func (s scene) counts(t *testing.T, limit string) float64 {
 	t.Helper()
+	_, rest, _ := strings.Cut(s.metrics(t), fmt.Sprintf("coffer_refused_total{limit=%q} ", limit))
+	line, _, _ := strings.Cut(rest, "\n")
+	n, _ := strconv.ParseFloat(line, 64)
+	return n
+}
+
+// metrics is what the gateway tells of itself.
+func (s scene) metrics(t *testing.T) string {
+	t.Helper()
 	resp, err := http.Get(s.URL + "/metrics")
 	if err != nil {
 		t.Fatal(err)
@@ -84,10 +93,7 @@ func (s scene) counts(t *testing.T, limit string) float64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(text), fmt.Sprintf("coffer_refused_total{limit=%q} ", limit))
-	line, _, _ := strings.Cut(rest, "\n")
-	n, _ := strconv.ParseFloat(line, 64)
-	return n
+	return string(text)
 }
 
 // rogue is an agent whose credential an attacker holds.

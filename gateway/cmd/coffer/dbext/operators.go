@@ -41,6 +41,7 @@ type Host struct {
 	Name      string               `json:"name"`
 	Driver    string               `json:"driver"`
 	Connected bool                 `json:"connected"`
+	Locked    string               `json:"locked"`
 	Since     Time                 `json:"since,omitzero"` // of being connected, or not
 	Disabled  bool                 `json:"disabled"`
 	Capacity  deployments.Capacity `json:"capacity"`
