@@ -39,6 +39,7 @@ const (
 	projectPattern       = "/server/identity/projects/*"
 	nameIDPattern        = "/server/identity/names/*"
 	tokenPattern         = "/server/identity/tokens/*"
+	attemptsPattern      = "/server/identity/attempts/*"
 	agentPattern         = "/guest/agents/*"
 	enrolmentPattern     = "/guest/enrolments/*"
 	instanceGuestPattern = "/guest/instances/*"
@@ -73,6 +74,7 @@ func Keys() []KeyDoc {
 		{projectPattern, "IdentityProject", "gateway", "", "a project of the built-in identity"},
 		{nameIDPattern, "IdentityName", "gateway", "", "whose the name of a user or project is, by the SHA-256 of it: names are unique, any case"},
 		{tokenPattern, "IdentityToken", "gateway", "until it expires", "a token, by the SHA-256 of it"},
+		{attemptsPattern, "IdentityAttempts", "gateway", "30 days", "wrong passwords of a user or an address, by the SHA-256 of which"},
 		{agentPattern, "Agent", "gateway", "", "an enrolled agent: credential hash, public key, capabilities"},
 		{enrolmentPattern, "Enrolment", "gateway, operator", "1 hour", "a single-use enrolment token, by the SHA-256 of it"},
 		{instanceGuestPattern, "guest options", "gateway", "", "an instance's effective guest options, copied at create"},
@@ -232,4 +234,10 @@ func IdentityNameKey(kind, name string) Key[IdentityName] {
 // IdentityTokenKey is the place of the token with the given SHA-256, in hexadecimal digits.
 func IdentityTokenKey(hash string) Key[IdentityToken] {
 	return key[IdentityToken](tokenPattern, aHash("token hash", hash))
+}
+
+// IdentityAttemptsKey is the place of the wrong passwords of somebody: of a "user", an "address", or a "user and address" together.
+func IdentityAttemptsKey(kind, who string) Key[IdentityAttempts] {
+	sum := sha256.Sum256([]byte(kind + ":" + who))
+	return key[IdentityAttempts](attemptsPattern, aHash("attempts hash", hex.EncodeToString(sum[:])))
 }

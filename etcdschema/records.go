@@ -305,12 +305,27 @@ type IdentityName struct {
 	Name string `json:"name"`
 }
 
+// IdentityAttempts is how often a password was wrong lately, and from where it was right.
+type IdentityAttempts struct {
+	FullAt time.Time `json:"full_at,omitzero"` // when all tries will be there again, if no more is used up
+	// Known are the networks from which a user has logged in, by when all tries from there will be there again.
+	Known map[string]KnownNetwork `json:"known,omitempty"`
+}
+
+// KnownNetwork is a network from which a user has logged in.
+type KnownNetwork struct {
+	Last   time.Time `json:"last"` // login, to the day
+	FullAt time.Time `json:"full_at,omitzero"`
+}
+
 // IdentityToken is what a token stands for. Its roles are those that the user has in the project when it is used.
 type IdentityToken struct {
-	User       string    `json:"user"`              // id
-	Project    string    `json:"project,omitempty"` // id; "": the token only tells who somebody is
-	Generation int64     `json:"generation,omitempty"`
-	Methods    []string  `json:"methods"` // how its user was proved: password, token
-	Issued     time.Time `json:"issued"`
-	Expires    time.Time `json:"expires"`
+	User       string   `json:"user"`              // id
+	Project    string   `json:"project,omitempty"` // id; "": the token only tells who somebody is
+	Generation int64    `json:"generation,omitempty"`
+	Methods    []string `json:"methods"` // how its user was proved: password, token
+	// Ancestors are the hashes of the tokens that it was made from, the first one first: it dies with each of them.
+	Ancestors []string  `json:"ancestors,omitempty"`
+	Issued    time.Time `json:"issued"`
+	Expires   time.Time `json:"expires"`
 }

@@ -67,6 +67,9 @@ func NewLimits(settings ...string) (*Limits, error) {
 // value is what a row's limit is here; -1: none.
 func (l *Limits) value(name string) int64 { return l.values[name] }
 
+// TokenRate is how many tokens a second the identity service may give to a user, as it takes it.
+func (l *Limits) TokenRate() float64 { return float64(l.value("tokens")) }
+
 // enrolRate is how many enrolments a second an address may ask for.
 func (l *Limits) enrolRate() float64 {
 	if rate := l.value("enrol"); rate >= 0 {

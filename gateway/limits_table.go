@@ -69,6 +69,9 @@ func LimitTable() []Limit {
 		{"message", maxMessage, "bytes", "a text", "cut", "", "what agents say for a person"},
 		{"status", maxStatus, "bytes", "a call", "400", "", "a guest's status"},
 		{"announcement", maxAnnouncement, "bytes", "a call", "400", "", "what a host says of itself"},
+		{"tokens", 2, "a second", "a user", "429", byFlag, "logins; a minute's worth at once"},
+		{"token_chain", 10, "tokens", "a token", "403", "", "that it was made from, each from the one before; revoking one revokes those after it"},
+		{"login", 10, "wrong passwords", "a user", "429", "", "at once, and one more each 6 s; 30 of an address, and one more each second, see below"},
 		{"enrol", 5, "a second", "an address", "429", byFlag, "enrolments, ten times as many at once"},
 		{"unknown_credentials", 10, "a second", "an address", "429", "", "agents' calls with a credential that is not known, ten times as many at once"},
 	}

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -123,25 +124,45 @@ func (s *Service) logIn(r *request) (reply, error) {
 }
 
 func (s *Service) proveByPassword(r *request, ref reference, password string) (proof, error) {
-	key, remote := "id:"+ref.ID, s.cfg.RemoteIP(r.Request)
-	if ref.ID == "" {
-		key = "name:" + strings.ToLower(ref.Name)
+	remote := s.cfg.RemoteIP(r.Request)
+	user, err := s.loginUser(r.Context(), ref)
+	if err != nil {
+		return proof{}, err
 	}
-	// A try counts while it lasts. Taking turns first keeps a crowd of good ones from using up what is for wrong ones.
-	leave, err := s.hashing.enter(r.Context())
+	who := suspect{cmp.Or(user.ID, ref.ID, "name "+strings.ToLower(ref.Name)), network(remote)}
+	before, err := s.judge(r.Context(), who)
+	if err != nil {
+		return proof{}, err
+	}
+	refuse := func(limit string, wait time.Duration) error {
+		s.log.Warn("login refused: too many of them", "limit", limit, "remote_ip", remote)
+		f := over(limit, http.StatusTooManyRequests, "Too many logins, or too many wrong passwords. Try again later.")
+		f.retryAfter = wait
+		return f
+	}
+	if before.wait > 0 {
+		return proof{}, refuse("login", before.wait)
+	}
+	if wait := s.issued.Take(who.user, 1); wait > 0 {
+		return proof{}, refuse("tokens", wait)
+	}
+	// Whoever logs in from where it did before has places of its own to hash: strangers cannot keep it waiting. A try counts while it
+	// lasts. Taking turns first keeps a crowd of good ones from using up what is for wrong ones.
+	places, key := s.hashing, who.user
+	if before.known {
+		places, key = s.reserved, who.user+" "+who.network
+	}
+	leave, err := places.enter(r.Context())
 	if err != nil {
 		return proof{}, err
 	}
 	defer leave()
 	uncount, wait := s.attempts.begin(key, remote)
-	if wait > 0 {
-		s.log.Warn("login refused: too many wrong passwords", "remote_ip", remote)
-		return proof{}, &fault{code: http.StatusTooManyRequests, message: "Too many wrong passwords. Try again later.", retryAfter: wait}
+	if wait > 0 && !before.last {
+		return proof{}, refuse("login", wait)
 	}
-	user, err := s.loginUser(r.Context(), ref)
-	if err != nil {
-		uncount()
-		return proof{}, err
+	if uncount == nil {
+		uncount = func() {}
 	}
 	matches, err := matchesHash(user.Password, password)
 	if err != nil {
@@ -151,9 +172,15 @@ func (s *Service) proveByPassword(r *request, ref reference, password string) (p
 	if !matches || user.Disabled {
 		// A user_name that nobody has may be a password in the wrong field: only a known one is logged.
 		s.log.Warn("login failed", "user_id", user.ID, "remote_ip", remote)
+		if err := s.wrong(r.Context(), who, before); err != nil {
+			return proof{}, err
+		}
 		return proof{}, ErrUnauthorized
 	}
 	uncount()
+	if err := s.right(r.Context(), who); err != nil {
+		return proof{}, err
+	}
 	return proof{
 		user: user.ID, generation: user.Generation, methods: []string{"password"}, expires: time.Now().UTC().Add(s.cfg.TokenTTL),
 	}, nil
@@ -187,7 +214,20 @@ func (s *Service) loginUser(ctx context.Context, ref reference) (etcdschema.Iden
 func (s *Service) proveByToken(r *request, token string) (proof, error) {
 	hash, _ := tokenHash(token)
 	g, err := s.load(r.Context(), hash) // not from the cache: a revoked token must not have a child
-	return proof{user: g.UserID, generation: g.generation, methods: rescoped(g.methods), expires: g.Expires}, err
+	if err != nil {
+		return proof{}, err
+	}
+	if len(g.ancestors) >= maxAncestors {
+		return proof{}, over("token_chain", http.StatusForbidden, "The token was made from %d others, one from another. Log in again.", len(g.ancestors))
+	}
+	if wait := s.issued.Take(g.UserID, 1); wait > 0 {
+		f := over("tokens", http.StatusTooManyRequests, "Too many logins. Try again later.")
+		f.retryAfter = wait
+		return proof{}, f
+	}
+	return proof{
+		user: g.UserID, generation: g.generation, methods: rescoped(g.methods), expires: g.Expires, ancestors: append(slices.Clone(g.ancestors), hash),
+	}, nil
 }
 
 // logInWithOther answers a token of [Config.Others] with itself: it cannot be re-scoped.

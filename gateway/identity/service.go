@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"github.com/hashicorp/go-multierror"
 
 	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/agentpoll/rate"
 	"github.com/cofferdb/coffer/etcdschema"
 )
 
@@ -44,10 +46,12 @@ type Config struct {
 	// operator's static ones. nil: none.
 	Others Authenticator
 	// Refused is told the name of a limit that refused a request. nil: nobody is.
-	Refused  func(limit string)
-	TokenTTL time.Duration // how long a login is good for; 0: 1 hour; at most 7 days
-	Region   string        // of the catalogue's endpoints; "": RegionOne
-	Log      *slog.Logger  // nil: slog.Default()
+	Refused func(limit string)
+	// TokenRate is how many tokens a second a user gets, after a minute's worth at once; 0: 2; -1: any number.
+	TokenRate float64
+	TokenTTL  time.Duration // how long a login is good for; 0: 1 hour; at most 7 days
+	Region    string        // of the catalogue's endpoints; "": RegionOne
+	Log       *slog.Logger  // nil: slog.Default()
 }
 
 func (c Config) validate() error {
@@ -69,7 +73,9 @@ type Service struct {
 	log      *slog.Logger
 	users    directory[etcdschema.IdentityUser]
 	projects directory[etcdschema.IdentityProject]
-	hashing  gate
+	hashing  gate          // of strangers
+	reserved gate          // of those who have logged in from there before
+	issued   *rate.Limiter // logins of a user
 	attempts attempts
 	good     *cache[grant]
 	bad      *cache[struct{}]
@@ -105,10 +111,20 @@ func New(cfg Config) (*Service, error) {
 		users:    userDirectory(cfg.Store),
 		projects: projectDirectory(cfg.Store),
 		hashing:  make(gate, min(4, runtime.GOMAXPROCS(0))),
+		reserved: make(gate, 2),
+		issued:   tokenLimiter(cfg.TokenRate),
 		attempts: newAttempts(),
 		good:     newCache[grant](goodFor, goodMax),
 		bad:      newCache[struct{}](badFor, badMax),
 	}, nil
+}
+
+func tokenLimiter(perSecond float64) *rate.Limiter {
+	if perSecond < 0 {
+		return nil
+	}
+	perSecond = cmp.Or(perSecond, 2)
+	return rate.New(perSecond, 60*perSecond)
 }
 
 func requestURL(r *http.Request) string {

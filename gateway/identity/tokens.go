@@ -26,6 +26,7 @@ type grant struct {
 	generation int64 // of the user
 	methods    []string
 	issued     time.Time
+	ancestors  []string
 }
 
 // scoped tells whether it is for one project.
@@ -77,14 +78,37 @@ func (s *Service) load(ctx context.Context, hash string) (g grant, err error) {
 		return grant{}, ErrUnauthorized
 	}
 	refs := []etcdschema.Ref{s.users.key(t.User)}
+	for _, hash := range t.Ancestors {
+		refs = append(refs, etcdschema.IdentityTokenKey(hash))
+	}
 	if t.Project != "" {
 		refs = append(refs, s.projects.key(t.Project))
 	}
 	_, err = s.store.Update(ctx, refs, func(snap etcdschema.Snapshot) (_ []etcdschema.Op, err error) {
+		if err := alive(snap, t.Ancestors); err != nil {
+			return nil, err
+		}
 		g, err = s.meaning(snap, t)
 		return nil, err
 	})
 	return g, err
+}
+
+// maxAncestors is how many tokens one may be made from, each from the one before.
+const maxAncestors = 10
+
+// alive returns ErrUnauthorized when one of the tokens that a token was made from was revoked.
+func alive(snap etcdschema.Snapshot, ancestors []string) error {
+	for _, hash := range ancestors {
+		rec, err := etcdschema.Read(snap, etcdschema.IdentityTokenKey(hash))
+		if err != nil {
+			return err
+		}
+		if !rec.Found {
+			return ErrUnauthorized
+		}
+	}
+	return nil
 }
 
 // meaning works out what a token's record stands for. ErrUnauthorized when its user or project is gone or disabled, the
@@ -114,7 +138,7 @@ func (s *Service) meaning(snap etcdschema.Snapshot, t etcdschema.IdentityToken) 
 			return grant{}, ErrUnauthorized
 		}
 	}
-	return grant{Who: who, generation: t.Generation, methods: t.Methods, issued: t.Issued}, nil
+	return grant{Who: who, generation: t.Generation, methods: t.Methods, issued: t.Issued, ancestors: t.Ancestors}, nil
 }
 
 // proof is that somebody is a user, by password or by an earlier token.
@@ -123,6 +147,7 @@ type proof struct {
 	generation int64
 	methods    []string
 	expires    time.Time
+	ancestors  []string // hashes of the tokens that it was proved with, the first one first
 }
 
 // issue stores a new token for a proved user, scoped to the project that choose picks. ErrUnauthorized when the user may
@@ -144,7 +169,10 @@ func (s *Service) issue(ctx context.Context, p proof, choose projectChoice) (tok
 			return nil, err
 		}
 		t := etcdschema.IdentityToken{
-			User: p.user, Project: project, Generation: p.generation, Methods: p.methods, Issued: issued, Expires: p.expires,
+			User: p.user, Project: project, Generation: p.generation, Methods: p.methods, Issued: issued, Expires: p.expires, Ancestors: p.ancestors,
+		}
+		if err := alive(snap, p.ancestors); err != nil {
+			return nil, err
 		}
 		if g, err = s.meaning(snap, t); err != nil {
 			return nil, err
@@ -155,7 +183,7 @@ func (s *Service) issue(ctx context.Context, p proof, choose projectChoice) (tok
 	return token, g, err
 }
 
-// revoke deletes a token.
+// revoke deletes a token, and with it all that were made from it.
 func (s *Service) revoke(ctx context.Context, token string) error {
 	hash, _ := tokenHash(token)
 	_, err := s.store.Update(ctx, nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {

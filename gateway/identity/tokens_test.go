@@ -95,7 +95,7 @@ func TestTokenForAnother(t *testing.T) {
 	r.call(t, 204, first, "DELETE", "/v3/auth/tokens", "", "X-Subject-Token", first)
 	r.call(t, 401, first, "GET", "/v3/auth/projects", "")
 	r.call(t, 401, "", "POST", "/v3/auth/tokens", tokenJSON(first, named("shop")))
-	r.call(t, 200, second, "GET", "/v3/auth/projects", "")
+	r.call(t, 401, second, "GET", "/v3/auth/projects", "") // it was made from the first
 }
 
 // A static token logs in as itself, so that Terraform and `openstack --os-auth-type token` may use it.

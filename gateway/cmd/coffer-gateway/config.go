@@ -31,6 +31,7 @@ type config struct {
 	insecureHTTP    bool
 	identity        string
 	tokensFile      string
+	passwordFile    string
 	unauthenticated bool
 	trustProxy      bool
 	agentURLs       string
@@ -69,6 +70,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	f.BoolVar(&c.insecureHTTP, "insecure-http", false, "serve plain HTTP on an address that is not loopback: only behind a proxy that terminates TLS")
 	f.StringVar(&c.identity, "identity", "builtin", "builtin: users in etcd, at /identity/v3; none: static tokens only")
 	f.StringVar(&c.tokensFile, "tokens-file", "", "YAML file of static tokens; see docs/identity.md")
+	f.StringVar(&c.passwordFile, "password-file", "", "new file that the first password is written to, for its owner alone, instead of standard output")
 	f.BoolVar(&c.unauthenticated, "unauthenticated", false, "let everybody in as admin of every project; on loopback only")
 	f.BoolVar(&c.trustProxy, "trust-proxy", false, "believe X-Forwarded-Proto, -Host and -For")
 	f.StringVar(&c.agentURLs, "agent-urls", "", "comma-separated base URLs under which guests on machines of their own reach the gateways")

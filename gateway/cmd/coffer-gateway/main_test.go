@@ -107,6 +107,42 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestFirstPasswordInAFile starts twice: the file is written once, for its owner alone, and nothing of it is printed.
+func TestFirstPasswordInAFile(t *testing.T) {
+	dir, file := t.TempDir(), filepath.Join(t.TempDir(), "password")
+	for range 2 {
+		ctx, cancel := context.WithCancel(t.Context())
+		out, in := io.Pipe()
+		ended := make(chan error, 1)
+		go func() {
+			err := run(ctx, []string{"-listen", "127.0.0.1:0", "-data-dir", dir, "-password-file", file}, in, io.Discard)
+			in.CloseWithError(err)
+			ended <- err
+		}()
+		var printed strings.Builder
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			printed.WriteString(lines.Text() + "\n")
+			if strings.HasPrefix(lines.Text(), "serving") {
+				break
+			}
+		}
+		cancel()
+		go func() { _, _ = io.Copy(io.Discard, out) }()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(file)
+		info, _ := os.Stat(file)
+		password := strings.TrimSpace(string(text))
+		if err != nil || len(password) < 20 || info.Mode().Perm() != 0o600 {
+			t.Fatalf("%d bytes, %v, %v", len(password), info, err)
+		}
+		if strings.Contains(printed.String(), password) {
+			t.Error("the password was printed, too")
+		}
+	}
+}
+
 func TestWhereBackupsGo(t *testing.T) {
 	dir := t.TempDir()
 	empty, key := filepath.Join(dir, "empty"), filepath.Join(dir, "key")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -154,16 +155,44 @@ func identities(ctx context.Context, cfg config, store *etcdschema.Store, log *s
 	if cfg.identity == "none" {
 		return chain, nil, nil
 	}
-	service, err := identity.New(identity.Config{Store: store, Others: chain, Region: cfg.region, Log: log, PublicURL: gateway.PublicURL(cfg.trustProxy), RemoteIP: gateway.RemoteIP(cfg.trustProxy), Refused: cfg.limits.Refused})
+	service, err := identity.New(identity.Config{Store: store, Others: chain, Region: cfg.region, Log: log, PublicURL: gateway.PublicURL(cfg.trustProxy), RemoteIP: gateway.RemoteIP(cfg.trustProxy), Refused: cfg.limits.Refused, TokenRate: cfg.limits.TokenRate()})
+	if err != nil {
+		return nil, nil, err
+	}
+	file, err := passwordFile(cfg.passwordFile)
 	if err != nil {
 		return nil, nil, err
 	}
 	password, created, err := service.Bootstrap(ctx)
+	where := "password " + password + "\n             (shown once; change it with `openstack user password set`)"
+	if file != nil && created {
+		where = "password in " + file.Name() + "\n             (read it, remove it; change it with `openstack user password set`)"
+		_, failed := file.WriteString(password + "\n")
+		err = errors.Join(err, failed, file.Sync(), file.Close())
+	} else if file != nil {
+		err = errors.Join(err, file.Close(), os.Remove(file.Name()))
+	}
 	if err != nil {
 		return nil, nil, err
 	}
 	if created {
-		fmt.Fprintf(out, "first start: user \"admin\", project \"admin\", password %s\n             (shown once; change it with `openstack user password set`)\n", password)
+		fmt.Fprintf(out, "first start: user \"admin\", project \"admin\", %s\n", where)
 	}
 	return append(chain, service), service.Handler(), nil
+}
+
+// passwordFile makes the file for the first password before there is one, since it is told once. nil: none is asked for, or there is
+// one already, which stays as it is.
+func passwordFile(path string) (*os.File, error) {
+	if path == "" {
+		return nil, nil
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("-password-file: %w", err)
+	}
+	return f, nil
 }
