@@ -37,6 +37,8 @@ type Announcement struct {
 	Managers []string `json:"managers"`
 	// Images are the trees of files that servers may run in, by name. The machine's own system is not among them.
 	Images []string `json:"images,omitempty"`
+	// Digests are the SHA-256 of those binaries, in hexadecimal digits.
+	Digests map[string]string `json:"digests,omitempty"`
 	// Inventory changes when the guest binaries, the images or their packages do: what the host said to [MethodCheck] before is
 	// then no longer sure.
 	Inventory string            `json:"inventory,omitempty"`

@@ -26,6 +26,7 @@ func (h *Host) announce(context.Context) json.RawMessage {
 		Capacity:   h.capacity(),
 		Pool:       h.pool.String(),
 		Managers:   managers,
+		Digests:    h.binaries.digests(),
 		Images:     images,
 		Inventory:  h.inventory(),
 		Labels:     h.cfg.Labels,

@@ -25,16 +25,18 @@ const (
 // binaries are the guest binaries of a directory and what each says of itself. A binary is asked once, and again when
 // the file changes: so a datastore is added by putting a file there.
 type binaries struct {
-	dir string
+	dir   string
+	trust trust
 
 	mu    sync.Mutex
 	known map[string]binary // by manager; replaced as a whole
 }
 
 type binary struct {
-	stamp stamp
-	asked time.Time
-	err   error // why it is of no use
+	stamp  stamp
+	asked  time.Time
+	digest string // SHA-256, in hexadecimal digits
+	err    error  // why it is of no use
 }
 
 // stamp tells whether a file is still the same.
@@ -78,6 +80,26 @@ func (b *binaries) check(manager string) error {
 	return nil
 }
 
+// digests are those of the managers that are offered.
+func (b *binaries) digests() map[string]string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	digests := make(map[string]string)
+	for manager, known := range b.known {
+		if known.err == nil {
+			digests[manager] = known.digest
+		}
+	}
+	return digests
+}
+
+// mayStart returns why a manager's binary, as it was last scanned, is of no use.
+func (b *binaries) mayStart(manager string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.known[manager].err
+}
+
 // stamp is that of a manager's binary as it was last scanned. False when that has not described itself.
 func (b *binaries) stamp(manager string) (stamp, bool) {
 	b.mu.Lock()
@@ -112,7 +134,9 @@ func (b *binaries) scan(ctx context.Context) (changed bool, err error) {
 			continue
 		}
 		next := binary{stamp: now, asked: time.Now()}
-		next.err = describe(ctx, path, manager)
+		if next.digest, next.err = b.trust.admit(path, manager); next.err == nil {
+			next.err = describe(ctx, path, manager)
+		}
 		found[manager] = next
 		changed = true
 	}

@@ -2,6 +2,7 @@ package host
 
 import (
 	"cmp"
+	"crypto/ed25519"
 	"errors"
 	"flag"
 	"fmt"
@@ -26,6 +27,9 @@ type Config struct {
 
 	Dir    string // absolute; everything of the host and its instances
 	Guests string // absolute; the directory of guest binaries, each named <manager>-guest
+
+	// GuestKeys are those that sign guest binaries; one that none of them has signed does not run. None: no signature is asked for.
+	GuestKeys []ed25519.PublicKey
 
 	Name      string // "": the machine's host name
 	Labels    map[string]string
@@ -128,6 +132,11 @@ func ParseFlags(args []string, getenv func(string) string, usage io.Writer) (Con
 	fs.StringVar(&tokenFile, "token-file", "", "`file` that holds the enrolment token")
 	fs.StringVar(&c.Dir, "dir", "/var/lib/coffer-host", "`directory` of the host and its instances")
 	fs.StringVar(&c.Guests, "guests", "/usr/lib/coffer/guests", "`directory` of the guest binaries, each named <manager>-guest")
+	fs.Func("guest-key", "public `key` of those that sign guest binaries, as coffer guest key prints it; may be given again. Others than signed ones then do not run", func(text string) error {
+		key, err := deployments.ParseGuestKey(text)
+		c.GuestKeys = append(c.GuestKeys, key)
+		return err
+	})
 	fs.StringVar(&c.ImageDir, "image-dir", "", "`directory` of images: trees of files, made by deployments/images, that definitions name and servers of -driver oci run in")
 	fs.StringVar(&c.Name, "name", "", "the host's `name` (default: the machine's)")
 	fs.StringVar(&c.Pool, "address-pool", "", "IPv4 `network` that instances get their addresses from (default "+DefaultSandboxPool+", or "+DefaultPool+" with -driver process); two hosts on one machine need two")

@@ -58,11 +58,12 @@ func New(cfg Config) (*Host, error) {
 	}
 	h := &Host{
 		cfg: cfg, log: cfg.Log, pool: pool,
-		binaries: &binaries{dir: cfg.Guests}, images: images{cfg.ImageDir},
+		binaries: &binaries{dir: cfg.Guests, trust: trust{cfg.GuestKeys}}, images: images{cfg.ImageDir},
 		cgroups:  detectCgroups(string(mountinfo)),
 		firewall: firewall{table: cfg.FirewallTable},
 		root:     os.Geteuid() == 0,
 	}
+	h.store.trust = trust{cfg.GuestKeys}
 	h.store.dir = filepath.Join(cfg.Dir, "guests")
 	if h.self, err = os.Executable(); err != nil {
 		return nil, err

@@ -74,6 +74,11 @@ func (h *processes) ensure(ctx context.Context, inst *instance, token string) (n
 		}
 	}
 	inst.guest.CgroupDirs = groups // what the guest runs for the instance counts as the instance's, and so does the guest
+	if !inst.running() {
+		if err := h.binaries.mayStart(inst.rec.Launch.Manager); err != nil {
+			return nil, fmt.Errorf("the guest binary must not run: %w", err)
+		}
+	}
 	return notes, inst.startGuest(ctx)
 }
 

@@ -9,13 +9,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 )
 
 // store keeps the guest binaries that sandboxes run, each in a directory named by its digest: root's, and never changed. So a
 // guest goes on with its binary whatever is put into the guest directory, and sandboxes share it.
 type store struct {
-	dir string
+	dir   string
+	trust trust
 
 	mu    sync.Mutex
 	known map[string]stored // by the binary's path
@@ -38,6 +40,9 @@ func (s *store) keep(path string) (name string, err error) {
 		return was.name, nil
 	}
 	name, err = s.copy(path)
+	if was, ok := s.known[path]; ok && err != nil {
+		return was.name, nil // the former one goes on; the scan of the guest directory says why
+	}
 	if err != nil {
 		return "", fmt.Errorf("cannot keep the guest binary: %w", err)
 	}
@@ -73,6 +78,9 @@ func (s *store) copy(path string) (name string, err error) {
 		return "", err
 	}
 	digest := hex.EncodeToString(sum.Sum(nil))
+	if err := errors.Join(s.trust.owned(path), s.trust.signed(path, strings.TrimSuffix(filepath.Base(path), guestSuffix), digest)); err != nil {
+		return "", err
+	}
 	err = os.Rename(half, filepath.Join(s.dir, digest))
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", err

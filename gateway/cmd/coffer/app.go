@@ -60,7 +60,7 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 out of reach 
 		a.backupCommands(), a.configurationCommands(), a.parametersCommand(), a.logCommands(),
 		a.datastoreCommands(), a.flavorCommands(), a.quotaCommands(), a.limitsCommand(),
 		a.hostCommands(), a.enrolmentCommands(), a.agentCommands(),
-		a.definitionsCommands(), a.keysCommands(), a.epochCommands(),
+		a.definitionsCommands(), a.keysCommands(), a.guestCommands(), a.epochCommands(),
 		a.whoamiCommand(), a.versionCommand(), a.upCommand(), a.downCommand(), a.demoCommand(),
 	)
 	return root
