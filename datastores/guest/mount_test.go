@@ -157,7 +157,7 @@ func TestFormattingThatWasCutIsDoneAgain(t *testing.T) {
 
 func TestWrongDevices(t *testing.T) {
 	b := newBench(t)
-	for path, says := range map[string]string{"/dev/null": "not a block device", "/dev/coffer-has-none": "no such file"} {
+	for path, says := range map[string]string{"/dev/null": "not a block device", "/dev/coffer-has-none": "no such device"} {
 		other := b.beside(t, address, fmt.Sprintf(`{"device_path":%q}`, path))
 		if _, err := other.run(t.Context(), command(datastores.MethodPrepare), nil); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", path, err)
