@@ -42,6 +42,7 @@ func TestAcceptance(t *testing.T) {
 			{"bodies", testBodies},
 			{"definitions", testDefinitions},
 			{"ports", testPorts},
+			{"hostile", testHostile},
 			{"crowd", testCrowd},
 			{"options", testOptions},
 			{"upgrade", testUpgrade},
