@@ -190,6 +190,7 @@ type HostRecord struct {
 	Enrolled  time.Time             `json:"enrolled"`
 	Allocated map[string]Allocation `json:"allocated,omitempty"` // by instance
 	Disabled  bool                  `json:"disabled,omitempty"`  // takes no new instances
+	Granted   *HostGrant            `json:"granted,omitempty"`   // nil: nothing was announced yet
 }
 
 // Allocation is what an instance has been given of a host.
@@ -246,6 +247,14 @@ type Enrolment struct {
 	Project        string         `json:"project,omitempty"`
 	CredentialHash string         `json:"credential_hash,omitempty"` // of the agent that used it
 	Created        time.Time      `json:"created"`
+	// Granted is what a host gets at most; nil: what it says at its first announcement.
+	Granted *HostGrant `json:"granted,omitempty"`
+}
+
+// HostGrant is what an operator lets a host give: what it announces counts up to that.
+type HostGrant struct {
+	Capacity deployments.Capacity `json:"capacity"`       // 0: what it says
+	Pool     string               `json:"pool,omitempty"` // the host's own must lie in it; "": any
 }
 
 // Presence is where an agent's poll is held.

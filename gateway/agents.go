@@ -48,7 +48,7 @@ func (g backend) Report(ctx context.Context, agentID string, raw json.RawMessage
 			return m, err
 		}
 		if isHost = agent.Value.Kind == agentpoll.Host; isHost {
-			m.ops, err = g.hostAnnounced(s, agentID, raw)
+			m.ops, err = g.hostAnnounced(s, agentID, raw, nil)
 			return m, err
 		}
 		var status datastores.Status

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"time"
@@ -136,7 +137,7 @@ func (g backend) Enroll(ctx context.Context, req agentpoll.EnrollRequest) (agent
 		if req.Kind == agentpoll.Guest {
 			m, err = g.guestEnrolled(s, agent)
 		} else {
-			m.ops, err = g.hostAnnounced(s, e.AgentID, req.Manifest)
+			m.ops, err = g.hostAnnounced(s, e.AgentID, req.Manifest, e.Granted)
 		}
 		if err != nil {
 			return m, err
@@ -170,7 +171,9 @@ func (g backend) guestEnrolled(s etcdschema.Snapshot, agent etcdschema.Agent) (m
 	return g.decide(etcdschema.With(s, etcdschema.AgentKey(agent.ID), agent), rec.Value, lifecycle.Event{Type: lifecycle.Enrolled})
 }
 
-func (g backend) hostAnnounced(s etcdschema.Snapshot, id string, raw json.RawMessage) ([]etcdschema.Op, error) {
+// hostAnnounced takes what a host says of itself, up to what it was granted: by the operator with its enrolment, else by its first words.
+// A host that was taken over cannot draw instances to it by boasting, nor take other addresses.
+func (g backend) hostAnnounced(s etcdschema.Snapshot, id string, raw json.RawMessage, granted *etcdschema.HostGrant) ([]etcdschema.Op, error) {
 	if len(raw) > maxAnnouncement {
 		return nil, tooLong("announcement", maxAnnouncement)
 	}
@@ -187,6 +190,15 @@ func (g backend) hostAnnounced(s etcdschema.Snapshot, id string, raw json.RawMes
 		return nil, err
 	}
 	host := rec.Value
+	if granted != nil {
+		host.Granted = granted
+	}
+	if host.Granted == nil {
+		host.Granted = &etcdschema.HostGrant{Capacity: a.Capacity, Pool: a.Pool}
+	}
+	if a, err = withinGrant(a, *host.Granted); err != nil {
+		return nil, err
+	}
 	host.Announcement = a
 	if !rec.Found {
 		host.Enrolled = g.now().UTC()
@@ -198,6 +210,30 @@ func (g backend) hostAnnounced(s etcdschema.Snapshot, id string, raw json.RawMes
 	}
 	check.Value.Managers, check.Value.Images, check.Value.Inventory = a.Managers, a.Images, a.Inventory
 	return []etcdschema.Op{etcdschema.Put(key, host), etcdschema.Put(checkKey, check.Value)}, nil
+}
+
+// withinGrant is an announcement with no more than was granted. A pool that does not lie in the granted one is refused.
+func withinGrant(a deployments.Announcement, grant etcdschema.HostGrant) (deployments.Announcement, error) {
+	for _, n := range []struct {
+		says *int
+		most int
+	}{{&a.Capacity.MemoryMB, grant.Capacity.MemoryMB}, {&a.Capacity.VCPUs, grant.Capacity.VCPUs}, {&a.Capacity.DiskGB, grant.Capacity.DiskGB}} {
+		if n.most > 0 {
+			*n.says = min(*n.says, n.most)
+		}
+	}
+	if grant.Pool == "" || grant.Pool == a.Pool {
+		return a, nil
+	}
+	most, err := netip.ParsePrefix(grant.Pool)
+	if err != nil {
+		return a, err
+	}
+	pool, err := netip.ParsePrefix(a.Pool)
+	if err != nil || pool.Bits() < most.Bits() || !most.Contains(pool.Addr()) {
+		return a, agentpoll.Errorf(agentpoll.Invalid, "the address pool %s does not lie in %s, which this host was granted: enrol it anew with another grant", a.Pool, grant.Pool)
+	}
+	return a, nil
 }
 
 // Rotate takes a new credential beside the one in use. A sequence number from the past means that somebody copied the

@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"net/http"
+	"net/netip"
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/deployments"
@@ -115,9 +116,15 @@ func (g *Gateway) deleteHost(r *request) (reply, error) {
 func (g *Gateway) createEnrolment(r *request) (reply, error) {
 	body, err := decode[struct {
 		Enrolment struct {
-			Host string `json:"host"`
+			Host     string                `json:"host"`
+			Capacity *deployments.Capacity `json:"capacity"`
+			Pool     string                `json:"pool"`
 		} `json:"enrolment"`
 	}](r)
+	if err != nil {
+		return reply{}, err
+	}
+	granted, err := grantOf(body.Enrolment.Capacity, body.Enrolment.Pool)
 	if err != nil {
 		return reply{}, err
 	}
@@ -140,7 +147,7 @@ func (g *Gateway) createEnrolment(r *request) (reply, error) {
 	token := agentpoll.NewSecret()
 	expires := g.now().UTC().Add(keepEnrolments)
 	_, err = g.store.Update(r.ctx, nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		e := etcdschema.Enrolment{Kind: agentpoll.Host, AgentID: id, Created: g.now().UTC()}
+		e := etcdschema.Enrolment{Kind: agentpoll.Host, AgentID: id, Created: g.now().UTC(), Granted: granted}
 		return []etcdschema.Op{enrolmentOp(token, e, keepEnrolments)}, nil
 	})
 	if err != nil {
@@ -149,6 +156,24 @@ func (g *Gateway) createEnrolment(r *request) (reply, error) {
 	return reply{http.StatusOK, map[string]any{"enrolment": map[string]string{
 		"token": token, "kind": string(agentpoll.Host), "agent_id": id, "expires": stamp(expires),
 	}}}, nil
+}
+
+// grantOf is what an enrolment lets a host give at most; nil when it does not say.
+func grantOf(capacity *deployments.Capacity, pool string) (*etcdschema.HostGrant, error) {
+	if capacity == nil && pool == "" {
+		return nil, nil
+	}
+	grant := &etcdschema.HostGrant{Pool: pool}
+	if capacity != nil {
+		grant.Capacity = *capacity
+	}
+	if c := grant.Capacity; c.MemoryMB < 0 || c.VCPUs < 0 || c.DiskGB < 0 {
+		return nil, faultf(badRequest, "Validation error: enrolment['capacity'] must be like {\"memory_mb\": 65536, \"vcpus\": 16, \"disk_gb\": 1000}.")
+	}
+	if _, err := netip.ParsePrefix(pool); pool != "" && err != nil {
+		return nil, faultf(badRequest, "Validation error: enrolment['pool'] %q is not a network such as 10.20.0.0/16.", pool)
+	}
+	return grant, nil
 }
 
 // unlockAgent ends the lock of an agent whose identity was used twice; the operator has seen to the copy. Whichever of the last two

@@ -119,6 +119,8 @@ func nameHost(h dbext.Host) (id, name string) { return h.ID, h.Name }
 
 func (a *app) enrolmentCommands() *cobra.Command {
 	var host string
+	var opts dbext.EnrolmentOpts
+	var most deployments.Capacity
 	create := a.api("create", "Make a token with which a host enrols, once, and print it", func(ctx context.Context, c *gophercloud.ServiceClient, _ []string) error {
 		if host != "" {
 			id, err := findHost(ctx, c, host)
@@ -127,13 +129,21 @@ func (a *app) enrolmentCommands() *cobra.Command {
 			}
 			host = id
 		}
-		e, err := dbext.CreateEnrolment(ctx, c, host)
+		opts.Host = host
+		if most != (deployments.Capacity{}) {
+			opts.Capacity = &most
+		}
+		e, err := dbext.CreateEnrolment(ctx, c, opts)
 		if err != nil {
 			return err
 		}
 		return a.print(e, fields{{"token", e.Token}, {"host", e.AgentID}, {"expires", e.Expires.String()}})
 	})
 	create.Flags().StringVar(&host, "host", "", "the host that enrols again under its old id; a new one when left out")
+	create.Flags().IntVar(&most.MemoryMB, "memory", 0, "MB that it may give at most; what it says first when left out")
+	create.Flags().IntVar(&most.VCPUs, "vcpus", 0, "processors that it may give at most")
+	create.Flags().IntVar(&most.DiskGB, "disk", 0, "GB of disk that it may give at most")
+	create.Flags().StringVar(&opts.Pool, "address-pool", "", "network that its addresses must lie in")
 	return group("enrolment", "Tokens with which hosts enrol (admin)", create)
 }
 

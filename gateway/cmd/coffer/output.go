@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"golang.org/x/term"
 )
@@ -24,7 +25,7 @@ func (t table) write(w io.Writer) {
 				row[j] = strings.ToUpper(row[j])
 			}
 		}
-		fmt.Fprintln(columns, strings.TrimRight(strings.Join(row, "\t"), "\t"))
+		fmt.Fprintln(columns, strings.TrimRight(strings.Join(plainRow(row), "\t"), "\t"))
 	}
 	_ = columns.Flush()
 }
@@ -34,7 +35,7 @@ type text string
 
 func (t text) write(w io.Writer) {
 	if t != "" {
-		fmt.Fprintln(w, string(t))
+		fmt.Fprintln(w, plain(string(t)))
 	}
 }
 
@@ -45,10 +46,28 @@ func (f fields) write(w io.Writer) {
 	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, field := range f {
 		if field[1] != "" {
-			fmt.Fprintf(columns, "%s\t%s\n", field[0], field[1])
+			fmt.Fprintf(columns, "%s\t%s\n", plain(field[0]), plain(field[1]))
 		}
 	}
 	_ = columns.Flush()
+}
+
+// plain is a text without control characters other than line breaks: names and messages are others', and a terminal obeys some.
+func plain(s string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) && c != '\n' {
+			return -1
+		}
+		return c
+	}, s)
+}
+
+func plainRow(row []string) []string {
+	cells := make([]string, len(row))
+	for i, cell := range row {
+		cells[i] = strings.ReplaceAll(plain(cell), "\n", " ")
+	}
+	return cells
 }
 
 // print writes v as JSON, or its view.
@@ -66,7 +85,7 @@ func (a *app) print(v any, as view) error {
 // say tells a person what was done; with --output json nothing, so that the output stays JSON.
 func (a *app) say(format string, args ...any) {
 	if a.output != "json" {
-		fmt.Fprintf(a.out, format+"\n", args...)
+		fmt.Fprintln(a.out, plain(fmt.Sprintf(format, args...)))
 	}
 }
 

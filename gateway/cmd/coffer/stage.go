@@ -200,7 +200,7 @@ func (s *stage) startHost(ctx context.Context) error {
 	}
 	var env []string
 	if len(hosts) == 0 {
-		enrolment, err := dbext.CreateEnrolment(ctx, admin, "")
+		enrolment, err := dbext.CreateEnrolment(ctx, admin, dbext.EnrolmentOpts{})
 		if err != nil {
 			return err
 		}

@@ -80,9 +80,16 @@ type Enrolment struct {
 	Expires Time   `json:"expires"`
 }
 
-// CreateEnrolment makes a token for a new host, or for the one with the given id to enrol again.
-func CreateEnrolment(ctx context.Context, c *gophercloud.ServiceClient, host string) (Enrolment, error) {
-	body := map[string]any{"enrolment": map[string]string{"host": host}}
+// EnrolmentOpts say who enrols, and what it may give at most.
+type EnrolmentOpts struct {
+	Host     string                `json:"host,omitempty"` // "": a new host, else the id of one that enrols again
+	Capacity *deployments.Capacity `json:"capacity,omitempty"`
+	Pool     string                `json:"pool,omitempty"`
+}
+
+// CreateEnrolment makes a token for a host.
+func CreateEnrolment(ctx context.Context, c *gophercloud.ServiceClient, opts EnrolmentOpts) (Enrolment, error) {
+	body := map[string]any{"enrolment": opts}
 	members, err := send(ctx, c, http.MethodPost, endpoint(c, "mgmt", "enrolments"), body, http.StatusOK)
 	return member[Enrolment](members, "enrolment", err)
 }
