@@ -6,7 +6,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/datastores"
 )
 
@@ -36,6 +38,10 @@ func SmallVolume(t *testing.T, env datastores.Env, sizeMB int) (grow func(sizeMB
 	t.Cleanup(func() { _ = exec.Command("umount", "-l", env.DataDir).Run() })
 	return func(sizeMB int) {
 		run("umount", env.DataDir)
+		until.True(t, time.Minute, "nobody holds the volume", func() bool { // a sandbox that starts has every mount for a moment
+			out, err := exec.Command("losetup", "-j", image).CombinedOutput()
+			return err == nil && len(out) == 0
+		})
 		run("truncate", "-s", fmt.Sprintf("%dM", sizeMB), image)
 		run("e2fsck", "-f", "-p", image)
 		run("resize2fs", image)

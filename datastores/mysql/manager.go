@@ -139,6 +139,26 @@ func (m *Manager) start(ctx context.Context) error {
 			return err
 		}
 	}
+	err := m.launch(ctx)
+	if isUndecided(err) {
+		m.env.Log.Warn("the server has not looked up in its binary log which transactions to commit; it is made to")
+		if err = m.reopenBinlog(); err == nil {
+			err = m.launch(ctx)
+		}
+	}
+	if err != nil || running {
+		return err
+	}
+	if m.full() != nil {
+		m.env.Log.Warn("the volume is full: the server's named time zones stay as they are")
+	} else if err := m.loadZones(ctx); err != nil {
+		m.env.Log.Warn("the server has no named time zones", "err", err)
+	}
+	return m.applyRuntime(ctx)
+}
+
+// launch starts the server, unless it runs, and returns when it answers.
+func (m *Manager) launch(ctx context.Context) error {
 	if err := m.service.Start(ctx); err != nil {
 		return err
 	}
@@ -151,15 +171,7 @@ func (m *Manager) start(ctx context.Context) error {
 		}
 		return err
 	})
-	if err = firstError(err, denied); err != nil || running {
-		return err
-	}
-	if m.full() != nil {
-		m.env.Log.Warn("the volume is full: the server's named time zones stay as they are")
-	} else if err := m.loadZones(ctx); err != nil {
-		m.env.Log.Warn("the server has no named time zones", "err", err)
-	}
-	return m.applyRuntime(ctx)
+	return firstError(err, denied)
 }
 
 // Stop implements [datastores.Manager]. On a full volume a statement that waits for space ends after a minute.
