@@ -17,6 +17,10 @@ type Credential struct {
 	Secret  string // base64url, 43 characters
 }
 
+// GatewayName is the DNS name in every certificate that the gateways' own authority signs, and in no other: who pins that
+// authority may reach a gateway under any address.
+const GatewayName = "gateway.coffer.internal"
+
 const credentialPrefix = "coffer1." // a format number, and a mark for secret scanners
 
 // NewSecret makes the secret half of a credential, or an enrolment token: 32 random bytes in base64url.

@@ -35,6 +35,7 @@ const (
 	hostCheckPattern     = "/server/checks/*"
 	gatewayPattern       = "/server/gateways/*"
 	epochPattern         = "/guest/epoch"
+	authorityPattern     = "/server/authorities/*"
 	userPattern          = "/server/identity/users/*"
 	projectPattern       = "/server/identity/projects/*"
 	nameIDPattern        = "/server/identity/names/*"
@@ -70,6 +71,7 @@ func Keys() []KeyDoc {
 		{hostCheckPattern, "HostCheck", "gateway", "", "what a host says of definitions: wrong options, what it cannot serve and why"},
 		{gatewayPattern, "Gateway", "gateway", "session", "a running gateway"},
 		{epochPattern, "Epoch", "gateway", "", "names this etcd's history; `coffer epoch new` after a restore from a snapshot"},
+		{authorityPattern, "Authority", "gateway", "", "a certificate authority: its certificate, its key sealed with the gateways' key; `gateways` signs their own certificates"},
 		{userPattern, "IdentityUser", "gateway", "", "a user of the built-in identity: argon2id hash, roles by project"},
 		{projectPattern, "IdentityProject", "gateway", "", "a project of the built-in identity"},
 		{nameIDPattern, "IdentityName", "gateway", "", "whose the name of a user or project is, by the SHA-256 of it: names are unique, any case"},
@@ -175,9 +177,19 @@ func HostChecks() Prefix[HostCheck] { return Prefix[HostCheck]{path: "/server/ch
 
 func GatewayKey(id string) Key[Gateway] { return key[Gateway](gatewayPattern, anID("gateway", id)) }
 func Gateways() Prefix[Gateway]         { return Prefix[Gateway]{path: "/server/gateways/"} }
-func EpochKey() Key[Epoch]              { return Key[Epoch]{path: epochPattern} }
-func AgentKey(id string) Key[Agent]     { return key[Agent](agentPattern, anID("agent", id)) }
-func Agents() Prefix[Agent]             { return Prefix[Agent]{path: "/guest/agents/"} }
+
+// GatewaysAuthorityKey is the authority that signs the gateways' own certificates.
+func GatewaysAuthorityKey() Key[Authority] { return AuthorityKey("gateways") }
+
+func AuthorityKey(name string) Key[Authority] {
+	return key[Authority](authorityPattern, aName("authority", name))
+}
+
+func Authorities() Prefix[Authority] { return Prefix[Authority]{path: "/server/authorities/"} }
+
+func EpochKey() Key[Epoch]          { return Key[Epoch]{path: epochPattern} }
+func AgentKey(id string) Key[Agent] { return key[Agent](agentPattern, anID("agent", id)) }
+func Agents() Prefix[Agent]         { return Prefix[Agent]{path: "/guest/agents/"} }
 func EnrolmentKey(hash string) Key[Enrolment] {
 	return key[Enrolment](enrolmentPattern, aHash("enrolment token hash", hash))
 }

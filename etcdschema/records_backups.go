@@ -74,3 +74,9 @@ type Configuration struct {
 	Created     time.Time         `json:"created"`
 	Updated     time.Time         `json:"updated"`
 }
+
+// Authority is a certificate authority.
+type Authority struct {
+	Certificate string `json:"certificate"` // PEM
+	Sealed      []byte `json:"sealed"`      // its private key, PKCS #8, sealed with the gateways' key
+}

@@ -89,7 +89,7 @@ func TestWhoMayImportWhom(t *testing.T) {
 		"etcdschema":                    {"agentpoll", "datastores", "deployments", "go.etcd.io/etcd/...", "github.com/google/uuid", "github.com/hashicorp/go-multierror", "github.com/goccy/go-yaml/...", "go.uber.org/zap/...", "google.golang.org/grpc/..."},
 		"etcdschema/embedded":           {"go.etcd.io/etcd/...", "go.uber.org/zap/...", "golang.org/x/sys/unix"},
 		"etcdschema/etcdtest":           {"etcdschema", "etcdschema/embedded", "go.etcd.io/etcd/...", "go.uber.org/zap"},
-		"gateway":                       {"agentpoll", "agentpoll/rate", "agentpoll/server", "datastores", "deployments", "etcdschema", "gateway/blobstore", "gateway/identity", "gateway/lifecycle", "github.com/labstack/echo/v4", "github.com/google/uuid", "github.com/goccy/go-yaml", "github.com/prometheus/client_golang/..."},
+		"gateway":                       {"agentpoll", "agentpoll/rate", "agentpoll/server", "datastores", "deployments", "etcdschema", "gateway/authority", "gateway/blobstore", "gateway/identity", "gateway/lifecycle", "github.com/labstack/echo/v4", "github.com/google/uuid", "github.com/goccy/go-yaml", "github.com/prometheus/client_golang/..."},
 		"gateway/authority":             {},
 		"gateway/blobstore":             {"github.com/minio/minio-go/v7/..."},
 		"gateway/lifecycle":             {"agentpoll", "datastores", "deployments", "etcdschema"},

@@ -37,7 +37,7 @@ type Config struct {
 	Region string // "": RegionOne
 	// AgentURLs are the base URLs that guests on machines of their own dial. Empty: no instance without a host.
 	AgentURLs []string
-	AgentCA   string // see datastores.GuestConfig
+	AgentCA   string // hex SHA-256 of the CA that agents pin; "": none. Enrolments tell it to hosts
 	// TrustProxy believes X-Forwarded-Proto, X-Forwarded-Host and X-Forwarded-For.
 	TrustProxy bool
 	// Limits are how much anybody may send, hold or do; nil: those of the table.

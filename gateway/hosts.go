@@ -154,7 +154,7 @@ func (g *Gateway) createEnrolment(r *request) (reply, error) {
 		return reply{}, err
 	}
 	return reply{http.StatusOK, map[string]any{"enrolment": map[string]string{
-		"token": token, "kind": string(agentpoll.Host), "agent_id": id, "expires": stamp(expires),
+		"token": token, "kind": string(agentpoll.Host), "agent_id": id, "expires": stamp(expires), "ca": g.AgentCA,
 	}}}, nil
 }
 

@@ -19,6 +19,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cofferdb/coffer/agentpoll"
 )
 
 // authority is a CA.
@@ -27,7 +29,7 @@ type authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-func issue(t *testing.T, by *authority, name string, ip net.IP, isCA bool) *authority {
+func issue(t *testing.T, by *authority, name string, ip net.IP, isCA bool, names ...string) *authority {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -36,7 +38,7 @@ func issue(t *testing.T, by *authority, name string, ip net.IP, isCA bool) *auth
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: isCA, BasicConstraintsValid: true,
+		DNSNames: names, IsCA: isCA, BasicConstraintsValid: true,
 	}
 	if ip != nil {
 		template.IPAddresses = []net.IP{ip}
@@ -65,6 +67,8 @@ func TestPin(t *testing.T) {
 	ca, stranger := issue(t, nil, "ca", nil, true), issue(t, nil, "ca", nil, true)
 	middle := issue(t, ca, "middle", nil, true)
 	leaf, wrongName := issue(t, middle, "gateway", loopback, false), issue(t, middle, "gateway", other, false)
+	anywhere := issue(t, ca, "gateway", other, false, agentpoll.GatewayName)
+	elsewhere := issue(t, stranger, "gateway", other, false, agentpoll.GatewayName)
 	alone := issue(t, nil, "gateway", loopback, false)
 	forged := issue(t, stranger, "gateway", loopback, false)
 
@@ -80,6 +84,8 @@ func TestPin(t *testing.T) {
 		"CA not sent":        {[]*authority{leaf, middle}, ca.pin(), "does not hold the pinned CA"},
 		"another CA":         {[]*authority{leaf, middle, ca}, stranger.pin(), "does not hold the pinned CA"},
 		"pin shown, not by":  {[]*authority{forged, stranger, ca}, ca.pin(), "unknown authority"},
+		"any address":        {[]*authority{anywhere, ca}, ca.pin(), ""},
+		"the name alone":     {[]*authority{elsewhere, stranger, ca}, ca.pin(), "unknown authority"},
 		"another host":       {[]*authority{wrongName, middle, ca}, ca.pin(), "127.0.0.1"},
 		"a leaf is not a CA": {[]*authority{issue(t, alone, "x", loopback, false), alone}, alone.pin(), "x509"},
 	} {

@@ -96,7 +96,7 @@ func newBackupWorld(t *testing.T, p gatewaytest.Programs) *world {
 	logs, url, peers := gatewaytest.LogDir(t), "http://"+w.address(1, 8779), "http://"+w.address(2, 2380)
 	w.etcd = startUnit(t, p, logs, "", "/usr/bin/etcd", "--data-dir", w.path("etcd"), "--listen-client-urls", w.etcdURL,
 		"--advertise-client-urls", w.etcdURL, "--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers, "--initial-cluster", "default="+peers)
-	w.gateway = startUnit(t, p, logs, "serving", "coffer-gateway", "-listen", w.address(1, 8779), "-data-dir", w.path("gateway"),
+	w.gateway = startUnit(t, p, logs, "serving", "coffer-gateway", "-insecure-http", "-listen", w.address(1, 8779), "-data-dir", w.path("gateway"),
 		"-key-file", gatewaytest.KeysFile(t), "-identity", "none", "-tokens-file", gatewaytest.TokensFile(t),
 		"-backup-dir", w.path("backups"), "-etcd-endpoints", w.etcdURL)
 	p.PutDefinitions(t, w.etcdURL)

@@ -104,7 +104,7 @@ func TestServerless(t *testing.T) {
 	m := newMachine(t)
 	etcd := etcdtest.Start(t)
 	p.PutDefinitions(t, etcd.Endpoint())
-	f := startFront(t, p, m.address(1, 8779), "-listen", "127.0.0.1:0", "-etcd-endpoints", etcd.Endpoint(),
+	f := startFront(t, p, m.address(1, 8779), "-insecure-http", "-listen", "127.0.0.1:0", "-etcd-endpoints", etcd.Endpoint(),
 		"-data-dir", m.path("gateway"), "-key-file", gatewaytest.KeysFile(t),
 		"-identity", "none", "-tokens-file", gatewaytest.TokensFile(t), "-hold", "5s")
 	at := "http://" + m.address(1, 8779)

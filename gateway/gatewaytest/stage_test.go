@@ -94,7 +94,7 @@ func newStageOn(t *testing.T, m *machine) *stage {
 	p := programs(t)
 	s := &stage{machine: m, secrets: newLedger(), rows: newLedger()}
 	s.watcher = watchCommandLines(t)
-	gateway, url := p.Run(t, "serving", "coffer-gateway", "-listen", s.machine.address(1, 8779),
+	gateway, url := p.Run(t, "serving", "coffer-gateway", "-insecure-http", "-listen", s.machine.address(1, 8779),
 		"-data-dir", s.machine.path("gateway"), "-tokens-file", gatewaytest.TokensFile(t),
 		"-limit", "get=-1,post=-1,put=-1,delete=-1,mgmt_post=-1,write_bytes=-1") // one project does the work of many
 	s.url, s.etcd, s.identity = url, gateway.Printed("etcd"), url+"/identity/v3"

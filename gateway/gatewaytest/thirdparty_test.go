@@ -37,7 +37,7 @@ func TestThirdParty(t *testing.T) {
 	o := &outsider{machine: m, system: m.path("system"), dir: t.TempDir()}
 	o.pack(t)
 
-	gateway, url := p.Run(t, "serving", "coffer-gateway", "-listen", m.address(1, 8779),
+	gateway, url := p.Run(t, "serving", "coffer-gateway", "-insecure-http", "-listen", m.address(1, 8779),
 		"-data-dir", m.path("gateway"), "-tokens-file", gatewaytest.TokensFile(t))
 	hostID := m.enrol(t, url)
 	host, _ := p.Run(t, "", "coffer-host", append(m.hostArgs(p, url), "-guests", o.guests())...)

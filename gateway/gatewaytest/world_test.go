@@ -33,7 +33,7 @@ func newWorld(t *testing.T, p gatewaytest.Programs, embedded bool) *world {
 	w.etcdURL = "http://" + w.address(2, 2379)
 	logs, gatewayURL := gatewaytest.LogDir(t), "http://"+w.address(1, 8779)
 	args := []string{
-		"-listen", w.address(1, 8779), "-data-dir", w.path("gateway"), "-key-file", gatewaytest.KeysFile(t),
+		"-insecure-http", "-listen", w.address(1, 8779), "-data-dir", w.path("gateway"), "-key-file", gatewaytest.KeysFile(t),
 		"-identity", "none", "-tokens-file", gatewaytest.TokensFile(t), "-hold", "5s",
 		"-backup-dir", w.path("backups"),
 	}

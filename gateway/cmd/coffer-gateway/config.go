@@ -28,6 +28,7 @@ type config struct {
 	etcdKey         string
 	keyFile         string
 	tlsCert, tlsKey string
+	tlsNames        string
 	insecureHTTP    bool
 	identity        string
 	tokensFile      string
@@ -65,16 +66,17 @@ func parse(args []string, out io.Writer) (config, error) {
 	f.StringVar(&c.etcdCert, "etcd-cert", "", "PEM file of this gateway's certificate for etcd, whose common name is its user there; read again at each connection")
 	f.StringVar(&c.etcdKey, "etcd-key", "", "PEM file of its key")
 	f.StringVar(&c.keyFile, "key-file", "", "keys that seal what waits in etcd, the same on every gateway; empty: <data-dir>/keys, made at the first start")
-	f.StringVar(&c.tlsCert, "tls-cert", "", "PEM file of the certificate to serve with; read again when it changes")
+	f.StringVar(&c.tlsCert, "tls-cert", "", "PEM file of the certificate to serve with; read again when it changes. Empty: one of the gateways' own CA, whose certificate is <data-dir>/ca.pem")
 	f.StringVar(&c.tlsKey, "tls-key", "", "PEM file of its key")
-	f.BoolVar(&c.insecureHTTP, "insecure-http", false, "serve plain HTTP on an address that is not loopback: only behind a proxy that terminates TLS")
+	f.StringVar(&c.tlsNames, "tls-names", "", "comma-separated DNS names and addresses of a certificate of the gateways' own CA, beside those of -listen and this machine")
+	f.BoolVar(&c.insecureHTTP, "insecure-http", false, "serve plain HTTP: only behind a proxy that terminates TLS")
 	f.StringVar(&c.identity, "identity", "builtin", "builtin: users in etcd, at /identity/v3; none: static tokens only")
 	f.StringVar(&c.tokensFile, "tokens-file", "", "YAML file of static tokens; see docs/identity.md")
 	f.StringVar(&c.passwordFile, "password-file", "", "new file that the first password is written to, for its owner alone, instead of standard output")
 	f.BoolVar(&c.unauthenticated, "unauthenticated", false, "let everybody in as admin of every project; on loopback only")
 	f.BoolVar(&c.trustProxy, "trust-proxy", false, "believe X-Forwarded-Proto, -Host and -For")
 	f.StringVar(&c.agentURLs, "agent-urls", "", "comma-separated base URLs under which guests on machines of their own reach the gateways")
-	f.StringVar(&c.agentCA, "agent-ca", "", "hex SHA-256 of the CA certificate (DER) that such guests pin")
+	f.StringVar(&c.agentCA, "agent-ca", "", "hex SHA-256 of the CA certificate (DER) that agents pin; empty: that of the gateways' own CA, if it signs")
 	f.StringVar(&c.region, "region", "RegionOne", "region in the catalogue and in instances")
 	f.DurationVar(&c.hold, "hold", 50*time.Second, "how long an agent's poll is held")
 	limits := f.String("limit", "", "comma-separated name=number, what anybody may send, hold or do, -1 for no limit; docs/security.md lists the names")
@@ -129,8 +131,11 @@ func (c config) validate() error {
 	if (c.etcdCert == "") != (c.etcdKey == "") {
 		bad("-etcd-cert and -etcd-key go together")
 	}
-	if !loopback && c.tlsCert == "" && !c.insecureHTTP {
-		bad("-listen %s is not loopback: give -tls-cert and -tls-key, or -insecure-http behind a proxy that terminates TLS", c.listen)
+	if c.insecureHTTP && (c.tlsCert != "" || c.tlsNames != "") {
+		bad("-insecure-http serves without TLS: leave -tls-cert and -tls-names out")
+	}
+	if c.tlsCert != "" && c.tlsNames != "" {
+		bad("-tls-names are of a certificate that the gateway makes: leave them out with -tls-cert")
 	}
 	if c.unauthenticated && !loopback {
 		bad("-unauthenticated needs -listen on loopback, not %s", c.listen)

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"log/slog"
 	"net/http"
@@ -24,7 +26,8 @@ func TestSettingsRefused(t *testing.T) {
 		says []string
 		args []string
 	}{
-		{[]string{"not loopback", "-tls-cert"}, []string{"-listen", "0.0.0.0:8779"}},
+		{[]string{"leave -tls-cert"}, []string{"-insecure-http", "-tls-cert", "c.pem", "-tls-key", "c.key"}},
+		{[]string{"leave them out with -tls-cert"}, []string{"-tls-names", "x", "-tls-cert", "c.pem", "-tls-key", "c.key"}},
 		{[]string{"loopback", "-unauthenticated"}, []string{"-listen", "0.0.0.0:8779", "-insecure-http", "-unauthenticated"}},
 		{[]string{"go together"}, []string{"-tls-cert", "cert.pem"}},
 		{[]string{"nobody could log in"}, []string{"-identity", "none"}},
@@ -61,9 +64,25 @@ func TestSettingsOrder(t *testing.T) {
 	}
 }
 
-// TestRun starts the whole program twice in the same directory: the password is told at the first start only.
+// trusting is a client that trusts the CA of a file, and no other.
+func trusting(t *testing.T, file string) *http.Client {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		t.Fatalf("%s holds no certificate", file)
+	}
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots}}}
+}
+
+// TestRun starts the whole program twice in the same directory: it serves with certificates of one CA, and the password is
+// told at the first start only.
 func TestRun(t *testing.T) {
 	dir := t.TempDir()
+	var first []byte
 	for start, wantPassword := range []bool{true, false} {
 		ctx, cancel := context.WithCancel(t.Context())
 		out, in := io.Pipe()
@@ -84,11 +103,20 @@ func TestRun(t *testing.T) {
 		if url == "" {
 			t.Fatalf("start %d: %v", start, <-ended)
 		}
+		ca, err := os.ReadFile(filepath.Join(dir, "ca.pem"))
+		if err != nil || first != nil && !bytes.Equal(ca, first) {
+			t.Errorf("start %d: the CA has changed, %v", start, err)
+		}
+		first = ca
+		if resp, err := http.Get(url + "/readyz"); err == nil {
+			resp.Body.Close()
+			t.Errorf("start %d: a client that does not know the CA is served", start)
+		}
 		if password != wantPassword {
 			t.Errorf("start %d: a password was told: %t", start, password)
 		}
 		for _, path := range []string{"/readyz", "/identity/v3"} {
-			resp, err := http.Get(url + path)
+			resp, err := trusting(t, filepath.Join(dir, "ca.pem")).Get(url + path)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -74,17 +74,17 @@ func run(ctx context.Context, args []string, out, logs io.Writer) (err error) {
 	if dir, ok := backups.(io.Closer); ok {
 		defer dir.Close()
 	}
-	if cfg.tlsCert != "" {
-		tlsConfig, err := gateway.ReloadingCertificate(cfg.tlsCert, cfg.tlsKey)
-		if err != nil {
-			return err
-		}
+	tlsConfig, ca, err := certificates(ctx, cfg, store, keys, listener.Addr())
+	if err != nil {
+		return err
+	}
+	if tlsConfig != nil {
 		listener = tls.NewListener(listener, tlsConfig)
 	}
 	g, err := gateway.Open(ctx, gateway.Config{
 		Store: store, Keys: keys, Identity: who, IdentityService: service, Log: log, Version: version,
 		Address: listener.Addr().String(), Hold: cfg.hold, Region: cfg.region,
-		AgentURLs: list(cfg.agentURLs), AgentCA: cfg.agentCA, TrustProxy: cfg.trustProxy,
+		AgentURLs: list(cfg.agentURLs), AgentCA: ca, TrustProxy: cfg.trustProxy,
 		Blobs: backups, PresignBlobs: cfg.s3Presign, Limits: cfg.limits,
 	})
 	if err != nil {
@@ -106,10 +106,10 @@ func run(ctx context.Context, args []string, out, logs io.Writer) (err error) {
 }
 
 func url(cfg config, l net.Listener) string {
-	if cfg.tlsCert != "" {
-		return "https://" + l.Addr().String()
+	if cfg.insecureHTTP {
+		return "http://" + l.Addr().String()
 	}
-	return "http://" + l.Addr().String()
+	return "https://" + l.Addr().String()
 }
 
 // etcd starts the one inside, or returns nil when there are endpoints of another.

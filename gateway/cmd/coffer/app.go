@@ -30,7 +30,7 @@ func (a *app) command() *cobra.Command {
 		Long: `Databases as a service: instances, their databases and users, and the hosts that run them.
 
 Log in as openstack clients do, with OS_AUTH_URL, OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME (domains are "Default"), or
-give --endpoint http://HOST:8779/v1.0/PROJECT and --token.
+give --endpoint https://HOST:8779/v1.0/PROJECT and --token. OS_CACERT names the CA of the gateways.
 
 Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 out of reach or out of time,
 6 something would be lost.`,
@@ -51,7 +51,7 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 out of reach 
 	root.SetFlagErrorFunc(wrongFlag)
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.output, "output", "o", "table", "table or json")
-	flags.StringVar(&a.endpoint, "endpoint", "", "the project's URL, http://HOST:8779/v1.0/PROJECT, instead of a login; COFFER_ENDPOINT")
+	flags.StringVar(&a.endpoint, "endpoint", "", "the project's URL, https://HOST:8779/v1.0/PROJECT, instead of a login; COFFER_ENDPOINT")
 	flags.StringVar(&a.token, "token", "", "token for --endpoint; others can see it here: prefer COFFER_TOKEN")
 	flags.StringVar(&a.cacert, "cacert", "", "PEM file of the CA that signed the gateway's certificate; OS_CACERT")
 	flags.DurationVar(&a.timeout, "timeout", 30*time.Minute, "how long the command may take, waiting included")

@@ -110,10 +110,15 @@ func (a *app) ready() error {
 // openProject is the operator's part: a project, and a user who may work in it.
 func (d *demo) openProject() error {
 	d.step("The operator opens a project for a tenant (Keystone's API, built in)")
-	provider, err := openstack.AuthenticatedClient(d.ctx, gophercloud.AuthOptions{
+	chief := gophercloud.AuthOptions{
 		IdentityEndpoint: d.stage.url + "/identity/v3", Username: "admin", Password: d.stage.password, DomainName: "Default", TenantName: "admin",
-	})
+	}
+	provider, err := openstack.NewClient(chief.IdentityEndpoint)
 	if err != nil {
+		return err
+	}
+	provider.HTTPClient = d.stage.http
+	if err := openstack.Authenticate(d.ctx, provider, chief); err != nil {
 		return err
 	}
 	keystone, err := openstack.NewIdentityV3(provider, gophercloud.EndpointOpts{})
@@ -142,7 +147,7 @@ func (d *demo) openProject() error {
 		return err
 	}
 	d.tenant = map[string]string{
-		"OS_AUTH_URL": d.stage.url + "/identity/v3", "OS_USERNAME": "alice", "OS_PASSWORD": password, "OS_PROJECT_NAME": "shop",
+		"OS_AUTH_URL": d.stage.url + "/identity/v3", "OS_USERNAME": "alice", "OS_PASSWORD": password, "OS_PROJECT_NAME": "shop", "OS_CACERT": d.stage.ca,
 	}
 	d.note("project shop, user alice with the role member")
 	return nil

@@ -137,7 +137,7 @@ func (a *app) enrolmentCommands() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.print(e, fields{{"token", e.Token}, {"host", e.AgentID}, {"expires", e.Expires.String()}})
+		return a.print(e, fields{{"token", e.Token}, {"host", e.AgentID}, {"expires", e.Expires.String()}, {"ca", e.CA}})
 	})
 	create.Flags().StringVar(&host, "host", "", "the host that enrols again under its old id; a new one when left out")
 	create.Flags().IntVar(&most.MemoryMB, "memory", 0, "MB that it may give at most; what it says first when left out")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
@@ -39,6 +40,9 @@ type stage struct {
 	say      func(format string, args ...any)
 	url      string // of the gateway
 	etcd     string
+	ca       string // PEM file of the gateway's CA
+	pin      string // its fingerprint
+	http     http.Client
 	password string // of the user admin
 	token    string // of an admin of every project, for as long as the gateway runs
 	gateway  *child
@@ -139,7 +143,26 @@ func (s *stage) startGateway(ctx context.Context) error {
 		return err
 	}
 	s.say("gateway %s, with etcd inside at %s", s.url, s.etcd)
+	if err := s.trust(); err != nil {
+		return err
+	}
 	return s.keepPassword()
+}
+
+// trust reads the CA that the gateway has made.
+func (s *stage) trust() error {
+	s.ca = filepath.Join(s.dir, "gateway", "ca.pem")
+	text, err := os.ReadFile(s.ca)
+	if err != nil {
+		return err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return fmt.Errorf("%s holds no certificate", s.ca)
+	}
+	s.pin = fmt.Sprintf("%x", sha256.Sum256(block.Bytes))
+	s.http, err = trusting(s.ca)
+	return err
 }
 
 // writeToken makes a token and tells the gateway its hash. The token itself is in this process's memory only.
@@ -151,7 +174,7 @@ func (s *stage) writeToken(file string) error {
 
 // client is that of an admin, in any project.
 func (s *stage) client(project string) *gophercloud.ServiceClient {
-	c, _ := direct(s.url+"/v1.0/"+project, s.token, http.Client{Timeout: answerTimeout}) // the URL is of our making
+	c, _ := direct(s.url+"/v1.0/"+project, s.token, s.http) // the URL is of our making
 	return c
 }
 
@@ -207,7 +230,7 @@ func (s *stage) startHost(ctx context.Context) error {
 		env = append(env, "COFFER_HOST_TOKEN="+enrolment.Token)
 	}
 	args := append([]string{
-		"-gateways", s.url, "-dir", s.hostDir(), "-guests", filepath.Join(s.bin, "guests"),
+		"-gateways", s.url, "-ca", s.pin, "-dir", s.hostDir(), "-guests", filepath.Join(s.bin, "guests"),
 		"-firewall-table", s.firewall,
 	}, s.driver()...)
 	args = append(args, s.stageConfig.host...)

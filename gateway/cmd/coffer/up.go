@@ -72,10 +72,11 @@ export OS_PROJECT_NAME=admin
 export OS_USER_DOMAIN_NAME=Default
 export OS_PROJECT_DOMAIN_NAME=Default
 export OS_PASSWORD="$(cat '%s')"
+export OS_CACERT='%[4]s'
 export ETCDCTL_API=3
 export ETCDCTL_ENDPOINTS='%[3]s'
 export COFFER_ETCD_ENDPOINTS='%[3]s'
-`, s.url, filepath.Join(s.dir, passwordFile), s.etcd)
+`, s.url, filepath.Join(s.dir, passwordFile), s.etcd, s.ca)
 	if err := os.WriteFile(openrc, []byte(login), 0o600); err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func newUpper(t *testing.T) upper {
 		"--host-flag", fmt.Sprintf("-address-pool=127.78.%d.128/25", corner), "--host-flag", fmt.Sprintf("-firewall-table=coffer_up_%d", corner),
 		"--host-flag", fmt.Sprintf("-uids=%d-%d", 300_000+100*corner, 300_099+100*corner),
 	}
-	u.env = append(os.Environ(), "OS_AUTH_URL=http://"+address+":8779/identity/v3", "OS_USERNAME=admin", "OS_PROJECT_NAME=admin")
+	u.env = append(os.Environ(), "OS_CACERT="+filepath.Join(u.dir, "gateway", "ca.pem"), "OS_AUTH_URL=https://"+address+":8779/identity/v3", "OS_USERNAME=admin", "OS_PROJECT_NAME=admin")
 	return u
 }
 

@@ -78,6 +78,7 @@ type Enrolment struct {
 	Kind    string `json:"kind"`
 	AgentID string `json:"agent_id"`
 	Expires Time   `json:"expires"`
+	CA      string `json:"ca"` // hex SHA-256 of the CA that the host pins; "": none is known
 }
 
 // EnrolmentOpts say who enrols, and what it may give at most.

@@ -1,0 +1,97 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/authority"
+)
+
+// OwnAuthority returns the gateways' own CA. The first gateway that looks makes it; its key is in etcd, sealed with the key
+// file that all of them have.
+func OwnAuthority(ctx context.Context, store *etcdschema.Store, keys *Keyring) (*authority.Authority, error) {
+	key := etcdschema.GatewaysAuthorityKey()
+	var ca *authority.Authority
+	_, err := store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, key)
+		if err != nil {
+			return nil, err
+		}
+		if rec.Found {
+			private, err := keys.open(key.String(), rec.Value.Sealed)
+			if err != nil {
+				return nil, err
+			}
+			ca, err = authority.Parse([]byte(rec.Value.Certificate), private)
+			return nil, err
+		}
+		if ca, err = authority.New("Coffer gateways", time.Now()); err != nil {
+			return nil, err
+		}
+		private, err := ca.Key()
+		if err != nil {
+			return nil, err
+		}
+		return []etcdschema.Op{etcdschema.Put(key, etcdschema.Authority{
+			Certificate: string(ca.PEM()), Sealed: keys.seal(key.String(), private),
+		})}, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot have the gateways' own CA: %w", err)
+	}
+	return ca, nil
+}
+
+const (
+	ownLifetime = 30 * 24 * time.Hour // of a gateway's certificate
+	ownRenewal  = 20 * 24 * time.Hour // after which it makes the next one
+)
+
+// OwnCertificate serves certificates of the gateways' own CA for names, DNS names and addresses, and for
+// [agentpoll.GatewayName]. They live in memory, and are made anew before they expire.
+func OwnCertificate(ca *authority.Authority, names []string) (*tls.Config, error) {
+	o := &own{ca: ca, names: append(slices.Clone(names), agentpoll.GatewayName), now: time.Now}
+	if _, err := o.current(); err != nil {
+		return nil, fmt.Errorf("cannot make a certificate: %w", err)
+	}
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"http/1.1"}, // a parked poll is a connection, not a stream
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return o.current() },
+	}, nil
+}
+
+// own is a gateway's certificate of the gateways' own CA.
+type own struct {
+	ca    *authority.Authority
+	names []string
+	now   func() time.Time
+
+	mu   sync.Mutex
+	cert *tls.Certificate
+	made time.Time
+}
+
+func (o *own) current() (*tls.Certificate, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := o.now()
+	if o.cert != nil && now.Sub(o.made) < ownRenewal {
+		return o.cert, nil
+	}
+	cert, err := o.ca.Issue(authority.Request{
+		Name: "Coffer gateway", Hosts: o.names, Usage: x509.ExtKeyUsageServerAuth, From: now, For: ownLifetime,
+	})
+	if err != nil {
+		return nil, err
+	}
+	o.cert, o.made = cert, now
+	return cert, nil
+}
