@@ -94,7 +94,7 @@ func TestWhoMayImportWhom(t *testing.T) {
 		"gateway/blobstore":             {"github.com/minio/minio-go/v7/..."},
 		"gateway/lifecycle":             {"agentpoll", "datastores", "deployments", "etcdschema"},
 		"gateway/identity":              {"agentpoll", "agentpoll/rate", "etcdschema", "github.com/google/uuid", "github.com/hashicorp/go-multierror", "github.com/goccy/go-yaml", "golang.org/x/crypto/argon2"},
-		"gateway/cmd/coffer-gateway":    {"etcdschema", "etcdschema/embedded", "gateway", "gateway/blobstore", "gateway/identity", "github.com/hashicorp/go-multierror"},
+		"gateway/cmd/coffer-gateway":    {"agentpoll/server", "etcdschema", "etcdschema/embedded", "gateway", "gateway/blobstore", "gateway/identity", "github.com/hashicorp/go-multierror"},
 		// Programs of others, for tests.
 		"gateway/blobstore/blobstoretest": {"agentpoll/agentpolltest/until"},
 		// The CLI and the test support of the gateway stand outside: they see both ends on purpose.

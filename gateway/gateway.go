@@ -67,6 +67,7 @@ type Gateway struct {
 
 	waiters   waiters
 	problems  problems
+	ready     readiness
 	deadlines deadlines
 	space     atomic.Pointer[etcdschema.Space] // as last seen
 
@@ -188,7 +189,6 @@ func (g *Gateway) Handler() http.Handler {
 	for _, rt := range routes() {
 		e.Add(rt.method, rt.path, g.serve(rt))
 	}
-	e.GET("/metrics", echo.WrapHandler(g.metrics.handler()))
 	agents, identity := g.agents.Handler(), g.IdentityService
 	segments := &segments{
 		blobs: g.Blobs, presign: g.PresignBlobs, log: g.log, authenticate: g.agents.Authenticate,

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -128,6 +129,17 @@ func StartAt(t testing.TB, store *etcdschema.Store, addr string, options ...Opti
 	server := &Gateway{Gateway: g, URL: "http://" + l.Addr().String(), addr: l.Addr().String(), srv: srv}
 	t.Cleanup(func() { server.Stop(t) })
 	return server
+}
+
+// Metrics is what the gateway tells Prometheus.
+func (g *Gateway) Metrics(t testing.TB) string {
+	t.Helper()
+	answer := httptest.NewRecorder()
+	g.Operations().ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	if answer.Code != http.StatusOK {
+		t.Fatalf("GET /metrics: %d", answer.Code)
+	}
+	return answer.Body.String()
 }
 
 // Stop drains and ends the gateway. Once is enough, twice is no error.

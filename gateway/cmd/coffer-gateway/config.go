@@ -18,6 +18,7 @@ import (
 // config is the command line.
 type config struct {
 	listen          string
+	metricsListen   string
 	dataDir         string
 	etcdEndpoints   string
 	etcdSocket      string
@@ -57,6 +58,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	f := flag.NewFlagSet("coffer-gateway", flag.ContinueOnError)
 	f.SetOutput(out)
 	f.StringVar(&c.listen, "listen", "127.0.0.1:8779", "address to serve on; Trove's port is 8779")
+	f.StringVar(&c.metricsListen, "metrics-listen", "", "address for /metrics and /debug/pprof over plain HTTP, such as 127.0.0.1:8780: whoever reaches it may read them; empty: nowhere")
 	f.StringVar(&c.dataDir, "data-dir", ".coffer/gateway", "where the built-in etcd and the key file live")
 	f.StringVar(&c.etcdEndpoints, "etcd-endpoints", "", "comma-separated etcd endpoints; empty: run etcd inside this process")
 	f.StringVar(&c.etcdSocket, "etcd-socket", "", "path of the unix socket of the etcd inside, for etcdctl, in a directory that is closed to others; empty: <data-dir>/etcd/client.sock")
@@ -123,6 +125,9 @@ func (c config) validate() error {
 	host, _, err := net.SplitHostPort(c.listen)
 	if err != nil {
 		bad("-listen %q: want host:port", c.listen)
+	}
+	if _, _, err := net.SplitHostPort(c.metricsListen); c.metricsListen != "" && err != nil {
+		bad("-metrics-listen %q: want host:port", c.metricsListen)
 	}
 	loopback := host == "localhost" || net.ParseIP(host) != nil && net.ParseIP(host).IsLoopback()
 	if (c.tlsCert == "") != (c.tlsKey == "") {

@@ -83,13 +83,14 @@ func trusting(t *testing.T, file string) *http.Client {
 func TestRun(t *testing.T) {
 	dir := t.TempDir()
 	var first []byte
+	metrics := free(t)
 	for start, wantPassword := range []bool{true, false} {
 		ctx, cancel := context.WithCancel(t.Context())
 		out, in := io.Pipe()
 		var logs bytes.Buffer
 		ended := make(chan error, 1)
 		go func() {
-			err := run(ctx, []string{"-listen", "127.0.0.1:0", "-data-dir", dir}, in, &logs)
+			err := run(ctx, []string{"-listen", "127.0.0.1:0", "-data-dir", dir, "-metrics-listen", metrics}, in, &logs)
 			in.CloseWithError(err)
 			ended <- err
 		}()
@@ -114,6 +115,11 @@ func TestRun(t *testing.T) {
 		}
 		if password != wantPassword {
 			t.Errorf("start %d: a password was told: %t", start, password)
+		}
+		if resp, err := http.Get("http://" + metrics + "/metrics"); err != nil {
+			t.Errorf("start %d: %v", start, err)
+		} else {
+			resp.Body.Close()
 		}
 		for _, path := range []string{"/readyz", "/identity/v3"} {
 			resp, err := trusting(t, filepath.Join(dir, "ca.pem")).Get(url + path)

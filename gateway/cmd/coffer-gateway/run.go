@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cofferdb/coffer/agentpoll/server"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/etcdschema/embedded"
 	"github.com/cofferdb/coffer/gateway"
@@ -49,6 +50,13 @@ func run(ctx context.Context, args []string, out, logs io.Writer) (err error) {
 	}
 	listener = cfg.limits.Listener(listener)
 	defer listener.Close()
+	var operators net.Listener
+	if cfg.metricsListen != "" {
+		if operators, err = net.Listen("tcp", cfg.metricsListen); err != nil {
+			return err
+		}
+		defer operators.Close()
+	}
 	endpoints, inside, err := etcd(ctx, cfg, log)
 	if err != nil {
 		return err
@@ -91,6 +99,11 @@ func run(ctx context.Context, args []string, out, logs io.Writer) (err error) {
 		return err
 	}
 	srv, served := g.Serve(listener)
+	if operators != nil {
+		metrics := server.HTTPServer(g.Operations())
+		go func() { _ = metrics.Serve(operators) }() // ends with the close below
+		defer metrics.Close()
+	}
 	fmt.Fprintf(out, "etcd      %s\nserving   %s\n", strings.Join(endpoints, ","), url(cfg, listener))
 	log.Info("serving", "address", listener.Addr().String(), "version", version)
 	select {

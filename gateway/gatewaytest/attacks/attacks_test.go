@@ -75,25 +75,10 @@ const share = 4 << 30 / 100
 // counts is how often a gateway has refused because of a limit, as its metrics tell.
 func (s scene) counts(t *testing.T, limit string) float64 {
 	t.Helper()
-	_, rest, _ := strings.Cut(s.metrics(t), fmt.Sprintf("coffer_refused_total{limit=%q} ", limit))
+	_, rest, _ := strings.Cut(s.Metrics(t), fmt.Sprintf("coffer_refused_total{limit=%q} ", limit))
 	line, _, _ := strings.Cut(rest, "\n")
 	n, _ := strconv.ParseFloat(line, 64)
 	return n
-}
-
-// metrics is what the gateway tells of itself.
-func (s scene) metrics(t *testing.T) string {
-	t.Helper()
-	resp, err := http.Get(s.URL + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }
 
 // rogue is an agent whose credential an attacker holds.

@@ -49,7 +49,7 @@ func TestH8AStolenAgentCredential(t *testing.T) {
 	if events := member.Do(t, http.MethodGet, at+"/events", ""); !strings.Contains(string(events.Body), "two machines used its identity") {
 		t.Errorf("the timeline says nothing of it: %s", events.Body)
 	}
-	if !strings.Contains(s.metrics(t), "coffer_agents_locked_total 1") {
+	if !strings.Contains(s.Metrics(t), "coffer_agents_locked_total 1") {
 		t.Error("the lock was not counted")
 	}
 	s.Client(gatewaytest.Admin).Want(t, http.StatusAccepted, http.MethodPost, "/mgmt/agents/"+honest.credential.AgentID+"/unlock", "")
