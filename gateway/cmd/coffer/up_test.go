@@ -34,8 +34,13 @@ func newUpper(t *testing.T) upper {
 	u := upper{program: gatewaytest.Build(t).Path("coffer"), dir: filepath.Join(t.TempDir(), "state")}
 	u.flags = []string{
 		"--dir", u.dir, "--definitions", "../../../deployments/definitions", "--listen", address + ":8779",
-		"--host-flag", fmt.Sprintf("-address-pool=127.78.%d.128/25", corner), "--host-flag", fmt.Sprintf("-firewall-table=coffer_up_%d", corner),
-		"--host-flag", fmt.Sprintf("-uids=%d-%d", 300_000+100*corner, 300_099+100*corner),
+		"--host-flag", fmt.Sprintf("-firewall-table=coffer_up_%d", corner),
+	}
+	if os.Geteuid() == 0 { // its instances are sandboxes
+		first := 1<<30 + corner<<16
+		u.flags = append(u.flags, "--host-flag", fmt.Sprintf("-address-pool=10.78.%d.0/24", corner), "--host-flag", fmt.Sprintf("-ids=%d-%d", first, first+64*1024-1))
+	} else {
+		u.flags = append(u.flags, "--host-flag", fmt.Sprintf("-address-pool=127.78.%d.128/25", corner))
 	}
 	u.env = append(os.Environ(), "OS_CACERT="+filepath.Join(u.dir, "gateway", "ca.pem"), "OS_AUTH_URL=https://"+address+":8779/identity/v3", "OS_USERNAME=admin", "OS_PROJECT_NAME=admin")
 	return u
