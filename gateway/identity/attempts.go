@@ -102,8 +102,13 @@ func (s *Service) wrong(ctx context.Context, w suspect, v verdict) error {
 		case v.known:
 			network := of.Value.Known[w.network]
 			network.FullAt = spend(network.FullAt, s.attempts.users.period)
-			of.Value.Known = maps.Clone(of.Value.Known)
-			of.Value.Known[w.network] = network
+			next := map[string]etcdschema.KnownNetwork{w.network: network} // the record may have ended since it was judged
+			for other, was := range of.Value.Known {
+				if other != w.network {
+					next[other] = was
+				}
+			}
+			of.Value.Known = next
 		case v.last:
 			ops = append(ops, etcdschema.Put(both, etcdschema.IdentityAttempts{FullAt: now.Add(strangerTry)}).For(strangerTry))
 		default:
