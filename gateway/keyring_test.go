@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/cofferdb/coffer/etcdschema/etcdtest"
 )
 
 // Two gateways that are started at once in one directory must not each believe in a key of their own.
@@ -54,5 +56,30 @@ func TestEverySealedPlaceIsResealed(t *testing.T) {
 		if n := strings.Count(string(text), "keys.seal("); n != known[file] && !strings.HasSuffix(file, "_test.go") {
 			t.Errorf("%s seals at %d places, %d are known: add what it seals to sealedPlaces, then here", file, n, known[file])
 		}
+	}
+}
+
+// The gateways' own CA goes on when the key file is rotated.
+func TestResealKeepsTheAuthority(t *testing.T) {
+	store := etcdtest.New(t)
+	first, second := NewKeyLine(), NewKeyLine()
+	ring := func(text string) *Keyring {
+		t.Helper()
+		keys, err := ParseKeyring(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return keys
+	}
+	before, err := OwnAuthority(t.Context(), store, ring(first))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := Reseal(t.Context(), store, ring(second+first)); n != 1 || err != nil {
+		t.Fatalf("%d records, %v", n, err)
+	}
+	after, err := OwnAuthority(t.Context(), store, ring(second))
+	if err != nil || string(after.PEM()) != string(before.PEM()) {
+		t.Errorf("another CA: %v", err)
 	}
 }
