@@ -28,11 +28,11 @@ func (h HostCheck) Starts(manager string) bool { return slices.Contains(h.Manage
 // Serves reports whether the host can serve the definition, as far as it has said: one of which it has said nothing yet
 // counts as good.
 func (h HostCheck) Serves(d deployments.Definition) bool {
-	return h.Starts(d.Manager) && h.has(d.Image) && h.Verdicts[d.ID()].Good()
+	return h.Starts(d.Manager) && h.Has(d.Image) && h.Verdicts[d.ID()].Good()
 }
 
-// has reports whether the host has an image; "" is its own system.
-func (h HostCheck) has(image string) bool { return image == "" || slices.Contains(h.Images, image) }
+// Has reports whether the host has an image; "" is its own system.
+func (h HostCheck) Has(image string) bool { return image == "" || slices.Contains(h.Images, image) }
 
 // unableAgain is how long a host is believed that it cannot serve a definition: what it lacks an operator may bring without
 // the host's inventory telling.
@@ -87,7 +87,7 @@ func unserved(hosts map[string]HostCheck, d deployments.Definition) string {
 		switch {
 		case !h.Starts(d.Manager):
 			reason = fmt.Sprintf("there is no guest binary %s-guest", d.Manager)
-		case !h.has(d.Image):
+		case !h.Has(d.Image):
 			reason = "there is no image " + d.Image
 		case reason == "":
 			reason = "its options are not good"

@@ -219,6 +219,8 @@ func verdictsOf(c etcdschema.Catalogue, host string) (serves []string, cannot ma
 			}
 			name := fmt.Sprintf("%s %s", v.Datastore, v.Name)
 			switch verdict := h.Verdicts[v.Definition().ID()]; {
+			case !h.Has(v.Server.Image):
+				cannot[name] = "there is no image " + v.Server.Image
 			case verdict.Good():
 				serves = append(serves, name)
 			case verdict.Unable != "":

@@ -169,3 +169,19 @@ func TestGuestWithBadOptions(t *testing.T) {
 	define(t, etcd, "3", `{"mount_point":"/d","release":1}`)
 	boot("ACTIVE")
 }
+
+// TestImageThatNoHostHas: a version whose image is nowhere is not on offer, and operators are told.
+func TestImageThatNoHostHas(t *testing.T) {
+	etcd, g, _ := start(t)
+	etcd.Put(t, "/server/datastores/memory/3", `{"manager":"memory","volume_support":true,"image":"debian-13"}`)
+	etcd.Put(t, "/guest/datastores/memory/3", `{"mount_point":"/d"}`)
+	if got := versions(t, g.Client(gatewaytest.Member)); got != "1 2" {
+		t.Errorf("offered are %s", got)
+	}
+	refused := g.Client(gatewaytest.Member).Want(t, 400, http.MethodPost, "/instances", createVersion("3"))
+	hosts := g.Client(gatewaytest.Admin).Want(t, 200, http.MethodGet, "/mgmt/hosts", "")
+	const why = "there is no image debian-13"
+	if got := hosts.Text("hosts", 0, "cannot_serve", "memory 3"); got != why || !strings.Contains(string(refused.Body), why) {
+		t.Errorf("the host cannot, for %q; the create was refused with %s", got, refused.Body)
+	}
+}

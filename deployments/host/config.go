@@ -137,7 +137,7 @@ func ParseFlags(args []string, getenv func(string) string, usage io.Writer) (Con
 		c.GuestKeys = append(c.GuestKeys, key)
 		return err
 	})
-	fs.StringVar(&c.ImageDir, "image-dir", "", "`directory` of images: trees of files, made by deployments/images, that definitions name and servers of -driver oci run in")
+	fs.StringVar(&c.ImageDir, "image-dir", "/var/lib/coffer/images", "`directory` of images: trees of files, made by deployments/images, that definitions name and servers of -driver oci run in")
 	fs.StringVar(&c.Name, "name", "", "the host's `name` (default: the machine's)")
 	fs.StringVar(&c.Pool, "address-pool", "", "IPv4 `network` that instances get their addresses from (default "+DefaultSandboxPool+", or "+DefaultPool+" with -driver process); two hosts on one machine need two")
 	fs.StringVar(&c.Interface, "interface", "lo", "network interface where instances' addresses are had from outside")

@@ -27,7 +27,7 @@ func TestParseFlags(t *testing.T) {
 	want := Config{
 		Gateways: []string{"https://a", "https://b"}, Token: "from-file", Dir: "/d", Guests: "/usr/lib/coffer/guests",
 		Labels: map[string]string{"rack": "7", "zone": "b"}, Capacity: deployments.Capacity{MemoryMB: 2048},
-		Pool: "10.9.0.0/24", Interface: "lo", UIDs: Range{30000, 30009}, FirewallTable: "coffer",
+		Pool: "10.9.0.0/24", Interface: "lo", UIDs: Range{30000, 30009}, FirewallTable: "coffer", ImageDir: "/var/lib/coffer/images",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -21,6 +22,9 @@ func (i images) names() (names, notes []string) {
 		return nil, nil
 	}
 	entries, err := os.ReadDir(i.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, []string{fmt.Sprintf("no images: %v", err)}
 	}
@@ -43,7 +47,7 @@ func (i images) tree(name string) (string, error) {
 		return "", nil
 	}
 	if i.dir == "" || !managerPattern.MatchString(name) {
-		return "", agentpoll.Errorf(agentpoll.NotFound, "this host has no image %q: start it with -image-dir", name)
+		return "", agentpoll.Errorf(agentpoll.NotFound, "this host has no image %q: see -image-dir", name)
 	}
 	tree := filepath.Join(i.dir, name)
 	if err := fitImage(tree); err != nil {

@@ -6,7 +6,7 @@
 #   make.sh /var/lib/coffer/images/debian-13 mariadb-server mariadb-backup tzdata postgresql-17 valkey-server
 #
 # DIRECTORY must not exist. Its last part is the image's name, which definitions give as "image"; the directory above it is
-# coffer-host's -image-dir. -o takes a package from an older suite: PostgreSQL's pg_upgrade needs the programs of the version
+# coffer-host's -image-dir, by default /var/lib/coffer/images. -o takes a package from an older suite: PostgreSQL's pg_upgrade needs the programs of the version
 # before, as in -o bookworm:postgresql-15. -x unpacks one below /opt/SUITE that cannot be installed beside the newer, with its
 # libraries as the last that are looked for. Needs root and debootstrap. No service is started. A tree that was not finished
 # is removed.

@@ -95,26 +95,6 @@ func (s *stage) check(context.Context) error {
 	return s.claim()
 }
 
-// hostDir is where the instances are: in dir, unless they are elsewhere already, or the databases' users, who are nobody
-// special, could not get there, as below root's home. One that is not root runs everything as itself.
-func (s *stage) hostDir() string {
-	inside, elsewhere := filepath.Join(s.dir, "host"), fmt.Sprintf("/var/lib/coffer-up-%.4x", sha256.Sum256([]byte(s.dir)))
-	if os.Geteuid() != 0 {
-		return inside
-	}
-	if _, err := os.Stat(elsewhere); err == nil {
-		return elsewhere
-	}
-	for d := s.dir; ; d = filepath.Dir(d) {
-		if info, err := os.Stat(d); err != nil || info.Mode()&0o001 == 0 {
-			return elsewhere
-		}
-		if d == filepath.Dir(d) {
-			return inside
-		}
-	}
-}
-
 // startGateway starts it and reads what it prints for a person: its addresses and, once in its life, a password.
 func (s *stage) startGateway(ctx context.Context) error {
 	var err error
@@ -229,8 +209,12 @@ func (s *stage) startHost(ctx context.Context) error {
 		}
 		env = append(env, "COFFER_HOST_TOKEN="+enrolment.Token)
 	}
+	guests, err := s.guestDir()
+	if err != nil {
+		return err
+	}
 	args := append([]string{
-		"-gateways", s.url, "-ca", s.pin, "-dir", s.hostDir(), "-guests", filepath.Join(s.bin, "guests"),
+		"-gateways", s.url, "-ca", s.pin, "-dir", s.hostDir(), "-guests", guests,
 		"-firewall-table", s.firewall,
 	}, s.driver()...)
 	args = append(args, s.stageConfig.host...)
