@@ -29,6 +29,9 @@ type record struct {
 	Growing int `json:"growing,omitempty"`
 	// Binary is the file that the guest was last started from, see [instance.outdated].
 	Binary stamp `json:"binary,omitzero"`
+	// Former is the guest, by its name in the store, that ran before the one that is on trial; Refused the one that did not stay.
+	Former  string `json:"former,omitempty"`
+	Refused string `json:"refused,omitempty"`
 	// Removing is set before the first thing is taken away: from then on nothing is started or made again.
 	Removing bool `json:"removing,omitempty"`
 }
@@ -45,6 +48,7 @@ type instance struct {
 	rec      record
 	guest    *service.Service
 	restarts sandbox.Restarts
+	trial    trial
 	unmet    bool // a limit could not be had: it is tried again
 }
 

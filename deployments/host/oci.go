@@ -54,11 +54,14 @@ func needs(what string, err error) error {
 	return fmt.Errorf("-driver %s needs %s: %w", driverSandbox, what, err)
 }
 
-func (h *sandboxes) notes() []string {
+func (h *sandboxes) notes() (notes []string) {
 	if open := h.of(driverProcess); open > 0 {
-		return []string{fmt.Sprintf("%d instances were made by -driver process and have no walls: move each by a backup that is restored", open)}
+		notes = append(notes, fmt.Sprintf("%d instances were made by -driver process and have no walls: move each by a backup that is restored", open))
 	}
-	return nil
+	if n := h.refusing(); n > 0 {
+		notes = append(notes, fmt.Sprintf("the newest guest did not stay in %d instances, which go on with the former one: their %s says why", n, logFile))
+	}
+	return notes
 }
 
 func (h *sandboxes) filters() bool { return true } // see check
@@ -119,7 +122,7 @@ func (h *sandboxes) ensure(ctx context.Context, inst *instance, token string) (n
 	if err != nil {
 		return nil, err
 	}
-	replaced, err := relink(filepath.Join(box.Etc(), filepath.Base(binary)), filepath.Join(sandbox.GuestsPath, kept))
+	replaced, err := h.give(inst, box, kept)
 	if err != nil {
 		return nil, err
 	}

@@ -52,6 +52,9 @@ func (h *Host) look(ctx context.Context, inst *instance) error {
 		if h.outdated(inst) {
 			return h.replace(ctx, inst)
 		}
+		if err := h.sandboxes.try(ctx, inst); err != nil {
+			return err
+		}
 		return boundLog(inst.path(logFile))
 	}
 	if inst.restarts.Due().After(time.Now()) {

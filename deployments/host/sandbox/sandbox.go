@@ -197,14 +197,14 @@ func (s *Sandbox) Running() bool {
 // RestartGuest ends the guest, and init starts it anew. It returns when the former guest has ended: nobody can ask that one for
 // anything then. A sandbox that does not run is no error.
 func (s *Sandbox) RestartGuest(ctx context.Context) error {
-	former := s.guests()
+	former := s.Guests()
 	if err := s.process().Signal(syscall.SIGHUP); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, guestStopTimeout+5*time.Second)
 	defer cancel()
 	for {
-		now := s.guests()
+		now := s.Guests()
 		if !slices.ContainsFunc(former, func(pid int) bool { return slices.Contains(now, pid) }) {
 			return nil
 		}
@@ -214,23 +214,23 @@ func (s *Sandbox) RestartGuest(ctx context.Context) error {
 	}
 }
 
-// guests are the children of init that run the guest's program: one, or none.
-func (s *Sandbox) guests() (pids []int) {
+// Guests are the children of init that run the guest's program: one, or none.
+func (s *Sandbox) Guests() (pids []int) {
 	pid, _, ok := s.process().Running()
 	if !ok {
 		return nil
 	}
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	if err != nil {
-		return nil
-	}
-	for field := range strings.FieldsSeq(string(children)) {
-		argv, err := os.ReadFile(filepath.Join("/proc", field, "cmdline"))
-		if program, _, _ := strings.Cut(string(argv), "\x00"); err != nil || program != s.Guest[0] {
-			continue
-		}
-		if child, err := strconv.Atoi(field); err == nil {
-			pids = append(pids, child)
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // of each thread, those that it has forked
+	for _, file := range files {
+		children, _ := os.ReadFile(file)
+		for field := range strings.FieldsSeq(string(children)) {
+			argv, err := os.ReadFile(filepath.Join("/proc", field, "cmdline"))
+			if program, _, _ := strings.Cut(string(argv), "\x00"); err != nil || program != s.Guest[0] {
+				continue
+			}
+			if child, err := strconv.Atoi(field); err == nil {
+				pids = append(pids, child)
+			}
 		}
 	}
 	return pids
