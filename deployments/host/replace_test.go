@@ -21,17 +21,6 @@ func TestGuestBinaryIsReplaced(t *testing.T) {
 		}
 		h.each(t.Context(), h.look)
 	}
-	replace := func(text string) {
-		t.Helper()
-		path := filepath.Join(h.cfg.Guests, "fake-guest")
-		write(t, path+".new", text)
-		if err := os.Chmod(path+".new", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(path+".new", path); err != nil {
-			t.Fatal(err)
-		}
-	}
 	state := func() (guests, databases []int) {
 		for _, inst := range both {
 			guests, databases = append(guests, guestPID(inst)), append(databases, database(t, inst))
@@ -44,7 +33,7 @@ func TestGuestBinaryIsReplaced(t *testing.T) {
 	if now, _ := state(); now[0] != guests[0] || now[1] != guests[1] {
 		t.Errorf("guests %v became %v for nothing", guests, now)
 	}
-	replace("no program")
+	replaceGuest(t, h, "no program")
 	look()
 	if now, _ := state(); now[0] != guests[0] || now[1] != guests[1] {
 		t.Errorf("guests %v became %v for a file that is no guest", guests, now)
@@ -53,7 +42,7 @@ func TestGuestBinaryIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	replace(read(t, self))
+	replaceGuest(t, h, read(t, self))
 	look()
 	now, same := state()
 	for i := range both {
@@ -70,5 +59,18 @@ func TestGuestBinaryIsReplaced(t *testing.T) {
 	next.each(t.Context(), next.look)
 	if again, _ := state(); again[0] != now[0] || again[1] != now[1] {
 		t.Errorf("guests %v became %v after the host was started anew", now, again)
+	}
+}
+
+// replaceGuest puts another binary in the place of fake-guest, in one step.
+func replaceGuest(t *testing.T, h *Host, text string) {
+	t.Helper()
+	path := filepath.Join(h.cfg.Guests, "fake-guest")
+	write(t, path+".new", text)
+	if err := os.Chmod(path+".new", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
 	}
 }

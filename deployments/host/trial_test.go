@@ -26,23 +26,12 @@ func TestGuestThatDoesNotStay(t *testing.T) {
 		h.each(t.Context(), h.look)
 	}
 	guests := func() []int { return h.sandboxes.sandbox(inst).Guests() }
-	bring := func(text string) {
-		t.Helper()
-		path := filepath.Join(h.cfg.Guests, "fake-guest")
-		write(t, path+".new", text)
-		if err := os.Chmod(path+".new", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(path+".new", path); err != nil {
-			t.Fatal(err)
-		}
-	}
 	runs := func() string {
 		target, _ := os.Readlink(filepath.Join(inst.path("sandbox"), "etc", "fake-guest"))
 		return strings.TrimPrefix(target, sandbox.GuestsPath+"/")
 	}
 	good := runs()
-	bring("#!/bin/sh\n[ $1 != describe ] || exec echo '{\"manager\":\"fake\"}'\nexit 1\n")
+	replaceGuest(t, h, "#!/bin/sh\n[ $1 != describe ] || exec echo '{\"manager\":\"fake\"}'\nexit 1\n")
 	eventually(t, "the bad one is tried", func() bool { look(h); return runs() != good })
 	bad := runs()
 	eventually(t, "the former one is back", func() bool { look(h); return runs() == good && len(guests()) == 1 })
@@ -65,7 +54,7 @@ func TestGuestThatDoesNotStay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bring(read(t, self) + "another digest")
+	replaceGuest(t, h, read(t, self)+"another digest")
 	eventually(t, "the good one is taken", func() bool {
 		look(next)
 		now := guests()
