@@ -61,7 +61,7 @@ func operatorsCommands(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := regexp.MustCompile("(?s)## When etcd is full.*?```sh\nexport [^\n]*\n(.*?)```").FindSubmatch(page)
+	found := regexp.MustCompile("(?s)## When etcd is full.*?```sh\n(?:export [^\n]*\n)+(.*?)```").FindSubmatch(page)
 	if found == nil {
 		t.Fatal("docs/operations.md does not say what to do when etcd is full")
 	}

@@ -77,7 +77,7 @@ func stands() []stand {
 				}
 			}
 			switch step {
-			case lifecycle.Launching, lifecycle.Resizing, lifecycle.Removing:
+			case lifecycle.Launching, lifecycle.Resizing, lifecycle.Removing, lifecycle.Equipping, lifecycle.Reverting:
 				op.Agent = s.it.Host
 			case lifecycle.Enrolling:
 				op.Command = ""
@@ -134,7 +134,7 @@ func stands() []stand {
 		at(lifecycle.Create, lifecycle.Snapshotting, follows), at(lifecycle.Create, lifecycle.Preparing),
 		at(lifecycle.Restart, lifecycle.Restarting), at(lifecycle.Configure, lifecycle.Configuring), at(lifecycle.Backup, lifecycle.BackingUp),
 		at(lifecycle.Resize, lifecycle.Stopping), at(lifecycle.Resize, lifecycle.Resizing), at(lifecycle.Resize, lifecycle.Starting),
-		at(lifecycle.Upgrade, lifecycle.Upgrading), at(lifecycle.Detach, lifecycle.Detaching, follows),
+		at(lifecycle.Upgrade, lifecycle.Equipping), at(lifecycle.Upgrade, lifecycle.Upgrading), at(lifecycle.Upgrade, lifecycle.Reverting), at(lifecycle.Detach, lifecycle.Detaching, follows),
 		at(lifecycle.Promote, lifecycle.Fencing, withOther), at(lifecycle.Promote, lifecycle.CatchingUp, withOther),
 		at(lifecycle.Promote, lifecycle.Promoting, withOther), at(lifecycle.Promote, lifecycle.Unfencing, withOther),
 		at(lifecycle.Promote, lifecycle.Following, follows), at(lifecycle.Eject, lifecycle.Electing, leads),

@@ -38,9 +38,9 @@ type dialect interface {
 
 // replicationWords are statements, and columns of the status.
 type replicationWords struct {
-	start, stop, stopReceiving, forget, status            string
-	host, receiving, applying, receiveError, receiveErrno string
-	applyError, applyState                                string
+	start, startApplying, stop, stopReceiving, forget, status string
+	host, receiving, applying, receiveError, receiveErrno     string
+	applyError, applyState                                    string
 }
 
 // mariadbDialect: what tenants do is in domain 0. What a read-only server logs all the same, such as a FLUSH, goes to a
@@ -74,7 +74,7 @@ func (mariadbDialect) readOnlyAdmin() string { return "READ_ONLY ADMIN" }
 
 func (mariadbDialect) words() replicationWords {
 	return replicationWords{
-		start: "START SLAVE", stop: "STOP SLAVE", stopReceiving: "STOP SLAVE IO_THREAD", forget: "RESET SLAVE ALL",
+		start: "START SLAVE", startApplying: "START SLAVE SQL_THREAD", stop: "STOP SLAVE", stopReceiving: "STOP SLAVE IO_THREAD", forget: "RESET SLAVE ALL",
 		status: "SHOW SLAVE STATUS",
 		host:   "Master_Host", receiving: "Slave_IO_Running", applying: "Slave_SQL_Running",
 		receiveError: "Last_IO_Error", receiveErrno: "Last_IO_Errno", applyError: "Last_SQL_Error",
@@ -173,7 +173,7 @@ func (mysqlDialect) readOnlyAdmin() string { return "CONNECTION_ADMIN" }
 
 func (mysqlDialect) words() replicationWords {
 	return replicationWords{
-		start: "START REPLICA", stop: "STOP REPLICA", stopReceiving: "STOP REPLICA IO_THREAD", forget: "RESET REPLICA ALL",
+		start: "START REPLICA", startApplying: "START REPLICA SQL_THREAD", stop: "STOP REPLICA", stopReceiving: "STOP REPLICA IO_THREAD", forget: "RESET REPLICA ALL",
 		status: "SHOW REPLICA STATUS",
 		host:   "Source_Host", receiving: "Replica_IO_Running", applying: "Replica_SQL_Running",
 		receiveError: "Last_IO_Error", receiveErrno: "Last_IO_Errno", applyError: "Last_SQL_Error",

@@ -233,6 +233,9 @@ func (s gtidReplication) Promote(ctx context.Context, accounts []datastores.Repl
 			if err := execute(ctx, db, words.stopReceiving); err != nil {
 				return failed(err, "cannot stop following the source")
 			}
+			if err := execute(ctx, db, words.startApplying); err != nil { // a promotion that was cut may have stopped it
+				return failed(err, "cannot apply what was received")
+			}
 			if err := s.m.drain(ctx, db); err != nil {
 				_ = execute(context.WithoutCancel(ctx), db, words.start)
 				return err

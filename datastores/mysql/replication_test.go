@@ -276,3 +276,19 @@ func TestReadOnlyIsDecidedBeforeItIsDone(t *testing.T) {
 		t.Errorf("%d items were written", n)
 	}
 }
+
+// TestPromotionAfterACut: a promotion that was cut while it let go of the source has stopped what applies; the next one goes on.
+func TestPromotionAfterACut(t *testing.T) {
+	ctx := t.Context()
+	source := prepared(t)
+	tenant(t, source)
+	replica := follow(t, source)
+	_, err := write(ctx, loginTo(source), 20, 30)
+	must(t, err)
+	caughtUp(t, source, replica)
+	must(t, replica.session(func(db *sql.DB) error { return execute(ctx, db, replica.variant.dialect.words().stop) }))
+	must(t, replica.replication().Promote(ctx, nil))
+	if _, err := write(ctx, loginTo(replica), 30, 31); err != nil {
+		t.Error(err)
+	}
+}
