@@ -166,10 +166,11 @@ func (h *sandboxes) release(ctx context.Context, inst *instance) error {
 func (h *sandboxes) remove(ctx context.Context, inst *instance) error {
 	ctx, cancel := context.WithTimeout(ctx, killTimeout)
 	defer cancel()
-	if err := h.sandbox(inst).Remove(ctx); err != nil {
+	box := h.sandbox(inst)
+	if err := box.Remove(ctx); err != nil {
 		return err
 	}
-	return errors.Join(h.network(inst).Remove(ctx), h.wall().remove(ctx, h.boxed(inst, nil)), h.cgroups.remove(inst.id))
+	return errors.Join(h.network(inst).Remove(ctx), h.wall().remove(ctx, h.boxed(inst, nil)), box.RemoveGroups(ctx))
 }
 
 func (h *sandboxes) last() error { return h.wall().clear(context.Background()) }

@@ -106,6 +106,20 @@ func inside(t testing.TB, inst *instance, uid int, command string) string {
 	return q.Answer
 }
 
+// boxDatabase is the process of the guest's database, once it runs: what starts it runs as the same user before.
+func boxDatabase(t testing.TB, inst *instance) (pid int) {
+	t.Helper()
+	eventually(t, "one database runs", func() bool {
+		_, err := os.Stat(inst.path("guest/database.pid"))
+		pids := processesOf(inst.uid)
+		if len(pids) == 1 {
+			pid = pids[0]
+		}
+		return err == nil && len(pids) == 1
+	})
+	return pid
+}
+
 // initPID is process 1 of the sandbox, as the machine sees it.
 func initPID(t testing.TB, inst *instance) int {
 	t.Helper()
@@ -159,16 +173,7 @@ func TestSandboxOutlives(t *testing.T) {
 	needRoot(t)
 	h := newSandboxHost(t)
 	inst, _ := launch(t, h, boxRequest(h, 0))
-	server := func() (pid int) {
-		eventually(t, "one database runs", func() bool {
-			pids := processesOf(inst.uid)
-			if len(pids) == 1 {
-				pid = pids[0]
-			}
-			return len(pids) == 1
-		})
-		return pid
-	}
+	server := func() int { return boxDatabase(t, inst) }
 	guests := func() []int {
 		var pids []int
 		for _, pid := range processesOf(inst.uid - sandbox.ServerID) {
@@ -265,4 +270,33 @@ func connects(address string) bool {
 	}
 	_ = c.Close()
 	return true
+}
+
+// TestSandboxIsLimited: what is inside has the flavor's memory, and a remove leaves no control group, also one that the runtime has
+// forgotten.
+func TestSandboxIsLimited(t *testing.T) {
+	needRoot(t)
+	h := newSandboxHost(t)
+	inst, _ := launch(t, h, boxRequest(h, 0))
+	limits, _ := filepath.Glob("/sys/fs/cgroup/memory/" + groupParent + "/" + inst.id + "/memory.limit_in_bytes")
+	if len(limits) == 1 && strings.TrimSpace(read(t, limits[0])) != fmt.Sprint(memoryLimit(256)) {
+		t.Errorf("the limit is %s bytes, want %d", read(t, limits[0]), memoryLimit(256))
+	}
+	procs, _ := filepath.Glob("/sys/fs/cgroup/*/" + groupParent + "/" + inst.id + "/cgroup.procs")
+	for _, file := range procs {
+		if !strings.Contains(read(t, file), fmt.Sprint(initPID(t, inst))) {
+			t.Errorf("init is not in %s", file)
+		}
+	}
+	// As after a removal that was cut: the runtime knows nothing any more, and the groups are there.
+	box := h.sandboxes.sandbox(inst)
+	if err := box.Remove(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range procs {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	removeSandbox(t, h, inst)
 }

@@ -16,8 +16,7 @@ func TestGuestThatDoesNotStay(t *testing.T) {
 	h := newSandboxHost(t)
 	inst, _ := launch(t, h, boxRequest(h, 0))
 	servers := func() []int { return processesOf(inst.uid) }
-	eventually(t, "the guest's database runs", func() bool { return len(servers()) == 1 })
-	database := servers()[0]
+	database := boxDatabase(t, inst)
 	look := func(h *Host) {
 		t.Helper()
 		if _, err := h.binaries.scan(t.Context()); err != nil {

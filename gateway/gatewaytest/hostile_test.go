@@ -70,6 +70,8 @@ func testHostile(t *testing.T, s *stage) {
 		t.Errorf("the guest was %d and is %d", guest, now)
 	}
 
+	s.member.Await(t, own, "ACTIVE", lifeTimeout)
+
 	// H3: what he leaves ends with his instance.
 	h = hostile{t, s.root(t, own, here)}
 	h.run("setsid sh -c 'trap \"\" TERM HUP INT; while :; do sleep 1; done' >/dev/null 2>&1 &")

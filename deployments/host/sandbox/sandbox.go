@@ -247,6 +247,43 @@ func (s *Sandbox) Remove(ctx context.Context) error {
 	return s.removeRoot()
 }
 
+// groupPatience is how long control groups may stay busy after their last process has ended.
+const groupPatience = 10 * time.Second
+
+// RemoveGroups removes the control groups of a sandbox that was removed, where they are left: the runtime gives up soon on those that
+// are busy still, and knows nothing of them the next time.
+func (s *Sandbox) RemoveGroups(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, groupPatience)
+	defer cancel()
+	var errs []error
+	for _, root := range groupRoots() {
+		dir := filepath.Join(root, s.Cgroup)
+		for {
+			err := os.Remove(dir)
+			if err == nil || errors.Is(err, fs.ErrNotExist) {
+				_ = os.Remove(filepath.Dir(dir)) // fails while other instances are there
+				break
+			}
+			if !service.Pause(ctx, 20*time.Millisecond) {
+				errs = append(errs, err)
+				break
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// groupRoots are where hierarchies of control groups are mounted.
+func groupRoots() (roots []string) {
+	mounts, _ := os.ReadFile("/proc/self/mounts")
+	for line := range strings.Lines(string(mounts)) {
+		if f := strings.Fields(line); len(f) > 2 && (f[2] == "cgroup" || f[2] == "cgroup2") {
+			roots = append(roots, f[1])
+		}
+	}
+	return roots
+}
+
 // removeRoot removes the root directory, never what is mounted below it: that is so in the sandbox only, and it has ended.
 func (s *Sandbox) removeRoot() error {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
