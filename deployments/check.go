@@ -1,6 +1,7 @@
 package deployments
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -34,7 +35,12 @@ func (d Definition) ID() string {
 	if d.Image != "" {
 		h.Write([]byte(d.Image + "\n"))
 	}
-	h.Write(d.Guest)
+	var guest bytes.Buffer // as it comes back from a command, whatever spaces an operator has put
+	if json.Compact(&guest, d.Guest) != nil {
+		guest.Reset()
+		guest.Write(d.Guest)
+	}
+	h.Write(guest.Bytes())
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 

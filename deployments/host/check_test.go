@@ -39,6 +39,9 @@ func TestCheck(t *testing.T) {
 	if diff := cmp.Diff(want, reply.Verdicts); err != nil || diff != "" {
 		t.Errorf("%v, verdicts (-want +got)\n%s", err, diff)
 	}
+	if spaced := (deployments.Definition{Manager: "a", Guest: []byte("{\n}\n")}); spaced.ID() != good.ID() {
+		t.Error("spaces make another definition")
+	}
 	if good.ID() == bad.ID() || good.ID() == (deployments.Definition{Manager: "b", Guest: good.Guest}).ID() {
 		t.Error("two definitions have one id")
 	}
