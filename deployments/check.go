@@ -37,7 +37,6 @@ func (d Definition) ID() string {
 	}
 	var guest bytes.Buffer // as it comes back from a command, whatever spaces an operator has put
 	if json.Compact(&guest, d.Guest) != nil {
-		guest.Reset()
 		guest.Write(d.Guest)
 	}
 	h.Write(guest.Bytes())

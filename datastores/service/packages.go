@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,9 +28,9 @@ exit 101
 // System is a Debian system whose packages are looked at: this machine's, "", or a tree of files below an absolute path.
 type System string
 
-// Install installs those of the Debian packages that are missing, without starting any service. Installations of one machine
-// take turns. A caller that is not root gets an error that says what is missing and how to install it.
-func (s System) Install(ctx context.Context, log *slog.Logger, names []string) error {
+// Install installs those of the Debian packages that are missing, without starting any service, and tells begin which before it
+// does. Installations of one machine take turns. A caller that is not root gets an error that says what is missing and how to install it.
+func (s System) Install(ctx context.Context, names []string, begin func(missing []string)) error {
 	missing, err := s.Missing(ctx, names)
 	if err != nil || len(missing) == 0 {
 		return err
@@ -52,7 +51,7 @@ func (s System) Install(ctx context.Context, log *slog.Logger, names []string) e
 		return fmt.Errorf("cannot install packages: %w", err)
 	}
 	defer release()
-	log.Info("installing packages", "packages", missing, "tree", string(s))
+	begin(missing)
 	if err := s.install(ctx, missing); err != nil {
 		return fmt.Errorf("cannot install packages %s: %w", strings.Join(missing, " "), err)
 	}

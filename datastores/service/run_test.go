@@ -125,7 +125,7 @@ func TestPackagesThatAreThere(t *testing.T) {
 	if _, err := os.Stat("/usr/bin/dpkg-query"); err != nil {
 		t.Skip("not a Debian system")
 	}
-	if err := System("").Install(t.Context(), nil, []string{"dpkg", "base-files"}); err != nil {
+	if err := System("").Install(t.Context(), []string{"dpkg", "base-files"}, func(missing []string) { t.Errorf("it installs %q", missing) }); err != nil {
 		t.Error(err)
 	}
 	missing, err := System("").Missing(t.Context(), []string{"dpkg", "coffer-no-such-package"})

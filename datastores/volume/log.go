@@ -32,7 +32,7 @@ func (d Dir) Append(name string) (f *os.File, err error) {
 	return f, err
 }
 
-// Trim cuts a log of more than 16 MiB to its last lines, 256 KiB at most, while a server goes on writing at its end. One that is not
+// Trim cuts a log of more than 16 MiB to its last lines, 256 KiB at most, while a server goes on writing at its end. A log that is not
 // there, or is no file, is left alone.
 func (d Dir) Trim(name string) error {
 	return d.with(func(t *Tree) error {

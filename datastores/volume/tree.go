@@ -114,7 +114,7 @@ func (t *Tree) foreign(info fs.FileInfo) bool {
 	return ok && t.uid >= 0 && int(st.Uid) != t.uid && st.Nlink > 1
 }
 
-// Create makes a file of mode 0600 and opens it for reading and writing. One that is there is an error, [fs.ErrExist].
+// Create makes a file of mode 0600 and opens it for reading and writing. A file that is there already is an error, [fs.ErrExist].
 func (t *Tree) Create(name string) (*os.File, error) { return t.create(name, os.O_RDWR) }
 
 func (t *Tree) create(name string, flag int) (*os.File, error) {
@@ -195,7 +195,7 @@ func (t *Tree) writeNew(name string, data []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// MakeDir makes a directory of mode 0700. One that is there is given to the tree's user.
+// MakeDir makes a directory of mode 0700. A directory that is there already is given to the tree's user.
 func (t *Tree) MakeDir(name string) error {
 	err := t.root.Mkdir(name, 0o700)
 	if errors.Is(err, fs.ErrExist) {

@@ -57,13 +57,10 @@ func (h *Host) equip(ctx context.Context, args deployments.LaunchArgs, say func(
 	if err != nil {
 		return err
 	}
-	system := service.System(tree)
-	missing, err := system.Missing(ctx, args.Packages)
-	if err != nil || len(missing) == 0 {
-		return err
-	}
-	say("installing packages: " + strings.Join(missing, " "))
-	return system.Install(ctx, h.log, missing)
+	return service.System(tree).Install(ctx, args.Packages, func(missing []string) {
+		h.log.Info("installing packages", "packages", missing, "tree", tree)
+		say("installing packages: " + strings.Join(missing, " "))
+	})
 }
 
 // accept takes over what is asked for and writes it down, before anything is made.
@@ -110,7 +107,6 @@ func (h *Host) problems(args deployments.LaunchArgs) []error {
 	}
 	address, err := netip.ParseAddr(args.Address)
 	if known := h.find(args.InstanceID); err != nil || known == nil && !h.pool.Usable(address) { // a pool may be changed
-
 		bad("address: %q is not a usable address of this host's pool %s", args.Address, h.pool)
 	} else if _, err := rulesOf(address, args.Firewall); err != nil {
 		bad("firewall: %w", err)
