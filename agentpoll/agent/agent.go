@@ -112,7 +112,9 @@ func (a *Agent) work(ctx context.Context, s *session, journal *journal) {
 	var sending, running sync.WaitGroup
 	sending.Go(func() { outbox.run(grace, ctx) })
 	running.Go(func() { lanes.run(&lanes.queue) })
-	running.Go(func() { lanes.run(&lanes.long) })
+	for range a.cfg.Long {
+		running.Go(func() { lanes.run(&lanes.long) })
+	}
 	running.Go(func() { a.status.run(ctx) })
 	running.Go(func() { a.rotate(ctx, s.identity) })
 	a.status.tell(nil)

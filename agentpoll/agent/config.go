@@ -41,6 +41,7 @@ type Config struct {
 	// before it is sent at once. It must return when ctx ends.
 	Status      func(ctx context.Context) json.RawMessage
 	StatusEvery time.Duration // 0: 10 s
+	Long        int           // how many long commands run at once. 0: one at a time
 
 	Hold        time.Duration // how long a poll is held until a gateway says otherwise. 0: 50 s
 	Grace       time.Duration // how long Run may go on after its context ended. 0: 10 s
@@ -101,6 +102,7 @@ func loopback(host string) bool {
 }
 
 func (c Config) withDefaults() Config {
+	c.Long = cmp.Or(c.Long, 1)
 	c.StatusEvery = cmp.Or(c.StatusEvery, 10*time.Second)
 	c.Hold = cmp.Or(c.Hold, 50*time.Second)
 	c.Grace = cmp.Or(c.Grace, 10*time.Second)

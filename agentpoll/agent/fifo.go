@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// fifo is a line of things that wait for one goroutine.
+// fifo is a line of things that wait for goroutines.
 type fifo[T any] struct {
-	wake chan struct{} // holds a token when there may be news for the goroutine that waits
+	wake chan struct{} // holds a token when there may be news for a goroutine that waits
 
 	mu     sync.Mutex
 	items  []T
@@ -54,9 +54,15 @@ func (f *fifo[T]) next(ctx context.Context) (item T, ok bool) {
 	return item, false
 }
 
+// pop wakes another goroutine that waits when there is something for it too: a token tells one only.
 func (f *fifo[T]) pop() (item T, ok, closed bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	defer func() {
+		if len(f.items) > 0 || f.closed {
+			f.signal()
+		}
+	}()
 	if len(f.items) == 0 {
 		return item, false, f.closed
 	}

@@ -8,7 +8,8 @@ import (
 	"github.com/cofferdb/coffer/agentpoll"
 )
 
-// Handler runs commands. Its methods may be called concurrently: Run by at most two goroutines, one for each lane.
+// Handler runs commands. Its methods may be called concurrently: Run by at most one goroutine for the queue
+// and [Config.Long] beside it.
 type Handler interface {
 	// Method tells how a method is run. False means that there is no such method; it is answered Unsupported.
 	Method(name string) (Traits, bool)
@@ -23,7 +24,7 @@ type Handler interface {
 
 // Traits are what the agent must know of a method.
 type Traits struct {
-	Long  bool // runs beside the queue, one at a time, and can be cancelled while it runs
+	Long  bool // runs beside the queue, see [Config.Long], and can be cancelled while it runs
 	Reads bool // changes nothing: a repeated command is run again instead of answered from the journal
 }
 

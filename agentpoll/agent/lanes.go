@@ -12,7 +12,7 @@ import (
 // errCancelled is the cause with which a command's context ends when the gateway cancels it.
 var errCancelled = agentpoll.Errorf(agentpoll.Cancelled, "cancelled")
 
-// lanes run commands: short ones in the queue, first in first out; long ones one at a time beside it.
+// lanes run commands: short ones in the queue, first in first out; long ones beside it.
 type lanes struct {
 	handler Handler
 	client  *client
@@ -26,7 +26,7 @@ type lanes struct {
 	held map[string]*job // commands that were taken and have not ended
 }
 
-// lane runs jobs one after another.
+// lane holds jobs that are begun one after another.
 type lane struct {
 	take context.Context // takes no more when it ends
 	work context.Context // what runs is cut when it ends
@@ -53,7 +53,7 @@ func newLanes(ctx, grace context.Context, h Handler, c *client, j *journal, o *o
 	}
 }
 
-// run works off one lane.
+// run works off a lane. As many of its jobs run at once as there are calls of it.
 func (l *lanes) run(lane *lane) {
 	for {
 		j, ok := lane.jobs.next(lane.take)

@@ -70,6 +70,28 @@ func TestLongRunsBesideShort(t *testing.T) {
 	})
 }
 
+func TestLongOnesRunBesideEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t)
+		var d diary
+		cfg := g.config(t, methods{"check": waits(&d, Traits{Long: true}, time.Minute)})
+		cfg.Long = 3
+		start(t, cfg)
+		begun := time.Now()
+		for i := range 4 {
+			g.enqueue(fmt.Sprint("check ", i), "check", "")
+		}
+		g.result(t, "check 2")
+		if waited := time.Since(begun); waited > time.Minute+time.Second {
+			t.Errorf("the third waited %s", waited)
+		}
+		g.result(t, "check 3")
+		if waited := time.Since(begun); waited < 2*time.Minute {
+			t.Errorf("the fourth ran beside three, after %s", waited)
+		}
+	})
+}
+
 func TestCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t)

@@ -102,7 +102,7 @@ func (h *Host) Run(ctx context.Context) error {
 		Gateways: h.cfg.Gateways, CA: h.cfg.CA, AllowHTTP: h.cfg.AllowHTTP,
 		Dir: filepath.Join(h.cfg.Dir, "agent"), Kind: agentpoll.Host,
 		Token: h.cfg.Token, Version: h.cfg.Version, Manifest: announcement,
-		Handler: handler{h}, Status: h.announce, Log: h.log,
+		Handler: handler{h}, Long: longAtOnce, Status: h.announce, Log: h.log,
 	})
 	if err != nil {
 		return err
@@ -120,8 +120,12 @@ func (h *Host) Run(ctx context.Context) error {
 // handler is the methods of a host.
 type handler struct{ h *Host }
 
+// longAtOnce is how many of the methods that wait for others run at once: a tenant's remove never waits for another's large volume.
+// Those of one instance exclude each other by its lock.
+const longAtOnce = 4
+
 // methods is the one table of them. A remove may wait for processes to end, a resize for a large volume to be checked, a check
-// for lists of packages, so they run beside the queue, one at a time.
+// for lists of packages, so they run beside the queue.
 var methods = map[string]struct {
 	traits agent.Traits
 	run    func(*Host, context.Context, agent.Command) (any, error)
