@@ -187,12 +187,9 @@ func Decide(in etcdschema.Instance, event Event, now time.Time, newID func() str
 			return d.Decision, nil
 		}
 	}
-	for _, row := range Table() {
-		if row.Step == step && row.Event == event.Type {
-			if err := row.act(d); err != nil {
-				return Decision{Instance: in}, err
-			}
-			break
+	if act := acts()[place{step, event.Type}]; act != nil {
+		if err := act(d); err != nil {
+			return Decision{Instance: in}, err
 		}
 	}
 	if d.Changed {

@@ -1,6 +1,9 @@
 package lifecycle
 
-import "slices"
+import (
+	"slices"
+	"sync"
+)
 
 // Row says what an event means in a step.
 type Row struct {
@@ -119,6 +122,21 @@ func Table() []Row {
 	}
 	return rows
 }
+
+// place is where an event meets an operation.
+type place struct {
+	step  Step
+	event EventType
+}
+
+// acts are the table's, found by place. The table never changes, and there is one row a place.
+var acts = sync.OnceValue(func() map[place]func(*decision) error {
+	found := map[place]func(*decision) error{}
+	for _, row := range Table() {
+		found[place{row.Step, row.Event}] = row.act
+	}
+	return found
+})
 
 // rest are a step's rows for what the table does not say: while something is being done nothing else can be asked for than the
 // end of the instance, it can be given up, and a guest that is there tells how its server is.
