@@ -18,6 +18,9 @@ type NameRules struct {
 	Password string `json:"password,omitempty"`
 	// Reserved are what no name of a new database or user begins with: it is the server's or the guest's.
 	Reserved []string `json:"reserved,omitempty"`
+	// FoldedBy is a parameter for create only: at 1 the server takes large letters in names of databases for small ones. "": it
+	// never does.
+	FoldedBy string `json:"folded_by,omitempty"`
 }
 
 // ReservedPrefix returns the prefix because of which a new database or user cannot have that name; "" for none.

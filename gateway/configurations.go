@@ -281,17 +281,17 @@ func (g *Gateway) listConfigurationInstances(r *request) (reply, error) {
 	return reply{http.StatusOK, listBody("instances", views, next)}, nil
 }
 
-// configurationFor reads which group a new instance of a version is made with.
-func (g *Gateway) configurationFor(r *request, ref string, version etcdschema.Version) (string, error) {
+// configurationFor reads the group with which a new instance of a version is made; the zero one for none.
+func (g *Gateway) configurationFor(r *request, ref string, version etcdschema.Version) (etcdschema.Configuration, error) {
 	id := lastPart(ref)
 	if id == "" {
-		return "", nil
+		return etcdschema.Configuration{}, nil
 	}
 	c, err := g.findConfiguration(r, id)
 	if err == nil && (c.Datastore != version.Datastore || c.Version != version.Name) {
 		err = faultf(badRequest, "Configuration %s is for %s %s, not for %s %s.", id, c.Datastore, c.Version, version.Datastore, version.Name)
 	}
-	return id, err
+	return c, err
 }
 
 // instanceConfiguration tells what the instance's server has without a group.

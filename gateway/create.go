@@ -170,7 +170,7 @@ func (g *Gateway) order(r *request, req createRequest) (order, error) {
 		VersionNumber: version.Server.VersionNumber, Manager: version.Server.Manager, Image: version.Server.Image,
 		Capabilities: version.Server.Capabilities, Names: version.Server.Names, UsersPerServer: version.Server.UsersPerServer,
 		FlavorID: flavorID, Flavor: flavor.Value, VolumeGB: volumeGB, Created: now, Updated: now,
-		UsageTimeout: version.Server.UsageTimeout, Configuration: configuration, Restore: restore.chain,
+		UsageTimeout: version.Server.UsageTimeout, Configuration: configuration.ID, Restore: restore.chain,
 		Service: datastores.Status{Service: datastores.StatusNew}, Locality: req.Locality,
 	}
 	if req.Volume != nil {
@@ -187,6 +187,9 @@ func (g *Gateway) order(r *request, req createRequest) (order, error) {
 	o.prepare, err = prepareArgs(o.instance, version.Guest, req)
 	if err != nil {
 		return o, err
+	}
+	if err := version.Server.Names.CheckFolded(o.prepare.Databases, configuration.Values); err != nil {
+		return o, faultf(badRequest, "Validation error: %v.", err)
 	}
 	if version.Server.RootOnCreate {
 		o.password = newPassword()

@@ -151,7 +151,8 @@ func (g *Gateway) orderReplica(r *request, req createRequest) (order, error) {
 			return o, err
 		}
 	}
-	o.instance.Configuration, err = g.configurationFor(r, req.Configuration, version)
+	configuration, err := g.configurationFor(r, req.Configuration, version)
+	o.instance.Configuration = configuration.ID
 	o.need = needOf(o.instance)
 	return o, err
 }

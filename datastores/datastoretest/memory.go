@@ -18,6 +18,8 @@ type Memory struct {
 	ReplicaBackup bool
 	// BackupBytes is how much more a backup of the strategy memory_impl/slow holds than it needs to.
 	BackupBytes int64
+	// FoldsNames has servers take large letters in names of databases for small ones.
+	FoldsNames bool
 
 	mu      sync.Mutex
 	servers map[string]*memoryServer // by address

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -171,7 +172,21 @@ func (m *memoryManager) putRoot(ctx context.Context, password string) error {
 	return m.ask(ctx, func(s *memoryServer) error { return s.change(change{PutRoot: &root}) })
 }
 
+// FoldDatabases implements [datastores.FoldsNames].
+func (m *memoryManager) FoldDatabases(_ context.Context, names []string) ([]string, error) {
+	names = slices.Clone(names)
+	for i, name := range names {
+		if m.memory.FoldsNames {
+			names[i] = strings.ToLower(name)
+		}
+	}
+	return names, nil
+}
+
 func (m *memoryManager) CreateDatabase(ctx context.Context, db datastores.Database) error {
+	if m.memory.FoldsNames {
+		db.Name = strings.ToLower(db.Name)
+	}
 	return m.ask(ctx, func(s *memoryServer) error {
 		if _, ok := s.databases[db.Name]; ok {
 			return datastores.Errorf(datastores.Exists, "database %q exists", db.Name)

@@ -29,21 +29,36 @@ func createDatabases(ctx context.Context, c call, m datastores.Databases, args d
 	return none{}, nil
 }
 
-// allNew refuses databases of which one is there, before another is made. A call that was cut has made some itself.
+// allNew refuses databases of which one is there, or two are one to the server, before another is made. A call that was cut has made some itself.
 func (c call) allNew(ctx context.Context, m datastores.Databases, dbs []datastores.Database) error {
-	if c.repeated || len(dbs) < 2 {
+	if len(dbs) < 2 {
 		return nil
+	}
+	wanted, err := folded(ctx, m, names(dbs))
+	if err != nil {
+		return err
+	}
+	if err := datastores.CheckDistinct(names(dbs), wanted); err != nil || c.repeated {
+		return err
 	}
 	there, err := m.ListDatabases(ctx)
 	if err != nil {
 		return err
 	}
-	for _, db := range dbs {
-		if slices.Contains(names(there), db.Name) {
-			return datastores.Errorf(datastores.Exists, "database %q exists already", db.Name)
+	for i, name := range wanted {
+		if slices.Contains(names(there), name) {
+			return datastores.Errorf(datastores.Exists, "database %q exists already", dbs[i].Name)
 		}
 	}
 	return nil
+}
+
+// folded are names of databases as the server has them.
+func folded(ctx context.Context, m datastores.Databases, names []string) ([]string, error) {
+	if f, ok := m.(datastores.FoldsNames); ok {
+		return f.FoldDatabases(ctx, names)
+	}
+	return names, nil
 }
 
 func listDatabases(ctx context.Context, c call, m datastores.Databases, args datastores.ListArgs) (datastores.DatabasePage, error) {
@@ -107,9 +122,13 @@ func (c call) allNewUsers(ctx context.Context, m datastores.Users, users []datas
 		return err
 	}
 	for _, u := range users {
-		for _, db := range u.Databases {
-			if !holds(names(there), db.Name) {
-				return datastores.Errorf(datastores.NotFound, "there is no database %q for user %q", db.Name, u.Name)
+		wanted, err := folded(ctx, d, names(u.Databases))
+		if err != nil {
+			return err
+		}
+		for i, name := range wanted {
+			if !holds(names(there), name) {
+				return datastores.Errorf(datastores.NotFound, "there is no database %q for user %q", u.Databases[i].Name, u.Name)
 			}
 		}
 	}

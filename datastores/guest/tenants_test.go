@@ -98,6 +98,31 @@ func TestSeveralAreCheckedBeforeOneIsChanged(t *testing.T) {
 	}
 }
 
+// TestDatabasesThatTheServerTakesForOne are refused before one of them is made, in a call and at create; where the server tells them
+// apart they are made.
+func TestDatabasesThatTheServerTakesForOne(t *testing.T) {
+	list := func(b *bench) []datastores.Database {
+		return read[datastores.DatabasePage](t, b.do(t, command(datastores.MethodListDatabases), nil)).Databases
+	}
+	create := command(datastores.MethodCreateDatabase)
+	b := newBench(t)
+	b.memory.FoldsNames = true
+	b.refused(t, command(datastores.MethodPrepare), datastores.PrepareArgs{Databases: databases("Shop", "shop")}, agentpoll.Invalid)
+	b = b.prepared(t)
+	b.refused(t, create, datastores.CreateDatabaseArgs{Databases: databases("a", "Stock", "stock")}, agentpoll.Invalid)
+	b.refused(t, repeated(datastores.MethodCreateDatabase), datastores.CreateDatabaseArgs{Databases: databases("a", "Stock", "stock")}, agentpoll.Invalid)
+	b.do(t, create, datastores.CreateDatabaseArgs{Databases: databases("Stock", "b")})
+	b.refused(t, create, datastores.CreateDatabaseArgs{Databases: databases("c", "STOCK")}, agentpoll.Exists)
+	if diff := cmp.Diff(databases("b", "stock"), list(b)); diff != "" {
+		t.Error(diff)
+	}
+	b = newBench(t).prepared(t)
+	b.do(t, create, datastores.CreateDatabaseArgs{Databases: databases("Stock", "stock")})
+	if diff := cmp.Diff(databases("Stock", "stock"), list(b)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestReservedNamesAreRefused(t *testing.T) {
 	b := newBench(t).prepared(t)
 	admin := datastores.UserArgs{Name: "OS_ADMIN"}

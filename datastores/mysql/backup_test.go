@@ -206,6 +206,10 @@ func foldsNames(t *testing.T, m *Manager) {
 	must(t, m.CreateDatabase(ctx, datastores.Database{Name: "My_Main"}))
 	must(t, m.CreateDatabase(ctx, datastores.Database{Name: "Other"}))
 	wantKind(t, m.CreateDatabase(ctx, datastores.Database{Name: "MY_MAIN"}), datastores.Exists)
+	names := []string{"My_Main", "MY_MAIN"}
+	folded, err := m.FoldDatabases(ctx, names)
+	must(t, err)
+	wantKind(t, datastores.CheckDistinct(names, folded), datastores.Invalid)
 	must(t, m.CreateUser(ctx, datastores.User{Name: "Bob", Password: secret("pass"), Databases: named("My_MAIN")}))
 	must(t, m.GrantAccess(ctx, "Bob", "", []string{"OTHER"}))
 	must(t, m.RevokeAccess(ctx, "Bob", "", "my_MAIN"))

@@ -42,7 +42,7 @@ func (m *Manager) config(values datastores.Values) ([]byte, error) {
 func (m *Manager) defaults() []configfile.Setting {
 	all := []configfile.Setting{
 		{Name: "local_infile", Value: "0"},
-		{Name: "lower_case_table_names", Value: "0"},
+		{Name: foldedBy, Value: "0"},
 		{Name: "character_set_server", Value: "utf8mb4"},
 		{Name: "collation_server", Value: "utf8mb4_general_ci"},
 		{Name: "max_connections", Value: strconv.Itoa(m.maxConnections())},

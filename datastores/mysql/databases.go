@@ -62,18 +62,35 @@ func (m *Manager) DeleteDatabase(ctx context.Context, name string) error {
 // lower_case_table_names it knows small letters only.
 func (m *Manager) changeDatabases(ctx context.Context, names []string, do func(db *sql.DB, names []string) error) error {
 	return m.change(ctx, func(db *sql.DB) error {
-		var folds bool
-		if err := db.QueryRowContext(ctx, "SELECT @@GLOBAL.lower_case_table_names = 1").Scan(&folds); err != nil {
-			return failed(err, "cannot ask the server whether it tells large letters from small ones")
-		}
-		names = slices.Clone(names)
-		for i, name := range names {
-			if folds {
-				names[i] = strings.ToLower(name)
-			}
+		names, err := fold(ctx, db, names)
+		if err != nil {
+			return err
 		}
 		return do(db, names)
 	})
+}
+
+// FoldDatabases implements [datastores.FoldsNames].
+func (m *Manager) FoldDatabases(ctx context.Context, names []string) (folded []string, err error) {
+	err = m.session(func(db *sql.DB) error {
+		folded, err = fold(ctx, db, names)
+		return err
+	})
+	return folded, err
+}
+
+func fold(ctx context.Context, db *sql.DB, names []string) ([]string, error) {
+	var folds bool
+	if err := db.QueryRowContext(ctx, "SELECT @@GLOBAL."+foldedBy+" = 1").Scan(&folds); err != nil {
+		return nil, failed(err, "cannot ask the server whether it tells large letters from small ones")
+	}
+	names = slices.Clone(names)
+	for i, name := range names {
+		if folds {
+			names[i] = strings.ToLower(name)
+		}
+	}
+	return names, nil
 }
 
 func databases(ctx context.Context, db *sql.DB) ([]datastores.Database, error) {

@@ -19,9 +19,22 @@ import (
 // acknowledged is there after a restart, and on a larger volume.
 func TestFullVolume(t *testing.T) {
 	t.Parallel()
-	env, ctx := newEnv(t), t.Context()
+	fullVolume(t, newManager(t, newEnv(t)))
+}
+
+func TestFullVolumeOfNewest(t *testing.T) {
+	t.Parallel()
+	if !datastoretest.InImage(t, image) {
+		return
+	}
+	m := New(newEnv(t), newestOptions(t))
+	stopInTheEnd(t, m)
+	fullVolume(t, m)
+}
+
+func fullVolume(t *testing.T, m *Manager) {
+	env, ctx := m.env, t.Context()
 	grow := datastoretest.SmallVolume(t, env, 260)
-	m := newManager(t, env)
 	must(t, m.Prepare(ctx, quietly()))
 	must(t, m.CreateDatabase(ctx, datastores.Database{Name: "shop"}))
 	root, err := m.EnableRoot(ctx, secret("pass"))

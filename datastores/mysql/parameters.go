@@ -131,7 +131,7 @@ func allParameters() []parameter {
 		integer("local_infile", "0", "1"),
 		boolean("log_queries_not_using_indexes"),
 		float("long_query_time", "0", "31536000"),
-		createOnly(static(integer("lower_case_table_names", "0", "1"))),
+		createOnly(static(integer(foldedBy, "0", "1"))),
 		integer("max_allowed_packet", "1024", "1073741824"),
 		integer("max_connect_errors", "1", most32),
 		of("mariadb", integer("max_connections", "10", "100000").with("extra_max_connections")),

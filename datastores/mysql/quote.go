@@ -24,9 +24,12 @@ const (
 	octet       = `(?:%|25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])`
 )
 
+// foldedBy is the parameter with which the server knows databases by small letters only.
+const foldedBy = "lower_case_table_names"
+
 // Names implements [datastores.Names].
 func (m *Manager) Names() datastores.NameRules {
-	return datastores.NameRules{Database: databaseRule, User: userRule, Host: hostRule}
+	return datastores.NameRules{Database: databaseRule, User: userRule, Host: hostRule, FoldedBy: foldedBy}
 }
 
 // sqlMode is the mode of every session of the guest; the quoting below is right in no other.
