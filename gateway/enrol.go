@@ -73,16 +73,21 @@ func (g backend) Authenticate(ctx context.Context, c agentpoll.Credential) error
 func (g backend) lock(s etcdschema.Snapshot, agent etcdschema.Agent, why string) ([]etcdschema.Op, error) {
 	agent.Locked = why
 	ops := []etcdschema.Op{etcdschema.Put(etcdschema.AgentKey(agent.ID), agent)}
+	told, err := g.tellOfAgent(s, agent, "fault", "The guest is locked out: two machines used its identity ("+why+"). An operator has to find the copy.", "")
+	return append(ops, told...), err
+}
+
+// tellOfAgent says something of a guest in the timeline of its instance; of another agent nobody is told.
+func (g *Gateway) tellOfAgent(s etcdschema.Snapshot, agent etcdschema.Agent, kind, message, request string) ([]etcdschema.Op, error) {
 	if agent.Kind != agentpoll.Guest {
-		return ops, nil
+		return nil, nil
 	}
 	key := etcdschema.InstanceKey(agent.Project, agent.ID)
 	rec, err := etcdschema.Read(s, key)
 	if err != nil || !rec.Found {
-		return ops, err
+		return nil, err
 	}
-	event := etcdschema.Event{At: g.now().UTC(), Kind: "fault", Message: "The guest is locked out: two machines used its identity (" + why + "). An operator has to find the copy."}
-	ops = append(ops, tell(&rec.Value, event)...)
+	ops := tell(&rec.Value, etcdschema.Event{At: g.now().UTC(), Kind: kind, Message: message, Request: request})
 	return append(ops, etcdschema.Put(key, rec.Value)), nil
 }
 

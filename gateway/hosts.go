@@ -183,11 +183,20 @@ func (g *Gateway) unlockAgent(r *request) (reply, error) {
 	_, err := g.store.Update(r.ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		rec, err := etcdschema.Read(s, key)
 		agent, err := mustFind(rec, err, "Agent", r.param("agent"))
+		if err != nil {
+			return nil, err
+		}
+		was := agent.Locked
 		if n := len(agent.Retired); n > 0 && agent.Locked != "" {
 			agent.NextHash, agent.Sequence, agent.Retired = agent.Retired[n-1].Hash, agent.Retired[n-1].Sequence-1, nil
 		}
 		agent.Locked = ""
-		return []etcdschema.Op{etcdschema.Put(key, agent)}, err
+		ops := []etcdschema.Op{etcdschema.Put(key, agent)}
+		if was == "" {
+			return ops, nil
+		}
+		told, err := g.tellOfAgent(s, agent, "note", "An operator has ended the guest's lock. The first to show one of its last two credentials goes on, and nobody else.", r.id())
+		return append(ops, told...), err
 	})
 	return reply{status: http.StatusAccepted}, err
 }

@@ -150,7 +150,7 @@ func (a *app) enrolmentCommands() *cobra.Command {
 func (a *app) agentCommands() *cobra.Command {
 	return group("agent", "Agents of hosts and guests (admin)",
 		a.api("unlock ID", "End the lock of an agent whose identity was used twice, once the copy is gone", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
-			return a.done(dbext.UnlockAgent(ctx, c, args[0]), "unlocked %s", args[0])
+			return a.done(dbext.UnlockAgent(ctx, c, args[0]), "unlocked %s: the first to show one of its last two credentials goes on, and nobody else", args[0])
 		}),
 	)
 }

@@ -62,6 +62,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("ADMIN", gatewaytest.Admin)
 			env.Setenv("READER", gatewaytest.Reader)
 			env.Setenv("GATEWAY", g.URL)
+			env.Setenv("HOST", host.ID)
 			env.Setenv("ADMIN_PASSWORD", password)
 			env.Setenv("ETCD", etcdtest.Start(t).Endpoint()) // of a script's own
 			env.Setenv("DEFINITIONS", filepath.Join(repository, "deployments/definitions"))

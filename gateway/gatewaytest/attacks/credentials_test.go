@@ -53,6 +53,12 @@ func TestH8AStolenAgentCredential(t *testing.T) {
 		t.Error("the lock was not counted")
 	}
 	s.Client(gatewaytest.Admin).Want(t, http.StatusAccepted, http.MethodPost, "/mgmt/agents/"+honest.credential.AgentID+"/unlock", "")
+	if why := member.Do(t, http.MethodGet, at+"/why", ""); strings.Contains(why.Text("why", "summary"), "locked") {
+		t.Errorf("why, after the lock has ended: %s", why.Body)
+	}
+	if events := member.Do(t, http.MethodGet, at+"/events", ""); strings.Count(string(events.Body), "An operator has ended the guest's lock.") != 1 {
+		t.Errorf("the timeline says nothing of the end of the lock: %s", events.Body)
+	}
 	awaitTrue(t, "the guest to come back", func() bool { return honest.poll(t) == http.StatusOK })
 	awaitTrue(t, "the thief's credential to be dead", func() bool { return thief.poll(t) == http.StatusUnauthorized })
 	last := agentpoll.NewSecret()
