@@ -95,6 +95,9 @@ func (s gtidReplication) Attach(ctx context.Context, req datastores.AttachReques
 		if err := execute(ctx, db, words.stop); err != nil {
 			return failed(err, "cannot stop following the source before")
 		}
+		if err := s.m.endShutOut(ctx, db); err != nil { // what comes from the source is compared with what is so now
+			return err
+		}
 		req.Progress("comparing histories")
 		start, err := s.startAt(ctx, db, req)
 		if err != nil {

@@ -169,6 +169,7 @@ func TestReplicaLogsWhatIsOnlyItsOwn(t *testing.T) {
 	for _, m := range []*Manager{first, second} {
 		wantRoot(t, m, "later", false)
 	}
+	endsOnReplica(t, first, second)
 	wantKind(t, second.CreateDatabase(ctx, datastores.Database{Name: "not_here"}), datastores.Conflict)
 	_, err = second.EnableRoot(ctx, secret("other"))
 	wantKind(t, err, datastores.Conflict)
@@ -177,6 +178,56 @@ func TestReplicaLogsWhatIsOnlyItsOwn(t *testing.T) {
 	for _, u := range users {
 		if strings.HasPrefix(u.Name, "slave_") {
 			t.Errorf("tenants see the account of a replica, %s", u.Name)
+		}
+	}
+}
+
+// endsOnReplica has sessions on a replica end with what let them in on the source, and no others.
+func endsOnReplica(t *testing.T, source, replica *Manager) {
+	t.Helper()
+	ctx := t.Context()
+	must(t, source.CreateDatabase(ctx, datastores.Database{Name: "stock"}))
+	for _, user := range []string{"cid", "dan", "eve"} {
+		must(t, source.CreateUser(ctx, datastores.User{Name: user, Password: secret("pass"), Databases: named("shop")}))
+	}
+	must(t, execute(ctx, admin(t, source), "CREATE ROLE clerk", "GRANT SELECT ON stock.* TO clerk", "GRANT clerk TO dan"))
+	for _, change := range []struct {
+		what string
+		do   func() error
+		ends string
+	}{
+		{"a grant", func() error { return source.GrantAccess(ctx, "cid", "", []string{"stock"}) }, ""},
+		{"a new password", func() error {
+			return source.UpdateUser(ctx, "cid", "", datastores.UserChange{Password: secret("another")})
+		}, "cid"},
+		{"a revoke", func() error { return source.RevokeAccess(ctx, "dan", "", "shop") }, "dan"},
+		{"a new name", func() error { return source.UpdateUser(ctx, "eve", "", datastores.UserChange{Name: "fay"}) }, "eve"},
+		{"less for a role", func() error { return execute(ctx, admin(t, source), "REVOKE SELECT ON stock.* FROM clerk") }, "dan"},
+	} {
+		caughtUp(t, source, replica)
+		must(t, replica.Upkeep(ctx))
+		open := map[string]*held{}
+		for _, user := range []string{"cid", "dan", "eve"} {
+			for _, password := range []string{"pass", "another"} {
+				if session, err := openSession(ctx, datastoretest.Login{Address: replica.env.Address, User: user, Password: password}); err == nil {
+					open[user] = session
+				}
+			}
+		}
+		if open[change.ends] == nil && change.ends != "" {
+			t.Fatalf("%s: %s has no session", change.what, change.ends)
+		}
+		must(t, change.do())
+		caughtUp(t, source, replica)
+		again := New(replica.env, replica.options) // its guest may have started anew
+		for range 2 {
+			must(t, again.Upkeep(ctx))
+		}
+		for user, session := range open {
+			if err := session.Ask(ctx); (err == nil) != (user != change.ends && change.what != "less for a role") {
+				t.Errorf("after %s the session of %s on a replica: %v", change.what, user, err)
+			}
+			_ = session.Close()
 		}
 	}
 }

@@ -47,13 +47,16 @@ func endOrphans(ctx context.Context, db *sql.DB) error {
 	return failed(err, "cannot end the sessions of users that are no more")
 }
 
-// endShutOut ends the sessions of users that are no more or may not log in. On a replica nobody calls when that comes from its source;
-// that a user has another password, or fewer rights, its sessions there do not notice.
+// endShutOut ends the sessions of users that are no more or may not log in, and of those who have lost something. On a replica nobody
+// calls when that comes from its source.
 func (m *Manager) endShutOut(ctx context.Context, db *sql.DB) error {
 	if m.variant.family != "mariadb" {
 		return endOrphans(ctx, db)
 	}
 	err := endSessions(ctx, db, tenantSessions+" AND USER <> 'unauthenticated user' AND BINARY USER NOT IN "+
 		"(SELECT BINARY User FROM mysql.global_priv WHERE COALESCE(JSON_VALUE(Priv, '$.account_locked'), '0') IN ('0', 'false'))")
-	return failed(err, "cannot end the sessions of users that are shut out")
+	if err != nil {
+		return failed(err, "cannot end the sessions of users that are shut out")
+	}
+	return m.endOutdated(ctx, db)
 }

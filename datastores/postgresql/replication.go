@@ -78,7 +78,10 @@ func (r streaming) Attach(ctx context.Context, req datastores.AttachRequest) err
 	if err := m.Start(ctx); err != nil {
 		return err
 	}
-	return m.awaitStream(ctx)
+	if err := m.awaitStream(ctx); err != nil {
+		return err
+	}
+	return m.endOutdated(ctx) // what comes from the source is compared with what is so now
 }
 
 // copySource makes the data directory a copy of the source's.

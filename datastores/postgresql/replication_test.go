@@ -65,6 +65,61 @@ func TestBackupOfAReplica(t *testing.T) {
 	}
 }
 
+// Sessions on a replica end with what let them in on the source, and no others.
+func TestSessionsOnAReplica(t *testing.T) {
+	ctx := t.Context()
+	source := prepared(t)
+	must(t, source.CreateDatabase(ctx, datastores.Database{Name: "shop"}))
+	must(t, source.CreateDatabase(ctx, datastores.Database{Name: "stock"}))
+	replica := replicaOf(t, source)
+	const user = "ann"
+	create := func() error {
+		return source.CreateUser(ctx, datastores.User{Name: user, Password: datastores.NewSecret("pass"), Databases: []datastores.Database{{Name: "shop"}}})
+	}
+	must(t, source.CreateUser(ctx, datastores.User{Name: "bob", Password: datastores.NewSecret("pass"), Databases: []datastores.Database{{Name: "shop"}}}))
+	level := func() {
+		at, err := source.ReplicationStrategies()[0].Position(ctx)
+		must(t, err)
+		must(t, replica.ReplicationStrategies()[0].WaitFor(ctx, at))
+		for range 2 {
+			must(t, New(replica.env, replica.options).Upkeep(ctx)) // its guest may have started anew
+		}
+	}
+	for _, change := range []struct {
+		what string
+		do   func() error
+		ends bool
+	}{
+		{"a grant", func() error { return source.GrantAccess(ctx, user, "", []string{"stock"}) }, false},
+		{"a new password", func() error {
+			return source.UpdateUser(ctx, user, "", datastores.UserChange{Password: datastores.NewSecret("another")})
+		}, true},
+		{"a revoke", func() error { return source.RevokeAccess(ctx, user, "", "shop") }, true},
+		{"a new name", func() error { return source.UpdateUser(ctx, user, "", datastores.UserChange{Name: "eve"}) }, true},
+		{"a delete", func() error { return source.DeleteUser(ctx, user, "") }, true},
+	} {
+		must(t, create())
+		level()
+		session, err := login(t, replica, user, "pass", "shop")
+		must(t, err)
+		other, err := login(t, replica, "bob", "pass", "shop")
+		must(t, err)
+		must(t, change.do())
+		level()
+		if err := session.exec(ctx, "SELECT 1"); (err != nil) != change.ends {
+			t.Errorf("after %s the session on a replica: %v", change.what, err)
+		}
+		if err := other.exec(ctx, "SELECT 1"); err != nil {
+			t.Errorf("after %s the session of another user: %v", change.what, err)
+		}
+		for _, name := range []string{user, "eve"} {
+			if err := source.DeleteUser(ctx, name, ""); err != nil && datastores.Told(err).Kind != datastores.NotFound {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // The account of a replica copies and rewinds, and does nothing else.
 func TestAccountOfAReplica(t *testing.T) {
 	ctx := t.Context()

@@ -41,6 +41,7 @@ func TestPromotionKeepsUsersAndData(t *testing.T) {
 		fill(t, a, 0, 1000)
 		b := replicaOf(t, a, 1)
 		must(t, client(t, b, rootName, rootPassword).Ping(ctx).Err())
+		endsOnReplica(t, b)
 		must(t, a.CreateUser(ctx, datastores.User{Name: "late", Password: datastores.NewSecret("late's")}))
 		must(t, c.Set(ctx, "expires", "v", 50*time.Millisecond).Err()) // moves the offset after the fence
 		must(t, syncReplication{a}.SetReadOnly(ctx, true))
@@ -75,6 +76,29 @@ func TestPromotionKeepsUsersAndData(t *testing.T) {
 			t.Errorf("the former source takes %v", err)
 		}
 	})
+}
+
+// endsOnReplica has a session on a replica end when the gateway tells its guest, as it tells the source's.
+func endsOnReplica(t *testing.T, replica *Manager) {
+	t.Helper()
+	ctx := t.Context()
+	for what, do := range map[string]func() error{
+		"a new password": func() error {
+			return replica.UpdateUser(ctx, "ann", "%", datastores.UserChange{Password: datastores.NewSecret("another")})
+		},
+		"a delete": func() error { return replica.DeleteUser(ctx, "ann", "%") },
+	} {
+		must(t, replica.CreateUser(ctx, datastores.User{Name: "ann", Password: datastores.NewSecret("pass")}))
+		session, err := openSession(ctx, datastoretest.Login{Address: replica.env.Address, User: "ann", Password: "pass"})
+		must(t, err)
+		must(t, session.Ask(ctx))
+		must(t, do())
+		if err := session.Ask(ctx); err == nil {
+			t.Errorf("after %s the session on a replica goes on", what)
+		}
+		_ = session.Close()
+		_ = replica.DeleteUser(ctx, "ann", "%")
+	}
 }
 
 // TestFormerSourceWithWritesOfItsOwn is refused, stays fenced and keeps its data.
