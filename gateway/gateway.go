@@ -18,6 +18,7 @@ import (
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/blobstore"
 	"github.com/cofferdb/coffer/gateway/identity"
+	"github.com/cofferdb/coffer/gateway/segments"
 )
 
 // Config is what a gateway is made of. Fields without a default must be set.
@@ -190,15 +191,15 @@ func (g *Gateway) Handler() http.Handler {
 		e.Add(rt.method, rt.path, g.serve(rt))
 	}
 	agents, identity := g.agents.Handler(), g.IdentityService
-	segments := &segments{
-		blobs: g.Blobs, presign: g.PresignBlobs, log: g.log, authenticate: g.agents.Authenticate,
-		mayWrite: g.mayWriteBackup, mayRead: g.mayReadBackup, mayWriteLog: g.mayWriteLog, refused: g.Limits.Refused,
+	blobs := &segments.Server{
+		Blobs: g.Blobs, Presign: g.PresignBlobs, Log: g.log, Authenticate: g.agents.Authenticate,
+		MayWrite: g.mayWriteBackup, MayRead: g.mayReadBackup, MayWriteLog: g.mayWriteLog, Refused: g.Limits.Refused,
 	}
 	// An http.ServeMux would redirect a path with dots in it to the path of something else: the DELETE of a database
 	// called .. would become that of its instance.
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch path := r.URL.Path + "/"; {
-		case segments.serve(w, r):
+		case blobs.Serve(w, r):
 		case strings.HasPrefix(path, "/agent/v1/"):
 			agents.ServeHTTP(w, r)
 		case strings.HasPrefix(path, "/identity/") && identity != nil:

@@ -11,30 +11,31 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/blobstore"
+	"github.com/cofferdb/coffer/gateway/segments"
 )
 
 // mayWriteBackup tells where a guest's segments of a backup go: of one that it is making.
-func (g *Gateway) mayWriteBackup(ctx context.Context, agentID, backupID string) (where place, err error) {
+func (g *Gateway) mayWriteBackup(ctx context.Context, agentID, backupID string) (where segments.Place, err error) {
 	b, in, err := g.backupFor(ctx, agentID, backupID)
 	if err != nil {
 		return where, err
 	}
 	if b.Instance != agentID || !b.Running() {
-		return where, errNotNow
+		return where, segments.ErrNotNow
 	}
-	return place{prefix: backupPrefix(b), limit: "backup_factor", most: g.mostSegments(in), size: segmentSize}, nil
+	return segments.Place{Prefix: backupPrefix(b), Limit: "backup_factor", Most: g.mostSegments(in), Size: segmentSize}, nil
 }
 
 // mayReadBackup tells where the segments of a backup are for a guest that restores it.
-func (g *Gateway) mayReadBackup(ctx context.Context, agentID, backupID string) (place, error) {
+func (g *Gateway) mayReadBackup(ctx context.Context, agentID, backupID string) (segments.Place, error) {
 	b, in, err := g.backupFor(ctx, agentID, backupID)
 	if err != nil {
-		return place{}, err
+		return segments.Place{}, err
 	}
 	if !slices.Contains(in.Restore, backupID) {
-		return place{}, errNotNow
+		return segments.Place{}, segments.ErrNotNow
 	}
-	return place{prefix: backupPrefix(b), most: -1}, nil
+	return segments.Place{Prefix: backupPrefix(b), Most: -1}, nil
 }
 
 // What agents cut backups and logs into, at most.
@@ -69,31 +70,31 @@ func (g *Gateway) backupFor(ctx context.Context, agentID, backupID string) (b et
 		b = rec.Value
 	}
 	if err == nil && b.Deleting || errors.Is(err, etcdschema.ErrNotFound) || isNotFound(err) {
-		err = errNoSegments
+		err = segments.ErrNone
 	}
 	return b, instance.Value, err
 }
 
 // errTooManyLogs is told to a guest that publishes logs of too many names.
-var errTooManyLogs = &segmentRefusal{http.StatusRequestEntityTooLarge, agentpoll.Full, "too many logs of this instance were published: limit logs"}
+var errTooManyLogs = &segments.Refusal{Status: http.StatusRequestEntityTooLarge, Kind: agentpoll.Full, Message: "too many logs of this instance were published: limit logs"}
 
 // mayWriteLog tells where the published part of a guest's log goes, while the guest is asked to publish or to discard it. The log
 // is remembered by its instance, with which it will go.
-func (g *Gateway) mayWriteLog(ctx context.Context, agentID, log string) (where place, err error) {
+func (g *Gateway) mayWriteLog(ctx context.Context, agentID, log string) (where segments.Place, err error) {
 	agent, err := etcdschema.Get(ctx, g.store, etcdschema.AgentKey(agentID))
 	if err != nil {
 		return where, err
 	}
-	where = place{prefix: logPrefix(agent.Value.Project, agentID, log), limit: "log_chunks", most: g.Limits.value("log_chunks"), size: maxChunk}
-	if blobstore.CheckName(where.prefix) != nil {
-		return where, errNoSegments
+	where = segments.Place{Prefix: logPrefix(agent.Value.Project, agentID, log), Limit: "log_chunks", Most: g.Limits.value("log_chunks"), Size: maxChunk}
+	if blobstore.CheckName(where.Prefix) != nil {
+		return where, segments.ErrNone
 	}
 	commands, err := etcdschema.List(ctx, g.store, etcdschema.Commands(agentID), etcdschema.Page{})
 	if err != nil {
 		return where, err
 	}
 	if !slices.ContainsFunc(commands.Records, func(c etcdschema.Record[etcdschema.Command]) bool { return asksFor(c.Value, log) }) {
-		return where, errNotNow
+		return where, segments.ErrNotNow
 	}
 	key := etcdschema.InstanceKey(agent.Value.Project, agentID)
 	_, err = g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
@@ -102,7 +103,7 @@ func (g *Gateway) mayWriteLog(ctx context.Context, agentID, log string) (where p
 		case err != nil:
 			return nil, err
 		case !rec.Found:
-			return nil, errNoSegments
+			return nil, segments.ErrNone
 		case slices.Contains(in.Logs, log):
 			return nil, nil
 		case !g.Limits.within("logs", int64(len(in.Logs)+1)):

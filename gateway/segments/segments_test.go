@@ -1,4 +1,4 @@
-package gateway
+package segments
 
 import (
 	"bufio"
@@ -27,7 +27,7 @@ import (
 
 // depot is a gateway's segments over a directory, behind a real server. The agent is what the Authorization header says.
 type depot struct {
-	segments
+	Server
 	*testing.T
 	dir string
 	url string
@@ -48,21 +48,21 @@ func newDepot(t *testing.T) *depot {
 	if err != nil {
 		t.Fatal(err)
 	}
-	prefix := func(_ context.Context, agentID, id string) (place, error) {
+	prefix := func(_ context.Context, agentID, id string) (Place, error) {
 		switch id {
 		case "missing":
-			return place{}, errNoSegments
+			return Place{}, ErrNone
 		case "done":
-			return place{}, fmt.Errorf("backup %s: %w", id, errNotNow)
+			return Place{}, fmt.Errorf("backup %s: %w", id, ErrNotNow)
 		case "broken":
-			return place{}, errors.New("etcdserver: the password is hunter2")
+			return Place{}, errors.New("etcdserver: the password is hunter2")
 		}
-		return place{prefix: agentID + "/p/" + id, most: -1}, nil
+		return Place{Prefix: agentID + "/p/" + id, Most: -1}, nil
 	}
-	d.segments = segments{
-		blobs: blobs, log: slog.New(slog.NewTextHandler(d, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		mayWrite: prefix, mayRead: prefix, mayWriteLog: prefix, refused: func(string) {},
-		authenticate: func(r *http.Request) (string, error) {
+	d.Server = Server{
+		Blobs: blobs, Log: slog.New(slog.NewTextHandler(d, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		MayWrite: prefix, MayRead: prefix, MayWriteLog: prefix, Refused: func(string) {},
+		Authenticate: func(r *http.Request) (string, error) {
 			switch agent := r.Header.Get("Authorization"); agent {
 			case "":
 				return "", server.ErrUnauthorized
@@ -79,7 +79,7 @@ func newDepot(t *testing.T) *depot {
 	}
 	d.url = "http://" + l.Addr().String()
 	srv := server.HTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !d.serve(w, r) {
+		if !d.Serve(w, r) {
 			http.Error(w, "somebody else's", http.StatusTeapot)
 		}
 	}))
@@ -201,7 +201,7 @@ func TestSegmentsAreRefused(t *testing.T) {
 	if resp, _ := d.call(http.MethodGet, "/agent/v1/poll", nil); resp.StatusCode != http.StatusTeapot {
 		t.Errorf("what is no segment was served: %s", resp.Status)
 	}
-	d.blobs = nil
+	d.Blobs = nil
 	if resp, text := d.call(http.MethodGet, "/agent/v1/backups/b/segments/1", nil); resp.StatusCode != http.StatusNotImplemented || !strings.Contains(string(text), "-backup-dir") {
 		t.Errorf("without a store: %s %s", resp.Status, text)
 	}
@@ -242,7 +242,7 @@ func (signed) PresignGet(_ context.Context, name string) (string, error) {
 
 func TestSegmentsAtASignedURL(t *testing.T) {
 	d := newDepot(t)
-	d.blobs, d.presign = signed{d.blobs}, true
+	d.Blobs, d.Presign = signed{d.Blobs}, true
 	for method, want := range map[string]string{
 		http.MethodPut: "https://s3.example.com/agent/p/b/00000007?length=1000&signature=secret",
 		http.MethodGet: "https://s3.example.com/agent/p/b/00000007?signature=secret",

@@ -1,4 +1,4 @@
-package gateway
+package segments
 
 import (
 	"bytes"
@@ -49,14 +49,14 @@ func atDepot(t *testing.T, d *depot) *agent.Agent {
 		t.Fatal(err)
 	}
 	watch := backend.Feed(polls.Apply)
-	d.authenticate = polls.Authenticate
+	d.Authenticate = polls.Authenticate
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	handler := polls.Handler()
 	srv := server.HTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !d.serve(w, r) {
+		if !d.Serve(w, r) {
 			handler.ServeHTTP(w, r)
 		}
 	}))
@@ -128,7 +128,7 @@ func TestBackupRestsAndReturns(t *testing.T) {
 	if _, err := stream.Write(ctx, ofBackup{to.Agent, "done"}, "done", key, func(w io.Writer) error {
 		_, err := w.Write(data)
 		return err
-	}); err == nil || !strings.Contains(err.Error(), errNotNow.Error()) {
+	}); err == nil || !strings.Contains(err.Error(), ErrNotNow.Error()) {
 		t.Errorf("a backup that is finished: %v", err)
 	}
 }
