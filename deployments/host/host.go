@@ -201,6 +201,9 @@ func (h *Host) claim(args deployments.LaunchArgs) (*instance, error) {
 	if inst := h.instances[args.InstanceID]; inst != nil {
 		return inst, nil
 	}
+	if _, err := os.Stat(filepath.Join(h.ended(), args.InstanceID)); err == nil {
+		return nil, agentpoll.Errorf(agentpoll.Conflict, "instance %s was removed", args.InstanceID)
+	}
 	rec := record{Launch: args, UID: -1, Driver: h.cfg.Driver}
 	rec.Launch.Token = ""
 	inst, err := newInstance(h.dir(args.InstanceID), h.cfg.Guests, rec)

@@ -290,6 +290,23 @@ func TestLaunchRefuses(t *testing.T) {
 	}
 }
 
+// TestLaunchAfterRemove is what comes of a launch that waited behind others: it finds its instance removed, whether it was there or
+// not, and whether the host was started anew meanwhile.
+func TestLaunchAfterRemove(t *testing.T) {
+	h := newHost(t)
+	args := request(0)
+	for _, h := range []*Host{h, again(t, h)} {
+		if err := h.Remove(t.Context(), deployments.RemoveArgs{InstanceID: args.InstanceID}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := again(t, h).Launch(t.Context(), args)
+	wantKind(t, "a launch after the remove", err, "conflict")
+	if _, err := os.Stat(h.dir(args.InstanceID)); err == nil {
+		t.Error("the instance has come back")
+	}
+}
+
 func TestLaunchTogether(t *testing.T) {
 	needRoot(t)
 	h := newHost(t)

@@ -16,12 +16,15 @@ import (
 const killTimeout = 15 * time.Second
 
 // Remove ends an instance's guest and database and takes away everything that a launch made. An instance that is not
-// there is no error. A remove that failed, or was cut half way, is completed by the next.
+// there is no error. A remove that failed, or was cut half way, is completed by the next. No launch brings the instance back.
 func (h *Host) Remove(ctx context.Context, args deployments.RemoveArgs) error {
 	if !uuidPattern.MatchString(args.InstanceID) {
 		return agentpoll.Errorf(agentpoll.Invalid, "instance_id: %q is not a UUID", args.InstanceID)
 	}
-	inst := h.find(args.InstanceID)
+	inst, err := h.end(args.InstanceID)
+	if err != nil {
+		return err
+	}
 	if inst == nil {
 		return removeRemains(h.dir(args.InstanceID))
 	}
@@ -36,6 +39,31 @@ func (h *Host) Remove(ctx context.Context, args deployments.RemoveArgs) error {
 	h.forget(inst)
 	return nil
 }
+
+// endedFor is how long an instance is known to have been removed: longer than any launch of it can be on its way.
+const endedFor = 7 * 24 * time.Hour
+
+// end finds the instance, and writes down that its id has come to its end: a launch that waits behind others, or installs packages,
+// may come after the remove.
+func (h *Host) end(id string) (*instance, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err := os.MkdirAll(h.ended(), 0o700); err != nil {
+		return nil, err
+	}
+	old, err := os.ReadDir(h.ended())
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range old {
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > endedFor {
+			_ = os.Remove(filepath.Join(h.ended(), e.Name()))
+		}
+	}
+	return h.instances[id], os.WriteFile(filepath.Join(h.ended(), id), nil, 0o600)
+}
+
+func (h *Host) ended() string { return filepath.Join(h.cfg.Dir, "removed") }
 
 // takeAway undoes a launch. The processes go first; state.json goes last.
 func (h *Host) takeAway(ctx context.Context, inst *instance) error {
