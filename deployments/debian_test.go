@@ -13,11 +13,21 @@ import (
 // TestDebianPackages installs what `task deb` builds into Debian 13, as an operator does, upgrades it and takes it away. systemd does
 // not run there: what it would say of the units is asked of systemd-analyze.
 func TestDebianPackages(t *testing.T) {
-	const debs = "/tmp/coffer-test-debs"
-	if os.Getenv("COFFER_TEST_INSIDE") == "" {
+	debs := os.Getenv(debsVariable)
+	if debs == "" {
 		datastoretest.Require(t, "/usr/bin/systemd-analyze", "systemd")
+		debs = t.TempDir()
+		t.Setenv(debsVariable, debs)
 		buildPackages(t, debs)
 	}
+	t.Run("installed", func(t *testing.T) { installPackages(t, debs) })
+	t.Run("machines", func(t *testing.T) { onMachines(t, debs) })
+}
+
+// debsVariable names the directory of the packages for parts of the test that run elsewhere.
+const debsVariable = "COFFER_TEST_DEBS"
+
+func installPackages(t *testing.T, debs string) {
 	if !datastoretest.InImage(t, "debian-13") {
 		return
 	}
@@ -49,7 +59,7 @@ func TestDebianPackages(t *testing.T) {
 		run(program + " | grep -q .")
 	}
 	run("echo 'COFFER_HOST_LABEL=rack=7' >>/etc/default/coffer-host")
-	run(install + "2/*.deb")
+	run(install + "2/coffer-host_*.deb")
 	if got := run("dpkg-query -W -f '${Version}' coffer-host; tail -n 1 /etc/default/coffer-host"); got != "0.0.2COFFER_HOST_LABEL=rack=7" {
 		t.Errorf("after an upgrade: %q", got)
 	}
@@ -58,13 +68,9 @@ func TestDebianPackages(t *testing.T) {
 	run("dpkg -P coffer-host coffer-gateway && test ! -e /etc/default/coffer-host")
 }
 
-// buildPackages builds a version of all below dir/1, and a later one of the host below dir/2, and asks systemd of the units in them.
+// buildPackages builds a version of all below dir/1, and a later one below dir/2, and asks systemd of the units in them.
 func buildPackages(t *testing.T, dir string) {
 	t.Helper()
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	run := func(env []string, argv ...string) {
 		t.Helper()
 		cmd := exec.Command(argv[0], argv[1:]...)
@@ -80,8 +86,11 @@ func buildPackages(t *testing.T, dir string) {
 	root := t.TempDir()
 	run(nil, "mkdir", "-p", root+"/usr/lib/systemd")
 	run(nil, "cp", "-r", "/usr/lib/systemd/system", root+"/usr/lib/systemd/") // what they come after
+	run(nil, "cp", "deployments/etcd-rbac/roles.sh", dir)
 	run(static, "deployments/debian/build.sh", "0.0.1", filepath.Join(dir, "1"))
-	run(static, "deployments/debian/build.sh", "0.0.2", filepath.Join(dir, "2"), "coffer-host")
+	// What follows the program in its file makes it another for who looks.
+	run(nil, "sh", "-ec", `for program in "$0"/coffer* "$0"/guests/*; do echo 0.0.2 >>"$program"; done`, bin)
+	run(static, "deployments/debian/build.sh", "0.0.2", filepath.Join(dir, "2"))
 	for _, p := range []string{"coffer-gateway", "coffer-host"} {
 		packages, err := filepath.Glob(filepath.Join(dir, "1", p+"_*.deb"))
 		if err != nil || len(packages) != 1 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -137,7 +138,7 @@ func (w wall) frame() string {
 
 // shared are the rules in the chains of the frame, in place of those before.
 func (w wall) shared(to ways) string {
-	var inside, gateways, outside, s strings.Builder
+	var inside, gateways, outside, translated, s strings.Builder
 	for _, l := range to.local {
 		_, _ = fmt.Fprintf(&inside, "\t\tiifname @boxes ip daddr %s tcp dport %d dnat ip to %s\n", w.gateway, l.port, l.to)
 	}
@@ -146,6 +147,10 @@ func (w wall) shared(to ways) string {
 	}
 	for _, e := range to.out {
 		_, _ = fmt.Fprintf(&outside, "\t\t%s accept\n", e)
+	}
+	// Peers see who it is that comes, wherever they are: their rules are for its address.
+	for _, e := range slices.Concat(to.gateways, to.out) {
+		_, _ = fmt.Fprintf(&translated, "\t\tip saddr %[1]s ip daddr != %[1]s %[2]s ct state new oifname != @boxes masquerade\n", w.pool, e)
 	}
 	for _, chain := range []string{"sent", "leaving", "entering", "to_machine", "from_machine", "to_loopback", "translated"} {
 		s.WriteString(w.empty(chain))
@@ -174,10 +179,9 @@ func (w wall) shared(to ways) string {
 	chain to_loopback {
 %[2]s	}
 	chain translated {
-		ip saddr %[3]s ip daddr != %[3]s ct state new oifname != @boxes masquerade
-	}
+%[3]s	}
 }
-`, w.table, inside.String(), w.pool, gateways.String(), outside.String())
+`, w.table, inside.String(), translated.String(), gateways.String(), outside.String())
 	return s.String()
 }
 
