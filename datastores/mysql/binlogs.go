@@ -3,8 +3,12 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"io/fs"
+	"path"
 	"strings"
+
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // binlogShare: older binary logs go when all of them take more than a quarter of the volume. The newest stays whatever it takes, for
@@ -34,13 +38,9 @@ func (m *Manager) boundBinlogs(ctx context.Context, db *sql.DB, space int64) err
 	if space == 0 || m.variant.family != "mariadb" {
 		return nil
 	}
-	type log struct {
-		name string
-		size int64
-	}
-	var logs []log
+	var logs []binlog
 	err := query(ctx, db, func(scan func(...any) error) error {
-		var l log
+		var l binlog
 		err := scan(&l.name, &l.size)
 		logs = append(logs, l)
 		return err
@@ -48,12 +48,7 @@ func (m *Manager) boundBinlogs(ctx context.Context, db *sql.DB, space int64) err
 	if err != nil {
 		return failed(err, "cannot list the binary logs")
 	}
-	first := len(logs)
-	for total := int64(0); first > 0; first-- {
-		if total += logs[first-1].size; total > space && first < len(logs) {
-			break
-		}
-	}
+	first := firstWithin(logs, space)
 	if first == 0 {
 		return nil
 	}
@@ -62,6 +57,88 @@ func (m *Manager) boundBinlogs(ctx context.Context, db *sql.DB, space int64) err
 		return nil
 	}
 	return failed(err, "cannot purge the binary logs")
+}
+
+// binlog is a binary log, in a list of which the newest is the last.
+type binlog struct {
+	name string
+	size int64
+}
+
+// firstWithin is where those begin that take no more than space, the newest in any case.
+func firstWithin(logs []binlog, space int64) int {
+	first := len(logs)
+	for total := int64(0); first > 0; first-- {
+		if total += logs[first-1].size; total > space && first < len(logs) {
+			break
+		}
+	}
+	return first
+}
+
+// removeBinlogs takes the oldest logs away as boundBinlogs does, of a server that does not run because its volume is full: one that waits
+// for space does not purge. A replica that has not read them must be made anew. The files go first, for without space there is none for
+// another index; what that names in vain goes the next time.
+func (m *Manager) removeBinlogs() error {
+	tree, err := m.data.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tree.Close() }()
+	logs, err := readBinlogs(tree)
+	if err != nil {
+		return err
+	}
+	first := firstWithin(logs, m.binlogSpace())
+	for _, l := range logs[:first] {
+		for _, suffix := range []string{"", ".idx"} {
+			if err := tree.Remove(dataDir + "/" + l.name + suffix); err != nil {
+				return err
+			}
+		}
+	}
+	for first < len(logs)-1 && logs[first].size == 0 {
+		first++
+	}
+	if first == 0 {
+		return nil
+	}
+	m.env.Log.Warn("the volume is full: the oldest binary logs are removed", "logs", first)
+	var index strings.Builder
+	for _, l := range logs[first:] {
+		index.WriteString("./" + l.name + "\n")
+	}
+	return tree.WriteFile(binlogIndex, []byte(index.String()))
+}
+
+// readBinlogs reads which logs there are from the index; one that is missing has no size.
+func readBinlogs(tree *volume.Tree) (logs []binlog, err error) {
+	index, err := tree.ReadFile(binlogIndex, maxBinlogIndex)
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.FieldsSeq(string(index)) {
+		l := binlog{name: path.Base(line)}
+		if !binlogName.MatchString(l.name) {
+			return nil, fmt.Errorf("%q is no name of a binary log", line)
+		}
+		if info, err := tree.Lstat(dataDir + "/" + l.name); err == nil {
+			l.size = info.Size()
+		}
+		logs = append(logs, l)
+	}
+	return logs, nil
+}
+
+// removable reports whether removeBinlogs would take any away.
+func (m *Manager) removable() bool {
+	tree, err := m.data.Open()
+	if err != nil {
+		return false
+	}
+	defer func() { _ = tree.Close() }()
+	logs, err := readBinlogs(tree)
+	return err == nil && firstWithin(logs, m.binlogSpace()) > 0
 }
 
 // logFile reports whether a file of the data directory is a log of changes, which no backup holds.

@@ -22,6 +22,9 @@ func (m *Manager) full() error {
 	if free, _, err := m.data.Space(); err != nil || free >= leastSpace {
 		return nil
 	}
+	if m.removable() {
+		return datastores.Errorf(datastores.Full, "the volume is full and the server keeps writes waiting; resize the volume, or restart the instance, which removes old binary logs")
+	}
 	return datastores.Errorf(datastores.Full, "the volume is full and the server keeps writes waiting; resize the volume")
 }
 

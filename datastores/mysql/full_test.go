@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -19,7 +21,7 @@ import (
 // acknowledged is there after a restart, and on a larger volume.
 func TestFullVolume(t *testing.T) {
 	t.Parallel()
-	fullVolume(t, newManager(t, newEnv(t)))
+	fullVolume(t, newManager(t, newEnv(t)), 260)
 }
 
 func TestFullVolumeOfNewest(t *testing.T) {
@@ -29,12 +31,12 @@ func TestFullVolumeOfNewest(t *testing.T) {
 	}
 	m := New(newEnv(t), newestOptions(t))
 	stopInTheEnd(t, m)
-	fullVolume(t, m)
+	fullVolume(t, m, 400) // its own files are larger
 }
 
-func fullVolume(t *testing.T, m *Manager) {
+func fullVolume(t *testing.T, m *Manager, sizeMB int) {
 	env, ctx := m.env, t.Context()
-	grow := datastoretest.SmallVolume(t, env, 260)
+	grow := datastoretest.SmallVolume(t, env, sizeMB)
 	must(t, m.Prepare(ctx, quietly()))
 	must(t, m.CreateDatabase(ctx, datastores.Database{Name: "shop"}))
 	root, err := m.EnableRoot(ctx, secret("pass"))
@@ -52,6 +54,9 @@ func fullVolume(t *testing.T, m *Manager) {
 			}
 		})
 	}
+	if err := m.full(); !strings.Contains(err.Error(), "restart") { // as the tenant is told
+		t.Error(err)
+	}
 	within(t, 2*time.Second, func(ctx context.Context) {
 		if st := m.Status(ctx); st.Service != datastores.StatusBlocked || st.Message != m.full().Error() {
 			t.Errorf("the status is %+v", st)
@@ -66,13 +71,24 @@ func fullVolume(t *testing.T, m *Manager) {
 	})
 	within(t, 3*time.Minute, func(ctx context.Context) { must(t, m.Stop(ctx)) }) // without SIGKILL, after a minute
 	fill(t, m)                                                                   // what a start needs, too
+	before := binlogs(t, m)
+	must(t, m.Start(ctx)) // it removes the oldest logs, and that is enough
+	hasWritten(t, m, acknowledged)
+	must(t, m.Upkeep(ctx))
+	must(t, m.CreateDatabase(ctx, datastores.Database{Name: "again"}))
+	if after := binlogs(t, m); after >= before {
+		t.Errorf("after the restart there are %d binary logs; there were %d", after, before)
+	}
+	must(t, m.Stop(ctx))
+	must(t, os.Remove(m.path("filler")))
+	fill(t, m) // data alone: no log is too much
 	wantKind(t, m.Start(ctx), datastores.Full)
 	must(t, os.Remove(m.path("filler")))
 	must(t, m.Start(ctx))
 	hasWritten(t, m, acknowledged)
 	must(t, m.CreateDatabase(ctx, datastores.Database{Name: "more"}))
 	must(t, m.Stop(ctx))
-	grow(330)
+	grow(sizeMB + 70)
 	must(t, m.Start(ctx))
 	hasWritten(t, m, acknowledged)
 	if st := m.Status(ctx); st.Service != datastores.StatusHealthy {
@@ -80,6 +96,13 @@ func fullVolume(t *testing.T, m *Manager) {
 	}
 	must(t, m.Upkeep(ctx))
 	must(t, m.CreateDatabase(ctx, datastores.Database{Name: "evenmore"}))
+}
+
+func binlogs(t *testing.T, m *Manager) int {
+	t.Helper()
+	files, err := filepath.Glob(m.path(dataDir) + "/binlog.0*")
+	must(t, err)
+	return len(files)
 }
 
 // fill takes what is left of the volume of a server that is stopped, almost.

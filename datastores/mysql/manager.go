@@ -135,6 +135,11 @@ func (m *Manager) Start(ctx context.Context) error { return m.orFull(m.start(ctx
 func (m *Manager) start(ctx context.Context) error {
 	_, _, running := m.service.Running()
 	if !running {
+		if m.full() != nil {
+			if err := m.removeBinlogs(); err != nil {
+				m.env.Log.Warn("cannot remove binary logs from the full volume", "err", err)
+			}
+		}
 		if err := m.configure(); err != nil {
 			return err
 		}
