@@ -7,9 +7,10 @@ import (
 
 // Methods of a host. All of them change something and hold secrets or not as said; each may be repeated.
 const (
-	MethodLaunch = "launch" // LaunchArgs (secret) -> LaunchReply
-	MethodResize = "resize" // ResizeArgs -> ResizeReply
-	MethodRemove = "remove" // RemoveArgs -> nothing; an instance that is not there is no error
+	MethodLaunch  = "launch"  // LaunchArgs (secret) -> LaunchReply
+	MethodProtect = "protect" // ProtectArgs -> ProtectReply; an instance that is not there is no error
+	MethodResize  = "resize"  // ResizeArgs -> ResizeReply
+	MethodRemove  = "remove"  // RemoveArgs -> nothing; an instance that is not there is no error
 )
 
 // Drivers, as an announcement names them.
@@ -93,6 +94,17 @@ type LaunchReply struct {
 	Volume string `json:"volume"` // "loop" or "directory"
 	// Notes say what was asked for and could not be had here, for the instance's timeline.
 	Notes []string `json:"notes,omitempty"`
+}
+
+// ProtectArgs say anew who may reach an instance. Nothing else of it changes.
+type ProtectArgs struct {
+	InstanceID string   `json:"instance_id"`
+	Firewall   Firewall `json:"firewall"`
+}
+
+// ProtectReply tells what came of it.
+type ProtectReply struct {
+	Notes []string `json:"notes,omitempty"` // as in [LaunchReply]
 }
 
 // ResizeArgs give an instance another size. The guest is started anew when its configuration changes; the database server

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"slices"
 
 	"github.com/cofferdb/coffer/agentpoll"
@@ -50,35 +51,25 @@ func (c *carrier) setOf(in etcdschema.Instance) []string {
 	return addresses
 }
 
-// tellHost has a member's host change what differs. The launch of a new instance says it all by itself.
+// tellHost tells a member's host who may reach it. The launch of a new instance says it all by itself.
 func (c *carrier) tellHost(id string) error {
 	if !c.touch(id) {
 		return nil
 	}
-	op, err := c.Gateway.tellHost(c.s, *c.record(id))
-	switch {
-	case err == nil:
-		c.put(op)
-	case etcdschema.Unread(err):
-		return err
-	default: // what has happened is written all the same
-		c.log.Warn("a host cannot be told whom an instance lets through", "instance_id", id, "err", err)
-	}
-	return nil
+	op, err := c.Gateway.tellHost(*c.record(id))
+	c.put(op)
+	return err
 }
 
-// tellHost has the host of an instance that is there change what differs, whenever it can.
-func (g *Gateway) tellHost(s etcdschema.Snapshot, in etcdschema.Instance) (etcdschema.Op, error) {
-	args, err := launchArgs(s, in, "")
-	if err != nil {
-		return etcdschema.Op{}, err
-	}
+// tellHost tells the host of an instance that is there who may reach it, whenever it can be told.
+func (g *Gateway) tellHost(in etcdschema.Instance) (etcdschema.Op, error) {
 	now := g.now().UTC()
 	cmd := etcdschema.Command{
-		Command: agentpoll.Command{ID: newID(), Method: deployments.MethodLaunch, Deadline: now.Add(keepEvents)},
+		Command: agentpoll.Command{ID: newID(), Method: deployments.MethodProtect, Deadline: now.Add(keepEvents)},
 		Project: in.Project, Instance: in.ID, Enqueued: now,
 	}
-	err = fillArgs(s, &cmd, in.Host, args, true)
+	var err error
+	cmd.Args, err = json.Marshal(deployments.ProtectArgs{InstanceID: in.ID, Firewall: in.Firewall})
 	return etcdschema.Put(etcdschema.CommandKey(in.Host, cmd.ID), cmd), err
 }
 

@@ -172,7 +172,7 @@ func (g backend) resultMoves(s etcdschema.Snapshot, agentID string, cmd etcdsche
 		ops, err := g.checked(s, agentID, cmd, result.Value)
 		return moves{ops: ops}, err
 	}
-	if cmd.Method == deployments.MethodLaunch && !cmd.Step {
+	if cmd.Method == deployments.MethodProtect {
 		return g.toldHost(s, cmd, result)
 	}
 	aboutRoot := cmd.Method == datastores.MethodEnableRoot || cmd.Method == datastores.MethodDisableRoot
@@ -202,8 +202,9 @@ func (g backend) resultMoves(s etcdschema.Snapshot, agentID string, cmd etcdsche
 // toldHost puts what came of telling a host anew who may reach an instance into the timeline, when it is not what was asked for:
 // nobody waits for the result.
 func (g backend) toldHost(s etcdschema.Snapshot, cmd etcdschema.Command, result agentpoll.Result) (moves, error) {
-	words := lifecycle.LaunchNotes(result.Value)
-	kind := "note"
+	var told deployments.ProtectReply
+	_ = json.Unmarshal(result.Value, &told) // nothing, when it cannot be read
+	kind, words := "note", told.Notes
 	if result.Error != nil {
 		kind, words = "fault", []string{"the host has not changed who may reach the instance, it is as before: " + result.Error.Message}
 	}

@@ -129,7 +129,7 @@ func (g *Gateway) changeAccess(r *request, raw json.RawMessage) (reply, error) {
 		if in.Host == "" {
 			return ops, nil
 		}
-		op, err := g.tellHost(s, *in)
+		op, err := g.tellHost(*in)
 		return append(ops, op), err
 	})
 	return reply{status: http.StatusAccepted}, err

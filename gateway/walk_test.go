@@ -98,6 +98,8 @@ func (yes) Run(_ context.Context, cmd agent.Command) (json.RawMessage, error) {
 			reply.Verdicts[d.ID()] = datastores.Verdict{}
 		}
 		return json.Marshal(reply)
+	case deployments.MethodProtect:
+		return json.Marshal(deployments.ProtectReply{})
 	case deployments.MethodLaunch:
 		return json.Marshal(deployments.LaunchReply{})
 	}

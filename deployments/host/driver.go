@@ -31,6 +31,8 @@ type driver interface {
 	// ensure makes everything of an instance, but its volume, that is not there, and starts the guest if it does not run. An empty
 	// token leaves the one that the guest has.
 	ensure(ctx context.Context, inst *instance, token string) (notes []string, err error)
+	// protect lets in, and out, what the instance's rules say.
+	protect(ctx context.Context, inst *instance) (notes []string, err error)
 	// running reports whether the guest runs, or is about to be started by what runs it.
 	running(inst *instance) bool
 	// replace ends the guest so that it is started from another binary. The database server is not touched.

@@ -137,6 +137,13 @@ var methods = map[string]struct {
 		}
 		return h.launch(ctx, args, func(message string) { cmd.Progress(agentpoll.Progress{Message: message}) })
 	}},
+	deployments.MethodProtect: {agent.Traits{}, func(h *Host, ctx context.Context, cmd agent.Command) (any, error) {
+		var args deployments.ProtectArgs
+		if err := decode(cmd.Args, &args); err != nil {
+			return nil, err
+		}
+		return h.Protect(ctx, args)
+	}},
 	deployments.MethodResize: {agent.Traits{Long: true}, func(h *Host, ctx context.Context, cmd agent.Command) (any, error) {
 		var args deployments.ResizeArgs
 		if err := decode(cmd.Args, &args); err != nil {

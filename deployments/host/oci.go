@@ -139,7 +139,7 @@ func (h *sandboxes) ensure(ctx context.Context, inst *instance, token string) (n
 			return nil, err
 		}
 	}
-	if err := h.protect(ctx, inst, to); err != nil {
+	if err := h.enclose(ctx, inst, to); err != nil {
 		return nil, err
 	}
 	_, notes = h.limit(inst)
@@ -204,8 +204,16 @@ func (h *sandboxes) network(inst *instance) sandbox.Network {
 	return n
 }
 
-// protect lets in what the instance's rules let in, and out what every guest needs.
-func (h *sandboxes) protect(ctx context.Context, inst *instance, to ways) error {
+func (h *sandboxes) protect(ctx context.Context, inst *instance) (notes []string, err error) {
+	to, err := h.ways(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return nil, h.enclose(ctx, inst, to)
+}
+
+// enclose lets in what the instance's rules let in, and out what every guest needs.
+func (h *sandboxes) enclose(ctx context.Context, inst *instance, to ways) error {
 	rules, err := rulesOf(inst.address, inst.rec.Launch.Firewall)
 	if err != nil {
 		return err

@@ -46,11 +46,7 @@ func (h *processes) claim(inst *instance) error {
 	return nil
 }
 
-func (h *processes) ensure(ctx context.Context, inst *instance, token string) (notes []string, err error) {
-	if err := h.addAddress(ctx, inst.address); err != nil {
-		return nil, err
-	}
-	groups, notes := h.limit(inst)
+func (h *processes) protect(_ context.Context, inst *instance) (notes []string, err error) {
 	rules, err := rulesOf(inst.address, inst.rec.Launch.Firewall)
 	if err != nil {
 		return nil, err
@@ -62,6 +58,19 @@ func (h *processes) ensure(ctx context.Context, inst *instance, token string) (n
 	case err != nil:
 		notes = append(notes, fmt.Sprintf("the ports are not protected: %v", err))
 	}
+	return notes, nil
+}
+
+func (h *processes) ensure(ctx context.Context, inst *instance, token string) (notes []string, err error) {
+	if err := h.addAddress(ctx, inst.address); err != nil {
+		return nil, err
+	}
+	groups, notes := h.limit(inst)
+	more, err := h.protect(ctx, inst)
+	if err != nil {
+		return nil, err
+	}
+	notes = append(notes, more...)
 	cfg := h.guestConfig(inst)
 	cfg.Dir, cfg.Root, cfg.UID, cfg.GID, cfg.CgroupDirs = inst.path("guest"), inst.path("root"), inst.uid, inst.uid, groups
 	changed, err := configure(inst.dir, cfg, token, -1)

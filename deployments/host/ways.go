@@ -67,7 +67,7 @@ func (h *sandboxes) lead(ctx context.Context) error {
 			return nil // the next time
 		}
 		if !inst.rec.Removing {
-			err = errors.Join(err, h.sandbox(inst).Prepare(to.hosts), h.protect(ctx, inst, to))
+			err = errors.Join(err, h.sandbox(inst).Prepare(to.hosts), h.enclose(ctx, inst, to))
 		}
 		inst.mu.Unlock()
 	}

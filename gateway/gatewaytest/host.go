@@ -106,7 +106,7 @@ func (h *Host) Method(name string) (agent.Traits, bool) {
 	switch name {
 	case deployments.MethodCheck:
 		return agent.Traits{Reads: true, Long: true}, true
-	case deployments.MethodLaunch, deployments.MethodResize, deployments.MethodRemove:
+	case deployments.MethodLaunch, deployments.MethodProtect, deployments.MethodResize, deployments.MethodRemove:
 		return agent.Traits{}, true
 	}
 	return agent.Traits{}, false
@@ -134,21 +134,18 @@ func (h *Host) Run(_ context.Context, cmd agent.Command) (json.RawMessage, error
 			return nil, err
 		}
 		return h.resize(args)
+	case deployments.MethodProtect:
+		var args deployments.ProtectArgs
+		if err := json.Unmarshal(cmd.Args, &args); err != nil {
+			return nil, err
+		}
+		return h.protect(args)
 	}
 	var args deployments.LaunchArgs
 	if err := json.Unmarshal(cmd.Args, &args); err != nil {
 		return nil, err
 	}
-	if args.Token == "" {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if h.unfiltered != nil {
-			return nil, h.unfiltered
-		}
-		was := h.args[args.InstanceID]
-		was.Firewall = args.Firewall
-		h.args[args.InstanceID] = was
-	} else {
+	if args.Token != "" { // without: what another version needs, which is there
 		h.launching.RLock()
 		defer h.launching.RUnlock()
 		if err := h.launch(args); err != nil {
@@ -156,6 +153,18 @@ func (h *Host) Run(_ context.Context, cmd agent.Command) (json.RawMessage, error
 		}
 	}
 	return json.Marshal(deployments.LaunchReply{Volume: "directory"})
+}
+
+func (h *Host) protect(args deployments.ProtectArgs) (json.RawMessage, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.unfiltered != nil {
+		return nil, h.unfiltered
+	}
+	was := h.args[args.InstanceID]
+	was.Firewall = args.Firewall
+	h.args[args.InstanceID] = was
+	return json.Marshal(deployments.ProtectReply{})
 }
 
 // check judges options as the guest does, and the machine by the option "colour" of the datastore "memory", when Lacks says
