@@ -63,7 +63,7 @@ func (g backend) Report(ctx context.Context, agentID string, raw json.RawMessage
 		if err != nil || !rec.Found || sameStatus(rec.Value.Service, status) {
 			return m, err
 		}
-		return g.decide(s, rec.Value, lifecycle.Event{Type: lifecycle.Reported, Status: status})
+		return g.plan(s, rec.Value, lifecycle.Event{Type: lifecycle.Reported, Status: status}).decide()
 	})
 	if err == nil && isHost {
 		g.work.Go(func() { g.review(g.running) })
@@ -196,7 +196,7 @@ func (g backend) resultMoves(s etcdschema.Snapshot, agentID string, cmd etcdsche
 	} else if cmd.Method == deployments.MethodLaunch {
 		event.Notes = lifecycle.LaunchNotes(result.Value)
 	}
-	return g.decide(s, rec.Value, event)
+	return g.plan(s, rec.Value, event).decide()
 }
 
 // toldHost puts what came of telling a host anew who may reach an instance into the timeline, when it is not what was asked for:

@@ -55,12 +55,12 @@ func (g *Gateway) attach(r *request, id string) (reply, error) {
 // configure has an instance's guest use the values of a group, "" for none, and waits for its answer.
 func (g *Gateway) configure(r *request, instance, id string) error {
 	event := lifecycle.Event{Type: lifecycle.AskConfigure, Target: &etcdschema.Target{Configuration: &id}, Request: r.id()}
-	after, err := g.transitionWith(r.ctx, r.project, instance, event, func(s etcdschema.Snapshot, in etcdschema.Instance, event *lifecycle.Event) (etcdschema.Snapshot, []etcdschema.Op, error) {
-		err := g.canBeAsked(s, in)
-		if event.Away = err != nil; etcdschema.Unread(err) {
-			return s, nil, err
+	after, err := g.transition(r.ctx, r.project, instance, event, func(p *plan) error {
+		err := g.canBeAsked(p.s, p.before)
+		if p.event.Away = err != nil; etcdschema.Unread(err) {
+			return err
 		}
-		return s, nil, nil
+		return nil
 	})
 	if err != nil || after.Operation == nil {
 		return instanceError(err, instance)

@@ -19,29 +19,29 @@ func backupPrefix(b etcdschema.Backup) string {
 }
 
 // backupArgs ask a guest for the backup of that id, whose record is there.
-func (c *carrier) backupArgs(id string) (datastores.BackupArgs, error) {
-	rec, err := etcdschema.Read(c.s, etcdschema.BackupKey(c.before.Project, id))
+func (p *plan) backupArgs(id string) (datastores.BackupArgs, error) {
+	rec, err := etcdschema.Read(p.s, etcdschema.BackupKey(p.before.Project, id))
 	b, err := mustFind(rec, err, "Backup", id)
 	if err != nil {
 		return datastores.BackupArgs{}, err
 	}
 	args := datastores.BackupArgs{BackupID: id, Strategy: b.Strategy.Name}
 	if b.Parent != "" {
-		parent, err := etcdschema.Read(c.s, etcdschema.BackupKey(c.before.Project, b.Parent))
+		parent, err := etcdschema.Read(p.s, etcdschema.BackupKey(p.before.Project, b.Parent))
 		if err != nil {
 			return args, err
 		}
 		args.Parent = &parent.Value.BackupRef
 	}
-	args.Key, err = c.streamKey()
+	args.Key, err = p.streamKey()
 	return args, err
 }
 
 // restoreArgs name the backups of a chain, the full one first.
-func (c *carrier) restoreArgs(chain []string) (*datastores.RestoreArgs, error) {
+func (p *plan) restoreArgs(chain []string) (*datastores.RestoreArgs, error) {
 	args := &datastores.RestoreArgs{}
 	for _, id := range chain {
-		rec, err := etcdschema.Read(c.s, etcdschema.BackupKey(c.before.Project, id))
+		rec, err := etcdschema.Read(p.s, etcdschema.BackupKey(p.before.Project, id))
 		b, err := mustFind(rec, err, "Backup", id)
 		if err != nil {
 			return nil, err
@@ -49,26 +49,26 @@ func (c *carrier) restoreArgs(chain []string) (*datastores.RestoreArgs, error) {
 		args.Chain = append(args.Chain, b.BackupRef)
 	}
 	var err error
-	args.Key, err = c.streamKey()
+	args.Key, err = p.streamKey()
 	return args, err
 }
 
 // streamKey is the key of the project's backups. It is made with the first one.
-func (c *carrier) streamKey() (datastores.Secret, error) {
-	key := etcdschema.StreamKeyKey(c.before.Project)
-	rec, err := etcdschema.Read(c.s, key)
+func (p *plan) streamKey() (datastores.Secret, error) {
+	key := etcdschema.StreamKeyKey(p.before.Project)
+	rec, err := etcdschema.Read(p.s, key)
 	if err != nil {
 		return datastores.Secret{}, err
 	}
 	var raw []byte
 	if rec.Found {
-		if raw, err = c.keys.open(key.String(), rec.Value.Sealed); err != nil {
+		if raw, err = p.keys.open(key.String(), rec.Value.Sealed); err != nil {
 			return datastores.Secret{}, fmt.Errorf("the key of the project's backups: %w", err)
 		}
 	} else {
 		raw = make([]byte, 32)
 		_, _ = rand.Read(raw)
-		c.put(etcdschema.Put(key, etcdschema.StreamKey{Sealed: c.keys.seal(key.String(), raw)}))
+		p.put(etcdschema.Put(key, etcdschema.StreamKey{Sealed: p.keys.seal(key.String(), raw)}))
 	}
 	return datastores.NewSecret(base64.StdEncoding.EncodeToString(raw)).ForSealing(), nil
 }
@@ -88,10 +88,10 @@ func backupBegins(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdschema.O
 }
 
 // backups writes what the decision changes in backups: how one has ended, and which of them the instance still reads.
-func (c *carrier) backups() error {
-	end, is := c.d.Backup, c.d.Instance.Restore
-	ids := slices.Concat(c.before.Restore, is)
-	if slices.Equal(c.before.Restore, is) {
+func (p *plan) backups() error {
+	end, is := p.d.Backup, p.d.Instance.Restore
+	ids := slices.Concat(p.before.Restore, is)
+	if slices.Equal(p.before.Restore, is) {
 		ids = nil
 	}
 	if end != nil {
@@ -99,8 +99,8 @@ func (c *carrier) backups() error {
 	}
 	slices.Sort(ids)
 	for _, id := range slices.Compact(ids) {
-		key := etcdschema.BackupKey(c.before.Project, id)
-		rec, err := etcdschema.Read(c.s, key)
+		key := etcdschema.BackupKey(p.before.Project, id)
+		rec, err := etcdschema.Read(p.s, key)
 		if err != nil {
 			return err
 		}
@@ -108,21 +108,21 @@ func (c *carrier) backups() error {
 			continue
 		}
 		b := rec.Value
-		b.Readers = withMember(b.Readers, c.before.ID, slices.Contains(is, id))
+		b.Readers = withMember(b.Readers, p.before.ID, slices.Contains(is, id))
 		if end != nil && id == end.ID {
-			if err := c.endBackup(&b); err != nil {
+			if err := p.endBackup(&b); err != nil {
 				return err
 			}
 		}
-		c.s = etcdschema.With(c.s, key, b)
-		c.put(etcdschema.Put(key, b))
+		p.s = etcdschema.With(p.s, key, b)
+		p.put(etcdschema.Put(key, b))
 	}
 	return nil
 }
 
 // endBackup writes how a backup has ended. What a failed one has left in the store is removed, and its quota given back.
-func (c *carrier) endBackup(b *etcdschema.Backup) error {
-	end, now := c.d.Backup, c.now().UTC()
+func (p *plan) endBackup(b *etcdschema.Backup) error {
+	end, now := p.d.Backup, p.now
 	b.Updated = now
 	failed := end.Result == nil && b.Running()
 	switch {
@@ -136,9 +136,9 @@ func (c *carrier) endBackup(b *etcdschema.Backup) error {
 		return nil
 	}
 	b.Removing = now
-	c.removed = append(c.removed, *b)
-	usage, err := c.refundBackups(c.s, b)
-	c.s = c.s.After(usage...)
-	c.put(usage...)
+	p.removed = append(p.removed, *b)
+	usage, err := refundBackups(p.s, b)
+	p.s = p.s.After(usage...)
+	p.put(usage...)
 	return err
 }

@@ -190,17 +190,19 @@ func (g *Gateway) createBackup(r *request) (reply, error) {
 		return reply{}, err
 	}
 	event := lifecycle.Event{Type: lifecycle.AskBackup, Backup: b.BackupID, Request: r.id()}
-	_, err = g.transitionWith(r.ctx, r.project, b.Instance, event, func(s etcdschema.Snapshot, in etcdschema.Instance, _ *lifecycle.Event) (etcdschema.Snapshot, []etcdschema.Op, error) {
-		if err := g.canBeAsked(s, in); err != nil {
-			return s, nil, err
+	_, err = g.transition(r.ctx, r.project, b.Instance, event, func(p *plan) error {
+		if err := g.canBeAsked(p.s, p.before); err != nil {
+			return err
 		}
-		ops, err := g.account(s, r.project, func(u etcdschema.Usage) etcdschema.Usage { u.Backups++; return u })
+		used, err := g.account(p.s, r.project, func(u etcdschema.Usage) etcdschema.Usage { u.Backups++; return u })
 		if err != nil {
-			return s, nil, err
+			return err
 		}
-		joined, err := joinParent(s, in, b)
+		joined, err := joinParent(p.s, p.before, b)
 		key := etcdschema.BackupKey(r.project, b.BackupID)
-		return etcdschema.With(s, key, b), append(append(ops, joined...), etcdschema.Put(key, b)), err
+		p.s = etcdschema.With(p.s, key, b)
+		p.put(append(slices.Concat(used, joined), etcdschema.Put(key, b))...)
+		return err
 	})
 	if err != nil {
 		return reply{}, err

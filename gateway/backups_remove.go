@@ -61,7 +61,7 @@ func (g *Gateway) deletion(s etcdschema.Snapshot, family []*etcdschema.Backup) (
 			m.ops = append(m.ops, etcdschema.Put(key, parent.Value))
 		}
 	}
-	usage, err := g.refundBackups(s, family...)
+	usage, err := refundBackups(s, family...)
 	if err != nil {
 		return m, err
 	}
@@ -211,11 +211,11 @@ func (g *Gateway) actOnBackup(r *request) (reply, error) {
 		return reply{}, faultf(unprocessable, "Backup %s is not being made (%s).", b.BackupID, b.Status)
 	}
 	event := lifecycle.Event{Type: lifecycle.ResetStatus, Reason: "The backup was cancelled by " + cmp.Or(r.who.UserName, "an unnamed user") + ".", Request: r.id()}
-	_, err = g.transitionWith(r.ctx, r.project, b.Instance, event, func(s etcdschema.Snapshot, in etcdschema.Instance, _ *lifecycle.Event) (etcdschema.Snapshot, []etcdschema.Op, error) {
-		if in.Operation == nil || in.Operation.Backup != b.BackupID {
-			return s, nil, faultf(unprocessable, "Backup %s is not being made any more.", b.BackupID)
+	_, err = g.transition(r.ctx, r.project, b.Instance, event, func(p *plan) error {
+		if op := p.before.Operation; op == nil || op.Backup != b.BackupID {
+			return faultf(unprocessable, "Backup %s is not being made any more.", b.BackupID)
 		}
-		return s, nil, nil
+		return nil
 	})
 	return reply{status: http.StatusAccepted}, instanceError(err, b.Instance)
 }

@@ -173,7 +173,7 @@ func (g backend) guestEnrolled(s etcdschema.Snapshot, agent etcdschema.Agent) (m
 	if !rec.Found {
 		return moves{}, server.ErrUnauthorized // deleted meanwhile
 	}
-	return g.decide(etcdschema.With(s, etcdschema.AgentKey(agent.ID), agent), rec.Value, lifecycle.Event{Type: lifecycle.Enrolled})
+	return g.plan(etcdschema.With(s, etcdschema.AgentKey(agent.ID), agent), rec.Value, lifecycle.Event{Type: lifecycle.Enrolled}).decide()
 }
 
 // hostAnnounced takes what a host says of itself, up to what it was granted: by the operator with its enrolment, else by its first words.

@@ -160,3 +160,13 @@ func (g *Gateway) writeError(err error, c echo.Context) {
 		g.log.Debug("cannot answer", "request_id", id, "err", err)
 	}
 }
+
+func notFound(what, id string) error { return faultf(itemNotFound, "%s %s cannot be found.", what, id) }
+
+// mustFind turns a record that is not there into a 404.
+func mustFind[T any](rec etcdschema.Record[T], err error, what, id string) (T, error) {
+	if err == nil && !rec.Found {
+		err = notFound(what, id)
+	}
+	return rec.Value, err
+}

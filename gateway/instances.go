@@ -60,11 +60,11 @@ func (g *Gateway) showInstance(r *request) (reply, error) {
 // deleteInstance deletes an instance that nobody follows.
 func (g *Gateway) deleteInstance(r *request) (reply, error) {
 	event := lifecycle.Event{Type: lifecycle.AskDelete, Request: r.id()}
-	_, err := g.transitionWith(r.ctx, r.project, r.param("id"), event, func(s etcdschema.Snapshot, in etcdschema.Instance, _ *lifecycle.Event) (etcdschema.Snapshot, []etcdschema.Op, error) {
-		if len(in.Replicas) > 0 {
-			return s, nil, faultf(forbidden, "Instance %s has the replicas %s; delete or detach them first.", in.ID, strings.Join(in.Replicas, ", "))
+	_, err := g.transition(r.ctx, r.project, r.param("id"), event, func(p *plan) error {
+		if in := p.before; len(in.Replicas) > 0 {
+			return faultf(forbidden, "Instance %s has the replicas %s; delete or detach them first.", in.ID, strings.Join(in.Replicas, ", "))
 		}
-		return s, nil, nil
+		return nil
 	})
 	return reply{status: http.StatusAccepted}, instanceError(err, r.param("id"))
 }

@@ -33,20 +33,20 @@ func memberOf(s etcdschema.Snapshot, in etcdschema.Instance, group string, joins
 
 // membership keeps the list of instances in the configuration groups that the instance begins or ceases to refer to. A group
 // that was deleted meanwhile is refused.
-func (c *carrier) membership() error {
-	was, is := lifecycle.Groups(c.before), lifecycle.Groups(c.d.Instance)
-	if c.d.Gone {
+func (p *plan) membership() error {
+	was, is := lifecycle.Groups(p.before), lifecycle.Groups(p.d.Instance)
+	if p.d.Gone {
 		is = nil
 	}
 	for _, id := range slices.Concat(was, is) {
 		if slices.Contains(was, id) && slices.Contains(is, id) {
 			continue
 		}
-		ops, err := memberOf(c.s, c.before, id, slices.Contains(is, id))
+		ops, err := memberOf(p.s, p.before, id, slices.Contains(is, id))
 		if err != nil {
 			return err
 		}
-		c.put(ops...)
+		p.put(ops...)
 	}
 	return nil
 }

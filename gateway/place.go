@@ -82,7 +82,7 @@ func (g *Gateway) commitCreate(r *request, o order, hostID, token string) (etcds
 			e := etcdschema.Enrolment{Kind: agentpoll.Guest, AgentID: in.ID, Project: in.Project, Created: in.Created}
 			ops = append(ops, enrolmentOp(token, e, lifecycle.UsageTimeout(in)))
 		}
-		if err := g.sealPrepare(&in, o.prepare); err != nil {
+		if err := g.keys.sealPrepare(&in, o.prepare); err != nil {
 			return moves{}, err
 		}
 		if err := mayFollow(s, in); err != nil {
@@ -96,10 +96,9 @@ func (g *Gateway) commitCreate(r *request, o order, hostID, token string) (etcds
 			ops = append(ops, joined...)
 		}
 		guestKey := etcdschema.InstanceGuestKey(in.ID)
-		ops = append(ops, etcdschema.Put(guestKey, o.guest))
-		m, err := g.decide(etcdschema.With(s, guestKey, o.guest), in, lifecycle.Event{Type: lifecycle.Created, Request: r.id()})
-		m.ops = append(ops, m.ops...)
-		return m, err
+		p := g.plan(etcdschema.With(s, guestKey, o.guest), in, lifecycle.Event{Type: lifecycle.Created, Request: r.id()})
+		p.put(append(ops, etcdschema.Put(guestKey, o.guest))...)
+		return p.decide()
 	})
 	return m.after, err
 }

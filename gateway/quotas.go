@@ -84,7 +84,7 @@ func (g *Gateway) account(s etcdschema.Snapshot, project string, change func(etc
 }
 
 // refundBackups takes backups of one project out of what it uses, each of them once.
-func (g *Gateway) refundBackups(s etcdschema.Snapshot, backups ...*etcdschema.Backup) ([]etcdschema.Op, error) {
+func refundBackups(s etcdschema.Snapshot, backups ...*etcdschema.Backup) ([]etcdschema.Op, error) {
 	count := 0
 	for _, b := range backups {
 		if !b.Snapshot && !b.Refunded {
@@ -95,7 +95,10 @@ func (g *Gateway) refundBackups(s etcdschema.Snapshot, backups ...*etcdschema.Ba
 	if count == 0 {
 		return nil, nil
 	}
-	return g.account(s, backups[0].Project, func(u etcdschema.Usage) etcdschema.Usage { u.Backups = max(0, u.Backups-count); return u })
+	key := etcdschema.UsageKey(backups[0].Project)
+	usage, err := etcdschema.Read(s, key)
+	usage.Value.Backups = max(0, usage.Value.Backups-count)
+	return []etcdschema.Op{etcdschema.Put(key, usage.Value)}, err
 }
 
 // exchange accounts for an instance that becomes another size, see resized. It refuses with 413 what exceeds the project's

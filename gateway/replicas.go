@@ -177,13 +177,13 @@ func (g *Gateway) promoteReplica(r *request) (reply, error) {
 	if in.ReplicaOf == "" {
 		return reply{}, faultf(badRequest, "Instance %s is not a replica, so it cannot be promoted.", in.ID)
 	}
-	_, err = g.transitionWith(r.ctx, r.project, in.ID, lifecycle.Event{Type: lifecycle.AskPromote, Request: r.id()},
-		func(s etcdschema.Snapshot, in etcdschema.Instance, _ *lifecycle.Event) (etcdschema.Snapshot, []etcdschema.Op, error) {
-			if lifecycle.Ready(in) != nil {
-				return s, nil, nil // the life cycle says more
+	_, err = g.transition(r.ctx, r.project, in.ID, lifecycle.Event{Type: lifecycle.AskPromote, Request: r.id()},
+		func(p *plan) error {
+			if lifecycle.Ready(p.before) != nil {
+				return nil // the life cycle says more
 			}
-			source := etcdschema.Instance{ID: in.ReplicaOf}
-			return s, nil, cmp.Or(g.canBeAsked(s, in), g.canBeAsked(s, source)) // before anybody is made to refuse writes
+			source := etcdschema.Instance{ID: p.before.ReplicaOf}
+			return cmp.Or(g.canBeAsked(p.s, p.before), g.canBeAsked(p.s, source)) // before anybody is made to refuse writes
 		})
 	return reply{status: http.StatusAccepted}, instanceError(err, in.ID)
 }
@@ -197,13 +197,13 @@ func (g *Gateway) ejectSource(r *request) (reply, error) {
 	if len(in.Replicas) == 0 {
 		return reply{}, faultf(badRequest, "Instance %s is not a replica source.", in.ID)
 	}
-	_, err = g.transitionWith(r.ctx, r.project, in.ID, lifecycle.Event{Type: lifecycle.AskEject, Request: r.id()},
-		func(s etcdschema.Snapshot, in etcdschema.Instance, _ *lifecycle.Event) (etcdschema.Snapshot, []etcdschema.Op, error) {
-			presence, err := etcdschema.Read(s, etcdschema.PresenceKey(in.ID))
+	_, err = g.transition(r.ctx, r.project, in.ID, lifecycle.Event{Type: lifecycle.AskEject, Request: r.id()},
+		func(p *plan) error {
+			presence, err := etcdschema.Read(p.s, etcdschema.PresenceKey(in.ID))
 			if err == nil && g.reachable(in.ID, presence) == nil {
 				err = faultf(badRequest, "The guest of instance %s is there, so it cannot be ejected; promote one of its replicas instead.", in.ID)
 			}
-			return s, nil, err
+			return err
 		})
 	return reply{status: http.StatusAccepted}, instanceError(err, in.ID)
 }

@@ -108,9 +108,10 @@ func (g *Gateway) resizeFlavor(r *request, in etcdschema.Instance, id string) (r
 // resize charges for the new size and begins the operation, in one transaction.
 func (g *Gateway) resize(r *request, id string, target etcdschema.Target) error {
 	event := lifecycle.Event{Type: lifecycle.AskResize, Target: &target, Request: r.id()}
-	_, err := g.transitionWith(r.ctx, r.project, id, event, func(s etcdschema.Snapshot, in etcdschema.Instance, _ *lifecycle.Event) (etcdschema.Snapshot, []etcdschema.Op, error) {
-		ops, err := g.exchange(s, in, lifecycle.Become(in, target))
-		return s, ops, err
+	_, err := g.transition(r.ctx, r.project, id, event, func(p *plan) error {
+		ops, err := g.exchange(p.s, p.before, lifecycle.Become(p.before, target))
+		p.put(ops...)
+		return err
 	})
 	return instanceError(err, id)
 }

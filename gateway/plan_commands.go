@@ -14,98 +14,97 @@ import (
 
 // commands enqueues what the decision sends. What has happened has happened, whatever becomes of the step that it led to: a
 // command that cannot be made is a failure of that step. A tenant's wish is refused instead.
-func (c *carrier) commands() error {
-	for i := 0; i < len(c.d.Commands); i++ { // a failure may add some
-		command, s, ops := c.d.Commands[i], c.s, len(c.ops)
-		err := c.enqueue(command)
+func (p *plan) commands() error {
+	for i := 0; i < len(p.d.Commands); i++ { // a failure may add some
+		command, s, ops := p.d.Commands[i], p.s, len(p.ops)
+		err := p.enqueue(command)
 		if err == nil {
 			continue
 		}
-		if etcdschema.Unread(err) || c.event.Asked() {
+		if etcdschema.Unread(err) || p.event.Asked() {
 			return err
 		}
-		c.s, c.ops = s, c.ops[:ops]
-		if err := c.cannotSend(command, err); err != nil {
+		p.s, p.ops = s, p.ops[:ops]
+		if err := p.cannotSend(command, err); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *carrier) enqueue(command lifecycle.Command) error {
-	args, secret, err := c.args(command)
+func (p *plan) enqueue(command lifecycle.Command) error {
+	args, secret, err := p.args(command)
 	if err != nil {
 		return err
 	}
 	cmd := etcdschema.Command{
 		Command: agentpoll.Command{ID: command.ID, Method: command.Method, Deadline: command.Deadline},
-		Project: c.before.Project, Instance: command.Of, Enqueued: c.now().UTC(), Step: command.Instance != "",
+		Project: p.before.Project, Instance: command.Of, Enqueued: p.now, Step: command.Instance != "",
 	}
 	if command.Instance != "" {
 		cmd.Instance = command.Instance
 	}
-	if err := fillArgs(c.s, &cmd, command.Agent, args, secret); err != nil {
+	if err := fillArgs(p.s, &cmd, command.Agent, args, secret); err != nil {
 		return err
 	}
-	c.put(etcdschema.Put(etcdschema.CommandKey(command.Agent, command.ID), cmd))
+	p.put(etcdschema.Put(etcdschema.CommandKey(command.Agent, command.ID), cmd))
 	return nil
 }
 
 // cannotSend lets the step fail that waits for a command, at once and with the reason.
-func (c *carrier) cannotSend(command lifecycle.Command, reason error) error {
+func (p *plan) cannotSend(command lifecycle.Command, reason error) (err error) {
 	failed := lifecycle.Event{
-		Type: lifecycle.Failed, Command: command.ID, Request: c.event.Request, Peers: c.peers,
+		Type: lifecycle.Failed, Command: command.ID, Request: p.event.Request, Peers: p.peers,
 		Error: agentpoll.Errorf(agentpoll.Internal, "%s", faultOf(reason, command.ID).message),
 	}
 	switch command.Instance {
 	case "":
-		c.log.Warn("a command could not be made", "instance_id", command.Of, "agent_id", command.Agent, "method", command.Method, "err", reason)
+		p.d.Events = append(p.d.Events, etcdschema.Event{At: p.now, Kind: "fault", Message: fmt.Sprintf("%s could not be asked for: %s", command.Method, failed.Error.Message)})
 		return nil
-	case c.before.ID:
-		d, err := c.d.Then(failed, c.now().UTC(), newID)
-		*c.d = d
+	case p.before.ID:
+		p.d, err = p.d.Then(failed, p.now, newID)
 		return err
 	}
-	peer := c.record(command.Instance) // it has a step of its own, of which nothing else hangs
+	peer := p.record(command.Instance) // it has a step of its own, of which nothing else hangs
 	if peer == nil {
 		return nil
 	}
 	failed.Peers = nil
-	d, err := lifecycle.Decide(*peer, failed, c.now().UTC(), newID)
+	d, err := lifecycle.Decide(*peer, failed, p.now, newID)
 	if err != nil || !d.Changed {
 		return err
 	}
 	for _, e := range d.Events {
-		c.put(tell(&d.Instance, e)...)
+		p.put(tell(&d.Instance, e)...)
 	}
 	*peer = d.Instance
 	return nil
 }
 
 // args makes a command's arguments. nil: it has none.
-func (c *carrier) args(command lifecycle.Command) (args any, secret bool, err error) {
-	in := &c.d.Instance
+func (p *plan) args(command lifecycle.Command) (args any, secret bool, err error) {
+	in := &p.d.Instance
 	switch command.Method {
 	case deployments.MethodLaunch:
-		args, err = c.launchArgs()
+		args, err = p.launchArgs()
 	case deployments.MethodRemove:
 		return deployments.RemoveArgs{InstanceID: in.ID}, false, nil
 	case deployments.MethodResize:
-		return c.resizeArgs(), false, nil
+		return p.resizeArgs(), false, nil
 	case datastores.MethodPrepare:
-		args, err = c.prepareArgs()
+		args, err = p.prepareArgs()
 	case datastores.MethodRestart:
-		args, err = c.restartArgs()
+		args, err = p.restartArgs()
 		return args, false, err
 	case datastores.MethodUpdateOverrides:
-		values, err := c.overrides(*in.Operation.Target.Configuration)
+		values, err := p.overrides(*in.Operation.Target.Configuration)
 		return datastores.OverridesArgs{Values: values}, false, err
 	case datastores.MethodUpgrade:
 		return datastores.UpgradeArgs{Options: in.Operation.Target.Version.Guest}, false, nil
 	case datastores.MethodCreateBackup:
-		args, err = c.backupArgs(in.Operation.Backup)
+		args, err = p.backupArgs(in.Operation.Backup)
 	default:
-		return c.replicationArgs(command)
+		return p.replicationArgs(command)
 	}
 	return args, true, err
 }
@@ -135,15 +134,15 @@ func fillArgs(s etcdschema.Snapshot, cmd *etcdschema.Command, agentID string, ar
 }
 
 // launchArgs asks for a new guest, with a token to enrol, or for what another version needs.
-func (c *carrier) launchArgs() (deployments.LaunchArgs, error) {
-	in := c.d.Instance
+func (p *plan) launchArgs() (deployments.LaunchArgs, error) {
+	in := p.d.Instance
 	if in.Operation.Kind != lifecycle.Create {
-		return launchArgs(c.s, in, "")
+		return launchArgs(p.s, in, "")
 	}
 	token := agentpoll.NewSecret()
-	wait := in.Created.Add(lifecycle.UsageTimeout(in)).Sub(c.now())
-	c.put(enrolmentOp(token, etcdschema.Enrolment{Kind: agentpoll.Guest, AgentID: in.ID, Project: in.Project, Created: c.now().UTC()}, wait))
-	return launchArgs(c.s, in, token)
+	wait := in.Created.Add(lifecycle.UsageTimeout(in)).Sub(p.now)
+	p.put(enrolmentOp(token, etcdschema.Enrolment{Kind: agentpoll.Guest, AgentID: in.ID, Project: in.Project, Created: p.now}, wait))
+	return launchArgs(p.s, in, token)
 }
 
 // launchArgs describe an instance to its host. Without a token the guest that is there keeps its own.
@@ -163,8 +162,8 @@ func launchArgs(s etcdschema.Snapshot, in etcdschema.Instance, token string) (de
 	}, err
 }
 
-func (c *carrier) resizeArgs() deployments.ResizeArgs {
-	in := c.d.Instance
+func (p *plan) resizeArgs() deployments.ResizeArgs {
+	in := p.d.Instance
 	args := deployments.ResizeArgs{
 		InstanceID: in.ID, VolumeGB: in.Operation.Target.VolumeGB, Stopped: in.Service.Service == datastores.StatusShutdown,
 	}
@@ -175,18 +174,18 @@ func (c *carrier) resizeArgs() deployments.ResizeArgs {
 }
 
 // prepareArgs takes out what has waited for the guest, and adds what the server begins with.
-func (c *carrier) prepareArgs() (datastores.PrepareArgs, error) {
-	in := &c.d.Instance
-	args, err := c.unsealPrepare(*in)
+func (p *plan) prepareArgs() (datastores.PrepareArgs, error) {
+	in := &p.d.Instance
+	args, err := p.keys.unsealPrepare(*in)
 	if err != nil {
 		return args, err
 	}
 	in.Sealed = nil
-	if args.Overrides, err = c.overrides(in.Configuration); err != nil {
+	if args.Overrides, err = p.overrides(in.Configuration); err != nil {
 		return args, err
 	}
 	if len(in.Restore) > 0 {
-		if args.Restore, err = c.restoreArgs(in.Restore); err != nil {
+		if args.Restore, err = p.restoreArgs(in.Restore); err != nil {
 			return args, err
 		}
 	}
@@ -198,21 +197,21 @@ func (c *carrier) prepareArgs() (datastores.PrepareArgs, error) {
 
 // restartArgs carry the parameters that the instance should have: an attempt to change them may have failed, or they were
 // taken away while the server could not be told.
-func (c *carrier) restartArgs() (any, error) {
-	in := c.d.Instance
+func (p *plan) restartArgs() (any, error) {
+	in := p.d.Instance
 	if in.Configuration == "" && (!in.RestartRequired || !slices.Contains(in.Capabilities, datastores.CanConfiguration)) {
 		return nil, nil
 	}
-	values, err := c.overrides(c.d.Instance.Configuration)
+	values, err := p.overrides(p.d.Instance.Configuration)
 	return datastores.RestartArgs{Overrides: &values}, err
 }
 
 // overrides are the values of a configuration group; none for "".
-func (c *carrier) overrides(configuration string) (datastores.Values, error) {
+func (p *plan) overrides(configuration string) (datastores.Values, error) {
 	if configuration == "" {
 		return datastores.Values{}, nil
 	}
-	rec, err := etcdschema.Read(c.s, etcdschema.ConfigurationKey(c.before.Project, configuration))
+	rec, err := etcdschema.Read(p.s, etcdschema.ConfigurationKey(p.before.Project, configuration))
 	group, err := mustFind(rec, err, "Configuration", configuration)
 	if group.Values == nil {
 		group.Values = datastores.Values{}
@@ -221,12 +220,12 @@ func (c *carrier) overrides(configuration string) (datastores.Values, error) {
 }
 
 // unsealPrepare reads what has waited for the guest.
-func (g *Gateway) unsealPrepare(in etcdschema.Instance) (datastores.PrepareArgs, error) {
+func (k *Keyring) unsealPrepare(in etcdschema.Instance) (datastores.PrepareArgs, error) {
 	var args datastores.PrepareArgs
 	if len(in.Sealed) == 0 {
 		return args, nil
 	}
-	raw, err := g.keys.open(etcdschema.InstanceKey(in.Project, in.ID).String(), in.Sealed)
+	raw, err := k.open(etcdschema.InstanceKey(in.Project, in.ID).String(), in.Sealed)
 	if err != nil {
 		return args, err
 	}
@@ -237,12 +236,12 @@ func (g *Gateway) unsealPrepare(in etcdschema.Instance) (datastores.PrepareArgs,
 }
 
 // sealPrepare keeps what has to wait for the guest.
-func (g *Gateway) sealPrepare(in *etcdschema.Instance, args datastores.PrepareArgs) error {
+func (k *Keyring) sealPrepare(in *etcdschema.Instance, args datastores.PrepareArgs) error {
 	raw, err := json.Marshal(sealable(args))
 	if err != nil {
 		return err
 	}
-	in.Sealed = g.keys.seal(etcdschema.InstanceKey(in.Project, in.ID).String(), raw)
+	in.Sealed = k.seal(etcdschema.InstanceKey(in.Project, in.ID).String(), raw)
 	return nil
 }
 

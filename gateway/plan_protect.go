@@ -3,30 +3,31 @@ package gateway
 import (
 	"encoding/json"
 	"slices"
+	"time"
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/deployments"
 	"github.com/cofferdb/coffer/etcdschema"
 )
 
-// admit lets the members of a replication set through to each other, whatever their allowed_cidrs say: when somebody has
+// letThrough lets the members of a replication set through to each other, whatever their allowed_cidrs say: when somebody has
 // joined or left, the hosts of all are told: what may enter, and where a sandbox may go.
-func (c *carrier) admit() error {
-	if len(c.peers) == 0 {
+func (p *plan) letThrough() error {
+	if len(p.peers) == 0 {
 		return nil
 	}
-	ids := []string{c.before.ID}
-	for _, p := range c.peers {
-		ids = append(ids, p.ID)
+	ids := []string{p.before.ID}
+	for _, peer := range p.peers {
+		ids = append(ids, peer.ID)
 	}
 	for _, id := range ids {
-		in := c.record(id)
-		addresses := c.setOf(*in)
-		if in.Host == "" || slices.Equal(in.Firewall.Peers, addresses) || c.d.Gone && id == c.before.ID {
+		in := p.record(id)
+		addresses := p.setOf(*in)
+		if in.Host == "" || slices.Equal(in.Firewall.Peers, addresses) || p.d.Gone && id == p.before.ID {
 			continue
 		}
 		in.Firewall.Peers = addresses
-		if err := c.tellHost(id); err != nil {
+		if err := p.tellHost(id); err != nil {
 			return err
 		}
 	}
@@ -34,15 +35,15 @@ func (c *carrier) admit() error {
 }
 
 // setOf is where the other members of an instance's set are.
-func (c *carrier) setOf(in etcdschema.Instance) []string {
+func (p *plan) setOf(in etcdschema.Instance) []string {
 	root := in.ReplicaOf
 	if root == "" {
 		root = in.ID
 	}
 	var addresses []string
-	for _, p := range append([]etcdschema.Instance{c.d.Instance}, c.peers...) {
-		m := *c.record(p.ID)
-		gone := c.d.Gone && m.ID == c.d.Instance.ID
+	for _, peer := range append([]etcdschema.Instance{p.d.Instance}, p.peers...) {
+		m := *p.record(peer.ID)
+		gone := p.d.Gone && m.ID == p.d.Instance.ID
 		if !gone && m.ID != in.ID && m.Address != "" && (m.ID == root || m.ReplicaOf == root) {
 			addresses = append(addresses, m.Address)
 		}
@@ -52,18 +53,17 @@ func (c *carrier) setOf(in etcdschema.Instance) []string {
 }
 
 // tellHost tells a member's host who may reach it. The launch of a new instance says it all by itself.
-func (c *carrier) tellHost(id string) error {
-	if !c.touch(id) {
+func (p *plan) tellHost(id string) error {
+	if !p.touch(id) {
 		return nil
 	}
-	op, err := c.Gateway.tellHost(*c.record(id))
-	c.put(op)
+	op, err := protectOp(*p.record(id), p.now)
+	p.put(op)
 	return err
 }
 
-// tellHost tells the host of an instance that is there who may reach it, whenever it can be told.
-func (g *Gateway) tellHost(in etcdschema.Instance) (etcdschema.Op, error) {
-	now := g.now().UTC()
+// protectOp tells the host of an instance that is there who may reach it, whenever it can be told.
+func protectOp(in etcdschema.Instance, now time.Time) (etcdschema.Op, error) {
 	cmd := etcdschema.Command{
 		Command: agentpoll.Command{ID: newID(), Method: deployments.MethodProtect, Deadline: now.Add(keepEvents)},
 		Project: in.Project, Instance: in.ID, Enqueued: now,
@@ -74,13 +74,13 @@ func (g *Gateway) tellHost(in etcdschema.Instance) (etcdschema.Op, error) {
 }
 
 // touch makes a member one of those that are written. False for one that is being launched just now.
-func (c *carrier) touch(id string) bool {
-	if id == c.before.ID {
-		return c.before.Operation != nil
+func (p *plan) touch(id string) bool {
+	if id == p.before.ID {
+		return p.before.Operation != nil
 	}
 	is := func(in etcdschema.Instance) bool { return in.ID == id }
-	if !slices.ContainsFunc(c.d.Peers, is) {
-		c.d.Peers = append(c.d.Peers, c.peers[slices.IndexFunc(c.peers, is)])
+	if !slices.ContainsFunc(p.d.Peers, is) {
+		p.d.Peers = append(p.d.Peers, p.peers[slices.IndexFunc(p.peers, is)])
 	}
 	return true
 }

@@ -11,24 +11,24 @@ import (
 
 // replicationArgs makes the arguments of the commands that make, move and end replicas. command.Of is the instance for which
 // it is, command.Agent the one whose guest does it.
-func (c *carrier) replicationArgs(command lifecycle.Command) (args any, secret bool, err error) {
-	strategy := datastores.StrategyArgs{Strategy: c.replicationStrategy()}
+func (p *plan) replicationArgs(command lifecycle.Command) (args any, secret bool, err error) {
+	strategy := datastores.StrategyArgs{Strategy: p.replicationStrategy()}
 	switch command.Method {
 	case datastores.MethodReplicationSnapshot:
-		args, err = c.snapshotArgs(strategy)
+		args, err = p.snapshotArgs(strategy)
 		return args, true, err
 	case datastores.MethodEnableAsMaster:
-		accounts, err := c.newAccounts(c.record(command.Agent))
+		accounts, err := p.newAccounts(p.record(command.Agent))
 		return datastores.PromoteArgs{StrategyArgs: strategy, Accounts: accounts}, true, err
 	case datastores.MethodAttachReplica:
-		args, err = c.followArgs(strategy, command.Agent)
+		args, err = p.followArgs(strategy, command.Agent)
 		return args, true, err
 	case datastores.MethodCleanupSource:
-		return datastores.CleanupArgs{StrategyArgs: strategy, Account: replicaAccount(c.before)}, false, nil
+		return datastores.CleanupArgs{StrategyArgs: strategy, Account: replicaAccount(p.before)}, false, nil
 	case datastores.MethodMakeReadOnly:
 		return datastores.ReadOnlyArgs{StrategyArgs: strategy, ReadOnly: command.ReadOnly}, false, nil
 	case datastores.MethodWaitForTxn:
-		return datastores.WaitArgs{StrategyArgs: strategy, Position: *c.d.Instance.Operation.Position}, false, nil
+		return datastores.WaitArgs{StrategyArgs: strategy, Position: *p.d.Instance.Operation.Position}, false, nil
 	case datastores.MethodDetachReplica, datastores.MethodLatestTxn:
 		return strategy, false, nil
 	}
@@ -36,8 +36,8 @@ func (c *carrier) replicationArgs(command lifecycle.Command) (args any, secret b
 }
 
 // replicationStrategy is the one of the set: every replica has it.
-func (c *carrier) replicationStrategy() string {
-	for _, in := range append([]etcdschema.Instance{c.before}, c.peers...) {
+func (p *plan) replicationStrategy() string {
+	for _, in := range append([]etcdschema.Instance{p.before}, p.peers...) {
 		if in.ReplicationStrategy != "" {
 			return in.ReplicationStrategy
 		}
@@ -52,40 +52,40 @@ func replicaAccount(replica etcdschema.Instance) datastores.ReplicaAccount {
 
 // snapshotArgs ask the source of a new replica for an account and, when its strategy needs one, a backup. What the replica
 // must know of it waits, sealed, until it prepares.
-func (c *carrier) snapshotArgs(strategy datastores.StrategyArgs) (datastores.SnapshotArgs, error) {
-	in := &c.d.Instance
+func (p *plan) snapshotArgs(strategy datastores.StrategyArgs) (datastores.SnapshotArgs, error) {
+	in := &p.d.Instance
 	args := datastores.SnapshotArgs{StrategyArgs: strategy, Account: replicaAccount(*in)}
 	args.Account.Password = datastores.NewSecret(newPassword()).ForSealing()
-	source := c.record(in.ReplicaOf)
+	source := p.record(in.ReplicaOf)
 	if source == nil {
 		return args, notFound("Instance", in.ReplicaOf)
 	}
-	prepare, err := c.unsealPrepare(*in)
+	prepare, err := p.keys.unsealPrepare(*in)
 	if err != nil {
 		return args, err
 	}
 	prepare.Replicate = &datastores.ReplicaArgs{StrategyArgs: strategy, SourceID: source.ID, Address: source.Address, Account: args.Account}
-	if err := c.sealPrepare(in, prepare); err != nil {
+	if err := p.keys.sealPrepare(in, prepare); err != nil {
 		return args, err
 	}
 	backup := etcdschema.Backup{
 		BackupRef: datastores.BackupRef{BackupID: in.Operation.Backup}, Project: in.Project,
 		Name: "Replication snapshot for " + in.ID, Instance: source.ID, Datastore: source.Datastore, Version: source.Version,
 		VersionNumber: source.VersionNumber, Manager: source.Manager, Container: defaultContainer, Status: etcdschema.BackupNew,
-		Created: c.now().UTC(), Updated: c.now().UTC(), Snapshot: true,
+		Created: p.now, Updated: p.now, Snapshot: true,
 	}
 	key := etcdschema.BackupKey(in.Project, backup.BackupID)
-	c.s = etcdschema.With(c.s, key, backup)
-	c.put(etcdschema.Put(key, backup))
-	args.Backup, err = c.backupArgs(backup.BackupID)
+	p.s = etcdschema.With(p.s, key, backup)
+	p.put(etcdschema.Put(key, backup))
+	args.Backup, err = p.backupArgs(backup.BackupID)
 	return args, err
 }
 
 // newAccounts makes the accounts of the members that will follow the promoted one. They wait, sealed, until they do.
-func (c *carrier) newAccounts(promoted *etcdschema.Instance) ([]datastores.ReplicaAccount, error) {
+func (p *plan) newAccounts(promoted *etcdschema.Instance) ([]datastores.ReplicaAccount, error) {
 	var accounts []datastores.ReplicaAccount
 	for _, id := range promoted.Operation.Members {
-		if member := c.record(id); member != nil {
+		if member := p.record(id); member != nil {
 			account := replicaAccount(*member)
 			account.Password = datastores.NewSecret(newPassword()).ForSealing()
 			accounts = append(accounts, account)
@@ -95,22 +95,22 @@ func (c *carrier) newAccounts(promoted *etcdschema.Instance) ([]datastores.Repli
 	if err != nil {
 		return nil, err
 	}
-	promoted.Operation.Sealed = c.keys.seal(etcdschema.InstanceKey(promoted.Project, promoted.ID).String(), raw)
+	promoted.Operation.Sealed = p.keys.seal(etcdschema.InstanceKey(promoted.Project, promoted.ID).String(), raw)
 	return accounts, nil
 }
 
 // followArgs tell a member to follow the one that was promoted.
-func (c *carrier) followArgs(strategy datastores.StrategyArgs, member string) (datastores.ReplicaArgs, error) {
+func (p *plan) followArgs(strategy datastores.StrategyArgs, member string) (datastores.ReplicaArgs, error) {
 	args := datastores.ReplicaArgs{
-		StrategyArgs: strategy, SourceID: c.before.ID, Address: c.before.Address, Former: member == c.before.ReplicaOf,
+		StrategyArgs: strategy, SourceID: p.before.ID, Address: p.before.Address, Former: member == p.before.ReplicaOf,
 	}
-	raw, err := c.keys.open(etcdschema.InstanceKey(c.before.Project, c.before.ID).String(), c.before.Operation.Sealed)
+	raw, err := p.keys.open(etcdschema.InstanceKey(p.before.Project, p.before.ID).String(), p.before.Operation.Sealed)
 	if err != nil {
 		return args, err
 	}
 	var accounts []datastores.ReplicaAccount
 	if err := json.Unmarshal(raw, &accounts); err != nil {
-		return args, fmt.Errorf("the accounts of the replicas of %s cannot be read", c.before.ID)
+		return args, fmt.Errorf("the accounts of the replicas of %s cannot be read", p.before.ID)
 	}
 	for _, account := range accounts {
 		if account.ReplicaID == member {
