@@ -14,6 +14,7 @@ import (
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/deployments"
+	"github.com/cofferdb/coffer/etcdschema/strict"
 )
 
 // Catalogue is what operators have defined: what may be offered, and what is wrong with the rest.
@@ -68,7 +69,7 @@ type Problem struct {
 }
 
 func (p Problem) Error() string {
-	text := p.Key + ": " + (&OptionError{Path: p.Path, Message: p.Message}).Error()
+	text := p.Key + ": " + (&strict.OptionError{Path: p.Path, Message: p.Message}).Error()
 	if p.InForce {
 		text += " (the last good revision stays in force)"
 	}
@@ -180,7 +181,7 @@ func problemsOf(err error, name versionName, keyOf func(half string) string, inF
 	}
 	var problems []Problem
 	for _, one := range all.Errors {
-		if o := (*OptionError)(nil); errors.As(one, &o) {
+		if o := (*strict.OptionError)(nil); errors.As(one, &o) {
 			problems = append(problems, Problem{
 				Datastore: name.datastore, Version: name.version,
 				Key: keyOf(o.Half), Path: o.Path, Message: o.Message, InForce: inForce,

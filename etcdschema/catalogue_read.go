@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 
+	"github.com/cofferdb/coffer/etcdschema/strict"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -91,13 +92,8 @@ func (s *Store) versionInForce(ctx context.Context, c *Catalogue, name versionNa
 			return v, err
 		}
 		c.Definitions = append(c.Definitions, v.Definition())
-		guest := judge{half: "guest"}
-		for _, problem := range problemsBy(c.Hosts, v.Definition()) {
-			path, message := SplitPath(problem)
-			guest.bad(path, "%s", message)
-		}
 		v.Unserved = unserved(c.Hosts, v.Definition())
-		return v, guest.err()
+		return v, strict.GuestProblems(problemsBy(c.Hosts, v.Definition()))
 	}
 	v, bad := judged(now[:])
 	if bad == nil {
@@ -116,7 +112,7 @@ func (s *Store) judgeVersion(name versionName, h, now halves) (Version, error) {
 	if v, known := s.judged.get(name, h); known {
 		return v, nil
 	}
-	server, guest, err := JudgeVersion(h[0].value, h[1].value)
+	server, guest, err := strict.ReadVersion(h[0].value, h[1].value)
 	v := Version{Datastore: name.datastore, Name: name.version, Server: server, Guest: guest}
 	if err == nil && h[0].changed == now[0].changed && h[1].changed == now[1].changed {
 		s.judged.put(name, h, v)

@@ -9,13 +9,13 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/cofferdb/coffer/etcdschema/strict"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 const (
 	maxValue = 512 << 10 // bytes of one value
 	maxOps   = 120       // of one transaction; etcd takes 128
-	format   = 1         // the "v" of every value
 )
 
 // Store reads and changes the records. It is safe for concurrent use.
@@ -167,7 +167,7 @@ func encode(v any) ([]byte, error) {
 	if len(b) < 2 || b[0] != '{' {
 		return nil, fmt.Errorf("a %T is no JSON object", v)
 	}
-	out := fmt.Appendf(nil, `{"v":%d`, format)
+	out := fmt.Appendf(nil, `{"v":%d`, strict.Format)
 	if len(b) > 2 {
 		out = append(out, ',')
 	}
@@ -179,15 +179,15 @@ func encode(v any) ([]byte, error) {
 }
 
 // Decode reads a value as the gateway wrote it, or, for what operators write, as JSON or YAML: strictly, and its error
-// is a *multierror.Error of *[OptionError] with everything that is wrong. A format number that this version does not
+// is a *multierror.Error of *[strict.OptionError] with everything that is wrong. A format number that this version does not
 // know is an error; a guest's options are returned without it.
 func Decode[T any](value []byte) (T, error) {
 	var v T
 	switch into := any(&v).(type) {
-	case definition:
-		return v, decodeDefinition(value, into)
+	case strict.Definition:
+		return v, strict.Decode(value, into)
 	case *json.RawMessage:
-		options, err := bare(value)
+		options, err := strict.Options(value)
 		*into = options
 		return v, err
 	}
@@ -198,7 +198,7 @@ func Decode[T any](value []byte) (T, error) {
 }
 
 // ours is how a value begins that this version wrote: it need not be decoded twice.
-var ours = fmt.Appendf(nil, `{"v":%d,`, format)
+var ours = fmt.Appendf(nil, `{"v":%d,`, strict.Format)
 
 func checkFormat(value []byte) error {
 	if bytes.HasPrefix(value, ours) {
@@ -210,8 +210,8 @@ func checkFormat(value []byte) error {
 	if err := json.Unmarshal(value, &f); err != nil {
 		return err
 	}
-	if f.V != nil && *f.V != format {
-		return fmt.Errorf("format %d; this version of Coffer reads format %d", *f.V, format)
+	if f.V != nil && *f.V != strict.Format {
+		return fmt.Errorf("format %d; this version of Coffer reads format %d", *f.V, strict.Format)
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/go-multierror"
 
 	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/etcdschema/strict"
 )
 
 // Problem is one thing that is wrong with a file.
@@ -157,7 +158,7 @@ func (r *reading) judgeVersions(ctx context.Context) error {
 	have := map[string][]string{}
 	for v, halves := range r.halves {
 		have[v.datastore] = append(have[v.datastore], v.name)
-		server, guest, err := etcdschema.JudgeVersion(halves[0].value, halves[1].value)
+		server, guest, err := strict.ReadVersion(halves[0].value, halves[1].value)
 		if err != nil {
 			either := cmp.Or(halves[0].name, halves[1].name) // a half that is missing is the other's problem
 			r.blame(err, file{name: cmp.Or(halves[0].name, either)}, file{name: cmp.Or(halves[1].name, either)})
@@ -168,7 +169,7 @@ func (r *reading) judgeVersions(ctx context.Context) error {
 			return err
 		}
 		for _, problem := range problems {
-			path, message := etcdschema.SplitPath(problem)
+			path, message := strict.SplitPath(problem)
 			r.bad(halves[1], path, message)
 		}
 		both := recordOf(etcdschema.VersionKey(v.datastore, v.name), server)
@@ -193,7 +194,7 @@ func (r *reading) blame(err error, server, guest file) {
 	}
 	for _, one := range all.Errors {
 		f, path, message := server, "", one.Error()
-		if o := (*etcdschema.OptionError)(nil); errors.As(one, &o) {
+		if o := (*strict.OptionError)(nil); errors.As(one, &o) {
 			path, message = o.Path, o.Message
 			if path == "" && o.Half != "" {
 				message = o.Half + " half: " + message

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/etcdschema/strict"
 )
 
 // Base is the definitions from which an import starts.
@@ -83,7 +84,7 @@ func (b *Base) addFile(dir fs.FS, file string) error {
 	if err != nil {
 		return err
 	}
-	s, g, err := etcdschema.JudgeVersion(server, guest)
+	s, g, err := strict.ReadVersion(server, guest)
 	if err != nil {
 		return oneLine(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/etcdschema/strict"
 	"github.com/cofferdb/coffer/gateway/cmd/coffer/troveconf"
 )
 
@@ -42,7 +43,7 @@ func (d *draft) judge(own []datastores.OptionDoc) (server, guest []byte, err err
 	if guest, err = json.Marshal(d.guest); err != nil {
 		return nil, nil, err
 	}
-	read, _, err := etcdschema.JudgeVersion(server, guest, own...)
+	read, _, err := strict.ReadVersion(server, guest, own...)
 	if err != nil {
 		return nil, nil, oneLine(err)
 	}
@@ -61,8 +62,8 @@ func oneLine(err error) error {
 	}
 	var texts []string
 	for _, one := range all.Errors {
-		if o := (*etcdschema.OptionError)(nil); errors.As(one, &o) {
-			one = &etcdschema.OptionError{Path: o.Path, Message: o.Message} // which half is no matter of the file's
+		if o := (*strict.OptionError)(nil); errors.As(one, &o) {
+			one = &strict.OptionError{Path: o.Path, Message: o.Message} // which half is no matter of the file's
 		}
 		texts = append(texts, one.Error())
 	}

@@ -1,4 +1,5 @@
-package etcdschema
+// Package strict reads what operators write into etcd, JSON or YAML, and collects everything that is wrong with it. It needs no etcd.
+package strict
 
 import (
 	"bytes"
@@ -11,6 +12,9 @@ import (
 
 	"github.com/hashicorp/go-multierror"
 )
+
+// Format is the number of the format of all values, their member "v".
+const Format = 1
 
 // OptionError is one thing that is wrong with a definition.
 type OptionError struct {
@@ -56,12 +60,12 @@ func oneLine(errs []error) string {
 	return strings.Join(texts, "; ")
 }
 
-// definition is a record that operators write. Reading one is strict.
-type definition interface{ Problems() []error }
+// Definition is a record that operators write: a pointer to a struct.
+type Definition interface{ Problems() []error }
 
 // read fills into, a pointer to a struct, and returns the members of value without the format number. stray says what is
 // wrong with a name that is no field of it; "": nothing.
-func (j *judge) read(value []byte, into definition, stray func(name string) string) []member {
+func (j *judge) read(value []byte, into Definition, stray func(name string) string) []member {
 	all := j.members(value)
 	j.fields("", all, reflect.ValueOf(into).Elem(), stray)
 	for _, err := range into.Problems() {
@@ -85,14 +89,14 @@ func (j *judge) members(value []byte) []member {
 		j.bad("", "%v", err)
 	}
 	return slices.DeleteFunc(all, func(m member) bool {
-		if m.name == "v" && string(m.value) != fmt.Sprint(format) {
-			j.bad("v", "format %s; this version of Coffer reads format %d", m.value, format)
+		if m.name == "v" && string(m.value) != fmt.Sprint(Format) {
+			j.bad("v", "format %s; this version of Coffer reads format %d", m.value, Format)
 		}
 		return m.name == "v"
 	})
 }
 
-// blames tells whether something is wrong at path already, or with all of the value.
+// blames reports whether something is wrong at path already, or with all of the value.
 func (j *judge) blames(path string) bool {
 	root, _, _ := strings.Cut(path, "[")
 	return slices.ContainsFunc(j.found, func(err error) bool {
@@ -150,8 +154,8 @@ func writeMembers(all []member) json.RawMessage {
 	return append(out, '}')
 }
 
-// bare reads the options of a guest, which have no type here, without the format number.
-func bare(value []byte) (json.RawMessage, error) {
+// Options reads the options of a guest, which have no type here, without the format number.
+func Options(value []byte) (json.RawMessage, error) {
 	var j judge
 	all := j.members(value)
 	if err := j.err(); err != nil {
@@ -160,9 +164,19 @@ func bare(value []byte) (json.RawMessage, error) {
 	return writeMembers(all), nil
 }
 
-// decodeDefinition reads a definition that stands alone.
-func decodeDefinition(value []byte, into definition) error {
+// Decode reads a definition that stands alone.
+func Decode(value []byte, into Definition) error {
 	var j judge
 	j.read(value, into, unknown(reflect.TypeOf(into).Elem()))
+	return j.err()
+}
+
+// GuestProblems are what a guest finds wrong with its options, each as [SplitPath] takes it; nil when there are none.
+func GuestProblems(texts []string) error {
+	j := judge{half: "guest"}
+	for _, text := range texts {
+		path, message := SplitPath(text)
+		j.bad(path, "%s", message)
+	}
 	return j.err()
 }

@@ -1,4 +1,4 @@
-package etcdschema
+package strict
 
 import (
 	"bytes"
