@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -38,13 +39,25 @@ type RunOptions struct {
 	Credential *syscall.Credential
 	// Named shows the program a user who has a name, as some programs insist on. On the disk it is Credential's all the same.
 	Named bool
+	// Alone runs the program as nobody, whatever Credential says: without capabilities, or a way to any, and without a network. All that it
+	// has started ends with it. Others must be able to read and run it, but not to reach it. Only root can.
+	Alone bool
 }
 
 // Run runs a program to its end and returns its standard output, of which it keeps the first MiB, unless opts.Stdout takes
 // it. The error names the program, never its arguments; a program that ended badly is a *[Failure]. When the context ends the
 // program and its children are killed.
 func Run(ctx context.Context, argv []string, opts RunOptions) ([]byte, error) {
+	program := filepath.Base(argv[0])
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	if opts.Alone {
+		file, err := os.Open(argv[0])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", program, err)
+		}
+		defer func() { _ = file.Close() }()
+		cmd = alone(ctx, file, argv)
+	}
 	cmd.Env, cmd.Dir = opts.Env, opts.Dir
 	if cmd.Env == nil {
 		cmd.Env = plainEnv()
@@ -52,9 +65,12 @@ func Run(ctx context.Context, argv []string, opts RunOptions) ([]byte, error) {
 	if cmd.Dir == "" {
 		cmd.Dir = "/"
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: opts.Credential}
-	if opts.Named {
+	switch {
+	case opts.Alone: // see above
+	case opts.Named:
 		cmd.SysProcAttr = named(opts.Credential)
+	default:
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: opts.Credential}
 	}
 	cmd.SysProcAttr.Setpgid = true
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -72,7 +88,6 @@ func Run(ctx context.Context, argv []string, opts RunOptions) ([]byte, error) {
 		cmd.Stdout = streams
 	}
 	err := cmd.Run()
-	program := filepath.Base(argv[0])
 	if ctxErr := ctx.Err(); err != nil && ctxErr != nil {
 		err = fmt.Errorf("%s: %w", program, ctxErr)
 	} else if failure := streams.failure(); failure != nil {

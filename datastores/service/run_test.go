@@ -3,8 +3,10 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -160,5 +162,57 @@ func TestHoldServices(t *testing.T) {
 				t.Errorf("afterwards the policy is %q, want %q", b, c.after)
 			}
 		})
+	}
+}
+
+// TestRunAlone looks at what a program that is run alone is and has, from where nobody gets to.
+func TestRunAlone(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root becomes nobody")
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	run := func(ctx context.Context, script string) (string, error) {
+		path := filepath.Join(dir, "program")
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		out, err := Run(ctx, []string{path, "describe"}, RunOptions{Alone: true})
+		return strings.TrimSpace(string(out)), err
+	}
+	setuid := filepath.Join(t.TempDir(), "id")
+	if err := os.Chmod(filepath.Dir(filepath.Dir(setuid)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("install", "-m", "4755", "/usr/bin/id", setuid).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for script, want := range map[string]string{
+		setuid + " -u":        "65534",
+		"id -u; id -g; id -G": "65534\n65534\n65534",
+		"echo $1 $$":          "describe 1",
+		"cut -d: -f1 /proc/self/net/dev | tail -n +3 | tr -d ' '":        "lo",
+		"grep ^CapEff /proc/self/status; grep ^CapPrm /proc/self/status": "CapEff:\t0000000000000000\nCapPrm:\t0000000000000000",
+	} {
+		if got, err := run(t.Context(), script); got != want || err != nil {
+			t.Errorf("%s: %q %v, want %q", script, got, err, want)
+		}
+	}
+	if out, err := run(t.Context(), "exec head -c 9000000 /dev/zero"); len(out) > maxOutput || err != nil {
+		t.Errorf("%d bytes were kept (err %v)", len(out), err)
+	}
+	mark := fmt.Sprintf("3%d", time.Now().UnixNano()%1e9) // a time that no other process waits for
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	if _, err := run(ctx, "setsid sleep "+mark+" & trap '' TERM; sleep "+mark); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a program that does not end: %v", err)
+	}
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range files {
+		if text, _ := os.ReadFile(file); strings.Contains(string(text), "sleep\x00"+mark) {
+			t.Errorf("%s is left", file)
+		}
 	}
 }

@@ -147,12 +147,16 @@ func (b *binaries) scan(ctx context.Context) (changed bool, err error) {
 	return changed, nil
 }
 
-// describe asks a guest binary for its manifest, which must be that of the manager.
+// describe asks a guest binary for its manifest, which must be that of the manager. What a file in that directory does is not known
+// before: when the host is root, the binary is nobody, and has no network.
 func describe(ctx context.Context, path, manager string) error {
 	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
 	defer cancel()
-	out, err := service.Run(ctx, []string{path, "describe"}, service.RunOptions{})
+	out, err := service.Run(ctx, []string{path, "describe"}, service.RunOptions{Alone: os.Geteuid() == 0})
 	if err != nil {
+		if info, statErr := os.Stat(path); statErr == nil && info.Mode()&0o005 != 0o005 {
+			return fmt.Errorf("%w: others must be able to read and run it (mode %04o): chmod o+rx it", err, info.Mode().Perm())
+		}
 		return err
 	}
 	var manifest struct {
