@@ -51,7 +51,7 @@ const (
 // answer carries a secret; repeating the same request (same token, same credential hash) gets the same answer, so an
 // agent that lost the answer just asks again.
 type EnrollRequest struct {
-	Token          string          `json:"token"`
+	Token          string          `json:"token"` // see Token.Secret
 	Kind           Kind            `json:"kind"`
 	CredentialHash string          `json:"credential_hash"` // see Credential.Hash
 	PublicKey      []byte          `json:"public_key"`      // HPKE X25519, 32 bytes
@@ -65,6 +65,7 @@ type EnrollReply struct {
 	AgentID string `json:"agent_id"` // a UUID; a guest's is its instance's id
 	// Options are the effective options: of a guest its guest options, of a host nothing so far.
 	Options json.RawMessage `json:"options,omitempty"`
+	Trust   *Trust          `json:"trust,omitempty"`
 }
 
 // PollRequest asks for commands. One poll of an agent is live at a time: a newer one ends the older with 204.
@@ -99,6 +100,8 @@ type Command struct {
 	// Fence is the etcd revision that enqueued the command. It only grows for one agent; set at delivery.
 	Fence       int64  `json:"fence,omitempty"`
 	Traceparent string `json:"traceparent,omitempty"` // W3C trace context
+	// Signature is the gateways', see [Command.Sign]. An agent that was told a key runs nothing without.
+	Signature []byte `json:"signature,omitempty"`
 }
 
 // Progress tells how far a long command has come. Agents must not send more than one a second for one command.
@@ -124,5 +127,6 @@ type RotateRequest struct {
 
 // RotateReply confirms the new credential. The old one dies when the new one is first used.
 type RotateReply struct {
-	Sequence int64 `json:"sequence"` // of the new credential
+	Sequence int64  `json:"sequence"` // of the new credential
+	Trust    *Trust `json:"trust,omitempty"`
 }

@@ -16,6 +16,7 @@ const (
 	Expired     ErrorKind = "expired"     // the deadline had passed before it was started; 504
 	Unavailable ErrorKind = "unavailable" // not possible for now: all connections are taken; 503
 	Full        ErrorKind = "full"        // there is no space left: on a volume, in a store of backups; 507
+	Refused     ErrorKind = "refused"     // the agent obeys only its own gateways, and they have not signed the command; 503
 	Internal    ErrorKind = "internal"    // anything else; 500
 )
 

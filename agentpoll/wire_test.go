@@ -17,17 +17,18 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // messages holds one of each message with every field set, and one with none: the wire, as both sides must speak it.
 func messages() map[string]any {
 	deadline := time.Date(2026, 1, 2, 3, 4, 5, 6_000_000, time.UTC)
+	trust := Trust{CAs: []string{HashSecret("ca")}, CommandKeys: [][]byte{bytes.Repeat([]byte{8}, 32)}}
 	cursor := Cursor{Epoch: "e1", Revision: 42}
 	return map[string]any{
 		"enroll_request": EnrollRequest{
 			Token: "token", Kind: Guest, CredentialHash: HashSecret("secret"), PublicKey: bytes.Repeat([]byte{7}, 32),
 			Version: "1.2.3", Manifest: json.RawMessage(`{"datastore":"redis"}`),
 		},
-		"enroll_reply": EnrollReply{AgentID: "0198c0de-0000-7000-8000-000000000001", Options: json.RawMessage(`{"mount_point":"/var/lib/redis"}`)},
+		"enroll_reply": EnrollReply{AgentID: "0198c0de-0000-7000-8000-000000000001", Options: json.RawMessage(`{"mount_point":"/var/lib/redis"}`), Trust: &trust},
 		"poll_request": PollRequest{Cursor: cursor, Status: json.RawMessage(`{"status":"HEALTHY"}`), Running: []string{"a", "b"}},
 		"poll_reply": PollReply{
 			Commands: []Command{
-				{ID: "a", Method: "create_database", Args: json.RawMessage(`{"databases":[]}`), Deadline: deadline, Fence: 41, Traceparent: "00-01-02-03"},
+				{ID: "a", Method: "create_database", Args: json.RawMessage(`{"databases":[]}`), Deadline: deadline, Fence: 41, Traceparent: "00-01-02-03", Signature: []byte("signature")},
 				{ID: "b", Method: "enable_root", Sealed: []byte("sealed"), Deadline: deadline},
 			},
 			Cancelled: []string{"c"}, Cursor: cursor, Hold: 50_000,
@@ -36,7 +37,7 @@ func messages() map[string]any {
 		"result":             Result{Value: json.RawMessage(`[1,2]`)},
 		"result_error":       Result{Error: Errorf(Conflict, "database %q is in use", "x")},
 		"rotate_request":     RotateRequest{Sequence: 3, CredentialHash: HashSecret("next")},
-		"rotate_reply":       RotateReply{Sequence: 4},
+		"rotate_reply":       RotateReply{Sequence: 4, Trust: &trust},
 		"error_reply":        ErrorReply{Error: Error{Kind: "gone", Message: "nobody waits"}},
 		"poll_request_empty": PollRequest{},
 		"poll_reply_empty":   PollReply{},

@@ -5,10 +5,10 @@ package datastores
 type GuestConfig struct {
 	InstanceID string   `json:"instance_id"`
 	Gateways   []string `json:"gateways"` // base URLs, tried in turn
-	// CA pins the gateways: hex SHA-256 of the certificate (DER) of the CA that signed theirs. "" means the system's
-	// roots for https, and is the only choice for http.
+	// CA pins the gateways: hex SHA-256 of the certificate (DER) of the CA that signed theirs, or several with commas between. ""
+	// means what Token says, and is the only choice for http.
 	CA string `json:"ca,omitempty"`
-	// AllowHTTP permits http URLs of gateways that are not on loopback: behind a proxy that adds TLS.
+	// AllowHTTP permits http URLs of gateways, on loopback too: behind a proxy that adds TLS.
 	AllowHTTP bool   `json:"allow_http,omitempty"`
 	Token     Secret `json:"token"` // single use
 	Dir       string `json:"dir"`   // the guest's own directory

@@ -153,7 +153,7 @@ func guestConfig(t *testing.T, gateway *agentpolltest.Server) string {
 	dir := t.TempDir()
 	token, id := gateway.Token(nil)
 	b, err := json.Marshal(datastores.GuestConfig{
-		InstanceID: id, Gateways: []string{gateway.URL}, Token: datastores.NewSecret(token).ForSealing(),
+		InstanceID: id, Gateways: []string{gateway.URL}, AllowHTTP: true, Token: datastores.NewSecret(token).ForSealing(),
 		Dir: filepath.Join(dir, "guest"), Root: filepath.Join(dir, "root"), Address: "127.0.0.1", UID: -1, GID: -1, MemoryMB: 512,
 	})
 	if err != nil {

@@ -71,7 +71,7 @@ func Keys() []KeyDoc {
 		{hostCheckPattern, "HostCheck", "gateway", "", "what a host says of definitions: wrong options, what it cannot serve and why"},
 		{gatewayPattern, "Gateway", "gateway", "session", "a running gateway"},
 		{epochPattern, "Epoch", "gateway", "", "names this etcd's history; `coffer epoch new` after a restore from a snapshot"},
-		{authorityPattern, "Authority", "gateway", "", "a certificate authority: its certificate, its key sealed with the gateways' key; `gateways` signs their own certificates"},
+		{authorityPattern, "Authority", "gateway", "", "a certificate authority: its certificate, its key sealed with the gateways' key; `gateways` signs their own certificates; `commands` has a key alone, which signs what agents are asked"},
 		{userPattern, "IdentityUser", "gateway", "", "a user of the built-in identity: argon2id hash, roles by project"},
 		{projectPattern, "IdentityProject", "gateway", "", "a project of the built-in identity"},
 		{nameIDPattern, "IdentityName", "gateway", "", "whose the name of a user or project is, by the SHA-256 of it: names are unique, any case"},
@@ -180,6 +180,9 @@ func Gateways() Prefix[Gateway]         { return Prefix[Gateway]{path: "/server/
 
 // GatewaysAuthorityKey is the authority that signs the gateways' own certificates.
 func GatewaysAuthorityKey() Key[Authority] { return AuthorityKey("gateways") }
+
+// CommandsAuthorityKey is the key that signs commands.
+func CommandsAuthorityKey() Key[Authority] { return AuthorityKey("commands") }
 
 func AuthorityKey(name string) Key[Authority] {
 	return key[Authority](authorityPattern, aName("authority", name))

@@ -75,8 +75,8 @@ type Configuration struct {
 	Updated     time.Time         `json:"updated"`
 }
 
-// Authority is a certificate authority.
+// Authority is a certificate authority, or a key that signs something else.
 type Authority struct {
-	Certificate string `json:"certificate"` // PEM
+	Certificate string `json:"certificate"` // PEM; of a key alone its public half
 	Sealed      []byte `json:"sealed"`      // its private key, PKCS #8, sealed with the gateways' key
 }

@@ -102,7 +102,7 @@ func (g *Gateway) enqueue(ctx context.Context, r *request, instanceID string, as
 		if err := fillArgs(s, &cmd, instanceID, args, m.Secret); err != nil {
 			return nil, err
 		}
-		return []etcdschema.Op{etcdschema.Put(etcdschema.CommandKey(instanceID, id), cmd)}, nil
+		return []etcdschema.Op{g.signer.command(instanceID, cmd)}, nil
 	})
 	return err
 }

@@ -128,7 +128,7 @@ func (g *Gateway) check(ctx context.Context, host string, args deployments.Check
 			Enqueued: now,
 		}
 		err = fillArgs(s, &cmd, host, args, false)
-		return []etcdschema.Op{etcdschema.Put(etcdschema.CommandKey(host, id), cmd)}, err
+		return []etcdschema.Op{g.signer.command(host, cmd)}, err
 	})
 	if err != nil {
 		return err

@@ -107,8 +107,12 @@ func (g backend) Enroll(ctx context.Context, req agentpoll.EnrollRequest) (agent
 	if len(req.Version) > maxWord {
 		return reply, tooLong("version", maxWord)
 	}
-	key := etcdschema.EnrolmentKey(agentpoll.HashSecret(req.Token))
-	_, err := g.commit(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) (m moves, err error) {
+	token, err := agentpoll.ParseToken(req.Token) // an agent that does not know its parts sends all of it
+	if err != nil {
+		return reply, server.ErrUnauthorized
+	}
+	key := etcdschema.EnrolmentKey(agentpoll.HashSecret(token.Secret))
+	_, err = g.commit(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) (m moves, err error) {
 		reply = agentpoll.EnrollReply{}
 		rec, err := etcdschema.Read(s, key)
 		if err != nil {
@@ -151,6 +155,9 @@ func (g backend) Enroll(ctx context.Context, req agentpoll.EnrollRequest) (agent
 		m.ops = slices.Concat(ops, m.ops, seen)
 		return m, err
 	})
+	if err == nil {
+		reply.Trust = g.trust(ctx, reply.AgentID)
+	}
 	return reply, err
 }
 
@@ -270,5 +277,8 @@ func (g backend) Rotate(ctx context.Context, agentID string, req agentpoll.Rotat
 		g.tellLocked(agentID)
 		err = server.ErrLocked
 	}
-	return agentpoll.RotateReply{Sequence: sequence}, err
+	if err != nil {
+		return agentpoll.RotateReply{}, err
+	}
+	return agentpoll.RotateReply{Sequence: sequence, Trust: g.trust(ctx, agentID)}, nil
 }

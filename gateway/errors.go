@@ -72,6 +72,7 @@ var agentKinds = map[agentpoll.ErrorKind]kind{
 	agentpoll.Cancelled:   unprocessable,
 	agentpoll.Unavailable: unavailable,
 	agentpoll.Full:        noSpace,
+	agentpoll.Refused:     unavailable,
 }
 
 // fault is an error that a client may read.

@@ -1,6 +1,11 @@
 package gateway
 
-import "time"
+import (
+	"context"
+	"time"
+
+	"github.com/cofferdb/coffer/agentpoll"
+)
 
 // Route is a row of the route table, for tests that go through all of them.
 type Route struct {
@@ -21,3 +26,8 @@ func Routes() []Route {
 
 // Settled has the gateway judge who is absent, as one does that was started long ago. It must be called before the first request.
 func (g *Gateway) Settled() { g.started = g.started.Add(-time.Hour) }
+
+// Trust is what an agent is told to believe.
+func (g *Gateway) Trust(ctx context.Context, agentID string) *agentpoll.Trust {
+	return g.trust(ctx, agentID)
+}

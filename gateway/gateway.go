@@ -38,7 +38,9 @@ type Config struct {
 	Region string // "": RegionOne
 	// AgentURLs are the base URLs that guests on machines of their own dial. Empty: no instance without a host.
 	AgentURLs []string
-	AgentCA   string // hex SHA-256 of the CA that agents pin; "": none. Enrolments tell it to hosts
+	// AgentCAs are those that agents know gateways by: hex SHA-256 of certificates. Tokens and answers to agents name them. There are
+	// two while one takes the other's place; none when agents must know gateways otherwise.
+	AgentCAs []string
 	// TrustProxy believes X-Forwarded-Proto, X-Forwarded-Host and X-Forwarded-For.
 	TrustProxy bool
 	// Limits are how much anybody may send, hold or do; nil: those of the table.
@@ -61,6 +63,8 @@ type Gateway struct {
 	keys     *Keyring
 	identity identity.Authenticator
 	session  *etcdschema.Session
+	signer   signer
+	allSign  atomic.Bool // every gateway that was there signs
 	agents   *server.Server
 	metrics  *metrics
 	started  time.Time
@@ -114,6 +118,10 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	if err := checkKeys(ctx, g.store, g.keys); err != nil {
 		return nil, err
 	}
+	g.signer.cas = g.AgentCAs
+	if g.signer.key, err = commandKey(ctx, g.store, g.keys); err != nil {
+		return nil, err
+	}
 	g.agents, err = server.New(server.Config{
 		Backend: backend{g}, Log: g.log, Hold: g.Hold, Expiry: g.Expiry, Epoch: epoch.ID, EnrollRate: g.Limits.enrolRate(),
 		AgentBytes: float64(max(g.Limits.value("agent_bytes"), 0)), Refused: g.Limits.Refused, RemoteIP: RemoteIP(g.TrustProxy), Outage: etcdschema.Outage,
@@ -142,7 +150,7 @@ func (g *Gateway) announce() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	_, err := g.store.Update(ctx, nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		record := etcdschema.Gateway{Version: g.Version, Address: g.Address, Started: g.started.UTC()}
+		record := etcdschema.Gateway{Version: g.Version, Address: g.Address, Started: g.started.UTC(), Signs: true}
 		return []etcdschema.Op{etcdschema.Put(etcdschema.GatewayKey(g.id), record).On(g.session)}, nil
 	})
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"strings"
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/deployments"
@@ -144,7 +145,7 @@ func (g *Gateway) createEnrolment(r *request) (reply, error) {
 	} else if !g.Limits.within("enrolments", int64(pending)+1) {
 		return reply{}, over("enrolments", overLimit, "There are %d enrolment tokens already; they end after an hour.", pending)
 	}
-	token := agentpoll.NewSecret()
+	token := g.signer.newToken()
 	expires := g.now().UTC().Add(keepEnrolments)
 	_, err = g.store.Update(r.ctx, nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		e := etcdschema.Enrolment{Kind: agentpoll.Host, AgentID: id, Created: g.now().UTC(), Granted: granted}
@@ -154,7 +155,7 @@ func (g *Gateway) createEnrolment(r *request) (reply, error) {
 		return reply{}, err
 	}
 	return reply{http.StatusOK, map[string]any{"enrolment": map[string]string{
-		"token": token, "kind": string(agentpoll.Host), "agent_id": id, "expires": stamp(expires), "ca": g.AgentCA,
+		"token": token.String(), "kind": string(agentpoll.Host), "agent_id": id, "expires": stamp(expires), "ca": strings.Join(g.AgentCAs, ","),
 	}}}, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/datastores"
@@ -19,9 +20,9 @@ func (g *Gateway) place(r *request, o order, withoutHost bool) (etcdschema.Insta
 		if len(g.AgentURLs) == 0 {
 			return o.instance, "", faultf(badRequest, "user_data: the gateway does not know under which URL machines reach it; start it with -agent-urls.")
 		}
-		token := agentpoll.NewSecret()
+		token := g.signer.newToken()
 		in, err := g.commitCreate(r, o, "", token)
-		return in, token, err
+		return in, token.String(), err
 	}
 	hosts, err := etcdschema.List(r.ctx, g.store, etcdschema.Hosts(), etcdschema.Page{})
 	if err != nil {
@@ -31,7 +32,7 @@ func (g *Gateway) place(r *request, o order, withoutHost bool) (etcdschema.Insta
 		return o.instance, "", err
 	}
 	for _, host := range candidates(hosts.Records, o.servedBy, o.instance, o.need) {
-		in, err := g.commitCreate(r, o, host, "")
+		in, err := g.commitCreate(r, o, host, agentpoll.Token{})
 		if !errors.Is(err, errHostFull) {
 			return in, "", err
 		}
@@ -55,7 +56,7 @@ func (g *Gateway) hostsBeside(r *request, in etcdschema.Instance) (hosts []strin
 var errHostFull = errors.New("the host cannot take the instance")
 
 // commitCreate stores the instance with its guest options, what it uses, and its first command, in one transaction.
-func (g *Gateway) commitCreate(r *request, o order, hostID, token string) (etcdschema.Instance, error) {
+func (g *Gateway) commitCreate(r *request, o order, hostID string, token agentpoll.Token) (etcdschema.Instance, error) {
 	refs := []etcdschema.Ref{etcdschema.UsageKey(r.project), etcdschema.QuotaKey(r.project)}
 	if hostID != "" {
 		refs = append(refs, etcdschema.HostKey(hostID), etcdschema.AgentKey(hostID), etcdschema.PresenceKey(hostID))
@@ -189,7 +190,7 @@ func noHost(hosts []etcdschema.Record[etcdschema.HostRecord], o order) string {
 // userData writes the cloud-init user-data of a machine that becomes the instance.
 func (g *Gateway) userData(in etcdschema.Instance, o order, token string) (string, error) {
 	b, err := deployments.CloudInit(datastores.GuestConfig{
-		InstanceID: in.ID, Gateways: g.AgentURLs, CA: g.AgentCA, Token: datastores.NewSecret(token),
+		InstanceID: in.ID, Gateways: g.AgentURLs, CA: strings.Join(g.AgentCAs, ","), Token: datastores.NewSecret(token),
 		Dir: "/var/lib/coffer-guest", Root: "/", UID: -1, GID: -1, MemoryMB: in.Flavor.RAM,
 	}, in.Manager)
 	return string(b), err

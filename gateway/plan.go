@@ -12,8 +12,9 @@ import (
 // plan is what one transaction changes: the life cycle's decision over an event, and all that has to be written with it. It is made
 // anew for every attempt.
 type plan struct {
-	keys *Keyring
-	now  time.Time
+	keys   *Keyring
+	signer signer
+	now    time.Time
 
 	s      etcdschema.Snapshot // what was read, and what the plan has put
 	before etcdschema.Instance
@@ -27,7 +28,7 @@ type plan struct {
 
 // plan begins one.
 func (g *Gateway) plan(s etcdschema.Snapshot, in etcdschema.Instance, event lifecycle.Event) *plan {
-	return &plan{keys: g.keys, now: g.now().UTC(), s: s, before: in, event: event}
+	return &plan{keys: g.keys, signer: g.signer, now: g.now().UTC(), s: s, before: in, event: event}
 }
 
 func (p *plan) put(ops ...etcdschema.Op) { p.ops = append(p.ops, ops...) }
@@ -134,8 +135,8 @@ func peersOf(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdschema.Instan
 	return peers, nil
 }
 
-func enrolmentOp(token string, e etcdschema.Enrolment, ttl time.Duration) etcdschema.Op {
-	return etcdschema.Put(etcdschema.EnrolmentKey(agentpoll.HashSecret(token)), e).For(max(ttl.Round(time.Second), time.Minute))
+func enrolmentOp(token agentpoll.Token, e etcdschema.Enrolment, ttl time.Duration) etcdschema.Op {
+	return etcdschema.Put(etcdschema.EnrolmentKey(agentpoll.HashSecret(token.Secret)), e).For(max(ttl.Round(time.Second), time.Minute))
 }
 
 // removalOps deletes an instance and everything that was only there for it, and gives back what it had.

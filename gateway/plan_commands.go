@@ -47,7 +47,7 @@ func (p *plan) enqueue(command lifecycle.Command) error {
 	if err := fillArgs(p.s, &cmd, command.Agent, args, secret); err != nil {
 		return err
 	}
-	p.put(etcdschema.Put(etcdschema.CommandKey(command.Agent, command.ID), cmd))
+	p.put(p.signer.command(command.Agent, cmd))
 	return nil
 }
 
@@ -139,10 +139,10 @@ func (p *plan) launchArgs() (deployments.LaunchArgs, error) {
 	if in.Operation.Kind != lifecycle.Create {
 		return launchArgs(p.s, in, "")
 	}
-	token := agentpoll.NewSecret()
+	token := p.signer.newToken()
 	wait := in.Created.Add(lifecycle.UsageTimeout(in)).Sub(p.now)
 	p.put(enrolmentOp(token, etcdschema.Enrolment{Kind: agentpoll.Guest, AgentID: in.ID, Project: in.Project, Created: p.now}, wait))
-	return launchArgs(p.s, in, token)
+	return launchArgs(p.s, in, token.String())
 }
 
 // launchArgs describe an instance to its host. Without a token the guest that is there keeps its own.

@@ -57,20 +57,20 @@ func (p *plan) tellHost(id string) error {
 	if !p.touch(id) {
 		return nil
 	}
-	op, err := protectOp(*p.record(id), p.now)
+	op, err := p.signer.protect(*p.record(id), p.now)
 	p.put(op)
 	return err
 }
 
-// protectOp tells the host of an instance that is there who may reach it, whenever it can be told.
-func protectOp(in etcdschema.Instance, now time.Time) (etcdschema.Op, error) {
+// protect tells the host of an instance that is there who may reach it, whenever it can be told.
+func (s signer) protect(in etcdschema.Instance, now time.Time) (etcdschema.Op, error) {
 	cmd := etcdschema.Command{
 		Command: agentpoll.Command{ID: newID(), Method: deployments.MethodProtect, Deadline: now.Add(keepEvents)},
 		Project: in.Project, Instance: in.ID, Enqueued: now,
 	}
 	var err error
 	cmd.Args, err = json.Marshal(deployments.ProtectArgs{InstanceID: in.ID, Firewall: in.Firewall})
-	return etcdschema.Put(etcdschema.CommandKey(in.Host, cmd.ID), cmd), err
+	return s.command(in.Host, cmd), err
 }
 
 // touch makes a member one of those that are written. False for one that is being launched just now.

@@ -129,7 +129,7 @@ func (g *Gateway) changeAccess(r *request, raw json.RawMessage) (reply, error) {
 		if in.Host == "" {
 			return ops, nil
 		}
-		op, err := protectOp(*in, g.now().UTC())
+		op, err := g.signer.protect(*in, g.now().UTC())
 		return append(ops, op), err
 	})
 	return reply{status: http.StatusAccepted}, err

@@ -59,7 +59,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	id, err := openIdentity(a.cfg.Dir)
+	id, err := openIdentity(a.cfg)
 	if err != nil {
 		return err
 	}

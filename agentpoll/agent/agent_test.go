@@ -95,11 +95,11 @@ func TestOneProcessPerIdentity(t *testing.T) {
 }
 
 func TestConfigSaysEverythingThatIsWrong(t *testing.T) {
-	_, err := New(Config{Gateways: []string{"http://example.com", "https://a?b", "ftp://c"}, CA: "1234"})
+	_, err := New(Config{Gateways: []string{"http://example.com", "http://127.0.0.1:1", "https://a?b", "ftp://c"}, CA: "1234"})
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"example.com", "a?b", "ftp://c", "ca:", "dir:", "kind", "handler"} {
+	for _, want := range []string{"example.com", "127.0.0.1", "a?b", "ftp://c", "ca:", "dir:", "kind", "handler"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not mention %q: %v", want, err)
 		}

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,6 +38,7 @@ type client struct {
 	current int // index into cfg.Gateways
 	base    *url.URL
 	http    *http.Client
+	pins    []string // of its transport
 }
 
 func newClient(cfg Config, id *identity) *client {
@@ -48,8 +50,9 @@ func newClient(cfg Config, id *identity) *client {
 // connect makes a new transport for the current gateway; mu is held, or nobody else knows c.
 func (c *client) connect() {
 	c.base, _ = url.Parse(strings.TrimSuffix(c.cfg.Gateways[c.current], "/")) // Validate has parsed it
+	c.pins = c.identity.pins()
 	c.http = &http.Client{
-		Transport:     newTransport(c.cfg, c.base),
+		Transport:     newTransport(c.cfg, c.pins, c.base),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
@@ -60,6 +63,16 @@ func (c *client) rebuild() {
 	defer c.mu.Unlock()
 	c.http.CloseIdleConnections()
 	c.connect()
+}
+
+// trust connects anew when the gateways are known by another CA than they were.
+func (c *client) trust() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !slices.Equal(c.pins, c.identity.pins()) {
+		c.http.CloseIdleConnections()
+		c.connect()
+	}
 }
 
 // moveOn turns to the next gateway, unless somebody has turned away from the one that failed already.
@@ -85,6 +98,7 @@ func (c *client) close() {
 type answer struct {
 	status int
 	header http.Header
+	secure bool // the gateway was known by its certificate
 }
 
 // link is where and as whom a call is made.
@@ -167,7 +181,7 @@ func (c *client) post(ctx context.Context, l link, name, path string, in, out an
 		return a, fail
 	}
 	defer resp.Body.Close()
-	a, fail.status = answer{status: resp.StatusCode, header: resp.Header}, resp.StatusCode
+	a, fail.status = answer{resp.StatusCode, resp.Header, l.base.Scheme == "https"}, resp.StatusCode
 	if fail.err = readAnswer(resp, out); fail.err != nil {
 		fail.retryAfter = retryAfter(resp.Header)
 		return a, fail

@@ -3,14 +3,12 @@ package agent
 import (
 	"cmp"
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/cofferdb/coffer/agentpoll"
@@ -20,10 +18,12 @@ import (
 type Config struct {
 	// Gateways are base URLs. The first one is chosen at random, the next one in turn when it fails.
 	Gateways []string
-	// CA pins the gateways: hex SHA-256 of the certificate (DER) of a CA in the chain that they present. No other root
-	// is trusted then. "" means the system's roots.
+	// CA pins the gateways: hex SHA-256 of the certificate (DER) of a CA in the chain that they present, or several with commas
+	// between them. No other root is trusted then. "" means what Token says, and the system's roots when that says nothing.
+	// What gateways say later replaces all of it, until CA is changed.
 	CA string
-	// AllowHTTP permits http:// gateways elsewhere than on loopback. The credential travels in clear then.
+	// AllowHTTP permits http:// gateways. The credential travels in clear then, and whoever takes a gateway's port gets it: on
+	// loopback, too.
 	AllowHTTP bool
 	// Dir is the agent's own directory, made with mode 0700 when it is not there. It must not be shared or copied.
 	Dir string
@@ -63,8 +63,8 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("gateway %q: %w", g, err))
 		}
 	}
-	if b, err := hex.DecodeString(c.CA); c.CA != "" && (err != nil || len(b) != 32) {
-		errs = append(errs, errors.New("ca: want the SHA-256 of a certificate in hex, 64 characters"))
+	if _, err := agentpoll.ParseCAs(c.CA); err != nil {
+		errs = append(errs, fmt.Errorf("ca: %w", err))
 	}
 	if c.Dir == "" {
 		errs = append(errs, errors.New("dir: want the agent's own directory"))
@@ -91,14 +91,10 @@ func (c Config) validateGateway(gateway string) error {
 		return nil
 	case c.CA != "":
 		return errors.New("a pinned CA needs https")
-	case !c.AllowHTTP && !loopback(u.Hostname()):
-		return errors.New("plain http is for loopback only; use https, or allow it behind a proxy that adds TLS")
+	case !c.AllowHTTP:
+		return errors.New("plain http lets whoever takes the port act for the gateway; use https, or allow it with -allow-http behind a proxy that adds TLS")
 	}
 	return nil
-}
-
-func loopback(host string) bool {
-	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
 func (c Config) withDefaults() Config {
@@ -107,7 +103,6 @@ func (c Config) withDefaults() Config {
 	c.Hold = cmp.Or(c.Hold, 50*time.Second)
 	c.Grace = cmp.Or(c.Grace, 10*time.Second)
 	c.RotateEvery = cmp.Or(c.RotateEvery, 24*time.Hour)
-	c.CA = strings.ToLower(c.CA)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}

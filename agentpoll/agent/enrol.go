@@ -16,11 +16,11 @@ func (a *Agent) enrol(ctx context.Context, id *identity, c *client) error {
 	if rec.AgentID != "" {
 		return nil
 	}
-	if a.cfg.Token == "" {
+	if id.token.Secret == "" {
 		return errors.New("the agent is not enrolled and has no enrolment token")
 	}
 	req := agentpoll.EnrollRequest{
-		Token:          a.cfg.Token,
+		Token:          id.token.Secret,
 		Kind:           a.cfg.Kind,
 		CredentialHash: agentpoll.HashSecret(rec.Secret),
 		PublicKey:      id.key.PublicKey().Bytes(),
@@ -29,10 +29,14 @@ func (a *Agent) enrol(ctx context.Context, id *identity, c *client) error {
 	}
 	var retry backoff
 	for {
-		reply, err := enrolOnce(ctx, c, req)
+		reply, secure, err := enrolOnce(ctx, c, req)
 		if err == nil {
 			a.log.Info("enrolled", "agent_id", reply.AgentID)
-			return id.enrolled(reply)
+			if err := id.enrolled(reply, secure); err != nil {
+				return err
+			}
+			c.trust()
+			return nil
 		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("not enrolled: %w", context.Cause(ctx))
@@ -48,14 +52,15 @@ func (a *Agent) enrol(ctx context.Context, id *identity, c *client) error {
 	}
 }
 
-func enrolOnce(ctx context.Context, c *client, req agentpoll.EnrollRequest) (reply agentpoll.EnrollReply, err error) {
+func enrolOnce(ctx context.Context, c *client, req agentpoll.EnrollRequest) (reply agentpoll.EnrollReply, secure bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	if _, err = c.call(ctx, "enroll", agentpoll.PathEnroll, req, &reply); err != nil {
-		return reply, err
+	a, err := c.call(ctx, "enroll", agentpoll.PathEnroll, req, &reply)
+	if err != nil {
+		return reply, false, err
 	}
 	if reply.AgentID == "" {
-		return reply, &callError{call: "enroll", status: http.StatusOK, err: errors.New("the answer names no agent")}
+		return reply, false, &callError{call: "enroll", status: http.StatusOK, err: errors.New("the answer names no agent")}
 	}
-	return reply, nil
+	return reply, a.secure, nil
 }

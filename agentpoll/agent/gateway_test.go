@@ -43,6 +43,7 @@ type gateway struct {
 	statuses   []string
 	polls      []time.Time
 	running    []string // of the last poll
+	trust      *agentpoll.Trust
 	dials      int
 	changed    chan struct{}
 }
@@ -204,7 +205,7 @@ func (g *gateway) enroll(w http.ResponseWriter, body *json.Decoder) {
 		return
 	}
 	g.hash, g.sequence, g.publicKey = req.CredentialHash, 1, req.PublicKey
-	_ = json.NewEncoder(w).Encode(agentpoll.EnrollReply{AgentID: "agent-1", Options: json.RawMessage(`{"port":3306}`)})
+	_ = json.NewEncoder(w).Encode(agentpoll.EnrollReply{AgentID: "agent-1", Options: json.RawMessage(`{"port":3306}`), Trust: g.trust})
 }
 
 func (g *gateway) authenticate(r *http.Request) bool {
@@ -228,7 +229,7 @@ func (g *gateway) rotate(w http.ResponseWriter, body *json.Decoder) {
 		return
 	}
 	g.next = req.CredentialHash
-	_ = json.NewEncoder(w).Encode(agentpoll.RotateReply{Sequence: g.sequence + 1})
+	_ = json.NewEncoder(w).Encode(agentpoll.RotateReply{Sequence: g.sequence + 1, Trust: g.trust})
 }
 
 func (g *gateway) poll(w http.ResponseWriter, r *http.Request, body *json.Decoder) {
@@ -335,7 +336,7 @@ func (d *diary) note(traits Traits) method {
 // config is an agent's, at this gateway, in a directory that lives as long as the test.
 func (g *gateway) config(t *testing.T, h Handler) Config {
 	return Config{
-		Gateways: []string{"http://127.0.0.1:1"}, Dial: g.dial, Dir: t.TempDir(), Kind: agentpoll.Guest, Token: g.token,
+		Gateways: []string{"http://127.0.0.1:1"}, AllowHTTP: true, Dial: g.dial, Dir: t.TempDir(), Kind: agentpoll.Guest, Token: g.token,
 		Handler: h, Version: "test", Log: slog.New(slog.DiscardHandler),
 	}
 }

@@ -27,12 +27,19 @@ type identityRecord struct {
 	Since      time.Time       `json:"since"`    // when Secret came into use
 	PrivateKey []byte          `json:"private_key"`
 	Options    json.RawMessage `json:"options,omitempty"`
+	// CAs are those that the gateways named last, and CA what the configuration said then.
+	CAs []string `json:"cas,omitempty"`
+	CA  string   `json:"ca,omitempty"`
+	// CommandKeys are those of the gateways. None: the agent was enrolled by gateways that do not sign.
+	CommandKeys [][]byte `json:"command_keys,omitempty"`
 }
 
 // identity is who the agent is. Everything is on disk before it is sent, so that a lost answer costs nothing.
 type identity struct {
-	path string
-	key  *ecdh.PrivateKey
+	path  string
+	key   *ecdh.PrivateKey
+	ca    string          // of the configuration
+	token agentpoll.Token // the same
 
 	mu  sync.Mutex
 	rec identityRecord
@@ -42,12 +49,15 @@ type identity struct {
 	tryOld bool
 }
 
-// openIdentity reads the identity in dir, or makes a new one.
-func openIdentity(dir string) (*identity, error) {
-	id := &identity{path: filepath.Join(dir, "identity.json")}
+// openIdentity reads the identity in the agent's directory, or makes a new one.
+func openIdentity(cfg Config) (*identity, error) {
+	id := &identity{path: filepath.Join(cfg.Dir, "identity.json"), ca: cfg.CA}
 	data, err := os.ReadFile(id.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return id, id.create()
+		if err := id.create(); err != nil {
+			return nil, err
+		}
+		return id, id.read(cfg.Token)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the agent's identity: %w", err)
@@ -63,7 +73,15 @@ func openIdentity(dir string) (*identity, error) {
 		return nil, fmt.Errorf("cannot use %s (restore it, or remove it and enrol with a new token): %w", id.path, err)
 	}
 	id.tryNext = id.rec.NextSecret != ""
-	return id, nil
+	return id, id.read(cfg.Token)
+}
+
+// read reads the enrolment token of an agent that still needs it.
+func (id *identity) read(token string) (err error) {
+	if id.rec.AgentID == "" {
+		id.token, err = agentpoll.ParseToken(token)
+	}
+	return err
 }
 
 func (id *identity) create() (err error) {
@@ -95,12 +113,16 @@ func (id *identity) record() identityRecord {
 	return id.rec
 }
 
-// enrolled keeps the answer to the enrolment.
-func (id *identity) enrolled(reply agentpoll.EnrollReply) error {
+// enrolled keeps the answer to the enrolment. secure reports that the gateway was known by its certificate.
+func (id *identity) enrolled(reply agentpoll.EnrollReply, secure bool) error {
 	id.mu.Lock()
 	defer id.mu.Unlock()
 	rec := id.rec
 	rec.AgentID, rec.Options, rec.Since = reply.AgentID, reply.Options, time.Now()
+	if id.ca == "" {
+		rec.CAs = id.token.CAs
+	}
+	rec.believe(reply.Trust, id.ca, secure)
 	return id.save(rec)
 }
 
@@ -141,20 +163,21 @@ func (id *identity) next() (agentpoll.RotateRequest, bool, error) {
 	}, true, nil
 }
 
-// rotated puts the new secret in the place of the old one.
-func (id *identity) rotated(sequence int64) error {
+// rotated puts the new secret in the place of the old one. secure reports that the gateway was known by its certificate.
+func (id *identity) rotated(reply agentpoll.RotateReply, secure bool) error {
 	id.mu.Lock()
 	defer id.mu.Unlock()
-	return id.rotatedLocked(sequence)
+	return id.rotatedLocked(reply, secure)
 }
 
-func (id *identity) rotatedLocked(sequence int64) error {
+func (id *identity) rotatedLocked(reply agentpoll.RotateReply, secure bool) error {
 	if id.rec.NextSecret == "" {
 		return nil
 	}
 	rec := id.rec
 	rec.OldSecret, rec.Secret, rec.NextSecret = rec.Secret, rec.NextSecret, ""
-	rec.Sequence, rec.Since = sequence, time.Now()
+	rec.Sequence, rec.Since = reply.Sequence, time.Now()
+	rec.believe(reply.Trust, id.ca, secure)
 	if err := id.save(rec); err != nil {
 		return err
 	}
@@ -193,7 +216,7 @@ func (id *identity) accepted(c agentpoll.Credential) error {
 	case !id.tryNext:
 		return nil
 	}
-	return id.rotatedLocked(id.rec.Sequence + 1)
+	return id.rotatedLocked(agentpoll.RotateReply{Sequence: id.rec.Sequence + 1}, false)
 }
 
 // rejected learns from a 401 that the gateway does not know the credential. It returns true when there is another one

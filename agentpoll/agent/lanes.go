@@ -12,6 +12,9 @@ import (
 // errCancelled is the cause with which a command's context ends when the gateway cancels it.
 var errCancelled = agentpoll.Errorf(agentpoll.Cancelled, "cancelled")
 
+// errUnsigned is the result of a command that is not the gateways'.
+var errUnsigned = agentpoll.Errorf(agentpoll.Refused, "the agent refuses what its own gateways have not signed; ask the operator")
+
 // lanes run commands: short ones in the queue, first in first out; long ones beside it.
 type lanes struct {
 	handler Handler
@@ -24,6 +27,7 @@ type lanes struct {
 
 	mu   sync.Mutex
 	held map[string]*job // commands that were taken and have not ended
+	told bool            // of a command that was refused
 }
 
 // lane holds jobs that are begun one after another.
@@ -71,6 +75,9 @@ func (l *lanes) run(lane *lane) {
 // deliver takes commands, in order. It returns how many were new.
 func (l *lanes) deliver(commands []agentpoll.Command) (news int) {
 	for _, c := range commands {
+		if !l.trusted(c) {
+			continue
+		}
 		traits, known := l.handler.Method(c.Method)
 		j := &job{Command: c, lane: &l.queue, traits: traits, known: known}
 		if traits.Long {
@@ -82,6 +89,25 @@ func (l *lanes) deliver(commands []agentpoll.Command) (news int) {
 		}
 	}
 	return news
+}
+
+// trusted reports whether the agent's own gateways have signed a command. It refuses another, and leaves no trace of it in the journal,
+// where it could stand for a rightful one.
+func (l *lanes) trusted(c agentpoll.Command) bool {
+	rec := l.client.identity.record()
+	if len(rec.CommandKeys) == 0 || c.SignedBy(rec.CommandKeys, rec.AgentID) {
+		return true
+	}
+	l.mu.Lock()
+	first := !l.told
+	l.told = true
+	l.mu.Unlock()
+	if first {
+		l.log.Error("a command was refused that the gateways of this agent have not signed: a gateway is false or of an older version, or somebody else writes to etcd; more of them are not told of",
+			"command_id", c.ID, "method", c.Method)
+	}
+	l.outbox.add(&parcel{id: c.ID, result: agentpoll.Result{Error: errUnsigned}})
+	return false
 }
 
 // hold takes a job in. False when its command is held already, or has ended: then its result is on its way (again).

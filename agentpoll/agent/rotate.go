@@ -30,9 +30,14 @@ func (a *Agent) Rotate(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	var reply agentpoll.RotateReply
-	if _, err = s.client.call(ctx, "rotate", agentpoll.PathRotate, req, &reply); err == nil {
+	answer, err := s.client.call(ctx, "rotate", agentpoll.PathRotate, req, &reply)
+	if err == nil {
 		a.log.Info("rotated the credential", "sequence", reply.Sequence)
-		return s.identity.rotated(reply.Sequence)
+		if err := s.identity.rotated(reply, answer.secure); err != nil {
+			return err
+		}
+		s.client.trust()
+		return nil
 	}
 	if judge(err) == again {
 		s.identity.try()

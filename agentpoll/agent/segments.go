@@ -121,5 +121,5 @@ func sum(body []byte) string {
 
 // allowed tells whether a gateway may send the agent there: to https, and to where plain http may be spoken anyway.
 func (c Config) allowed(u *url.URL) bool {
-	return u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && (c.AllowHTTP || loopback(u.Hostname())))
+	return u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && c.AllowHTTP)
 }

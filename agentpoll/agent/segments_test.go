@@ -25,7 +25,7 @@ func enrolled(t *testing.T, s *agentpolltest.Server, gateways ...string) (*agent
 	token, id := s.Token(nil)
 	ready := make(chan struct{})
 	a, _ := run(t, agent.Config{
-		Gateways: append(gateways, s.URL), Dir: t.TempDir(), Kind: agentpoll.Guest, Token: token,
+		Gateways: append(gateways, s.URL), AllowHTTP: true, Dir: t.TempDir(), Kind: agentpoll.Guest, Token: token,
 		Handler:    &counter{runs: map[string]int{}},
 		OnEnrolled: func(agentpoll.EnrollReply) error { close(ready); return nil },
 	})
@@ -106,7 +106,7 @@ func TestSegmentsRefused(t *testing.T) {
 }
 
 func TestSegmentsOfAnAgentThatDoesNotRun(t *testing.T) {
-	a, err := agent.New(agent.Config{Gateways: []string{"http://127.0.0.1:1"}, Dir: t.TempDir(), Kind: agentpoll.Guest, Handler: &counter{}})
+	a, err := agent.New(agent.Config{Gateways: []string{"http://127.0.0.1:1"}, AllowHTTP: true, Dir: t.TempDir(), Kind: agentpoll.Guest, Handler: &counter{}})
 	if err != nil {
 		t.Fatal(err)
 	}

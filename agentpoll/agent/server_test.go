@@ -63,7 +63,7 @@ func TestWithTheRealServer(t *testing.T) {
 	token, id := s.Token(json.RawMessage(`{"port":6379}`))
 	ran := &counter{runs: map[string]int{}}
 	cfg := agent.Config{
-		Gateways: []string{s.URL}, Dir: t.TempDir(), Kind: agentpoll.Guest, Token: token, Handler: ran,
+		Gateways: []string{s.URL}, AllowHTTP: true, Dir: t.TempDir(), Kind: agentpoll.Guest, Token: token, Handler: ran,
 		Status: func(context.Context) json.RawMessage { return json.RawMessage(`"up"`) },
 	}
 	a, stop := run(t, cfg)

@@ -233,6 +233,7 @@ func TestTransferGoesNowhereElse(t *testing.T) {
 			w.Header().Set("Location", location)
 			w.WriteHeader(http.StatusTemporaryRedirect)
 		}, nil)
+		a.session.client.cfg.AllowHTTP = false // as of an agent whose gateways speak https
 		err := a.PutSegment(t.Context(), "b", 1, []byte("x"))
 		if kindOf(err) != agentpoll.Internal || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", location, err)
@@ -242,7 +243,7 @@ func TestTransferGoesNowhereElse(t *testing.T) {
 
 func TestWhereAGatewayMaySendTheAgent(t *testing.T) {
 	for text, want := range map[string][2]bool{ // without and with AllowHTTP
-		"https://192.0.2.1/x": {true, true}, "http://127.0.0.1:9000/x": {true, true}, "http://[::1]/x": {true, true},
+		"https://192.0.2.1/x": {true, true}, "http://127.0.0.1:9000/x": {false, true}, "http://[::1]/x": {false, true},
 		"http://192.0.2.1/x": {false, true}, "ftp://127.0.0.1/": {}, "https:///x": {}, "x": {},
 	} {
 		u, err := url.Parse(text)

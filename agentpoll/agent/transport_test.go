@@ -103,7 +103,7 @@ func TestPin(t *testing.T) {
 		server.EnableHTTP2 = true
 		server.StartTLS()
 		base, _ := url.Parse(server.URL)
-		transport := newTransport(Config{CA: c.pin}, base)
+		transport := newTransport(Config{}, []string{strings.Repeat("0", 64), c.pin}, base)
 		resp, err := (&http.Client{Transport: transport}).Get(server.URL)
 		if err == nil {
 			_ = resp.Body.Close()

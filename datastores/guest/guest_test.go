@@ -52,7 +52,7 @@ func (b *bench) beside(t *testing.T, address, options string) *bench {
 func (b *bench) open(t *testing.T, dir, options string) *Guest {
 	t.Helper()
 	g, err := New(Config{Plugin: b.memory.Plugin(), Guest: datastores.GuestConfig{
-		InstanceID: instance, Gateways: []string{"http://127.0.0.1:1"}, Dir: dir, Root: dir, Address: b.address, UID: -1, GID: -1, MemoryMB: b.memoryMB,
+		InstanceID: instance, Gateways: []string{"http://127.0.0.1:1"}, AllowHTTP: true, Dir: dir, Root: dir, Address: b.address, UID: -1, GID: -1, MemoryMB: b.memoryMB,
 	}})
 	if err != nil {
 		t.Fatal(err)

@@ -83,7 +83,7 @@ func (p program) serve(ctx context.Context, args []string) error {
 	flags := p.flags("run")
 	file := flags.String("config", "", "the guest's configuration, a JSON `file` of mode 0600")
 	level := flags.String("log-level", "info", "debug, info, warn or error")
-	allowHTTP := flags.Bool("allow-http", false, "take http:// gateways elsewhere than on loopback, behind a proxy that adds TLS")
+	allowHTTP := flags.Bool("allow-http", false, "take http:// gateways: only behind a proxy that adds TLS, and in tests. Whoever gets hold of the port acts for the gateway")
 	if err := p.parse(flags, args); err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func newRemoteWith(t *testing.T, gateway *agentpolltest.Server, memory *datastor
 	token, id := gateway.Token(json.RawMessage(options))
 	dir := t.TempDir()
 	r := &remote{Server: gateway, id: id, config: Config{Plugin: memory.Plugin(), Guest: datastores.GuestConfig{
-		InstanceID: id, Gateways: []string{gateway.URL}, Token: datastores.NewSecret(token), Dir: dir, Root: dir, Address: address, UID: -1, GID: -1,
+		InstanceID: id, Gateways: []string{gateway.URL}, AllowHTTP: true, Token: datastores.NewSecret(token), Dir: dir, Root: dir, Address: address, UID: -1, GID: -1,
 	}}}
 	r.start(t)
 	t.Cleanup(func() { r.stop() })

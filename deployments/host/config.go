@@ -126,8 +126,8 @@ func ParseFlags(args []string, getenv func(string) string, usage io.Writer) (Con
 		c.Gateways = strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
 		return nil
 	})
-	fs.StringVar(&c.CA, "ca", "", "hex SHA-256 `fingerprint` of the CA that signed the gateways' certificates")
-	fs.BoolVar(&c.AllowHTTP, "allow-http", false, "permit http gateways that are not on loopback")
+	fs.StringVar(&c.CA, "ca", "", "hex SHA-256 `fingerprint` of the CA that signed the gateways' certificates, or several, comma-separated (default: those of the enrolment token, then those that gateways name)")
+	fs.BoolVar(&c.AllowHTTP, "allow-http", false, "take http:// gateways: only behind a proxy that adds TLS, and in tests. Whoever gets hold of the port acts for the gateway")
 	fs.StringVar(&c.Token, "token", "", "enrolment `token`; others can see it here: prefer -token-file or the environment")
 	fs.StringVar(&tokenFile, "token-file", "", "`file` that holds the enrolment token")
 	fs.StringVar(&c.Dir, "dir", "/var/lib/coffer-host", "`directory` of the host and its instances")

@@ -10,8 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/service"
 	"github.com/cofferdb/coffer/datastores/volume"
@@ -46,6 +48,9 @@ func configure(dir string, cfg datastores.GuestConfig, token string, owner int) 
 		token = was.Token.Reveal()
 	}
 	cfg.Token = datastores.NewSecret(token).ForSealing()
+	if t, err := agentpoll.ParseToken(token); err == nil && cfg.CA == "" {
+		cfg.CA = strings.Join(t.CAs, ",") // for a guest that does not know that its token says it
+	}
 	b, err := json.MarshalIndent(cfg, "", "  ")
 	if err != nil {
 		return false, err

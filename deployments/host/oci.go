@@ -117,7 +117,7 @@ func (h *sandboxes) ensure(ctx context.Context, inst *instance, token string) (n
 	}
 	cfg := h.guestConfig(inst)
 	cfg.Dir, cfg.Root, cfg.UID, cfg.GID = sandbox.GuestPath, "/", sandbox.ServerID, sandbox.ServerID
-	cfg.Gateways, cfg.AllowHTTP = h.gatewaysInside()
+	cfg.Gateways = h.gatewaysInside()
 	configured, err := configure(box.Etc(), cfg, token, box.FirstID)
 	if err != nil {
 		return nil, err

@@ -259,7 +259,7 @@ func TestResizeHostIsKilled(t *testing.T) {
 	bin := t.TempDir()
 	link(t, bin, "coffer-host")
 	start := func() (kill func()) {
-		cmd := exec.Command(filepath.Join(bin, "coffer-host"), "-gateways", gateway.URL, "-dir", h.cfg.Dir,
+		cmd := exec.Command(filepath.Join(bin, "coffer-host"), "-gateways", gateway.URL, "-allow-http", "-dir", h.cfg.Dir,
 			"-driver", driverProcess, "-guests", h.cfg.Guests, "-address-pool", h.cfg.Pool, "-uids", h.cfg.UIDs.String(), "-name", "killed")
 		cmd.Env = append(os.Environ(), "COFFER_HOST_TOKEN="+token, "COFFER_HOST_FIREWALL_TABLE="+h.cfg.FirewallTable)
 		if err := cmd.Start(); err != nil {

@@ -77,10 +77,8 @@ func (h *sandboxes) lead(ctx context.Context) error {
 	return err
 }
 
-// gatewaysInside are the gateways' URLs for a guest. Those on the machine's loopback are had at its address towards sandboxes,
-// from which the packets go no further than that loopback: plain HTTP may be spoken to them.
-func (h *sandboxes) gatewaysInside() (urls []string, allowHTTP bool) {
-	allowHTTP = h.cfg.AllowHTTP
+// gatewaysInside are the gateways' URLs for a guest. Those on the machine's loopback are had at its address towards sandboxes.
+func (h *sandboxes) gatewaysInside() (urls []string) {
 	locals := h.locals()
 	for _, text := range h.cfg.Gateways {
 		u, err := url.Parse(text)
@@ -90,9 +88,9 @@ func (h *sandboxes) gatewaysInside() (urls []string, allowHTTP bool) {
 		}
 		u.Host = netip.AddrPortFrom(h.pool.Gateway(), locals[0].port).String()
 		locals = locals[1:]
-		urls, allowHTTP = append(urls, u.String()), allowHTTP || u.Scheme == "http"
+		urls = append(urls, u.String())
 	}
-	return urls, allowHTTP
+	return urls
 }
 
 // locals are the gateways on the machine's loopback, in their order. Two that listen at the same port of different addresses

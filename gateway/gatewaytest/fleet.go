@@ -87,7 +87,7 @@ func Agents(t testing.TB, store *etcdschema.Store, kind agentpoll.Kind, handler 
 		}
 		enrolled.Add(1)
 		a, err := agent.New(agent.Config{
-			Gateways: urls, Dir: filepath.Join(dir, fmt.Sprint(i)), Kind: kind, Token: token, Manifest: manifest,
+			Gateways: urls, AllowHTTP: true, Dir: filepath.Join(dir, fmt.Sprint(i)), Kind: kind, Token: token, Manifest: manifest,
 			Handler: handler, RotateEvery: -1, Grace: time.Millisecond,
 			OnEnrolled: func(agentpoll.EnrollReply) error { enrolled.Done(); return nil },
 		})

@@ -68,7 +68,7 @@ func StartHost(t testing.TB, g *Gateway, others ...string) *Host {
 	h.ID = enrolment.Text("enrolment", "agent_id")
 	var err error
 	h.agent, err = agent.New(agent.Config{
-		Gateways: h.gateways, Dir: filepath.Join(h.dir, "host"), Kind: agentpoll.Host, Handler: h,
+		Gateways: h.gateways, AllowHTTP: true, Dir: filepath.Join(h.dir, "host"), Kind: agentpoll.Host, Handler: h,
 		Token: enrolment.Text("enrolment", "token"), Manifest: h.announce(t.Context()), Status: h.announce,
 	})
 	if err != nil {
@@ -262,7 +262,7 @@ func (h *Host) launch(args deployments.LaunchArgs) error {
 		return err
 	}
 	g, err := guest.New(guest.Config{Plugin: h.Memory.Plugin(), Version: "test", Guest: datastores.GuestConfig{
-		InstanceID: args.InstanceID, Gateways: h.gateways, Token: datastores.NewSecret(args.Token), MemoryMB: args.MemoryMB,
+		InstanceID: args.InstanceID, Gateways: h.gateways, AllowHTTP: true, Token: datastores.NewSecret(args.Token), MemoryMB: args.MemoryMB,
 		Dir: filepath.Join(dir, "guest"), Root: filepath.Join(dir, "root"), Address: args.Address, UID: -1, GID: -1,
 	}})
 	if err != nil {

@@ -82,7 +82,7 @@ func (m *machine) address(n, port int) string { return fmt.Sprintf("%s.%d:%d", m
 // hostArgs are those of the machine's host, once its enrolment token is stored.
 func (m *machine) hostArgs(p gatewaytest.Programs, gateway string) []string {
 	args := []string{
-		"-gateways", gateway, "-token-file", m.path("token"), "-dir", m.path("host"), "-guests", p.Path("guests"),
+		"-gateways", gateway, "-allow-http", "-token-file", m.path("token"), "-dir", m.path("host"), "-guests", p.Path("guests"),
 		"-address-pool", m.pool, "-firewall-table", m.table,
 	}
 	ids := fmt.Sprintf("%d-%d", m.firstUID, m.firstUID+uidsOfMachine-1)

@@ -65,7 +65,7 @@ func atDepot(t *testing.T, d *depot) *agent.Agent {
 	token, _ := backend.Token(nil)
 	enrolled := make(chan struct{})
 	a, err := agent.New(agent.Config{
-		Gateways: []string{"http://" + l.Addr().String()}, Dir: t.TempDir(), Kind: agentpoll.Guest, Token: token,
+		Gateways: []string{"http://" + l.Addr().String()}, AllowHTTP: true, Dir: t.TempDir(), Kind: agentpoll.Guest, Token: token,
 		Handler: noMethods{}, OnEnrolled: func(agentpoll.EnrollReply) error { close(enrolled); return nil },
 	})
 	if err != nil {

@@ -15,32 +15,32 @@ import (
 	"github.com/cofferdb/coffer/gateway"
 )
 
-// certificates returns what to serve with, nil for plain HTTP, and the fingerprint of the CA that agents pin, "" for none.
-func certificates(ctx context.Context, cfg config, store *etcdschema.Store, keys *gateway.Keyring, addr net.Addr) (*tls.Config, string, error) {
+// certificates returns what to serve with, nil for plain HTTP, and the fingerprints of the CAs that agents pin, if they do.
+func certificates(ctx context.Context, cfg config, store *etcdschema.Store, keys *gateway.Keyring, addr net.Addr) (*tls.Config, []string, error) {
 	switch {
 	case cfg.insecureHTTP:
-		return nil, cfg.agentCA, nil
+		return nil, cfg.agentCAs, nil
 	case cfg.tlsCert != "":
 		c, err := gateway.ReloadingCertificate(cfg.tlsCert, cfg.tlsKey)
-		return c, cfg.agentCA, err
+		return c, cfg.agentCAs, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	ca, err := gateway.OwnAuthority(ctx, store, keys)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	c, err := gateway.OwnCertificate(ca, append(list(cfg.tlsNames), ownNames(addr)...))
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	if err := writeWhole(filepath.Join(cfg.dataDir, "ca.pem"), ca.PEM()); err != nil {
-		return nil, "", fmt.Errorf("cannot write the CA's certificate: %w", err)
+		return nil, nil, fmt.Errorf("cannot write the CA's certificate: %w", err)
 	}
-	if cfg.agentCA != "" {
-		return c, cfg.agentCA, nil
+	if len(cfg.agentCAs) > 0 {
+		return c, cfg.agentCAs, nil
 	}
-	return c, ca.Fingerprint(), nil
+	return c, []string{ca.Fingerprint()}, nil
 }
 
 // ownNames are those under which clients may reach an address: the address itself, or all of this machine's when it is none.

@@ -37,7 +37,7 @@ type config struct {
 	unauthenticated bool
 	trustProxy      bool
 	agentURLs       string
-	agentCA         string
+	agentCAs        []string
 	region          string
 	hold            time.Duration
 	limits          *gateway.Limits
@@ -78,7 +78,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	f.BoolVar(&c.unauthenticated, "unauthenticated", false, "let everybody in as admin of every project; on loopback only")
 	f.BoolVar(&c.trustProxy, "trust-proxy", false, "believe X-Forwarded-Proto, -Host and -For")
 	f.StringVar(&c.agentURLs, "agent-urls", "", "comma-separated base URLs under which guests on machines of their own reach the gateways")
-	f.StringVar(&c.agentCA, "agent-ca", "", "hex SHA-256 of the CA certificate (DER) that agents pin; empty: that of the gateways' own CA, if it signs")
+	agentCA := f.String("agent-ca", "", "hex SHA-256 of the CA certificate (DER) that agents pin, or, while one takes the other's place, of both, comma-separated; empty: that of the gateways' own CA, if it signs")
 	f.StringVar(&c.region, "region", "RegionOne", "region in the catalogue and in instances")
 	f.DurationVar(&c.hold, "hold", 50*time.Second, "how long an agent's poll is held")
 	limits := f.String("limit", "", "comma-separated name=number, what anybody may send, hold or do, -1 for no limit; docs/security.md lists the names")
@@ -112,6 +112,9 @@ func parse(args []string, out io.Writer) (config, error) {
 		c.backupDir = filepath.Join(c.dataDir, "backups")
 	}
 	var err error
+	if c.agentCAs, err = gateway.ParseAgentCAs(*agentCA); err != nil {
+		return c, multierror.Append(fmt.Errorf("-agent-ca: %w", err), c.validate())
+	}
 	if c.limits, err = gateway.NewLimits(list(*limits)...); err != nil {
 		return c, multierror.Append(err, c.validate())
 	}

@@ -82,7 +82,7 @@ func run(ctx context.Context, args []string, out, logs io.Writer) (err error) {
 	if dir, ok := backups.(io.Closer); ok {
 		defer dir.Close()
 	}
-	tlsConfig, ca, err := certificates(ctx, cfg, store, keys, listener.Addr())
+	tlsConfig, cas, err := certificates(ctx, cfg, store, keys, listener.Addr())
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func run(ctx context.Context, args []string, out, logs io.Writer) (err error) {
 	g, err := gateway.Open(ctx, gateway.Config{
 		Store: store, Keys: keys, Identity: who, IdentityService: service, Log: log, Version: version,
 		Address: listener.Addr().String(), Hold: cfg.hold, Region: cfg.region,
-		AgentURLs: list(cfg.agentURLs), AgentCA: ca, TrustProxy: cfg.trustProxy,
+		AgentURLs: list(cfg.agentURLs), AgentCAs: cas, TrustProxy: cfg.trustProxy,
 		Blobs: backups, PresignBlobs: cfg.s3Presign, Limits: cfg.limits,
 	})
 	if err != nil {

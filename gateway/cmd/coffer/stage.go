@@ -201,8 +201,10 @@ func (s *stage) startHost(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var env []string
-	if len(hosts) == 0 {
+	var env, pin []string
+	if len(hosts) > 0 {
+		pin = []string{"-ca", s.pin} // one that has enrolled when tokens did not say it
+	} else {
 		enrolment, err := dbext.CreateEnrolment(ctx, admin, dbext.EnrolmentOpts{})
 		if err != nil {
 			return err
@@ -214,10 +216,10 @@ func (s *stage) startHost(ctx context.Context) error {
 		return err
 	}
 	args := append([]string{
-		"-gateways", s.url, "-ca", s.pin, "-dir", s.hostDir(), "-guests", guests,
+		"-gateways", s.url, "-dir", s.hostDir(), "-guests", guests,
 		"-firewall-table", s.firewall,
 	}, s.driver()...)
-	args = append(args, s.stageConfig.host...)
+	args = slices.Concat(args, pin, s.stageConfig.host)
 	if s.host, err = spawn(filepath.Join(s.bin, "coffer-host"), filepath.Join(s.dir, "host.log"), env, args...); err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func newMachine(t *testing.T) *machine {
 	token, id := m.gateway.Token(json.RawMessage(`{"mount_point":"/data"}`))
 	m.id = id
 	b, err := json.Marshal(datastores.GuestConfig{
-		InstanceID: id, Gateways: []string{m.gateway.URL}, Token: datastores.NewSecret(token).ForSealing(), Dir: m.env.Dir,
+		InstanceID: id, Gateways: []string{m.gateway.URL}, AllowHTTP: true, Token: datastores.NewSecret(token).ForSealing(), Dir: m.env.Dir,
 		Root: filepath.Dir(m.env.DataDir), Address: m.env.Address, UID: m.env.UID, GID: m.env.GID, MemoryMB: m.env.MemoryMB,
 	})
 	if err != nil {
