@@ -95,6 +95,7 @@ func (m *Manager) needs() []configfile.Setting {
 	} else {
 		settings = append(settings, configfile.Setting{Name: "port", Value: strconv.Itoa(port)})
 	}
+	settings = append(settings, m.tlsSettings()...)
 	return append(settings, m.variant.settings(m.serverID(), m.options.Version)...)
 }
 

@@ -25,7 +25,11 @@ type dialect interface {
 
 	words() replicationWords
 	// follow makes the server a replica, which is not started.
-	follow(req datastores.AttachRequest) string
+	follow(req datastores.AttachRequest, t serverTLS) string
+	// toSource are the clauses of that which say whether it is by TLS; "": as the server does by itself.
+	toSource(t serverTLS) string
+	// reloadTLS has a server that speaks TLS read its files again.
+	reloadTLS() string
 	position(ctx context.Context, db *sql.DB) (datastores.Position, error)
 	// wait is a query that returns a negative number, or 1 with wait's other kind, when the position was not reached.
 	wait(p datastores.Position, seconds int) string
@@ -39,6 +43,7 @@ type dialect interface {
 // replicationWords are statements, and columns of the status.
 type replicationWords struct {
 	start, startApplying, stop, stopReceiving, forget, status string
+	change, sourceTLS, sourceCA, sourceChecked                string
 	host, receiving, applying, receiveError, receiveErrno     string
 	applyError, applyState                                    string
 }
@@ -76,16 +81,17 @@ func (mariadbDialect) words() replicationWords {
 	return replicationWords{
 		start: "START SLAVE", startApplying: "START SLAVE SQL_THREAD", stop: "STOP SLAVE", stopReceiving: "STOP SLAVE IO_THREAD", forget: "RESET SLAVE ALL",
 		status: "SHOW SLAVE STATUS",
-		host:   "Master_Host", receiving: "Slave_IO_Running", applying: "Slave_SQL_Running",
+		change: "CHANGE MASTER TO", sourceTLS: "Master_SSL_Allowed", sourceCA: "Master_SSL_CA_File", sourceChecked: "Master_SSL_Verify_Server_Cert",
+		host: "Master_Host", receiving: "Slave_IO_Running", applying: "Slave_SQL_Running",
 		receiveError: "Last_IO_Error", receiveErrno: "Last_IO_Errno", applyError: "Last_SQL_Error",
 		applyState: "Slave_SQL_Running_State",
 	}
 }
 
-func (mariadbDialect) follow(req datastores.AttachRequest) string {
+func (d mariadbDialect) follow(req datastores.AttachRequest, t serverTLS) string {
 	return fmt.Sprintf("CHANGE MASTER TO MASTER_HOST = %s, MASTER_PORT = %d, MASTER_USER = %s, MASTER_PASSWORD = %s, "+
-		"MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = %d, MASTER_HEARTBEAT_PERIOD = %d",
-		text(req.Address), port, text(req.Account.User), text(req.Account.Password.Reveal()), connectRetry, heartbeat)
+		"MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = %d, MASTER_HEARTBEAT_PERIOD = %d%s",
+		text(req.Address), port, text(req.Account.User), text(req.Account.Password.Reveal()), connectRetry, heartbeat, also(d.toSource(t)))
 }
 
 func (mariadbDialect) position(ctx context.Context, db *sql.DB) (datastores.Position, error) {
@@ -175,16 +181,17 @@ func (mysqlDialect) words() replicationWords {
 	return replicationWords{
 		start: "START REPLICA", startApplying: "START REPLICA SQL_THREAD", stop: "STOP REPLICA", stopReceiving: "STOP REPLICA IO_THREAD", forget: "RESET REPLICA ALL",
 		status: "SHOW REPLICA STATUS",
-		host:   "Source_Host", receiving: "Replica_IO_Running", applying: "Replica_SQL_Running",
+		change: "CHANGE REPLICATION SOURCE TO", sourceTLS: "Source_SSL_Allowed", sourceCA: "Source_SSL_CA_File", sourceChecked: "Source_SSL_Verify_Server_Cert",
+		host: "Source_Host", receiving: "Replica_IO_Running", applying: "Replica_SQL_Running",
 		receiveError: "Last_IO_Error", receiveErrno: "Last_IO_Errno", applyError: "Last_SQL_Error",
 		applyState: "Replica_SQL_Running_State",
 	}
 }
 
-func (mysqlDialect) follow(req datastores.AttachRequest) string {
+func (d mysqlDialect) follow(req datastores.AttachRequest, t serverTLS) string {
 	return fmt.Sprintf("CHANGE REPLICATION SOURCE TO SOURCE_HOST = %s, SOURCE_PORT = %d, SOURCE_USER = %s, SOURCE_PASSWORD = %s, "+
-		"SOURCE_AUTO_POSITION = 1, SOURCE_CONNECT_RETRY = %d, SOURCE_HEARTBEAT_PERIOD = %d",
-		text(req.Address), port, text(req.Account.User), text(req.Account.Password.Reveal()), connectRetry, heartbeat)
+		"SOURCE_AUTO_POSITION = 1, SOURCE_CONNECT_RETRY = %d, SOURCE_HEARTBEAT_PERIOD = %d%s",
+		text(req.Address), port, text(req.Account.User), text(req.Account.Password.Reveal()), connectRetry, heartbeat, also(d.toSource(t)))
 }
 
 func (mysqlDialect) position(ctx context.Context, db *sql.DB) (datastores.Position, error) {

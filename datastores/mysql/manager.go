@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -41,6 +42,7 @@ type Manager struct {
 	service *service.Service
 	data    volume.Dir // in the hands of the server's user
 	own     volume.Dir // the guest's
+	tls     func() serverTLS
 	extra   []func(*Manager) datastores.BackupStrategy
 }
 
@@ -152,6 +154,10 @@ func (m *Manager) start(ctx context.Context) error {
 		}
 	}
 	if err != nil || running {
+		return err
+	}
+	// While it was stopped its guest may have been told to follow in another way.
+	if err := m.session(func(db *sql.DB) error { return m.secureSource(ctx, db) }); err != nil {
 		return err
 	}
 	if m.full() != nil {

@@ -110,7 +110,7 @@ func (s gtidReplication) Attach(ctx context.Context, req datastores.AttachReques
 			return err
 		}
 		req.Progress("following " + req.Address)
-		if err := execute(ctx, db, s.m.variant.dialect.follow(req), words.start); err != nil {
+		if err := execute(ctx, db, s.m.variant.dialect.follow(req, s.m.serverTLS()), words.start); err != nil {
 			return failed(err, "cannot follow the source")
 		}
 		return s.m.awaitFollowing(ctx, db)
@@ -130,7 +130,7 @@ func (s gtidReplication) startAt(ctx context.Context, db *sql.DB, req datastores
 		}
 		return s.m.variant.dialect.startAtBackup(meta.GTID), nil
 	}
-	source, err := dialSource(req)
+	source, err := s.m.dialSource(req)
 	if err != nil {
 		return nil, err
 	}
@@ -139,12 +139,17 @@ func (s gtidReplication) startAt(ctx context.Context, db *sql.DB, req datastores
 }
 
 // dialSource logs in to a source with the replica's account, which may ask for its position.
-func dialSource(req datastores.AttachRequest) (*sql.DB, error) {
+func (m *Manager) dialSource(req datastores.AttachRequest) (*sql.DB, error) {
 	c := mysql.NewConfig()
 	c.User, c.Passwd = req.Account.User, req.Account.Password.Reveal()
 	c.Net, c.Addr = "tcp", net.JoinHostPort(req.Address, strconv.Itoa(port))
 	c.Timeout, c.ReadTimeout = pingTimeout, attachPatience
 	c.Logger = &mysql.NopLogger{}
+	secure, err := m.serverTLS().toSource(req.Address)
+	if err != nil {
+		return nil, err
+	}
+	c.TLS = secure
 	connector, err := mysql.NewConnector(c)
 	if err != nil {
 		return nil, err

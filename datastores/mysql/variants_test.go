@@ -63,7 +63,7 @@ func TestStatementsOfReplication(t *testing.T) {
 		}},
 	} {
 		w := row.d.words()
-		got := append(row.d.startAtBackup("0-7-9"), row.d.follow(req), w.start, row.d.wait(datastores.Position{ID: "0-7-9"}, 1), w.stop, w.forget)
+		got := append(row.d.startAtBackup("0-7-9"), row.d.follow(req, serverTLS{}), w.start, row.d.wait(datastores.Position{ID: "0-7-9"}, 1), w.stop, w.forget)
 		got = append(append(append(got, row.d.setReadOnly(true, 7)...), row.d.setReadOnly(false, 7)...), row.d.revokeReadOnlyAdmin(root))
 		if diff := cmp.Diff(row.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", row.d.strategy(), diff)
