@@ -62,7 +62,7 @@ func networks(allowed []string) ([]string, error) {
 			p, err = netip.PrefixFrom(a, a.BitLen()), nil
 		}
 		if err != nil || !p.Addr().Is4() {
-			return nil, faultf(badRequest, "Validation error: access['allowed_cidrs'][%d] %q is not a network of IPv4 such as 10.0.0.0/8, or an address.", i, s)
+			return nil, faultf(badRequest, "Validation error: access['allowed_cidrs'][%d] %q is not a network of IPv4 such as 10.0.0.0/8, or an address. Instances have addresses of IPv4 only: name those that clients come from.", i, s)
 		}
 		if slices.Contains(allowed[:i], s) {
 			return nil, faultf(badRequest, "Validation error: access['allowed_cidrs'] holds %q twice.", s)
