@@ -13,6 +13,8 @@ const (
 	PathProgress = "/agent/v1/commands/{id}/progress" // POST Progress -> 204
 	PathResult   = "/agent/v1/commands/{id}/result"   // POST Result -> 204; 410 when nobody waits for it any more
 	PathRotate   = "/agent/v1/rotate"                 // POST RotateRequest -> 200 RotateReply
+	// PathCertificate: POST CertificateRequest -> 200 CertificateReply. 404: a gateway of an earlier version.
+	PathCertificate = "/agent/v1/certificate"
 
 	// A backup in segments, and the published part of a log in chunks: bytes, numbered. PUT -> 204, GET -> 200; both may
 	// answer 307 to a pre-signed URL, to which the Authorization header must not go. A PUT carries HeaderSHA256, and may be
@@ -37,6 +39,8 @@ const (
 	MaxHeader = 8 << 10 // bytes of all headers
 	// MaxSegment is the most bytes of a segment's or chunk's body. Agents cut at 8 MiB; an index may be longer.
 	MaxSegment = 64 << 20
+	// MaxCSR is the most bytes of a certificate request.
+	MaxCSR = 4 << 10
 )
 
 // Kind says what an agent manages.
@@ -129,4 +133,17 @@ type RotateRequest struct {
 type RotateReply struct {
 	Sequence int64  `json:"sequence"` // of the new credential
 	Trust    *Trust `json:"trust,omitempty"`
+}
+
+// CertificateRequest asks for a certificate for the guest's server.
+type CertificateRequest struct {
+	// CSR is a PKCS #10 request in DER, for a P-256 key and signed with it, of at most MaxCSR bytes. Nothing but its key is used: what
+	// the certificate is for the gateway knows.
+	CSR []byte `json:"csr"`
+}
+
+// CertificateReply holds what was signed.
+type CertificateReply struct {
+	Certificate string `json:"certificate"` // PEM
+	CA          string `json:"ca"`          // the certificate of the project's CA, PEM
 }

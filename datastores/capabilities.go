@@ -105,12 +105,13 @@ const (
 	CanReplication       Capability = "replication"
 	CanLogs              Capability = "logs"
 	CanUpgrade           Capability = "upgrade"
+	CanTLS               Capability = "tls"
 )
 
 // AllCapabilities returns every capability there is, in a fixed order.
 func AllCapabilities() []Capability {
 	return []Capability{CanDatabases, CanUsers, CanAccess, CanRoot, CanConfiguration, CanBackup, CanIncrementalBackup,
-		CanReplication, CanLogs, CanUpgrade}
+		CanReplication, CanLogs, CanUpgrade, CanTLS}
 }
 
 // Capabilities tells what m can do beyond the required methods, in a fixed order.
@@ -130,6 +131,7 @@ func Capabilities(m Manager) []Capability {
 		{CanReplication, is[Replication](m)},
 		{CanLogs, is[Logs](m)},
 		{CanUpgrade, is[Upgrader](m)},
+		{CanTLS, is[TLS](m)},
 	} {
 		if c.has {
 			caps = append(caps, c.name)

@@ -45,10 +45,10 @@ type PrepareRequest struct {
 type Env struct {
 	InstanceID string // UUID
 	// Dir is the guest's own directory (0700): configuration, sockets, pid files. It survives restarts. The runtime keeps
-	// agent/, server.json and guest-logs.json there; every other name is the manager's.
+	// agent/, server.json, tls.json and guest-logs.json there; every other name is the manager's.
 	Dir string
 	// DataDir is where the volume is mounted; the database's files go here, in a folder of the manager's choice. The
-	// runtime has made it; it belongs to UID and GID.
+	// runtime has made it; it belongs to UID and GID. The folder tls is the runtime's, see [ServerTLS].
 	DataDir string
 	// Address is the IP address that the server must listen on, and no other.
 	Address string
@@ -58,6 +58,9 @@ type Env struct {
 	// CgroupDirs are the control group directories that the server's process must be moved into; may be empty.
 	CgroupDirs []string
 	Log        *slog.Logger
+	// TLS says how the server has to speak TLS now; see [Env.ServerTLS]. nil: not at all. Only a manager that implements [TLS]
+	// needs to ask, whenever it configures its server.
+	TLS func() ServerTLS
 }
 
 // ServiceStatus is how a database server is, in Trove's words.
@@ -84,6 +87,8 @@ type Status struct {
 	Restart string `json:"-"`
 	// Refused is filled by the guest runtime: why the server runs without the parameters that were set; see [StartReply].
 	Refused string `json:"refused,omitempty"`
+	// TLS is filled by the guest runtime: how the server speaks TLS. "": its manager cannot, or the guest is of an earlier version.
+	TLS TLSMode `json:"tls,omitempty"`
 	// Warning is filled by the guest runtime: what will soon keep the server from its work, and what to do about it. It says the
 	// same for as long as that is so.
 	Warning string `json:"warning,omitempty"`

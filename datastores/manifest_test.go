@@ -68,7 +68,7 @@ func TestManifest(t *testing.T) {
 	if got := docs["port"]; string(got.Default) != "1234" || got.Doc != "where it listens" {
 		t.Errorf("option port is documented as %+v", got)
 	}
-	if len(docs) != 13 {
+	if len(docs) != 14 {
 		t.Errorf("%d options are documented: %v", len(docs), m.Options)
 	}
 }

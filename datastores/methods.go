@@ -73,6 +73,10 @@ const (
 	MethodLogAction = "guest_log_action" // LogArgs -> LogStatus
 
 	MethodUpgrade = "upgrade" // UpgradeArgs -> nothing
+
+	MethodSSLShow     = "ssl_show"     // nothing -> SSLReply
+	MethodSSLAction   = "ssl_action"   // SSLArgs -> SSLReply
+	MethodSSLRollback = "ssl_rollback" // SSLArgs, of which Source counts -> SSLReply
 )
 
 // Methods returns the table.
@@ -116,6 +120,10 @@ func Methods() []Method {
 		{Name: MethodLogAction, Needs: CanLogs, Timeout: high},
 
 		{Name: MethodUpgrade, Needs: CanUpgrade, Long: true, MovesData: true, Timeout: transfer},
+
+		{Name: MethodSSLShow, Needs: CanTLS, Reads: true, Timeout: low},
+		{Name: MethodSSLAction, Needs: CanTLS, Timeout: high},
+		{Name: MethodSSLRollback, Needs: CanTLS, Timeout: high},
 	}
 }
 
@@ -139,12 +147,16 @@ type PrepareArgs struct {
 	Restore *RestoreArgs `json:"restore,omitempty"`
 	// Replicate, when set, makes the server a replica.
 	Replicate *ReplicaArgs `json:"replicate,omitempty"`
+	// TLS is the mode to begin with: a replica has its source's. "": basic, or what the guest options require.
+	TLS TLSMode `json:"tls,omitempty"`
 }
 
 // PrepareReply tells what only the server knows.
 type PrepareReply struct {
 	// RootEnabled: root can log in, as it could when the backup was made of which the server is. nil: there is no root.
 	RootEnabled *bool `json:"root_enabled,omitempty"`
+	// TLS is how the server speaks TLS; "": it cannot.
+	TLS TLSMode `json:"tls,omitempty"`
 }
 
 // RestartArgs may hold overrides that an earlier update_overrides could not bring: they are stored before the restart.
@@ -236,6 +248,7 @@ type ReplicaArgs struct {
 	Account  ReplicaAccount  `json:"account"`
 	Backup   json.RawMessage `json:"backup,omitempty"` // see AttachRequest.Backup
 	Former   bool            `json:"former,omitempty"`
+	TLS      bool            `json:"tls,omitempty"` // the source takes TLS: it is followed by that alone, see ServerTLS.VerifySource
 }
 
 // CleanupArgs name a replica that has gone.

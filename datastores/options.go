@@ -52,6 +52,7 @@ type GuestOptions struct {
 	BackupNamespace      string   `json:"backup_namespace,omitempty" doc:"where the backup strategy is looked for; empty: anywhere"`
 	RestoreNamespace     string   `json:"restore_namespace,omitempty" doc:"where the strategy of a backup to restore is looked for; empty: where it was made with"`
 	ReplicationNamespace string   `json:"replication_namespace,omitempty" doc:"where the replication strategy is looked for; empty: anywhere"`
+	RequireTLS           bool     `json:"require_tls,omitempty" doc:"the server refuses connections without TLS, and tenants cannot change that; the manager must be able to do tls"`
 	IgnoreUsers          []string `json:"ignore_users,omitempty" doc:"reserved: hidden from lists, refused with 400"`
 	IgnoreDBs            []string `json:"ignore_dbs,omitempty" doc:"reserved: hidden from lists, refused with 400"`
 	GuestLogExposedLogs  []string `json:"guest_log_exposed_logs,omitempty" doc:"logs that tenants may turn on, off and publish; those of the system they may publish always"`
@@ -173,9 +174,13 @@ func listOf(all []Strategy) string {
 	return strings.Join(names, ", ")
 }
 
-// Disagreements returns what in a guest half does not fit to its server half: strategies that the manifest does not list.
+// Disagreements returns what in a guest half does not fit to its server half: strategies that the manifest does not list, and TLS
+// of a manager that cannot.
 func Disagreements(o ServerOptions, g GuestOptions) []error {
 	var problems []error
+	if g.RequireTLS && !slices.Contains(o.Capabilities, CanTLS) {
+		problems = append(problems, fmt.Errorf("require_tls: manager %s cannot do TLS, by the server half's capabilities; take it out, or take capabilities from a newer manifest", o.Manager))
+	}
 	for _, choice := range []struct {
 		path, value, namespace, name string
 		listed                       []Strategy

@@ -29,6 +29,7 @@ const (
 	backupPattern        = "/server/backups/*/*"
 	backupStratPattern   = "/server/backup-strategies/*/*"
 	streamKeyPattern     = "/server/projects/*/backup-key"
+	projectCAPattern     = "/server/projects/*/authority"
 	configurationPattern = "/server/configurations/*/*"
 	eventPattern         = "/server/events/*/*"
 	hostPattern          = "/server/hosts/*"
@@ -71,6 +72,7 @@ func Keys() []KeyDoc {
 		{hostCheckPattern, "HostCheck", "gateway", "", "what a host says of definitions: wrong options, what it cannot serve and why"},
 		{gatewayPattern, "Gateway", "gateway", "session", "a running gateway"},
 		{epochPattern, "Epoch", "gateway", "", "names this etcd's history; `coffer epoch new` after a restore from a snapshot"},
+		{projectCAPattern, "Authority", "gateway", "", "the authority that signs the certificates of the project's database servers, its key sealed with the gateways' key"},
 		{authorityPattern, "Authority", "gateway", "", "a certificate authority: its certificate, its key sealed with the gateways' key; `gateways` signs their own certificates; `commands` has a key alone, which signs what agents are asked"},
 		{userPattern, "IdentityUser", "gateway", "", "a user of the built-in identity: argon2id hash, roles by project"},
 		{projectPattern, "IdentityProject", "gateway", "", "a project of the built-in identity"},
@@ -183,6 +185,14 @@ func GatewaysAuthorityKey() Key[Authority] { return AuthorityKey("gateways") }
 
 // CommandsAuthorityKey is the key that signs commands.
 func CommandsAuthorityKey() Key[Authority] { return AuthorityKey("commands") }
+
+// ProjectAuthorityKey is the authority that signs the certificates of a project's database servers.
+func ProjectAuthorityKey(project string) Key[Authority] {
+	return key[Authority](projectCAPattern, aName("project", project))
+}
+
+// ProjectAuthorities are all of them. Other records of projects are there too: the names of these end in "/authority".
+func ProjectAuthorities() Prefix[Authority] { return Prefix[Authority]{path: "/server/projects/"} }
 
 func AuthorityKey(name string) Key[Authority] {
 	return key[Authority](authorityPattern, aName("authority", name))

@@ -66,6 +66,8 @@ func LimitTable() []Limit {
 
 		{"agent_bytes", 32 * kib, "bytes a second", "an agent", "429", byFlag, "bodies of its calls; two minutes' worth at once"},
 		{"progress", 1, "a second", "a command", "429", "", "reports of progress"},
+		{"csr", agentpoll.MaxCSR, "bytes", "a call", "400", "", "a request for a certificate"},
+		{"certificates", 1, "a minute", "an agent", "429", "", "certificates that are signed; 10 at once"},
 		{"message", maxMessage, "bytes", "a text", "cut", "", "what agents say for a person"},
 		{"status", maxStatus, "bytes", "a call", "400", "", "a guest's status"},
 		{"announcement", maxAnnouncement, "bytes", "a call", "400", "", "what a host says of itself"},

@@ -17,9 +17,16 @@ import (
 // OwnAuthority returns the gateways' own CA. The first gateway that looks makes it; its key is in etcd, sealed with the key
 // file that all of them have.
 func OwnAuthority(ctx context.Context, store *etcdschema.Store, keys *Keyring) (*authority.Authority, error) {
-	key := etcdschema.GatewaysAuthorityKey()
-	var ca *authority.Authority
-	_, err := store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+	ca, err := authorityAt(ctx, store, keys, etcdschema.GatewaysAuthorityKey(), "Coffer gateways")
+	if err != nil {
+		return nil, fmt.Errorf("cannot have the gateways' own CA: %w", err)
+	}
+	return ca, nil
+}
+
+// authorityAt returns the CA of a key. Who looks first makes it, with a name for people.
+func authorityAt(ctx context.Context, store *etcdschema.Store, keys *Keyring, key etcdschema.Key[etcdschema.Authority], name string) (ca *authority.Authority, err error) {
+	_, err = store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		rec, err := etcdschema.Read(s, key)
 		if err != nil {
 			return nil, err
@@ -32,7 +39,7 @@ func OwnAuthority(ctx context.Context, store *etcdschema.Store, keys *Keyring) (
 			ca, err = authority.Parse([]byte(rec.Value.Certificate), private)
 			return nil, err
 		}
-		if ca, err = authority.New("Coffer gateways", time.Now()); err != nil {
+		if ca, err = authority.New(name, time.Now()); err != nil {
 			return nil, err
 		}
 		private, err := ca.Key()
@@ -43,10 +50,7 @@ func OwnAuthority(ctx context.Context, store *etcdschema.Store, keys *Keyring) (
 			Certificate: string(ca.PEM()), Sealed: keys.seal(key.String(), private),
 		})}, nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("cannot have the gateways' own CA: %w", err)
-	}
-	return ca, nil
+	return ca, err
 }
 
 const (

@@ -28,6 +28,10 @@ func sealedPlaces() []sealedPlace {
 			project, ok := strings.CutSuffix(name, "/backup-key")
 			return etcdschema.StreamKeyKey(project), ok
 		}, func(k *etcdschema.StreamKey) []*[]byte { return []*[]byte{&k.Sealed} }),
+		placeOf(etcdschema.ProjectAuthorities(), func(name string) (etcdschema.Key[etcdschema.Authority], bool) {
+			project, ok := strings.CutSuffix(name, "/authority")
+			return etcdschema.ProjectAuthorityKey(project), ok
+		}, func(a *etcdschema.Authority) []*[]byte { return []*[]byte{&a.Sealed} }),
 		placeOf(etcdschema.Authorities(), func(name string) (etcdschema.Key[etcdschema.Authority], bool) {
 			return etcdschema.AuthorityKey(name), true
 		}, func(a *etcdschema.Authority) []*[]byte { return []*[]byte{&a.Sealed} }),

@@ -36,7 +36,7 @@ type Backend struct {
 
 // Calls counts what servers asked a [Backend] since it was made.
 type Calls struct {
-	Authenticate, Enroll, Pending, Report, Progress, Result, Rotate, Presence int
+	Authenticate, Enroll, Pending, Report, Progress, Result, Rotate, Certificate, Presence int
 }
 
 type agent struct {
@@ -276,3 +276,14 @@ func (b *Backend) Presence(_ context.Context, changes map[string]bool) error {
 
 // deadline is what a command gets that came without one.
 func deadline() time.Time { return time.Now().Add(time.Hour) }
+
+// Certificate is [server.Backend]'s. What it signs is the request itself.
+func (b *Backend) Certificate(_ context.Context, agentID string, req agentpoll.CertificateRequest) (agentpoll.CertificateReply, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.calls.Certificate++
+	if b.down != nil {
+		return agentpoll.CertificateReply{}, b.down
+	}
+	return agentpoll.CertificateReply{Certificate: string(req.CSR), CA: agentID}, nil
+}

@@ -28,6 +28,8 @@ type Backend interface {
 	Result(ctx context.Context, agentID, commandID string, r agentpoll.Result) error
 	// Rotate answers [ErrLocked] when the sequence number shows that two agents share the identity.
 	Rotate(ctx context.Context, agentID string, req agentpoll.RotateRequest) (agentpoll.RotateReply, error)
+	// Certificate signs a certificate for a guest's server. An *agentpoll.Error of kind Invalid for a request that is none.
+	Certificate(ctx context.Context, agentID string, req agentpoll.CertificateRequest) (agentpoll.CertificateReply, error)
 	// Presence records that this gateway holds the agents' polls now (true), or that nobody does (false). The server
 	// calls it only for changes, and with many agents at once. It is tried again when it fails.
 	Presence(ctx context.Context, changes map[string]bool) error

@@ -31,7 +31,7 @@ type Config struct {
 	// AgentBytes is how many bytes a second are taken of one agent, after a burst of two minutes' worth; more is 429. What agents
 	// send is kept, and a guest's machine may be its tenant's. 0: no limit.
 	AgentBytes float64
-	// Refused is told the name of a limit that refused a call: "agent_bytes", "progress", "enrol" or "unknown_credentials". Nil: nobody is.
+	// Refused is told the name of a limit that refused a call: "agent_bytes", "progress", "certificates", "enrol" or "unknown_credentials". Nil: nobody is.
 	Refused func(limit string)
 	// RemoteIP tells who calls, for the limits. Nil: the address of the connection. Behind a proxy it should be what
 	// a trusted proxy says.

@@ -22,6 +22,7 @@ var routes = []struct {
 	{http.MethodPost, agentpoll.PathProgress, false, with((*Server).progress)},
 	{http.MethodPost, agentpoll.PathResult, false, with((*Server).result)},
 	{http.MethodPost, agentpoll.PathRotate, false, with((*Server).rotate)},
+	{http.MethodPost, agentpoll.PathCertificate, false, with((*Server).certificate)},
 }
 
 // call is one request.
@@ -187,4 +188,16 @@ func (s *Server) rotate(c *call, req agentpoll.RotateRequest) (any, error) {
 	ctx, cancel := c.backend()
 	defer cancel()
 	return s.config.Backend.Rotate(ctx, c.agentID, req)
+}
+
+func (s *Server) certificate(c *call, req agentpoll.CertificateRequest) (any, error) {
+	if len(req.CSR) > agentpoll.MaxCSR {
+		return nil, agentpoll.Errorf(agentpoll.Invalid, "the certificate request has more than %d bytes", agentpoll.MaxCSR)
+	}
+	if err := overLimit("certificates", s.signatures.Take(c.agentID, 1)); err != nil {
+		return nil, err
+	}
+	ctx, cancel := c.backend()
+	defer cancel()
+	return s.config.Backend.Certificate(ctx, c.agentID, req)
 }

@@ -24,6 +24,8 @@ const (
 	callBytes     = 128
 	progressRate  = 1 // a second, for one command
 	progressBurst = 3
+	signRate      = 1.0 / 60 // certificates a second, for one agent
+	signBurst     = 10
 )
 
 // Server serves the agents' calls. Use [New]; its methods may be called concurrently.
@@ -33,6 +35,7 @@ type Server struct {
 	enrolments  *rate.Limiter
 	spent       *rate.Limiter // bytes, by agent
 	reports     *rate.Limiter // of progress, by command
+	signatures  *rate.Limiter // of certificates, by agent
 	presence    *presence
 	lobby       *lobby
 	crew        *crew
@@ -66,6 +69,7 @@ func New(config Config) (*Server, error) {
 		credentials: newCredentials(config.Backend),
 		enrolments:  rate.New(config.EnrollRate, 10*config.EnrollRate),
 		reports:     rate.New(progressRate, progressBurst),
+		signatures:  rate.New(signRate, signBurst),
 		presence:    newPresence(config),
 		lobby:       newLobby(),
 		crew:        newCrew(),

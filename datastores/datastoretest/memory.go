@@ -41,6 +41,7 @@ type memoryServer struct {
 	inForce   datastores.Values // all values of the running process
 
 	readOnly bool
+	tls      memoryTLS
 	accounts map[string]string // of replicas, name to password
 	source   *memorySource     // of a replica
 
@@ -181,7 +182,16 @@ func (m *Memory) Connect(_ context.Context, address, user, password, database st
 	return err
 }
 
+// connect lets somebody in without TLS.
 func (s *memoryServer) connect(l Login) error {
+	if s.running && s.tls.mode == datastores.TLSEnforced {
+		return errors.New("the server takes TLS alone")
+	}
+	return s.admit(l)
+}
+
+// admit lets somebody in.
+func (s *memoryServer) admit(l Login) error {
 	switch u := s.users[account{l.User, "%"}]; {
 	case !s.running:
 		return errors.New("connection refused")

@@ -106,6 +106,9 @@ func (m *memoryManager) Start(ctx context.Context) (err error) {
 	}
 	m.memory.with(m.env.Address, func(s *memoryServer) {
 		s.starts, s.dir = s.starts+1, m.env.Dir
+		if s.tls, err = m.takeTLS(); err != nil {
+			failure = errors.Join(failure, err)
+		}
 		if err = errors.Join(failure, m.startProblem(s)); err != nil {
 			s.log(memoryErrorLog, "cannot start: %v", err)
 			return

@@ -50,6 +50,9 @@ func (f memoryFollow) RemoveReplica(ctx context.Context, a datastores.ReplicaAcc
 
 func (f memoryFollow) Attach(ctx context.Context, req datastores.AttachRequest) error {
 	req.Progress("following " + req.Address)
+	if err := f.checkSource(req.Address); err != nil {
+		return fmt.Errorf("source %s: %w", req.Address, err)
+	}
 	return f.call(ctx, datastores.MethodAttachReplica, func(s *memoryServer) error {
 		source := f.memory.server(req.Address)
 		if err := source.admits(req.Account.User, req.Account.Password.Reveal()); err != nil {

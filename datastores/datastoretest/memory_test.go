@@ -16,6 +16,7 @@ func harness(memory *datastoretest.Memory, plugin datastores.Plugin) datastorete
 		Plugin:         plugin,
 		NewEnv:         func(t *testing.T) datastores.Env { return datastoretest.NewEnv(t) },
 		Connect:        memory.Connect,
+		ConnectTLS:     memory.ConnectTLS,
 		Session:        memory.Session,
 		Obstruct:       memory.Obstruct,
 		FewConnections: datastores.Values{"max_connections": json.Number("5")},

@@ -15,6 +15,7 @@ import (
 type server struct {
 	Harness
 	env     datastores.Env
+	tls     *ServerTLS
 	manager datastores.Manager
 	login   Login  // of the tenant whose items these are, when there are any
 	root    string // the name of its root, when it is enabled
@@ -27,6 +28,7 @@ type server struct {
 func newServer(t, owner *testing.T, h Harness) *server {
 	t.Helper()
 	s := &server{Harness: h, env: h.NewEnv(owner)}
+	s.tls = SpeakTLS(&s.env)
 	s.manager = s.open(t)
 	owner.Cleanup(func() { s.stop(owner) })
 	return s

@@ -2,6 +2,7 @@ package datastoretest
 
 import (
 	"context"
+	"crypto/tls"
 	"slices"
 	"testing"
 	"time"
@@ -19,6 +20,9 @@ type Harness struct {
 	// Connect logs in over the network as a tenant's program does, uses the database when one is named, asks the
 	// server something and disconnects. The error says why it was not let in.
 	Connect func(ctx context.Context, address, user, password, database string) error
+
+	// ConnectTLS is Connect by TLS: it fails when the server does not speak it, or config does not take its certificate. Needed for tls.
+	ConnectTLS func(ctx context.Context, login Login, config *tls.Config) error
 
 	// Session logs in as Connect does and keeps the connection. Needed for users.
 	Session func(ctx context.Context, login Login) (Session, error)
@@ -163,6 +167,10 @@ func suite() []suiteTest {
 		{"former source that was not fenced", datastores.CanReplication, replicationStrategies, testNotFenced},
 		{"detach", datastores.CanReplication, replicationStrategies, testDetach},
 
+		{"tls", datastores.CanTLS, nil, shared(testTLS)},
+		{"tls of a stopped server", datastores.CanTLS, nil, shared(testTLSStopped)},
+		{"replica by tls", datastores.CanReplication, replicationStrategies, testReplicaTLS},
+
 		{"upgrade", datastores.CanUpgrade, nil, alone(testUpgrade)},
 	}
 }
@@ -207,6 +215,10 @@ func (g *stage) play(t *testing.T, c suiteTest) {
 	case datastores.CanConfiguration:
 		if g.Show == nil {
 			missing = "Show"
+		}
+	case datastores.CanTLS:
+		if g.ConnectTLS == nil {
+			missing = "ConnectTLS"
 		}
 	case datastores.CanBackup, datastores.CanIncrementalBackup, datastores.CanReplication:
 		if g.Write == nil || g.Digest == nil {

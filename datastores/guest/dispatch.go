@@ -60,6 +60,10 @@ func (g *Guest) methods() map[string]method {
 		datastores.MethodLogAction: plain(g.logAction),
 
 		datastores.MethodUpgrade: plain(g.upgrade),
+
+		datastores.MethodSSLShow:     prepared(g, g.sslShow),
+		datastores.MethodSSLAction:   plain(g.sslAction),
+		datastores.MethodSSLRollback: plain(g.sslRollback),
 	}
 }
 

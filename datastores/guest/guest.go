@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/agentpoll/agent"
@@ -41,7 +42,8 @@ type Guest struct {
 	config datastores.GuestConfig
 	log    *slog.Logger
 	agent  *agent.Agent
-	blobs  blobs // the agent; tests bring another
+	blobs  blobs  // the agent; tests bring another
+	signer signer // the agent, too
 	table  map[string]method
 
 	// Set by open, before the first command, status or check.
@@ -51,6 +53,10 @@ type Guest struct {
 	state   *stateFile
 	logbook *logbook
 	volume  *space
+
+	certificates *certificates
+	tlsNext      time.Time                   // of supervise alone: not before then it asks for a certificate
+	tlsTold      atomic.Pointer[certificate] // what the running server was told of by this process
 
 	turn       chan struct{}          // full while somebody calls the manager, other than for its status
 	aside      aside                  // the backup that runs without the turn
@@ -104,7 +110,7 @@ func New(c Config) (*Guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.blobs = g.agent
+	g.blobs, g.signer = g.agent, g.agent
 	return g, nil
 }
 
@@ -134,6 +140,9 @@ func (g *Guest) open(reply agentpoll.EnrollReply) (err error) {
 		return fmt.Errorf("the token is of instance %s, the configuration of %s", reply.AgentID, g.config.InstanceID)
 	}
 	if g.state, err = openState(g.config.Dir); err != nil {
+		return err
+	}
+	if g.certificates, err = openCertificates(g.config.Dir); err != nil {
 		return err
 	}
 	options := reply.Options
@@ -178,6 +187,7 @@ func (g *Guest) serve(options json.RawMessage) (*served, error) {
 			Log:        g.log,
 		},
 	}
+	s.env.TLS = func() datastores.ServerTLS { return g.serverTLS(s) }
 	s.manager, err = g.plugin.Open(s.env, options)
 	return s, err
 }

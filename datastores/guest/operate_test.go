@@ -36,7 +36,7 @@ func TestPrepareMakesWhatWasAskedFor(t *testing.T) {
 		}
 		b = b.again(t)
 	}
-	if len(told) != 16 || told[2] != "server" || told[3] != "writing nothing" {
+	if len(told) != 18 || told[3] != "server" || told[4] != "writing nothing" {
 		t.Errorf("progress: %q", told)
 	}
 	if info, err := os.Stat(filepath.Join(b.config.Root, "var/lib/memory")); err != nil || info.Mode().Perm() != 0o700 {

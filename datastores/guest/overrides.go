@@ -137,6 +137,12 @@ func (g *Guest) bringOverrides(ctx context.Context, m datastores.Manager, values
 // values that it had before, or with none. refused says so, for a tenant.
 func (g *Guest) launch(ctx context.Context, s *served, start func(context.Context) error) (refused string, err error) {
 	before := s.manager.Status(ctx).Since
+	if err := g.beginTLS(s, "", false); err != nil {
+		return "", err
+	}
+	if err := g.bringTLS(ctx, s, signStarting); err != nil {
+		return "", err
+	}
 	if err := start(ctx); err != nil {
 		c, ok := s.manager.(datastores.Configuration)
 		if !ok || ctx.Err() != nil {
@@ -146,6 +152,9 @@ func (g *Guest) launch(ctx context.Context, s *served, start func(context.Contex
 	}
 	g.trouble.Store(nil)
 	anew := !s.manager.Status(ctx).Since.Equal(before)
+	if anew {
+		g.tlsTold.Store(g.certificates.get())
+	}
 	err = g.state.change(func(s *state) {
 		if anew && s.Overrides.Refused == "" {
 			s.Overrides.Good = s.Overrides.Set

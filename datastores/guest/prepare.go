@@ -33,6 +33,7 @@ func (g *Guest) prepare(ctx context.Context, cmd agent.Command, args datastores.
 	overrides, err := g.build(ctx, cmd.Progress, args)
 	if err == nil {
 		reply, err = replyOf(ctx, g.served.Load().manager)
+		reply.TLS = g.reportedTLS()
 	}
 	switch {
 	case err == nil:
@@ -63,6 +64,15 @@ func (g *Guest) build(ctx context.Context, progress func(agentpoll.Progress), ar
 	}{
 		{"packages", func(func(string)) error { return service.System("").Demand(ctx, s.options.Packages) }},
 		{"data directory", func(func(string)) error { return g.makeDataDir(ctx, s) }},
+		{"certificate", func(func(string)) error {
+			if err := g.beginTLS(s, args.TLS, true); err != nil {
+				return err
+			}
+			if err := g.followByTLS(ctx, s, args.Replicate != nil && args.Replicate.TLS); err != nil {
+				return err
+			}
+			return g.bringTLS(ctx, s, signAsked)
+		}},
 		{"server", func(say func(string)) error {
 			if c, ok := s.manager.(datastores.Configuration); ok {
 				if err := g.tryOverrides(ctx, c, origin.overrides); err != nil {
@@ -103,7 +113,8 @@ func replyOf(ctx context.Context, m datastores.Manager) (reply datastores.Prepar
 	if err != nil {
 		return reply, fmt.Errorf("prepare: %w", err)
 	}
-	return datastores.PrepareReply{RootEnabled: &enabled}, nil
+	reply.RootEnabled = &enabled
+	return reply, nil
 }
 
 // optional calls a capability when it is wanted.

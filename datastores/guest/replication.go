@@ -48,7 +48,10 @@ func (g *Guest) attach(ctx context.Context, cmd agent.Command, args datastores.R
 	}
 	job.Request.Progress = func(message string) { cmd.Progress(agentpoll.Progress{Message: message}) }
 	begin := func(s *state) { s.Running, s.Attaching = true, true }
-	return none{}, g.operate(ctx, cmd.Method, begin, func(*served) error {
+	return none{}, g.operate(ctx, cmd.Method, begin, func(s *served) error {
+		if err := g.followByTLS(ctx, s, args.TLS); err != nil {
+			return errors.Join(err, g.state.change(func(s *state) { s.Attaching = false }))
+		}
 		err := job.Run(ctx)
 		if err != nil && ending(ctx) {
 			return err // the command comes again

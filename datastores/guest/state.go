@@ -34,6 +34,8 @@ type state struct {
 	// Formatting is the block device that was found blank, while a filesystem is being made on it.
 	Formatting string    `json:"formatting,omitempty"`
 	Overrides  overrides `json:"overrides,omitzero"`
+	// TLS is nil until the server is started for the first time by a guest that knows of it.
+	TLS *tlsState `json:"tls,omitempty"`
 }
 
 // between tells whether the data is on the way from one state to another, so that only the command that has begun it, run

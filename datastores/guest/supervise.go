@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -39,6 +40,7 @@ func (g *Guest) supervise(ctx context.Context) {
 			}
 			if st.Service == datastores.StatusHealthy {
 				trouble = g.upkeep(ctx, trouble)
+				g.renewTLS(ctx)
 			}
 			continue
 		}
@@ -136,6 +138,9 @@ func (g *Guest) observe(ctx context.Context) datastores.Status {
 	}
 	st.Refused = s.Overrides.Refused
 	st.Volume, st.Warning = g.volume.usage(), g.volume.warning()
+	if s.Phase == phasePrepared {
+		st.TLS, st.Warning = g.reportedTLS(), cmp.Or(st.Warning, g.tlsWarning())
+	}
 	return st
 }
 

@@ -113,6 +113,9 @@ func (g *Guest) handOver(ctx context.Context, old, next *served, say func(string
 	if err := g.mount(ctx, old, false); err != nil {
 		return err
 	}
+	if err := errors.Join(g.beginTLS(next, "", false), g.bringTLS(ctx, next, signAsked)); err != nil {
+		return err
+	}
 	cut := g.state.get().Upgrading
 	say("stopping the server")
 	if err := g.stopAll(ctx, old, cut); err != nil {

@@ -154,12 +154,12 @@ func (m *Manager) needs() (map[string]string, error) {
 		"log_file_mode":               "0600",
 		"log_rotation_age":            "0",
 		"log_rotation_size":           "0",
-		"ssl":                         "off",
 		"cluster_name":                "",
 		// Of a backup that is restored: its log is in place already, there is nothing to fetch. No text of anybody's is in
 		// this line, which a shell reads.
 		"restore_command": "/bin/false",
 	}
+	maps.Copy(needs, m.tlsSettings())
 	return needs, m.addLogs(needs)
 }
 
@@ -170,6 +170,10 @@ func (m *Manager) writeRules() error {
 		return fmt.Errorf("the guest's user needs a name, by which the server knows it: %w", err)
 	}
 	var ident, hba bytes.Buffer
+	host := "host"
+	if m.env.ServerTLS().Enforced() {
+		host = "hostssl"
+	}
 	fmt.Fprintf(&ident, "guest \"%s\" %s\n", me.Username, adminUser)
 	for _, rule := range [][]string{
 		{"local", "all", adminUser, "peer map=guest"},
@@ -177,10 +181,10 @@ func (m *Manager) writeRules() error {
 		{"local", "all", dumpUser, "scram-sha-256"},
 		{"local", "all", "all", "reject"},
 		{"host", "all", adminUser + "," + dumpUser, "all", "reject"},
-		{"host", "replication", "+" + replicasRole, "all", "scram-sha-256"},
-		{"host", homeDatabase, "+" + replicasRole, "all", "scram-sha-256"}, // pg_rewind
+		{host, "replication", "+" + replicasRole, "all", "scram-sha-256"},
+		{host, homeDatabase, "+" + replicasRole, "all", "scram-sha-256"}, // pg_rewind
 		{"host", "all", "+" + replicasRole, "all", "reject"},
-		{"host", "all", "all", "all", "scram-sha-256"},
+		{host, "all", "all", "all", "scram-sha-256"},
 	} {
 		for _, field := range rule {
 			hba.WriteString(field + " ")

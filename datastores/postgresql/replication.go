@@ -90,6 +90,9 @@ func (m *Manager) copySource(ctx context.Context, req datastores.AttachRequest) 
 		return err
 	}
 	config, err := networkConfig(req.Address, req.Account.User, req.Account.Password.Reveal(), homeDatabase)
+	if err == nil {
+		config.TLSConfig, err = m.env.ServerTLS().ToSource(req.Address)
+	}
 	if err != nil {
 		return err
 	}
@@ -249,7 +252,7 @@ func (m *Manager) rewind(ctx context.Context, following role) error {
 		return err
 	}
 	_, err = m.run(ctx, []string{
-		m.program("pg_rewind"), "--target-pgdata=" + m.path(dataDir), "--source-server=" + conninfo(*following.Source), "--no-ensure-shutdown",
+		m.program("pg_rewind"), "--target-pgdata=" + m.path(dataDir), "--source-server=" + m.conninfo(*following.Source), "--no-ensure-shutdown",
 	}, service.RunOptions{Env: []string{"PGPASSFILE=" + m.path(passName)}})
 	if err != nil {
 		return fmt.Errorf("what this server has and its new source has not cannot be taken back; try again, or make a new replica: %w", err)

@@ -78,7 +78,7 @@ func (m *Manager) addRole(ctx context.Context, settings map[string]string) error
 	}
 	settings[hotStandby] = "on"
 	if r.Source != nil {
-		settings["primary_conninfo"] = conninfo(*r.Source, "passfile", m.path(passName))
+		settings["primary_conninfo"] = m.conninfo(*r.Source, "passfile", m.path(passName))
 		settings["primary_slot_name"] = r.Source.Slot
 	}
 	return m.matchSource(ctx, settings)
@@ -88,9 +88,14 @@ func (m *Manager) addRole(ctx context.Context, settings map[string]string) error
 const hotStandby = "hot_standby"
 
 // conninfo is how libpq is told of a source; never a password.
-func conninfo(s source, more ...string) string {
+func (m *Manager) conninfo(s source, more ...string) string {
 	fields := append([]string{"host", s.Address, "port", strconv.Itoa(port), "user", s.User, "dbname", homeDatabase,
-		"sslmode", "disable", "gssencmode", "disable", "application_name", s.Slot, "connect_timeout", "10"}, more...)
+		"gssencmode", "disable", "application_name", s.Slot, "connect_timeout", "10"}, more...)
+	if t := m.env.ServerTLS(); t.VerifySource {
+		fields = append(fields, "sslmode", "verify-full", "sslrootcert", t.AuthorityFile())
+	} else {
+		fields = append(fields, "sslmode", "disable")
+	}
 	var b strings.Builder
 	escape := strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 	for i := 0; i < len(fields); i += 2 {

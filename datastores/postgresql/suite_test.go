@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/datastores"
@@ -47,6 +50,20 @@ func harness() datastoretest.Harness {
 		Connect: func(ctx context.Context, address, user, password, database string) error {
 			return asTenant(ctx, datastoretest.Login{Address: address, User: user, Password: password, Database: database},
 				func(s *session) error { return s.exec(ctx, "SELECT 1") })
+		},
+		ConnectTLS: func(ctx context.Context, l datastoretest.Login, secure *tls.Config) error {
+			config, err := networkConfig(l.Address, l.User, l.Password, cmp.Or(l.Database, homeDatabase))
+			if err != nil {
+				return err
+			}
+			config.TLSConfig = secure
+			conn, err := pgconn.ConnectConfig(ctx, config)
+			if err != nil {
+				return err
+			}
+			s := session{conn}
+			defer s.close()
+			return s.exec(ctx, "SELECT 1")
 		},
 		Session: func(ctx context.Context, l datastoretest.Login) (datastoretest.Session, error) {
 			s, err := dial(ctx, l.Address, l.User, l.Password, l.Database)

@@ -101,6 +101,15 @@ func (a *Authority) Issue(r Request) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
+	leaf, err := a.Sign(key.Public(), r)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Certificate{Certificate: [][]byte{leaf.Raw, a.cert.Raw}, PrivateKey: key, Leaf: leaf}, nil
+}
+
+// Sign makes a certificate for a key of somebody else's.
+func (a *Authority) Sign(key crypto.PublicKey, r Request) (*x509.Certificate, error) {
 	template := &x509.Certificate{
 		SerialNumber: serial(), Subject: pkix.Name{CommonName: r.Name}, NotBefore: r.From.Add(-earlier), NotAfter: r.From.Add(r.For),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{r.Usage}, BasicConstraintsValid: true,
@@ -115,15 +124,11 @@ func (a *Authority) Issue(r Request) (*tls.Certificate, error) {
 			template.DNSNames = append(template.DNSNames, host)
 		}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key, a.key)
 	if err != nil {
 		return nil, err
 	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Certificate{Certificate: [][]byte{der, a.cert.Raw}, PrivateKey: key, Leaf: leaf}, nil
+	return x509.ParseCertificate(der)
 }
 
 func serial() *big.Int {

@@ -1,0 +1,84 @@
+package datastoretest
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// memoryTLS is how a server speaks TLS, and what it shows.
+type memoryTLS struct {
+	mode datastores.TLSMode
+	leaf *x509.Certificate // nil when off
+}
+
+// takeTLS reads what the server has to show.
+func (m *memoryManager) takeTLS() (memoryTLS, error) {
+	t := m.env.ServerTLS()
+	if !t.On() {
+		return memoryTLS{mode: datastores.TLSOff}, nil
+	}
+	text, err := os.ReadFile(t.CertificateFile())
+	for block, rest := pem.Decode(text); err == nil && block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			leaf, err := x509.ParseCertificate(block.Bytes)
+			return memoryTLS{t.Mode, leaf}, err
+		}
+	}
+	return memoryTLS{}, errors.Join(err, errors.New("there is no certificate"))
+}
+
+// UseTLS implements [datastores.TLS].
+func (m *memoryManager) UseTLS(ctx context.Context) (restart bool, err error) {
+	if m.Status(ctx).Service != datastores.StatusHealthy {
+		return false, ctx.Err()
+	}
+	if err := m.enter(ctx, datastores.MethodSSLAction); err != nil {
+		return false, err
+	}
+	taken, err := m.takeTLS()
+	if err == nil {
+		m.memory.with(m.env.Address, func(s *memoryServer) { s.tls = taken })
+	}
+	return false, err
+}
+
+// shows reports whether a client takes the server's certificate.
+func (s *memoryServer) shows(config *tls.Config) error {
+	if s.tls.leaf == nil {
+		return errors.New("the server does not speak TLS")
+	}
+	if _, err := s.tls.leaf.Verify(x509.VerifyOptions{Roots: config.RootCAs, DNSName: config.ServerName}); err != nil {
+		return fmt.Errorf("the certificate of the server: %w", err)
+	}
+	if config.VerifyConnection != nil {
+		return config.VerifyConnection(tls.ConnectionState{PeerCertificates: []*x509.Certificate{s.tls.leaf}})
+	}
+	return nil
+}
+
+// ConnectTLS is a [Harness]'s ConnectTLS.
+func (m *Memory) ConnectTLS(_ context.Context, l Login, config *tls.Config) (err error) {
+	m.with(l.Address, func(s *memoryServer) {
+		if err = s.shows(config); err == nil {
+			err = s.admit(l)
+		}
+	})
+	return err
+}
+
+// checkSource refuses a source whose certificate a replica must not take.
+func (m *memoryManager) checkSource(address string) error {
+	config, err := m.env.ServerTLS().ToSource(address)
+	if err != nil || config == nil {
+		return err
+	}
+	m.memory.with(address, func(s *memoryServer) { err = s.shows(config) })
+	return err
+}
