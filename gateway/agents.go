@@ -188,7 +188,7 @@ func (g backend) resultMoves(s etcdschema.Snapshot, agentID string, cmd etcdsche
 		return g.rememberRoot(s, rec.Value, rootChange{on: cmd.Method == datastores.MethodEnableRoot, by: cmd.User, at: g.now().UTC()})
 	}
 	if cmd.Method == datastores.MethodPrepare && result.Error == nil {
-		rootAsPrepared(&rec.Value, result.Value, g.now().UTC())
+		asPrepared(&rec.Value, result.Value, g.now().UTC())
 	}
 	event := lifecycle.Event{Type: lifecycle.Done, Command: cmd.ID, Value: result.Value}
 	if result.Error != nil {

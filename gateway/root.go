@@ -101,11 +101,15 @@ func (g *Gateway) rememberRoot(s etcdschema.Snapshot, in etcdschema.Instance, c 
 	return m, nil
 }
 
-// rootAsPrepared records what a new server's guest says of its root: a backup brings it along. A guest of an earlier version
-// says nothing.
-func rootAsPrepared(in *etcdschema.Instance, said json.RawMessage, now time.Time) {
+// asPrepared records what a new server's guest says of it: whether it takes TLS, and whether there is root, which a backup brings along.
+// A guest of an earlier version says nothing.
+func asPrepared(in *etcdschema.Instance, said json.RawMessage, now time.Time) {
 	var reply datastores.PrepareReply
-	if err := json.Unmarshal(said, &reply); err != nil || reply.RootEnabled == nil {
+	if err := json.Unmarshal(said, &reply); err != nil {
+		return
+	}
+	in.Service.TLS = reply.TLS
+	if reply.RootEnabled == nil {
 		return
 	}
 	c := rootChange{on: *reply.RootEnabled, at: now}

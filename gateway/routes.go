@@ -79,6 +79,10 @@ func routes() []route {
 		{http.MethodPost, tenant + "/instances/:id/root", member, (*Gateway).enableRoot},
 		{http.MethodDelete, tenant + "/instances/:id/root", member, (*Gateway).disableRoot},
 
+		{http.MethodGet, tenant + "/instances/:id/ssl", reader, (*Gateway).showSSL},
+		{http.MethodPost, tenant + "/instances/:id/ssl", member, (*Gateway).changeSSL},
+		{http.MethodGet, tenant + "/instances/:id/ca", reader, (*Gateway).showCA},
+
 		{http.MethodGet, tenant + "/backups", reader, (*Gateway).listBackups},
 		{http.MethodPost, tenant + "/backups", member, (*Gateway).createBackup},
 		{http.MethodGet, tenant + "/backups/:id", reader, (*Gateway).showBackup},

@@ -70,6 +70,9 @@ var walkCalls = []struct{ head, method, path, body string }{
 	{"show root", http.MethodGet, "/instances/:id/root", ""},
 	{"enable root", http.MethodPost, "/instances/:id/root", `{"password":"s3cret"}`},
 	{"disable root", http.MethodDelete, "/instances/:id/root", ""},
+	{"show ssl", http.MethodGet, "/instances/:id/ssl", ""},
+	{"enable ssl", http.MethodPost, "/instances/:id/ssl", `{"ssl":{"enable":true}}`},
+	{"show ca", http.MethodGet, "/instances/:id/ca", ""},
 	{"delete", http.MethodDelete, "/instances/:id", ""}, // the last: it takes the guest's record away
 }
 

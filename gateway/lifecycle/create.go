@@ -86,7 +86,7 @@ func (d *decision) prepared() error {
 		d.Backup = &BackupEnd{ID: backup, Remove: true}
 	}
 	d.Instance.Prepared, d.Instance.Restore = true, nil
-	d.Instance.Service = datastores.Status{Service: datastores.StatusHealthy, Since: d.now}
+	d.Instance.Service = datastores.Status{Service: datastores.StatusHealthy, Since: d.now, TLS: d.Instance.Service.TLS}
 	d.Instance.ServiceReported = d.now
 	d.finish(fmt.Sprintf("the database server is ready, %.1f s after it was asked for", d.now.Sub(d.Instance.Created).Seconds()))
 	return nil

@@ -47,7 +47,7 @@ func (d *decision) refused(why string) {
 
 // runs takes it that the server has just been started.
 func (d *decision) runs() {
-	d.Instance.Service = datastores.Status{Service: datastores.StatusHealthy, Since: d.now, Volume: d.Instance.Service.Volume}
+	d.Instance.Service = datastores.Status{Service: datastores.StatusHealthy, Since: d.now, Volume: d.Instance.Service.Volume, TLS: d.Instance.Service.TLS}
 }
 
 // configure gives the server the parameters of the target's configuration group, or none. A server that is not well may be so

@@ -42,7 +42,7 @@ func (d *decision) start(message string) {
 }
 
 func (d *decision) stopped() error {
-	d.Instance.Service = datastores.Status{Service: datastores.StatusShutdown, Volume: d.Instance.Service.Volume}
+	d.Instance.Service = datastores.Status{Service: datastores.StatusShutdown, Volume: d.Instance.Service.Volume, TLS: d.Instance.Service.TLS}
 	if d.Instance.Operation.Kind == Upgrade {
 		d.equip("the database server is stopped; asked the host")
 		return nil

@@ -48,6 +48,8 @@ func (a *app) instanceCommands() *cobra.Command {
 			}
 			return a.done(dbext.ResetStatus(ctx, c, id), "reset the status of %s", args[0])
 		}),
+		a.sslCommands(),
+		a.showCA(),
 		a.api("why INSTANCE", "Say what is being done to an instance, since when, and what it waits for", a.why),
 		a.api("events INSTANCE", "Print an instance's timeline", a.events),
 		a.api("watch INSTANCE", "Follow an instance's timeline until its operation ends", a.watch),
