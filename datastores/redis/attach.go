@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -25,7 +24,7 @@ func (m syncReplication) Attach(ctx context.Context, req datastores.AttachReques
 		return datastores.Errorf(datastores.Invalid, "the account on the source needs a password")
 	}
 	from := source{Address: req.Address, User: req.Account.User, Password: req.Account.Password.Reveal()}
-	there, err := from.look(ctx)
+	there, err := m.look(ctx, from)
 	if err != nil {
 		return fmt.Errorf("cannot log in to the source: %w", err)
 	}
@@ -86,9 +85,12 @@ func (m syncReplication) follow(ctx context.Context, from source, progress func(
 	if err := m.Start(ctx); err != nil {
 		return err
 	}
+	if err := m.listen(ctx); err != nil { // a server that ran before does not know yet how it has to follow
+		return err
+	}
 	err = m.call(ctx,
 		[]string{"CONFIG", "SET", "masteruser", from.User, "masterauth", from.Password},
-		[]string{"REPLICAOF", from.Address, strconv.Itoa(port)},
+		m.replicaOf(from.Address),
 	)
 	if err != nil {
 		return fmt.Errorf("cannot follow the source: %w", err)
@@ -118,8 +120,12 @@ type there struct {
 }
 
 // look asks the source, with the replica's account.
-func (s source) look(ctx context.Context) (there, error) {
-	c, err := dialTCP(ctx, s.Address)
+func (m syncReplication) look(ctx context.Context, s source) (there, error) {
+	secure, err := m.env.ServerTLS().ToSource(s.Address)
+	if err != nil {
+		return there{}, err
+	}
+	c, err := dialTCP(ctx, s.Address, secure)
 	if err != nil {
 		return there{}, err
 	}
@@ -141,7 +147,7 @@ func (m syncReplication) copyUsers(ctx context.Context) error {
 	if err != nil || st.Source == nil {
 		return err
 	}
-	there, err := st.Source.look(ctx)
+	there, err := m.look(ctx, *st.Source)
 	if err != nil {
 		return fmt.Errorf("cannot read the users of the source: %w", err)
 	}

@@ -79,7 +79,7 @@ func writeKinds(t *testing.T, l datastoretest.Login) {
 func wantClosed(t *testing.T, when string, m *Manager) {
 	t.Helper()
 	for _, first := range []string{"", "AUTH bob bob's"} {
-		c, err := dialTCP(t.Context(), m.env.Address)
+		c, err := dialTCP(t.Context(), m.env.Address, nil)
 		must(t, err)
 		if first != "" {
 			_, err = c.call(strings.Fields(first)...)

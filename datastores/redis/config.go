@@ -85,7 +85,6 @@ func (m *Manager) adminPassword() (string, error) {
 func (m *Manager) config(values datastores.Values, from *source) ([]byte, error) {
 	directives := [][]string{
 		{"bind", m.env.Address},
-		{"port", strconv.Itoa(port)},
 		{"protected-mode", "yes"},
 		{"unixsocket", socketName}, // in dir: see volume.Dir.Dial
 		{"unixsocketperm", "700"},
@@ -110,9 +109,10 @@ func (m *Manager) config(values datastores.Values, from *source) ([]byte, error)
 		{"enable-module-command", "no"},
 		{"sanitize-dump-payload", "yes"}, // RESTORE takes whatever a tenant has made up
 	}
+	directives = append(directives, m.listening()...)
 	if from != nil {
 		directives = append(directives,
-			[]string{"replicaof", from.Address, strconv.Itoa(port)},
+			[]string{"replicaof", from.Address, strconv.Itoa(m.sourcePort())},
 			[]string{"masteruser", from.User},
 			[]string{"masterauth", from.Password},
 		)

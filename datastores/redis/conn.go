@@ -3,6 +3,7 @@ package redis
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -43,10 +44,18 @@ func (m *Manager) dial(ctx context.Context) (*conn, error) {
 	return newConn(ctx, nc)
 }
 
-// dialTCP is dial for the server of another machine.
-func dialTCP(ctx context.Context, address string) (*conn, error) {
-	dialer := net.Dialer{Timeout: callTimeout}
-	nc, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(address, strconv.Itoa(port)))
+// dialTCP is dial for the server of another machine, plainly or as secure has it.
+func dialTCP(ctx context.Context, address string, secure *tls.Config) (*conn, error) {
+	connecting, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var dialer interface {
+		DialContext(ctx context.Context, network, address string) (net.Conn, error)
+	} = &net.Dialer{}
+	at := port
+	if secure != nil {
+		dialer, at = &tls.Dialer{Config: secure}, tlsPort
+	}
+	nc, err := dialer.DialContext(connecting, "tcp", net.JoinHostPort(address, strconv.Itoa(at)))
 	if err != nil {
 		return nil, err
 	}

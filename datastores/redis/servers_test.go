@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -93,6 +94,14 @@ func harness(options []byte) datastoretest.Harness {
 			defer func() { _ = c.Close() }()
 			return c.Ping(ctx).Err()
 		},
+		ConnectTLS: func(ctx context.Context, l datastoretest.Login, secure *tls.Config) error {
+			c, err := dialTCP(ctx, l.Address, secure)
+			if err != nil {
+				return err
+			}
+			_, err = c.call("AUTH", l.User, l.Password)
+			return errors.Join(err, c.Close())
+		},
 		Session:        openSession,
 		FewConnections: datastores.Values{"maxclients": json.Number("64")},
 		Kinds:          kinds(),
@@ -129,7 +138,7 @@ type held struct {
 func (h held) Close() error { return errors.Join(h.conn.Close(), h.client.Close()) }
 
 func openSession(ctx context.Context, l datastoretest.Login) (datastoretest.Session, error) {
-	c, err := dialTCP(context.WithoutCancel(ctx), l.Address)
+	c, err := dialTCP(context.WithoutCancel(ctx), l.Address, nil)
 	if err != nil {
 		return nil, err
 	}
