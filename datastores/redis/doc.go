@@ -7,4 +7,6 @@
 //
 // Redis replicates data, not users: a replica's guest copies users and root from the source, by hash, when it is attached,
 // when it is asked to come to a position, and before it is promoted. See replication.go.
+//
+// TLS has a port of its own, see tls.go and docs/datastores.md.
 package redis
