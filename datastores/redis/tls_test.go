@@ -72,7 +72,7 @@ func TestCommandLineClient(t *testing.T) {
 	})
 }
 
-// TestReplicaChecksItsSource has a running replica's server, not its guest, follow a source whose certificate another CA has signed.
+// TestReplicaChecksItsSource has a running replica, its server and its guest, trust another CA than that of its source.
 func TestReplicaChecksItsSource(t *testing.T) {
 	eachVariant(t, func(t *testing.T, o Options) {
 		ctx := t.Context()
@@ -101,6 +101,9 @@ func TestReplicaChecksItsSource(t *testing.T) {
 		})
 		if !link("down")() {
 			t.Error("the replica follows a source whose certificate another CA has signed")
+		}
+		if err := (syncReplication{replica}).copyUsers(ctx); err == nil || !strings.Contains(err.Error(), "certificate") {
+			t.Errorf("the replica's guest asks a source whose certificate another CA has signed: %v", err)
 		}
 		here.Set(t, ca, datastores.TLSOff, true)
 		useTLS(t, replica)
