@@ -104,8 +104,8 @@ type Command struct {
 	// Fence is the etcd revision that enqueued the command. It only grows for one agent; set at delivery.
 	Fence       int64  `json:"fence,omitempty"`
 	Traceparent string `json:"traceparent,omitempty"` // W3C trace context
-	// Signature is the gateways', see [Command.Sign]. An agent that was told a key runs nothing without.
-	Signature []byte `json:"signature,omitempty"`
+	// MAC is the gateways', see [Command.Sign]. An agent that was told a key runs nothing without.
+	MAC []byte `json:"mac,omitempty"`
 }
 
 // Progress tells how far a long command has come. Agents must not send more than one a second for one command.

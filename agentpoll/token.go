@@ -63,8 +63,8 @@ type Trust struct {
 	// CAs replace those that the agent knew: hex SHA-256 of certificates (DER). There are two while one takes the other's place.
 	// Empty: nothing changes.
 	CAs []string `json:"cas,omitempty"`
-	// CommandKeys are the Ed25519 public keys with which gateways sign commands. An agent that knows one obeys nothing that is not
-	// signed. Empty: nothing changes.
+	// CommandKeys are X25519 public keys of the gateways, of which each makes an agent's [CommandKey]. An agent that knows one obeys
+	// nothing that is not signed. Empty: nothing changes.
 	CommandKeys [][]byte `json:"command_keys,omitempty"`
 }
 

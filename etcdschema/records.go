@@ -205,7 +205,7 @@ type Gateway struct {
 	Version string    `json:"version"`
 	Address string    `json:"address"`
 	Started time.Time `json:"started"`
-	Signs   bool      `json:"signs,omitempty"` // it signs commands, and passes the signatures of others on
+	Signs   bool      `json:"signs,omitempty"` // it signs commands, and passes those of others on
 }
 
 // Epoch names one history of an etcd. Restoring a snapshot goes back in history, so it needs a new one.

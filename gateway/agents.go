@@ -30,7 +30,7 @@ func (g backend) Pending(ctx context.Context, agentID string) ([]agentpoll.Comma
 	}
 	cmds := make([]agentpoll.Command, 0, len(list.Records))
 	for _, rec := range list.Records { // UUIDv7: the order of keys is nearly, not surely, that of enqueueing
-		cmd := rec.Value.Command
+		cmd := g.signer.deliver(agentID, rec.Value.Command)
 		cmd.Fence = rec.Created
 		cmds = append(cmds, cmd)
 	}

@@ -33,6 +33,7 @@ func (g backend) Authenticate(ctx context.Context, c agentpoll.Credential) error
 	}
 	key := etcdschema.AgentKey(c.AgentID)
 	locked := false
+	var public []byte
 	_, err := g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		locked = false
 		rec, err := etcdschema.Read(s, key)
@@ -40,6 +41,7 @@ func (g backend) Authenticate(ctx context.Context, c agentpoll.Credential) error
 			return nil, err
 		}
 		agent, now := rec.Value, g.now().UTC()
+		public = agent.PublicKey
 		retired := slices.IndexFunc(agent.Retired, func(r etcdschema.RetiredCredential) bool { return c.Matches(r.Hash) })
 		switch {
 		case !rec.Found:
@@ -65,6 +67,9 @@ func (g backend) Authenticate(ctx context.Context, c agentpoll.Credential) error
 	if err == nil && locked {
 		g.tellLocked(c.AgentID)
 		err = server.ErrLocked
+	}
+	if err == nil {
+		g.signer.knows(c.AgentID, public)
 	}
 	return err
 }

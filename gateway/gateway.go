@@ -118,8 +118,11 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	if err := checkKeys(ctx, g.store, g.keys); err != nil {
 		return nil, err
 	}
-	g.signer.cas = g.AgentCAs
-	if g.signer.key, err = commandKey(ctx, g.store, g.keys); err != nil {
+	private, err := commandKey(ctx, g.store, g.keys)
+	if err == nil {
+		g.signer, err = newSigner(private, g.AgentCAs)
+	}
+	if err != nil {
 		return nil, err
 	}
 	g.agents, err = server.New(server.Config{

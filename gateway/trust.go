@@ -1,14 +1,16 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
+	"crypto/ecdh"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/etcdschema"
@@ -19,8 +21,19 @@ func ParseAgentCAs(text string) ([]string, error) { return agentpoll.ParseCAs(te
 
 // signer makes what agents take for the gateways' own word.
 type signer struct {
-	key ed25519.PrivateKey // of commands
-	cas []string           // by which agents know gateways
+	private *ecdh.PrivateKey // of which agents know the public half
+	stored  []byte           // key of commands in etcd, made of private: gateways alone have it
+	cas     []string         // by which agents know gateways
+	agents  *sync.Map        // of agents that have called here: id -> agentKey
+}
+
+// agentKey is what makes commands for an agent.
+type agentKey struct{ public, key []byte }
+
+func newSigner(private *ecdh.PrivateKey, cas []string) (s signer, err error) {
+	s = signer{private: private, cas: cas, agents: new(sync.Map)}
+	s.stored, err = hkdf.Key(sha256.New, private.Bytes(), nil, "coffer commands in etcd", sha256.Size)
+	return s, err
 }
 
 // newToken makes an enrolment token by which its agent knows these gateways, and no others.
@@ -31,8 +44,27 @@ func (s signer) newToken() agentpoll.Token {
 // command writes a command for an agent, signed with the gateways' key: whoever can write to etcd, but has no key file, cannot make one.
 // All commands are made here.
 func (s signer) command(agentID string, cmd etcdschema.Command) etcdschema.Op {
-	cmd.Sign(s.key, agentID)
+	cmd.Sign(s.stored, agentID)
 	return etcdschema.Put(etcdschema.CommandKey(agentID, cmd.ID), cmd)
+}
+
+// knows keeps the key of an agent that has just shown its credential: commands are delivered to such ones alone. An agent that is gone
+// leaves two hundred bytes until the gateway ends.
+func (s signer) knows(agentID string, public []byte) {
+	if had, ok := s.agents.Load(agentID); ok && bytes.Equal(had.(agentKey).public, public) {
+		return
+	}
+	s.agents.Store(agentID, agentKey{public, agentpoll.CommandKey(s.private, public, agentID)})
+}
+
+// deliver signs for an agent what gateways have signed for etcd. Anything else goes without, and is refused by the agent.
+func (s signer) deliver(agentID string, cmd agentpoll.Command) agentpoll.Command {
+	rightful := cmd.SignedBy(s.stored, agentID)
+	cmd.MAC = nil
+	if known, ok := s.agents.Load(agentID); ok && rightful && known.(agentKey).key != nil {
+		cmd.Sign(known.(agentKey).key, agentID)
+	}
+	return cmd
 }
 
 // trust is what an agent is told to believe of gateways. It is told the key of commands when nothing unsigned can come any more: no
@@ -44,7 +76,7 @@ func (g *Gateway) trust(ctx context.Context, agentID string) *agentpoll.Trust {
 		g.log.Warn("an agent is not told yet with which key commands are signed", "agent_id", agentID, "err", err)
 	}
 	if signed {
-		t.CommandKeys = [][]byte{g.signer.key.Public().(ed25519.PublicKey)}
+		t.CommandKeys = [][]byte{g.signer.private.PublicKey().Bytes()}
 	}
 	return t
 }
@@ -63,13 +95,13 @@ func (g *Gateway) onlySigned(ctx context.Context, agentID string) (bool, error) 
 		g.allSign.Store(true)
 	}
 	pending, err := etcdschema.List(ctx, g.store, etcdschema.Commands(agentID), etcdschema.Page{})
-	unsigned := func(rec etcdschema.Record[etcdschema.Command]) bool { return len(rec.Value.Signature) == 0 }
+	unsigned := func(rec etcdschema.Record[etcdschema.Command]) bool { return len(rec.Value.MAC) == 0 }
 	return err == nil && !slices.ContainsFunc(pending.Records, unsigned), err
 }
 
-// commandKey returns the key with which gateways sign commands. The first gateway that looks makes it; it is in etcd, sealed with the
+// commandKey returns the private key of which gateways make the keys of commands. The first gateway that looks makes it; it is in etcd, sealed with the
 // key file that all of them have.
-func commandKey(ctx context.Context, store *etcdschema.Store, keys *Keyring) (signer ed25519.PrivateKey, err error) {
+func commandKey(ctx context.Context, store *etcdschema.Store, keys *Keyring) (private *ecdh.PrivateKey, err error) {
 	key := etcdschema.CommandsAuthorityKey()
 	_, err = store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		rec, err := etcdschema.Read(s, key)
@@ -78,27 +110,24 @@ func commandKey(ctx context.Context, store *etcdschema.Store, keys *Keyring) (si
 		}
 		if rec.Found {
 			seed, err := keys.open(key.String(), rec.Value.Sealed)
-			if err == nil && len(seed) != ed25519.SeedSize {
-				err = errors.New("it has another length")
-			}
 			if err == nil {
-				signer = ed25519.NewKeyFromSeed(seed)
+				private, err = ecdh.X25519().NewPrivateKey(seed)
 			}
 			return nil, err
 		}
-		seed := make([]byte, ed25519.SeedSize)
-		_, _ = rand.Read(seed) // never fails: crypto/rand ends the program instead
-		signer = ed25519.NewKeyFromSeed(seed)
-		public, err := x509.MarshalPKIXPublicKey(signer.Public())
+		if private, err = agentpoll.NewKey(); err != nil {
+			return nil, err
+		}
+		public, err := x509.MarshalPKIXPublicKey(private.PublicKey())
 		if err != nil {
 			return nil, err
 		}
 		return []etcdschema.Op{etcdschema.Put(key, etcdschema.Authority{
-			Certificate: string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})), Sealed: keys.seal(key.String(), seed),
+			Certificate: string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})), Sealed: keys.seal(key.String(), private.Bytes()),
 		})}, nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot have the key that signs commands: %w", err)
 	}
-	return signer, nil
+	return private, nil
 }

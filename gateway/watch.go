@@ -92,6 +92,7 @@ func (g *Gateway) commandChange(agent, id string, c etcdschema.Change, finished 
 		g.log.Error("a command cannot be read and is not delivered", "agent_id", agent, "command_id", id, "err", err)
 		return change
 	}
+	cmd.Command = g.signer.deliver(agent, cmd.Command)
 	cmd.Command.Fence = c.Revision
 	change.Command = &cmd.Command
 	return change

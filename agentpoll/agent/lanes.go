@@ -26,8 +26,9 @@ type lanes struct {
 	queue, long lane
 
 	mu   sync.Mutex
-	held map[string]*job // commands that were taken and have not ended
-	told bool            // of a command that was refused
+	held map[string]*job   // commands that were taken and have not ended
+	told bool              // of a command that was refused
+	keys map[string][]byte // of commands, by the gateways' public key
 }
 
 // lane holds jobs that are begun one after another.
@@ -54,6 +55,7 @@ func newLanes(ctx, grace context.Context, h Handler, c *client, j *journal, o *o
 		queue: lane{take: ctx, work: grace, jobs: newFifo[*job]()},
 		long:  lane{take: ctx, work: ctx, jobs: newFifo[*job]()},
 		held:  map[string]*job{},
+		keys:  map[string][]byte{},
 	}
 }
 
@@ -95,7 +97,8 @@ func (l *lanes) deliver(commands []agentpoll.Command) (news int) {
 // where it could stand for a rightful one.
 func (l *lanes) trusted(c agentpoll.Command) bool {
 	rec := l.client.identity.record()
-	if len(rec.CommandKeys) == 0 || c.SignedBy(rec.CommandKeys, rec.AgentID) {
+	signed := func(public []byte) bool { return c.SignedBy(l.key(public, rec.AgentID), rec.AgentID) }
+	if len(rec.CommandKeys) == 0 || slices.ContainsFunc(rec.CommandKeys, signed) {
 		return true
 	}
 	l.mu.Lock()
@@ -108,6 +111,18 @@ func (l *lanes) trusted(c agentpoll.Command) bool {
 	}
 	l.outbox.add(&parcel{id: c.ID, result: agentpoll.Result{Error: errUnsigned}})
 	return false
+}
+
+// key is the key of commands that the agent has with a public key of the gateways. It is made once.
+func (l *lanes) key(public []byte, agentID string) []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key, made := l.keys[string(public)]
+	if !made {
+		key = agentpoll.CommandKey(l.client.identity.key, public, agentID)
+		l.keys[string(public)] = key
+	}
+	return key
 }
 
 // hold takes a job in. False when its command is held already, or has ended: then its result is on its way (again).

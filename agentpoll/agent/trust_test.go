@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"crypto/ed25519"
 	"crypto/tls"
 	"io"
 	"log"
@@ -186,16 +185,16 @@ func TestTokenThatCannotBeRead(t *testing.T) {
 func TestOnlySignedCommandsAreRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t)
-		public, key, _ := ed25519.GenerateKey(nil)
-		other, _, _ := ed25519.GenerateKey(nil)
-		g.trust = &agentpoll.Trust{CommandKeys: [][]byte{public}}
+		ours, _ := agentpoll.NewKey()
+		other, _ := agentpoll.NewKey()
+		g.trust = &agentpoll.Trust{CommandKeys: [][]byte{ours.PublicKey().Bytes()}}
 		var d diary
 		cfg := g.config(t, methods{"create": d.note(Traits{})})
 		said := make(lines, 100)
 		cfg.Log = slog.New(slog.NewTextHandler(said, &slog.HandlerOptions{Level: slog.LevelError}))
 		a, _ := start(t, cfg)
 		g.until(t, "a poll", func() bool { return len(g.polls) > 0 })
-		g.change(func() { g.trust = &agentpoll.Trust{CommandKeys: [][]byte{other}} })
+		g.change(func() { g.trust = &agentpoll.Trust{CommandKeys: [][]byte{other.PublicKey().Bytes()}} })
 		if err := a.Rotate(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -206,7 +205,7 @@ func TestOnlySignedCommandsAreRun(t *testing.T) {
 			}
 		}
 		rightful := agentpoll.Command{ID: "c1", Method: "create"} // an id that was misused before
-		rightful.Sign(key, "agent-1")
+		rightful.Sign(agentpoll.CommandKey(ours, sessionOf(t, a).client.identity.key.PublicKey().Bytes(), "agent-1"), "agent-1")
 		g.change(func() { delete(g.results, "c1") })
 		g.enqueueCommand(rightful)
 		if result := g.result(t, "c1"); result.Error != nil {

@@ -1,9 +1,12 @@
 package attacks
 
 import (
+	"bytes"
 	"context"
-	"crypto/ed25519"
+	"crypto/ecdh"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"net"
 	"net/http"
 	"slices"
@@ -39,28 +42,51 @@ func (o *obedient) did(id string) bool {
 	return slices.Contains(o.ran, id)
 }
 
-// forged are commands that an attacker can make: without a signature, with his own, and with one that the gateways made for another.
-func forged(agentID string, signature []byte) map[string]agentpoll.Command {
+// forged are commands that an attacker can make: without a MAC, with his own ones, and with one that the gateways made for another.
+func forged(t *testing.T, s scene, agentID string) map[string]agentpoll.Command {
+	t.Helper()
 	remove := agentpoll.Command{ID: newID(), Method: "remove", Args: json.RawMessage(`{}`), Deadline: time.Now().Add(time.Hour)}
-	_, key, _ := ed25519.GenerateKey(nil)
 	own := remove
 	own.ID = newID()
-	own.Sign(key, agentID)
+	own.Sign(bytes.Repeat([]byte{7}, 32), agentID)
+	// He has put a key and a credential of his own in the place of the agent's, and has asked a gateway what to believe.
+	private, err := agentpoll.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := remove
+	taken.ID = newID()
+	taken.Sign(agentpoll.CommandKey(private, s.gatewaysKey(t), agentID), agentID)
 	copied := remove
-	copied.ID, copied.Signature = newID(), signature
-	return map[string]agentpoll.Command{"unsigned": remove, "signed by another": own, "signed for another": copied}
+	copied.ID, copied.MAC = newID(), s.mac(t)
+	return map[string]agentpoll.Command{"unsigned": remove, "signed by another": own, "signed for another": copied, "signed by who took its place": taken}
 }
 
-// signature has the gateways make a command, for a guest, and returns their signature of it.
-func (s scene) signature(t *testing.T) []byte {
+// mac has the gateways make a command, for a guest, and returns their MAC of it.
+func (s scene) mac(t *testing.T) []byte {
 	t.Helper()
 	guest := rogueGuest(t, s).credential.AgentID
 	awaitTrue(t, "the command to prepare", func() bool { return len(s.commands(t, guest)) > 0 })
-	signature := s.commands(t, guest)[0].Signature
-	if len(signature) != ed25519.SignatureSize {
-		t.Fatalf("the gateways have not signed a command: %x", signature)
+	mac := s.commands(t, guest)[0].MAC
+	if len(mac) != 32 {
+		t.Fatalf("the gateways have not signed a command: %x", mac)
 	}
-	return signature
+	return mac
+}
+
+// gatewaysKey is the public key that gateways tell agents.
+func (s scene) gatewaysKey(t *testing.T) []byte {
+	t.Helper()
+	rec, err := etcdschema.Get(t.Context(), s.store, etcdschema.CommandsAuthorityKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode([]byte(rec.Value.Certificate))
+	public, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return public.(*ecdh.PublicKey).Bytes()
 }
 
 // TestH12WriterOfEtcd puts commands for a host into etcd, as somebody who can write there and has no key file.
@@ -68,7 +94,7 @@ func TestH12WriterOfEtcd(t *testing.T) {
 	s := newScene(t)
 	obeys := new(obedient)
 	host := gatewaytest.Agents(t, s.store, agentpoll.Host, obeys, []string{newID()}, s.URL)[0]
-	for what, cmd := range forged(host, s.signature(t)) {
+	for what, cmd := range forged(t, s, host) {
 		_, err := s.store.Update(t.Context(), nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
 			return []etcdschema.Op{etcdschema.Put(etcdschema.CommandKey(host, cmd.ID), etcdschema.Command{Command: cmd})}, nil
 		})
@@ -93,7 +119,7 @@ func TestH12TakenPort(t *testing.T) {
 	obeys := new(obedient)
 	host := gatewaytest.Agents(t, s.store, agentpoll.Host, obeys, []string{newID()}, s.URL)[0]
 	address := strings.TrimPrefix(s.URL, "http://")
-	commands := forged(host, s.signature(t))
+	commands := forged(t, s, host)
 	s.Stop(t)
 	var mu sync.Mutex
 	results := map[string]agentpoll.Result{}

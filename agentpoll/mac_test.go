@@ -1,42 +1,43 @@
 package agentpoll
 
 import (
-	"crypto/ed25519"
 	"encoding/json"
 	"testing"
 	"time"
 )
 
-func signedCommand(t testing.TB) (Command, ed25519.PrivateKey) {
+func signedCommand(t testing.TB) (Command, []byte) {
 	t.Helper()
-	public, key, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	gateways, _ := NewKey()
+	agent, _ := NewKey()
+	key := CommandKey(gateways, agent.PublicKey().Bytes(), "agent")
 	c := Command{ID: "c", Method: "remove", Args: json.RawMessage(`{"a":"<1>"}`), Sealed: []byte("s"), Deadline: time.Now(), Fence: 7}
 	c.Sign(key, "agent")
-	if !c.SignedBy([][]byte{make([]byte, 32), public}, "agent") {
-		t.Fatal("the signature is not good")
+	if !c.SignedBy(CommandKey(agent, gateways.PublicKey().Bytes(), "agent"), "agent") {
+		t.Fatal("the MAC is not good")
 	}
 	return c, key
 }
 
-func TestSignature(t *testing.T) {
+func TestMAC(t *testing.T) {
 	c, key := signedCommand(t)
-	public := key.Public().(ed25519.PublicKey)
 	for what, change := range map[string]func(*Command){
 		"id": func(c *Command) { c.ID = "d" }, "method": func(c *Command) { c.Method = "launch" }, "args": func(c *Command) { c.Args = nil },
 		"sealed": func(c *Command) { c.Sealed = []byte("t") }, "args for sealed": func(c *Command) { c.Args, c.Sealed = c.Sealed, c.Args },
-		"deadline": func(c *Command) { c.Deadline = c.Deadline.Add(1) }, "signature": func(c *Command) { c.Signature = nil },
+		"deadline": func(c *Command) { c.Deadline = c.Deadline.Add(1) }, "MAC": func(c *Command) { c.MAC = nil },
 		"lines": func(c *Command) { c.ID, c.Method = "c\nremove", "" },
 	} {
 		other := c
-		if change(&other); other.SignedBy([][]byte{public}, "agent") {
+		if change(&other); other.SignedBy(key, "agent") {
 			t.Errorf("a command with another %s is taken", what)
 		}
 	}
-	if c.SignedBy([][]byte{public}, "other") || c.SignedBy(nil, "agent") || c.SignedBy([][]byte{public[:31]}, "agent") {
+	if c.SignedBy(key, "other") || c.SignedBy(nil, "agent") || c.SignedBy(make([]byte, 32), "agent") || c.SignedBy(key[:31], "agent") {
 		t.Error("another agent, no key or half a key takes it")
+	}
+	gateways, _ := NewKey()
+	if CommandKey(gateways, make([]byte, 32), "agent") != nil || CommandKey(gateways, []byte("short"), "agent") != nil {
+		t.Error("a public key that is none makes a key")
 	}
 	args, _ := json.Marshal(map[string]string{"a": "<1>"})
 	c.Args = args // as gateways make them
@@ -48,8 +49,8 @@ func TestSignature(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if !c.SignedBy([][]byte{public}, "agent") {
-		t.Error("the way to the agent breaks the signature")
+	if !c.SignedBy(key, "agent") {
+		t.Error("the way to the agent breaks the MAC")
 	}
 }
 
@@ -62,8 +63,15 @@ func BenchmarkSign(b *testing.B) {
 
 func BenchmarkSignedBy(b *testing.B) {
 	c, key := signedCommand(b)
-	keys := [][]byte{key.Public().(ed25519.PublicKey)}
 	for b.Loop() {
-		c.SignedBy(keys, "agent")
+		c.SignedBy(key, "agent")
+	}
+}
+
+func BenchmarkCommandKey(b *testing.B) {
+	gateways, _ := NewKey()
+	agent, _ := NewKey()
+	for b.Loop() {
+		CommandKey(gateways, agent.PublicKey().Bytes(), "agent")
 	}
 }
