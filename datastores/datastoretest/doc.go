@@ -64,12 +64,12 @@
 //   - second replica: made while tenants write
 //   - read-only source: it refuses tenants and root through restarts and SIGKILL
 //   - replication methods twice: each call again
+//   - replica by tls: it takes no source's certificate but of its CA
 //   - promotion: nothing acknowledged is lost, not by SIGKILL after it either
 //   - promotion cut short: its calls end early, and are repeated
 //   - former source that was not fenced: it comes back, or is refused
 //   - detach: a replica becomes independent
 //   - tls: offered, alone and off, with certificates that are renewed, through restarts
 //   - tls of a stopped server: in force when it starts
-//   - replica by tls: it takes no source's certificate but of its CA
 //   - upgrade: data of an older version is taken over, and not given back
 package datastoretest

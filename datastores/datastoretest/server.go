@@ -94,7 +94,7 @@ func (s *server) restart(t *testing.T) {
 
 func (s *server) start(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), s.patience())
+	ctx, cancel := context.WithTimeout(context.Background(), s.patience()) // as for stop
 	defer cancel()
 	s.must(t, "start", s.manager.Start(ctx))
 }

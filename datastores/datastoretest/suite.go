@@ -162,6 +162,8 @@ func suite() []suiteTest {
 		{"second replica", datastores.CanReplication, replicationStrategies, testSecondReplica},
 		{"read-only source", datastores.CanReplication, replicationStrategies, testReadOnlySource},
 		{"replication methods twice", datastores.CanReplication, replicationStrategies, testReplicationTwice},
+		// Before those that may use replicas up: a former source that diverges does not come back, and the last replica is detached.
+		{"replica by tls", datastores.CanReplication, replicationStrategies, testReplicaTLS},
 		{"promotion", datastores.CanReplication, replicationStrategies, testPromotion},
 		{"promotion cut short", datastores.CanReplication, replicationStrategies, testPromotionCutShort},
 		{"former source that was not fenced", datastores.CanReplication, replicationStrategies, testNotFenced},
@@ -169,7 +171,6 @@ func suite() []suiteTest {
 
 		{"tls", datastores.CanTLS, nil, shared(testTLS)},
 		{"tls of a stopped server", datastores.CanTLS, nil, shared(testTLSStopped)},
-		{"replica by tls", datastores.CanReplication, replicationStrategies, testReplicaTLS},
 
 		{"upgrade", datastores.CanUpgrade, nil, alone(testUpgrade)},
 	}

@@ -25,9 +25,9 @@ type dialect interface {
 
 	words() replicationWords
 	// follow makes the server a replica, which is not started.
-	follow(req datastores.AttachRequest, t serverTLS) string
-	// toSource are the clauses of that which say whether it is by TLS; "": as the server does by itself.
-	toSource(t serverTLS) string
+	follow(req datastores.AttachRequest, t datastores.ServerTLS) string
+	// toSource are the clauses of that which say whether it is by TLS.
+	toSource(t datastores.ServerTLS) string
 	// reloadTLS has a server that speaks TLS read its files again.
 	reloadTLS() string
 	position(ctx context.Context, db *sql.DB) (datastores.Position, error)
@@ -88,10 +88,10 @@ func (mariadbDialect) words() replicationWords {
 	}
 }
 
-func (d mariadbDialect) follow(req datastores.AttachRequest, t serverTLS) string {
+func (d mariadbDialect) follow(req datastores.AttachRequest, t datastores.ServerTLS) string {
 	return fmt.Sprintf("CHANGE MASTER TO MASTER_HOST = %s, MASTER_PORT = %d, MASTER_USER = %s, MASTER_PASSWORD = %s, "+
-		"MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = %d, MASTER_HEARTBEAT_PERIOD = %d%s",
-		text(req.Address), port, text(req.Account.User), text(req.Account.Password.Reveal()), connectRetry, heartbeat, also(d.toSource(t)))
+		"MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = %d, MASTER_HEARTBEAT_PERIOD = %d, %s",
+		text(req.Address), port, text(req.Account.User), text(req.Account.Password.Reveal()), connectRetry, heartbeat, d.toSource(t))
 }
 
 func (mariadbDialect) position(ctx context.Context, db *sql.DB) (datastores.Position, error) {
@@ -188,10 +188,10 @@ func (mysqlDialect) words() replicationWords {
 	}
 }
 
-func (d mysqlDialect) follow(req datastores.AttachRequest, t serverTLS) string {
+func (d mysqlDialect) follow(req datastores.AttachRequest, t datastores.ServerTLS) string {
 	return fmt.Sprintf("CHANGE REPLICATION SOURCE TO SOURCE_HOST = %s, SOURCE_PORT = %d, SOURCE_USER = %s, SOURCE_PASSWORD = %s, "+
-		"SOURCE_AUTO_POSITION = 1, SOURCE_CONNECT_RETRY = %d, SOURCE_HEARTBEAT_PERIOD = %d%s",
-		text(req.Address), port, text(req.Account.User), text(req.Account.Password.Reveal()), connectRetry, heartbeat, also(d.toSource(t)))
+		"SOURCE_AUTO_POSITION = 1, SOURCE_CONNECT_RETRY = %d, SOURCE_HEARTBEAT_PERIOD = %d, %s",
+		text(req.Address), port, text(req.Account.User), text(req.Account.Password.Reveal()), connectRetry, heartbeat, d.toSource(t))
 }
 
 func (mysqlDialect) position(ctx context.Context, db *sql.DB) (datastores.Position, error) {

@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"context"
+	"crypto/tls"
 	"database/sql"
 	"fmt"
 	"math/rand/v2"
@@ -80,6 +81,19 @@ func dialPort(address string, port int, user, password, database string) (*sql.D
 	c := mysql.NewConfig()
 	c.User, c.Passwd, c.DBName = user, password, database
 	c.Net, c.Addr = "tcp", net.JoinHostPort(address, strconv.Itoa(port))
+	c.Logger = &mysql.NopLogger{}
+	connector, err := mysql.NewConnector(c)
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(connector), nil
+}
+
+// dialTLS dials by TLS.
+func dialTLS(l datastoretest.Login, secure *tls.Config) (*sql.DB, error) {
+	c := mysql.NewConfig()
+	c.User, c.Passwd, c.DBName, c.TLS = l.User, l.Password, l.Database, secure
+	c.Net, c.Addr = "tcp", net.JoinHostPort(l.Address, strconv.Itoa(port))
 	c.Logger = &mysql.NopLogger{}
 	connector, err := mysql.NewConnector(c)
 	if err != nil {

@@ -42,7 +42,6 @@ type Manager struct {
 	service *service.Service
 	data    volume.Dir // in the hands of the server's user
 	own     volume.Dir // the guest's
-	tls     func() serverTLS
 	extra   []func(*Manager) datastores.BackupStrategy
 }
 

@@ -110,7 +110,7 @@ func (s gtidReplication) Attach(ctx context.Context, req datastores.AttachReques
 			return err
 		}
 		req.Progress("following " + req.Address)
-		if err := execute(ctx, db, s.m.variant.dialect.follow(req, s.m.serverTLS()), words.start); err != nil {
+		if err := execute(ctx, db, s.m.variant.dialect.follow(req, s.m.env.ServerTLS()), words.start); err != nil {
 			return failed(err, "cannot follow the source")
 		}
 		return s.m.awaitFollowing(ctx, db)
@@ -145,7 +145,7 @@ func (m *Manager) dialSource(req datastores.AttachRequest) (*sql.DB, error) {
 	c.Net, c.Addr = "tcp", net.JoinHostPort(req.Address, strconv.Itoa(port))
 	c.Timeout, c.ReadTimeout = pingTimeout, attachPatience
 	c.Logger = &mysql.NopLogger{}
-	secure, err := m.serverTLS().toSource(req.Address)
+	secure, err := m.env.ServerTLS().ToSource(req.Address)
 	if err != nil {
 		return nil, err
 	}

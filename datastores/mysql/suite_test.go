@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -44,6 +45,13 @@ func harness() datastoretest.Harness {
 		Connect: func(ctx context.Context, address, user, password, database string) error {
 			return asTenant(datastoretest.Login{Address: address, User: user, Password: password, Database: database},
 				func(db *sql.DB) error { return db.PingContext(ctx) })
+		},
+		ConnectTLS: func(ctx context.Context, l datastoretest.Login, secure *tls.Config) error {
+			db, err := dialTLS(l, secure)
+			if err != nil {
+				return err
+			}
+			return errors.Join(db.PingContext(ctx), db.Close())
 		},
 		Session: func(ctx context.Context, l datastoretest.Login) (datastoretest.Session, error) {
 			return openSession(ctx, l)

@@ -31,18 +31,19 @@ func TestTLS(t *testing.T) {
 
 func overTLS(t *testing.T, o Options) {
 	ctx := t.Context()
-	open := func() (*Manager, *speech) {
-		m := New(newEnv(t), o)
-		speak := speakTLS(m)
+	open := func() (*Manager, *datastoretest.ServerTLS) {
+		env := newEnv(t)
+		speak := datastoretest.SpeakTLS(&env)
+		m := New(env, o)
 		stopInTheEnd(t, m)
 		return m, speak
 	}
-	ca, stranger := newAuthority(t), newAuthority(t)
+	ca, stranger := datastoretest.NewAuthority(t), datastoretest.NewAuthority(t)
 	trusted, other := filepath.Join(t.TempDir(), "ca.crt"), filepath.Join(t.TempDir(), "other.crt")
-	must(t, os.WriteFile(trusted, ca.pem(), 0o600))
-	must(t, os.WriteFile(other, stranger.pem(), 0o600))
+	must(t, os.WriteFile(trusted, ca.PEM(), 0o600))
+	must(t, os.WriteFile(other, stranger.PEM(), 0o600))
 	m, speaks := open()
-	speaks.set(t, ca, basic, false)
+	speaks.Set(t, ca, datastores.TLSBasic, false)
 	must(t, m.Prepare(ctx, quietly()))
 	tenant(t, m)
 
@@ -68,16 +69,16 @@ func overTLS(t *testing.T, o Options) {
 		t.Errorf("plainly: %v: %s", err, out)
 	}
 
-	change := func(m *Manager, speaks *speech, mode int, verify, wantRestart bool) {
+	change := func(m *Manager, speaks *datastoretest.ServerTLS, mode datastores.TLSMode, verify, wantRestart bool) {
 		t.Helper()
-		speaks.set(t, ca, mode, verify)
+		speaks.Set(t, ca, mode, verify)
 		restart, err := m.UseTLS(ctx)
 		if must(t, err); restart != wantRestart {
-			t.Errorf("mode %d takes a restart: %t, want %t", mode, restart, wantRestart)
+			t.Errorf("%s takes a restart: %t, want %t", mode, restart, wantRestart)
 		}
 	}
 	replica, following := open()
-	following.set(t, ca, basic, true)
+	following.Set(t, ca, datastores.TLSBasic, true)
 	followWith(t, m, replica)
 	followsByTLS := func(want string) {
 		t.Helper()
@@ -88,7 +89,7 @@ func overTLS(t *testing.T, o Options) {
 		}
 	}
 	followsByTLS("Yes")
-	change(m, speaks, enforced, false, false)
+	change(m, speaks, datastores.TLSEnforced, false, false)
 	if out, err := ask(m, "--skip-ssl"); err == nil {
 		t.Errorf("plainly, where TLS is enforced: %s", out)
 	}
@@ -111,16 +112,16 @@ func overTLS(t *testing.T, o Options) {
 	backupOf(t, m, nil)
 
 	// A replica whose source takes no TLS any more is told so; one that is told while it is stopped follows so when it starts.
-	change(m, speaks, basic, false, false)
-	change(replica, following, basic, false, false)
+	change(m, speaks, datastores.TLSBasic, false, false)
+	change(replica, following, datastores.TLSBasic, false, false)
 	followsByTLS("No")
 	must(t, replica.Stop(ctx))
-	following.set(t, ca, enforced, true)
+	following.Set(t, ca, datastores.TLSEnforced, true)
 	must(t, replica.Start(ctx))
 	followsByTLS("Yes")
 	must(t, execute(ctx, admin(t, m), "INSERT INTO shop.items VALUES (21, 'later')"))
 	caughtUp(t, m, replica)
-	change(m, speaks, off, false, true)
+	change(m, speaks, datastores.TLSOff, false, true)
 	must(t, m.Stop(ctx))
 	must(t, m.Start(ctx))
 	if out, err := ask(m, "--ssl-ca="+trusted, verify); err == nil && strings.Contains(out, "TLS") {

@@ -49,21 +49,21 @@ func TestStatementsOfReplication(t *testing.T) {
 	}{
 		{mariadbDialect{}, []string{
 			"SET GLOBAL gtid_slave_pos = '0-7-9'",
-			"CHANGE MASTER TO MASTER_HOST = '10.0.0.1', MASTER_PORT = 3306, MASTER_USER = 'slave_1', MASTER_PASSWORD = 'it''s', MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, MASTER_HEARTBEAT_PERIOD = 10",
+			"CHANGE MASTER TO MASTER_HOST = '10.0.0.1', MASTER_PORT = 3306, MASTER_USER = 'slave_1', MASTER_PASSWORD = 'it''s', MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1, MASTER_HEARTBEAT_PERIOD = 10, MASTER_SSL = 0, MASTER_SSL_CA = '', MASTER_SSL_VERIFY_SERVER_CERT = 0",
 			"START SLAVE", "SELECT MASTER_GTID_WAIT('0-7-9', 1)", "STOP SLAVE", "RESET SLAVE ALL",
 			"SET GLOBAL read_only = ON", "SET GLOBAL gtid_domain_id = 7", "SET GLOBAL gtid_domain_id = 0", "SET GLOBAL read_only = OFF",
 			"REVOKE READ ONLY ADMIN ON *.* FROM 'root'@'%'",
 		}},
 		{mysqlDialect{}, []string{
 			"RESET MASTER", "SET GLOBAL gtid_purged = '0-7-9'",
-			"CHANGE REPLICATION SOURCE TO SOURCE_HOST = '10.0.0.1', SOURCE_PORT = 3306, SOURCE_USER = 'slave_1', SOURCE_PASSWORD = 'it''s', SOURCE_AUTO_POSITION = 1, SOURCE_CONNECT_RETRY = 1, SOURCE_HEARTBEAT_PERIOD = 10",
+			"CHANGE REPLICATION SOURCE TO SOURCE_HOST = '10.0.0.1', SOURCE_PORT = 3306, SOURCE_USER = 'slave_1', SOURCE_PASSWORD = 'it''s', SOURCE_AUTO_POSITION = 1, SOURCE_CONNECT_RETRY = 1, SOURCE_HEARTBEAT_PERIOD = 10, SOURCE_SSL = 0, SOURCE_SSL_CA = '', SOURCE_SSL_VERIFY_SERVER_CERT = 0",
 			"START REPLICA", "SELECT WAIT_FOR_EXECUTED_GTID_SET('0-7-9', 1)", "STOP REPLICA", "RESET REPLICA ALL",
 			"SET GLOBAL read_only = ON", "SET GLOBAL read_only = OFF",
 			"REVOKE SUPER, CONNECTION_ADMIN, SYSTEM_VARIABLES_ADMIN ON *.* FROM 'root'@'%'",
 		}},
 	} {
 		w := row.d.words()
-		got := append(row.d.startAtBackup("0-7-9"), row.d.follow(req, serverTLS{}), w.start, row.d.wait(datastores.Position{ID: "0-7-9"}, 1), w.stop, w.forget)
+		got := append(row.d.startAtBackup("0-7-9"), row.d.follow(req, datastores.ServerTLS{}), w.start, row.d.wait(datastores.Position{ID: "0-7-9"}, 1), w.stop, w.forget)
 		got = append(append(append(got, row.d.setReadOnly(true, 7)...), row.d.setReadOnly(false, 7)...), row.d.revokeReadOnlyAdmin(root))
 		if diff := cmp.Diff(row.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", row.d.strategy(), diff)
