@@ -124,11 +124,7 @@ func harness(options []byte) datastoretest.Harness {
 			}
 			return value, err
 		},
-		Kill: kill,
-		Exceptions: []datastoretest.Exception{{
-			Test:   "replica by tls",
-			Reason: "no replica is left at its turn: a former source does not come back, and the other was detached; TestReplicaChecksItsSource is made instead",
-		}},
+		Kill:     kill,
 		Diverges: "the server cannot take writes back; what the new source lacks would be lost",
 	}
 }
