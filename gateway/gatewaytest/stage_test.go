@@ -45,6 +45,7 @@ func TestAcceptance(t *testing.T) {
 			{"hostile", testHostile},
 			{"crowd", testCrowd},
 			{"options", testOptions},
+			{"ssl", testSSL},
 			{"upgrade", testUpgrade},
 			{"operations on mariadb", testOperations(mariadbStore)},
 			{"operations on postgresql", testOperations(postgresqlStore)},
