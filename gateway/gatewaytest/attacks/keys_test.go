@@ -68,14 +68,14 @@ func TestH7RotatingTheKeyFile(t *testing.T) {
 	restart(write(first, second)) // 1
 	keys := write(second, first)  // 2
 	restart(keys)
-	if n, err := gateway.Reseal(t.Context(), store, keys); n != 2 || err != nil { // 3: the keys of the project's backups and of commands
+	if n, err := gateway.Reseal(t.Context(), store, keys); n != 3 || err != nil { // 3: the keys of backups and of the CA of the project, and of commands
 		t.Errorf("%d records were sealed anew, %v", n, err)
 	}
 	if n, err := gateway.Reseal(t.Context(), store, keys); n != 0 || err != nil {
 		t.Errorf("again: %d records, %v", n, err)
 	}
 	inUse, err := gateway.KeysInUse(t.Context(), store) // 4
-	if err != nil || inUse[strings.Fields(first)[0]] != 0 || inUse[strings.Fields(second)[0]] != 2 {
+	if err != nil || inUse[strings.Fields(first)[0]] != 0 || inUse[strings.Fields(second)[0]] != 3 {
 		t.Errorf("in use: %v, %v", inUse, err)
 	}
 	restart(write(second)) // 5
