@@ -64,7 +64,7 @@ func (p *plan) snapshotArgs(strategy datastores.StrategyArgs) (datastores.Snapsh
 	if err != nil {
 		return args, err
 	}
-	prepare.Replicate = &datastores.ReplicaArgs{StrategyArgs: strategy, SourceID: source.ID, Address: source.Address, Account: args.Account, TLS: takesTLS(source.Service.TLS)}
+	prepare.Replicate = &datastores.ReplicaArgs{StrategyArgs: strategy, SourceID: source.ID, Address: source.Address, Account: args.Account, TLS: sourceTakesTLS(*source)}
 	if prepare.Replicate.TLS { // as its source
 		prepare.TLS = source.Service.TLS
 	}
@@ -105,7 +105,7 @@ func (p *plan) newAccounts(promoted *etcdschema.Instance) ([]datastores.ReplicaA
 // followArgs tell a member to follow the one that was promoted.
 func (p *plan) followArgs(strategy datastores.StrategyArgs, member string) (datastores.ReplicaArgs, error) {
 	args := datastores.ReplicaArgs{
-		StrategyArgs: strategy, SourceID: p.before.ID, Address: p.before.Address, Former: member == p.before.ReplicaOf, TLS: takesTLS(p.before.Service.TLS),
+		StrategyArgs: strategy, SourceID: p.before.ID, Address: p.before.Address, Former: member == p.before.ReplicaOf, TLS: sourceTakesTLS(p.before),
 	}
 	raw, err := p.keys.open(etcdschema.InstanceKey(p.before.Project, p.before.ID).String(), p.before.Operation.Sealed)
 	if err != nil {

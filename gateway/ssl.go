@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
@@ -33,6 +34,12 @@ func viewSSL(is datastores.SSLReply) sslView {
 
 // takesTLS reports whether a server of that mode takes TLS.
 func takesTLS(mode datastores.TLSMode) bool { return datastores.ServerTLS{Mode: mode}.On() }
+
+// sourceTakesTLS reports whether a replica is to follow an instance by TLS. An instance that was made before its version could do TLS has
+// rules that let none in, whatever its guest says today.
+func sourceTakesTLS(source etcdschema.Instance) bool {
+	return takesTLS(source.Service.TLS) && slices.Contains(source.Capabilities, datastores.CanTLS)
+}
 
 // showSSL tells how the instance's server speaks TLS, and what its certificate is.
 func (g *Gateway) showSSL(r *request) (reply, error) {
