@@ -76,6 +76,7 @@ func (m *Manager) withLogin(ctx context.Context, do func(option string, begun fu
 		{Name: "user", Value: adminUser},
 		{Name: "password", Value: password.Reveal()},
 		{Name: "socket", Value: "../" + socketName},
+		m.variant.plain, // clients from 11.4 on check a server's certificate by its socket, too, against CAs of the machine's
 	}})
 	if err != nil {
 		return err

@@ -14,10 +14,10 @@ func ExamplePlugin() {
 		fmt.Println(offer.Datastore, offer.Version, offer.Server.TCPPorts, offer.Server.Capabilities)
 	}
 	// Output:
-	// mariadb 10.11 [3306] [databases users access root configuration backup incremental_backup replication logs upgrade]
-	// mariadb 11.8 [3306] [databases users access root configuration backup incremental_backup replication logs upgrade]
-	// mysql mariadb-10.11 [3306] [databases users access root configuration backup incremental_backup replication logs upgrade]
-	// percona 8.0 [3306] [databases users access root configuration backup incremental_backup replication logs upgrade]
+	// mariadb 10.11 [3306] [databases users access root configuration backup incremental_backup replication logs upgrade tls]
+	// mariadb 11.8 [3306] [databases users access root configuration backup incremental_backup replication logs upgrade tls]
+	// mysql mariadb-10.11 [3306] [databases users access root configuration backup incremental_backup replication logs upgrade tls]
+	// percona 8.0 [3306] [databases users access root configuration backup incremental_backup replication logs upgrade tls]
 }
 
 func TestOptionsTellEveryProblem(t *testing.T) {

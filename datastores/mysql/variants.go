@@ -27,6 +27,7 @@ type variant struct {
 	upgrade     string                                      // brings the system tables to the server's version; "": the server does so itself
 	zones       string                                      // writes SQL of the machine's time zones; "": the server gets none
 	physical    physical
+	plain       configfile.Setting // has a client speak no TLS
 	dialect     dialect
 }
 
@@ -49,6 +50,7 @@ func variants() map[string]variant {
 			physical: physical{
 				name: "mariabackup", program: "mariadb-backup", stream: "mbstream", files: []string{"mariadb_backup_", "xtrabackup_"},
 			},
+			plain:   configfile.Setting{Name: "ssl", Value: "0"},
 			dialect: mariadbDialect{},
 		},
 		"mysql":   oracle(),
@@ -75,6 +77,7 @@ func oracle() variant {
 			name: "xtrabackup", program: "xtrabackup", stream: "xbstream", files: []string{"xtrabackup_"},
 			applyLogOnly: true,
 		},
+		plain:   configfile.Setting{Name: "ssl-mode", Value: "DISABLED"},
 		dialect: mysqlDialect{},
 	}
 }

@@ -33,6 +33,7 @@ var allowed = map[string]string{
 	"datastores/mysql/install.go: os.Open":                   "the files of the server's package",
 	"datastores/mysql/zones.go: os.ReadDir":                  "what the package tzdata brings",
 	"datastores/postgresql/obstacles.go: os.Stat":            "what the packages of extensions bring",
+	"datastores/postgresql/tls.go: net.Dialer":               "connects to the server as its clients do, by TCP",
 	"datastores/redis/conn.go: net.Dialer":                   "connects to another member, by TCP",
 	"deployments/examples/memcached/protocol.go: net.Dialer": "connects to the server, by TCP",
 }

@@ -22,6 +22,7 @@ func StartMachine(t testing.TB, g *Gateway, userData string) *datastoretest.Memo
 	cfg := GuestConfig(t, userData)
 	root := t.TempDir()
 	cfg.Gateways, cfg.Dir, cfg.Root, cfg.UID, cfg.GID = []string{g.URL}, filepath.Join(root, cfg.Dir), root, -1, -1
+	cfg.AllowHTTP = true // as the test's gateway speaks
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
