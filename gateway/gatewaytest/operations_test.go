@@ -301,12 +301,16 @@ func (o *operations) logs() {
 		o.member.Want(t, 202, http.MethodPost, gatewaytest.Instance(o.id)+"/action", `{"restart":{}}`)
 		o.member.Await(t, o.id, "ACTIVE", lifeTimeout)
 	}
-	if _, err := o.store.read(t.Context(), o.login); err != nil {
-		t.Error(err)
-	}
-	o.member.Want(t, 200, http.MethodPost, at, `{"name":"general","publish":1}`)
-	if text := o.member.Want(t, 200, http.MethodGet, at+"/general", ""); !strings.Contains(string(text.Body), "FROM items") {
-		t.Errorf("the general log does not hold a statement of %d bytes: %.500s", len(text.Body), text.Body)
+	var text gatewaytest.Answer
+	if !until.Holds(lifeTimeout, func() bool { // a server's processes take up a reload, and write its log, in their own time
+		if _, err := o.store.read(t.Context(), o.login); err != nil {
+			t.Error(err)
+		}
+		o.member.Want(t, 200, http.MethodPost, at, `{"name":"general","publish":1}`)
+		text = o.member.Do(t, http.MethodGet, at+"/general", "")
+		return text.Status == 200 && strings.Contains(string(text.Body), "FROM items")
+	}) {
+		t.Errorf("the general log does not hold a statement: %d: %.500s", text.Status, text.Body)
 	}
 	o.member.Want(t, 200, http.MethodPost, at, `{"name":"general","disable":1}`)
 }
