@@ -31,6 +31,9 @@ const (
 	TLSMutual   TLSMode = "mtls"     // Trove's: clients show certificates. There is no such thing here
 )
 
+// On reports whether a server of that mode takes TLS.
+func (m TLSMode) On() bool { return m == TLSBasic || m == TLSEnforced }
+
 // ServerTLS is how a server has to speak TLS. The zero value is: not at all.
 type ServerTLS struct {
 	Mode TLSMode // TLSOff or "": not at all
@@ -51,7 +54,7 @@ const (
 )
 
 // On reports whether the server takes TLS.
-func (t ServerTLS) On() bool { return t.Mode == TLSBasic || t.Mode == TLSEnforced }
+func (t ServerTLS) On() bool { return t.Mode.On() }
 
 // Enforced reports whether the server takes nothing but TLS.
 func (t ServerTLS) Enforced() bool { return t.Mode == TLSEnforced }
@@ -68,11 +71,17 @@ func (t ServerTLS) ToSource(address string) (*tls.Config, error) {
 	if !t.VerifySource {
 		return nil, nil
 	}
+	return t.ToServer(address)
+}
+
+// ToServer is how the guest itself connects to a server of its project, by TLS. The server's certificate must have the name, which may be
+// an address.
+func (t ServerTLS) ToServer(name string) (*tls.Config, error) {
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(t.CA) {
-		return nil, errors.New("there is no certificate of a CA to check the source with")
+		return nil, errors.New("there is no certificate of a CA to check the server with")
 	}
-	return &tls.Config{RootCAs: pool, ServerName: address, MinVersion: tls.VersionTLS12}, nil
+	return &tls.Config{RootCAs: pool, ServerName: name, MinVersion: tls.VersionTLS12}, nil
 }
 
 // ServerTLS asks [Env.TLS] how the server has to speak TLS now.

@@ -9,12 +9,13 @@ import (
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema/strict"
 )
 
 // The two halves of the schema. Nothing under Server is ever told to an agent.
 const (
-	ServerPrefix = "/server/"
-	GuestPrefix  = "/guest/"
+	ServerPrefix = strict.ServerPrefix
+	GuestPrefix  = strict.GuestPrefix
 )
 
 // Patterns of the keys; "*" is a variable part.

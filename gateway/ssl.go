@@ -26,19 +26,16 @@ type sslCertificateView struct {
 }
 
 func viewSSL(is datastores.SSLReply) sslView {
-	if !takesTLS(is.Mode) {
+	if !is.Mode.On() {
 		return sslView{Status: "off"}
 	}
 	return sslView{Status: "on", Mode: is.Mode}
 }
 
-// takesTLS reports whether a server of that mode takes TLS.
-func takesTLS(mode datastores.TLSMode) bool { return datastores.ServerTLS{Mode: mode}.On() }
-
 // sourceTakesTLS reports whether a replica is to follow an instance by TLS. An instance that was made before its version could do TLS has
 // rules that let none in, whatever its guest says today.
 func sourceTakesTLS(source etcdschema.Instance) bool {
-	return takesTLS(source.Service.TLS) && slices.Contains(source.Capabilities, datastores.CanTLS)
+	return source.Service.TLS.On() && slices.Contains(source.Capabilities, datastores.CanTLS)
 }
 
 // showSSL tells how the instance's server speaks TLS, and what its certificate is.
@@ -83,7 +80,7 @@ func (q sslRequest) check() error {
 			"the certificate is then of the project's own CA.")
 	case q.Mode != "" && !q.Enable:
 		return faultf(badRequest, `Validation error: ssl['mode'] goes with "enable": true.`)
-	case q.Mode != "" && !takesTLS(q.Mode):
+	case q.Mode != "" && !q.Mode.On():
 		return faultf(badRequest, "Validation error: ssl['mode'] must be %s (plain connections too) or %s (TLS alone).", datastores.TLSBasic, datastores.TLSEnforced)
 	}
 	return nil
@@ -129,7 +126,7 @@ func (g *Gateway) speak(r *request, in etcdschema.Instance, q sslRequest) (is da
 	if err := g.callInstance(r, in.ID, false, method, args, &is); err != nil {
 		return is, err
 	}
-	args.Source = takesTLS(is.Mode)
+	args.Source = is.Mode.On()
 	changed := []string{in.ID}
 	for _, replica := range in.Replicas {
 		var its datastores.SSLReply
@@ -144,7 +141,7 @@ func (g *Gateway) speak(r *request, in etcdschema.Instance, q sslRequest) (is da
 	}
 	back := *r
 	back.ctx = context.WithoutCancel(r.ctx) // a client that has gone must not leave half of it
-	was := datastores.SSLArgs{Enable: takesTLS(in.Service.TLS)}
+	was := datastores.SSLArgs{Enable: in.Service.TLS.On()}
 	if was.Enable {
 		was.Mode = in.Service.TLS
 	}

@@ -59,10 +59,11 @@ func (s signer) knows(agentID string, public []byte) {
 
 // deliver signs for an agent what gateways have signed for etcd. Anything else goes without, and is refused by the agent.
 func (s signer) deliver(agentID string, cmd agentpoll.Command) agentpoll.Command {
-	rightful := cmd.SignedBy(s.stored, agentID)
-	cmd.MAC = nil
-	if known, ok := s.agents.Load(agentID); ok && rightful && known.(agentKey).key != nil {
-		cmd.Sign(known.(agentKey).key, agentID)
+	known, _ := s.agents.Load(agentID)
+	if agent, ok := known.(agentKey); ok && agent.key != nil && cmd.SignedBy(s.stored, agentID) {
+		cmd.Sign(agent.key, agentID)
+	} else {
+		cmd.MAC = nil
 	}
 	return cmd
 }

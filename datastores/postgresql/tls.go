@@ -3,7 +3,6 @@ package postgresql
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -65,10 +64,11 @@ func (m *Manager) greet(ctx context.Context, t datastores.ServerTLS) error {
 	if err != nil {
 		return fail(err)
 	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(t.CA)
-	client := tls.Client(conn, &tls.Config{RootCAs: pool, ServerName: datastores.ServerName(m.env.InstanceID), MinVersion: tls.VersionTLS12})
-	if err := client.HandshakeContext(ctx); err != nil {
+	config, err := t.ToServer(datastores.ServerName(m.env.InstanceID))
+	if err == nil {
+		err = tls.Client(conn, config).HandshakeContext(ctx)
+	}
+	if err != nil {
 		return fail(err)
 	}
 	return nil

@@ -46,8 +46,6 @@ const endedFor = 7 * 24 * time.Hour
 // end finds the instance, and writes down that its id has come to its end: a launch that waits behind others, or installs packages,
 // may come after the remove.
 func (h *Host) end(id string) (*instance, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	if err := os.MkdirAll(h.ended(), 0o700); err != nil {
 		return nil, err
 	}
@@ -60,6 +58,8 @@ func (h *Host) end(id string) (*instance, error) {
 			_ = os.Remove(filepath.Join(h.ended(), e.Name()))
 		}
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	return h.instances[id], os.WriteFile(filepath.Join(h.ended(), id), nil, 0o600)
 }
 

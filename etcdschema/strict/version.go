@@ -11,8 +11,8 @@ import (
 
 // Where the two halves are in etcd.
 const (
-	serverPrefix = "/server/"
-	guestPrefix  = "/guest/"
+	ServerPrefix = "/server/"
+	GuestPrefix  = "/guest/"
 )
 
 // ReadVersion reads the two halves of a datastore version's definition, each JSON or YAML, and says whether they may be
@@ -52,7 +52,7 @@ func guestNames() []string  { return fieldNames(reflect.TypeFor[datastores.Guest
 // strayServer says what is wrong with a name that is no server option.
 func strayServer(name string) string {
 	if slices.Contains(guestNames(), name) {
-		return "belongs to the guest half, under " + guestPrefix
+		return "belongs to the guest half, under " + GuestPrefix
 	}
 	return "unknown option; allowed: " + strings.Join(serverNames(), ", ")
 }
@@ -62,7 +62,7 @@ func strayServer(name string) string {
 func strayGuest(own []datastores.OptionDoc) func(string) string {
 	return func(name string) string {
 		if slices.Contains(serverNames(), name) {
-			return "belongs to the server half, under " + serverPrefix
+			return "belongs to the server half, under " + ServerPrefix
 		}
 		if len(own) == 0 {
 			return ""
