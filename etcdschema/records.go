@@ -31,15 +31,20 @@ type Quota struct {
 	Volumes        *int `json:"volumes,omitempty"` // GB
 	Backups        *int `json:"backups,omitempty"`
 	Configurations *int `json:"configurations,omitempty"`
+	BackupGB       *int `json:"backup_gigabytes,omitempty"`
+	LogGB          *int `json:"log_gigabytes,omitempty"`
 }
 
-// Usage is what a project uses, in the units of [Quota].
+// Usage is what a project uses, in the units of [Quota] where the name says no other.
 type Usage struct {
 	Instances      int `json:"instances"`
 	RAM            int `json:"ram"`
 	Volumes        int `json:"volumes"`
 	Backups        int `json:"backups"`
 	Configurations int `json:"configurations,omitempty"`
+	// BackupBytes is what backups take in the store, or may take while they are made; LogBytes what was published of logs.
+	BackupBytes int64 `json:"backup_bytes,omitempty"`
+	LogBytes    int64 `json:"log_bytes,omitempty"`
 }
 
 // Instance is a database instance. What clients see as its status is worked out from it: see gateway/lifecycle.
@@ -104,6 +109,8 @@ type Instance struct {
 
 	// Logs are the logs of which something was published.
 	Logs []string `json:"logs,omitempty"`
+	// LogBytes are what its project is charged for each of them.
+	LogBytes map[string]int64 `json:"log_bytes,omitempty"`
 
 	// Sealed holds the datastores.PrepareArgs until the guest has enrolled: AES-256-GCM with the gateways' key.
 	Sealed []byte `json:"sealed,omitempty"`

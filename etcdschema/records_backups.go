@@ -41,6 +41,8 @@ type Backup struct {
 	Readers []string `json:"readers,omitempty"`
 	// Refunded: it counts in its project's usage no more, because it has failed or was deleted.
 	Refunded bool `json:"refunded,omitempty"`
+	// Held is what its project is charged for it, in bytes: what it may have in the store while it is made, then what it has.
+	Held int64 `json:"held,omitempty"`
 	// Deleting: nobody sees it any more, and the record goes with the segments. An earlier release kept a time as "deleting".
 	Deleting bool `json:"is_deleting,omitempty"`
 	// Removing is when the removal of its segments was last begun; zero when there is nothing to remove. Whoever reads a

@@ -133,7 +133,7 @@ func (p *plan) endBackup(b *etcdschema.Backup) error {
 	}
 	b.Deleting = b.Deleting || end.Remove
 	if !failed && !end.Remove {
-		return nil
+		return p.settle(b)
 	}
 	b.Removing = now
 	p.removed = append(p.removed, *b)

@@ -194,7 +194,12 @@ func (g *Gateway) createBackup(r *request) (reply, error) {
 		if err := g.canBeAsked(p.s, p.before); err != nil {
 			return err
 		}
-		used, err := g.account(p.s, r.project, func(u etcdschema.Usage) etcdschema.Usage { u.Backups++; return u })
+		b.Held = segmentSize
+		used, err := g.account(p.s, r.project, func(u etcdschema.Usage) etcdschema.Usage {
+			u.Backups++
+			u.BackupBytes += b.Held
+			return u
+		})
 		if err != nil {
 			return err
 		}

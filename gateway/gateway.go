@@ -204,7 +204,8 @@ func (g *Gateway) Handler() http.Handler {
 	agents, identity := g.agents.Handler(), g.IdentityService
 	blobs := &segments.Server{
 		Blobs: g.Blobs, Presign: g.PresignBlobs, Log: g.log, Authenticate: g.agents.Authenticate,
-		MayWrite: g.mayWriteBackup, MayRead: g.mayReadBackup, MayWriteLog: g.mayWriteLog, Refused: g.Limits.Refused,
+		MayWrite: g.mayWriteBackup, MayRead: g.mayReadBackup, MayWriteLog: g.mayWriteLog,
+		MayDiscardLog: g.mayDiscardLog, Refused: g.Limits.Refused,
 	}
 	// An http.ServeMux would redirect a path with dots in it to the path of something else: the DELETE of a database
 	// called .. would become that of its instance.

@@ -50,6 +50,8 @@ func LimitTable() []Limit {
 		{"ram", defaultRAM, "MB", "a project", "413", byQuota, "memory of all its instances"},
 		{"volumes", defaultVolumes, "GB", "a project", "413", byQuota, "size of all its volumes"},
 		{"backups", defaultBackups, "backups", "a project", "413", byQuota, ""},
+		{"backup_gigabytes", defaultBackupGB, "GB", "a project", "413", byQuota, "all its backups in the store; one that is made is charged as it grows"},
+		{"log_gigabytes", defaultLogGB, "GB", "a project", "413", byQuota, "all that was published of its logs"},
 		{"configurations", defaultConfigurations, "groups", "a project", "413", byQuota, "configuration groups"},
 		{"backup_factor", 2, "times the volume", "a backup", "413", byFlag, "and 1 GiB; without a volume, times the memory"},
 		{"logs", 16, "logs", "an instance", "413", byFlag, "that were published; they go with the instance"},

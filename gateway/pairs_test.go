@@ -167,10 +167,13 @@ func (a *arena) dangling() (problems []string) {
 	instances, backups := records(a, etcdschema.AllInstances()), records(a, etcdschema.AllBackups())
 	groups, hosts := records(a, etcdschema.AllConfigurations()), records(a, etcdschema.Hosts())
 	counted := 0
+	var held, logs int64
 	for id, b := range backups {
 		if !b.Snapshot && !b.Refunded {
 			counted++
 		}
+		held += b.Held
+		wrong(b.Refunded && b.Held != 0 || b.Status == etcdschema.BackupCompleted && b.Held > b.Stored+8<<20, "backup %s of %d bytes is charged as %d", id, b.Stored, b.Held)
 		wrong(b.Running() || b.Deleting, "backup %s is %s, deleting %t", id, b.Status, b.Deleting)
 		wrong(b.Parent != "" && !slices.Contains(backups[b.Parent].Children, id), "backup %s is not a child of its parent %s", id, b.Parent)
 		for _, child := range b.Children {
@@ -181,6 +184,9 @@ func (a *arena) dangling() (problems []string) {
 		}
 	}
 	for id, in := range instances {
+		for _, bytes := range in.LogBytes {
+			logs += bytes
+		}
 		wrong(in.Operation != nil, "instance %s is busy: %+v", id, in.Operation)
 		wrong(in.Failed != "", "instance %s failed: %+v", id, in.Fault)
 		wrong(in.Configuration != "" && !slices.Contains(groups[in.Configuration].Instances, id), "instance %s is not in its group %s", id, in.Configuration)
@@ -209,6 +215,7 @@ func (a *arena) dangling() (problems []string) {
 	usage, err := etcdschema.Get(a.Context(), a.store, etcdschema.UsageKey(gatewaytest.Project))
 	wrong(err != nil, "usage: %v", err)
 	wrong(usage.Value.Backups != counted, "%d backups are counted, %d are there", usage.Value.Backups, counted)
+	wrong(usage.Value.BackupBytes != held || usage.Value.LogBytes != logs, "%d and %d bytes are counted of backups and logs, %d and %d are there", usage.Value.BackupBytes, usage.Value.LogBytes, held, logs)
 	wrong(usage.Value.RAM != sum.RAM || usage.Value.Volumes != sum.Volumes, "%d MB and %d GB are counted, %d and %d are there", usage.Value.RAM, usage.Value.Volumes, sum.RAM, sum.Volumes)
 	wrong(usage.Value.Instances != len(instances), "%d instances are counted, %d are there", usage.Value.Instances, len(instances))
 	return problems

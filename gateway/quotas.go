@@ -4,6 +4,8 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/cofferdb/coffer/deployments"
 	"github.com/cofferdb/coffer/etcdschema"
@@ -16,6 +18,8 @@ const (
 	defaultVolumes        = 40 // GB
 	defaultBackups        = 50
 	defaultConfigurations = 100
+	defaultBackupGB       = 1000 // Cinder's backup_gigabytes
+	defaultLogGB          = 10
 )
 
 // resource is one row of a quota.
@@ -23,22 +27,42 @@ type resource struct {
 	name  string
 	limit int
 	inUse int
+	exact int64 // in use, in the unit that is counted
 }
 
 // resources puts a project's limits and usage together, in Trove's order.
 func (g *Gateway) resources(q etcdschema.Quota, u etcdschema.Usage) []resource {
-	row := func(name string, own *int, inUse int) resource {
-		if own != nil {
-			return resource{name, *own, inUse}
+	var all []resource
+	for _, row := range quotaRows(&q) {
+		limit := int(g.Limits.value(row.name))
+		if *row.own != nil {
+			limit = **row.own
 		}
-		return resource{name, int(g.Limits.value(name)), inUse}
+		exact := row.inUse(u)
+		all = append(all, resource{row.name, limit, int((exact + row.unit - 1) / row.unit), exact})
 	}
-	return []resource{
-		row("instances", q.Instances, u.Instances),
-		row("ram", q.RAM, u.RAM),
-		row("volumes", q.Volumes, u.Volumes),
-		row("backups", q.Backups, u.Backups),
-		row("configurations", q.Configurations, u.Configurations),
+	return all
+}
+
+// quotaRow is one thing that a project has a quota of.
+type quotaRow struct {
+	name  string
+	own   **int // the project's limit in q
+	inUse func(etcdschema.Usage) int64
+	unit  int64 // how many of what is counted are one of the quota
+}
+
+// quotaRows are all of them, in Trove's order, then those that it has not.
+func quotaRows(q *etcdschema.Quota) []quotaRow {
+	type usage = etcdschema.Usage
+	return []quotaRow{
+		{"instances", &q.Instances, func(u usage) int64 { return int64(u.Instances) }, 1},
+		{"ram", &q.RAM, func(u usage) int64 { return int64(u.RAM) }, 1},
+		{"volumes", &q.Volumes, func(u usage) int64 { return int64(u.Volumes) }, 1},
+		{"backups", &q.Backups, func(u usage) int64 { return int64(u.Backups) }, 1},
+		{"configurations", &q.Configurations, func(u usage) int64 { return int64(u.Configurations) }, 1},
+		{"backup_gigabytes", &q.BackupGB, func(u usage) int64 { return u.BackupBytes }, 1 << 30},
+		{"log_gigabytes", &q.LogGB, func(u usage) int64 { return u.LogBytes }, 1 << 30},
 	}
 }
 
@@ -76,29 +100,11 @@ func (g *Gateway) account(s etcdschema.Snapshot, project string, change func(etc
 	after := change(usage.Value)
 	before := g.resources(quota.Value, usage.Value)
 	for i, res := range g.resources(quota.Value, after) {
-		if res.limit >= 0 && res.inUse > res.limit && res.inUse > before[i].inUse {
-			return nil, over(res.name, overLimit, "Quota exceeded for resources: %s (the project would use %d of %d).", res.name, res.inUse, res.limit)
+		if res.limit >= 0 && res.inUse > res.limit && res.exact > before[i].exact {
+			return nil, over(res.name, overLimit, "Quota exceeded for resources: %s (the project would use %d of %d). Delete what is not needed, or have an administrator raise the quota.", res.name, res.inUse, res.limit)
 		}
 	}
 	return []etcdschema.Op{etcdschema.Put(usageKey, after)}, nil
-}
-
-// refundBackups takes backups of one project out of what it uses, each of them once.
-func refundBackups(s etcdschema.Snapshot, backups ...*etcdschema.Backup) ([]etcdschema.Op, error) {
-	count := 0
-	for _, b := range backups {
-		if !b.Snapshot && !b.Refunded {
-			b.Refunded = true
-			count++
-		}
-	}
-	if count == 0 {
-		return nil, nil
-	}
-	key := etcdschema.UsageKey(backups[0].Project)
-	usage, err := etcdschema.Read(s, key)
-	usage.Value.Backups = max(0, usage.Value.Backups-count)
-	return []etcdschema.Op{etcdschema.Put(key, usage.Value)}, err
 }
 
 // exchange accounts for an instance that becomes another size, see resized. It refuses with 413 what exceeds the project's
@@ -163,6 +169,9 @@ func addUsage(u etcdschema.Usage, in etcdschema.Instance, sign int) etcdschema.U
 	u.Instances = max(0, u.Instances+sign)
 	u.RAM = max(0, u.RAM+sign*in.Flavor.RAM)
 	u.Volumes = max(0, u.Volumes+sign*in.VolumeGB)
+	for _, bytes := range in.LogBytes {
+		u.LogBytes = max(0, u.LogBytes+int64(sign)*bytes)
+	}
 	return u
 }
 
@@ -230,15 +239,23 @@ func (g *Gateway) updateQuotas(r *request) (reply, error) {
 			return nil, err
 		}
 		q := rec.Value
-		fields := map[string]**int{"instances": &q.Instances, "ram": &q.RAM, "volumes": &q.Volumes, "backups": &q.Backups, "configurations": &q.Configurations}
+		rows := quotaRows(&q)
 		for name, limit := range body.Quotas {
-			field, ok := fields[name]
-			if !ok {
-				return nil, faultf(itemNotFound, "Quota resource %s is unknown; there are instances, ram, volumes, backups, configurations.", name)
+			i := slices.IndexFunc(rows, func(row quotaRow) bool { return row.name == name })
+			if i < 0 {
+				return nil, faultf(itemNotFound, "Quota resource %s is unknown; there are %s.", name, names(rows))
 			}
-			*field = limit
+			*rows[i].own = limit
 		}
 		return []etcdschema.Op{etcdschema.Put(key, q)}, nil
 	})
 	return reply{http.StatusOK, map[string]any{"quotas": body.Quotas}}, err
+}
+
+func names(rows []quotaRow) string {
+	var all []string
+	for _, row := range rows {
+		all = append(all, row.name)
+	}
+	return strings.Join(all, ", ")
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // mayWriteBackup tells where a guest's segments of a backup go: of one that it is making.
-func (g *Gateway) mayWriteBackup(ctx context.Context, agentID, backupID string) (where segments.Place, err error) {
+func (g *Gateway) mayWriteBackup(ctx context.Context, agentID, backupID string, n int64) (where segments.Place, err error) {
 	b, in, err := g.backupFor(ctx, agentID, backupID)
 	if err != nil {
 		return where, err
@@ -23,7 +23,14 @@ func (g *Gateway) mayWriteBackup(ctx context.Context, agentID, backupID string) 
 	if b.Instance != agentID || !b.Running() {
 		return where, segments.ErrNotNow
 	}
-	return segments.Place{Prefix: backupPrefix(b), Limit: "backup_factor", Most: g.mostSegments(in), Size: segmentSize}, nil
+	where = segments.Place{Prefix: backupPrefix(b), Limit: "backup_factor", Most: g.mostSegments(in), Size: segmentSize}
+	if !b.Snapshot && n*segmentSize > b.Held && (where.Most < 0 || n <= where.Most) {
+		if b, err = g.grantSegments(ctx, b, n); err != nil {
+			return where, err
+		}
+	}
+	where.Index = indexSize(b)
+	return where, nil
 }
 
 // mayReadBackup tells where the segments of a backup are for a guest that restores it.
@@ -78,43 +85,44 @@ func (g *Gateway) backupFor(ctx context.Context, agentID, backupID string) (b et
 // errTooManyLogs is told to a guest that publishes logs of too many names.
 var errTooManyLogs = &segments.Refusal{Status: http.StatusRequestEntityTooLarge, Kind: agentpoll.Full, Message: "too many logs of this instance were published: limit logs"}
 
-// mayWriteLog tells where the published part of a guest's log goes, while the guest is asked to publish or to discard it. The log
-// is remembered by its instance, with which it will go.
-func (g *Gateway) mayWriteLog(ctx context.Context, agentID, log string) (where segments.Place, err error) {
-	agent, err := etcdschema.Get(ctx, g.store, etcdschema.AgentKey(agentID))
+// mayWriteLog tells where a chunk of the published part of a guest's log goes, while the guest is asked to publish or to discard it.
+// The log is remembered by its instance, with which it will go.
+func (g *Gateway) mayWriteLog(ctx context.Context, agentID, log string, n int64) (segments.Place, error) {
+	where, key, err := g.ofLog(ctx, agentID, log)
+	if err != nil || where.Most >= 0 && n > where.Most {
+		return where, err
+	}
+	return where, g.grantLog(ctx, key, log, n)
+}
+
+// mayDiscardLog tells where the published part of a log is that its guest is asked to discard, and gives back what its project is
+// charged for it.
+func (g *Gateway) mayDiscardLog(ctx context.Context, agentID, log string) (segments.Place, error) {
+	where, key, err := g.ofLog(ctx, agentID, log)
 	if err != nil {
 		return where, err
+	}
+	return where, g.refundLog(ctx, key, log)
+}
+
+// ofLog tells where a guest's log goes that it is asked about, and of which instance it is.
+func (g *Gateway) ofLog(ctx context.Context, agentID, log string) (where segments.Place, key etcdschema.Key[etcdschema.Instance], err error) {
+	agent, err := etcdschema.Get(ctx, g.store, etcdschema.AgentKey(agentID))
+	if err != nil {
+		return where, key, err
 	}
 	where = segments.Place{Prefix: logPrefix(agent.Value.Project, agentID, log), Limit: "log_chunks", Most: g.Limits.value("log_chunks"), Size: maxChunk}
 	if blobstore.CheckName(where.Prefix) != nil {
-		return where, segments.ErrNone
+		return where, key, segments.ErrNone
 	}
 	commands, err := etcdschema.List(ctx, g.store, etcdschema.Commands(agentID), etcdschema.Page{})
 	if err != nil {
-		return where, err
+		return where, key, err
 	}
 	if !slices.ContainsFunc(commands.Records, func(c etcdschema.Record[etcdschema.Command]) bool { return asksFor(c.Value, log) }) {
-		return where, segments.ErrNotNow
+		return where, key, segments.ErrNotNow
 	}
-	key := etcdschema.InstanceKey(agent.Value.Project, agentID)
-	_, err = g.store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		rec, err := etcdschema.Read(s, key)
-		switch in := rec.Value; {
-		case err != nil:
-			return nil, err
-		case !rec.Found:
-			return nil, segments.ErrNone
-		case slices.Contains(in.Logs, log):
-			return nil, nil
-		case !g.Limits.within("logs", int64(len(in.Logs)+1)):
-			g.Limits.Refused("logs")
-			return nil, errTooManyLogs
-		default:
-			in.Logs = append(in.Logs, log)
-			return []etcdschema.Op{etcdschema.Put(key, in)}, nil
-		}
-	})
-	return where, err
+	return where, etcdschema.InstanceKey(agent.Value.Project, agentID), nil
 }
 
 // asksFor reports whether a command asks its guest to publish or discard a log.

@@ -48,10 +48,10 @@ func (t *transfer) put() error {
 
 // mostBytes is how many bytes this one may have.
 func (t *transfer) mostBytes() int64 {
-	if t.Size == 0 || t.number == 0 {
-		return agentpoll.MaxSegment
+	if t.number == 0 {
+		return min(t.Index, agentpoll.MaxSegment)
 	}
-	return t.Size
+	return min(t.Size, agentpoll.MaxSegment)
 }
 
 func (t *transfer) get() error {

@@ -25,11 +25,13 @@ type Server struct {
 
 	// Authenticate says which agent it is; errors are those of package server.
 	Authenticate func(*http.Request) (agentID string, err error)
-	// MayWrite and MayRead return where the segments of a backup are, if that agent may write, or read, them now. Errors are
+	// MayWrite and MayRead return where the segments of a backup are, if that agent may write number n, or read all, now. Errors are
 	// ErrNone, ErrNotNow, a *Refusal, or others, of which the agent is told only to ask again.
-	MayWrite, MayRead func(ctx context.Context, agentID, backupID string) (Place, error)
-	// MayWriteLog is the same for the chunks of a log of the agent's own instance.
-	MayWriteLog func(ctx context.Context, agentID, log string) (Place, error)
+	MayWrite func(ctx context.Context, agentID, backupID string, n int64) (Place, error)
+	MayRead  func(ctx context.Context, agentID, backupID string) (Place, error)
+	// MayWriteLog is the same for chunk n of a log of the agent's own instance, and MayDiscardLog for the deletion of all.
+	MayWriteLog   func(ctx context.Context, agentID, log string, n int64) (Place, error)
+	MayDiscardLog func(ctx context.Context, agentID, log string) (Place, error)
 	// Refused counts what was refused for a limit.
 	Refused func(limit string)
 }
@@ -39,7 +41,8 @@ type Place struct {
 	Prefix string // of their names, such as "backups/<project>/<id>"
 	Limit  string // the limit that the numbers are of
 	Most   int64  // the highest number; -1: any
-	Size   int64  // bytes of each but the one numbered 0, an index; 0: as many as a segment may have
+	Size   int64  // bytes that each may have, but for the one numbered 0
+	Index  int64  // bytes that the one numbered 0 may have
 }
 
 // What an agent may not do.
@@ -112,12 +115,14 @@ func (t *transfer) run(path []string, isBackup bool) (err error) {
 	if t.Blobs == nil {
 		return errNoPlace
 	}
+	if len(path) == 3 {
+		t.number, _ = strconv.ParseInt(path[2], 10, 64) // route has looked at it
+	}
 	if t.Place, err = where(t.r.Context(), t.agentID, path[0]); err != nil {
 		return err
 	}
 	t.name = t.Prefix
 	if len(path) == 3 {
-		t.number, _ = strconv.ParseInt(path[2], 10, 64) // route has looked at it
 		t.name = fmt.Sprintf("%s/%08d", t.name, t.number)
 	}
 	return serve(t)
@@ -130,21 +135,26 @@ func (t *transfer) route(path []string, isBackup bool) (func(*transfer) error, f
 	numbered := len(path) == 3 && segmentNumber.MatchString(path[2])
 	switch m := t.r.Method; {
 	case isBackup && numbered && path[1] == "segments" && m == http.MethodPut:
-		return (*transfer).put, t.MayWrite, nil
+		return (*transfer).put, t.numbered(t.MayWrite), nil
 	case isBackup && numbered && path[1] == "segments" && m == http.MethodGet:
 		return (*transfer).get, t.MayRead, nil
 	case isBackup && numbered && path[1] == "segments":
 		return nil, nil, t.only(http.MethodGet, http.MethodPut)
 	case !isBackup && numbered && path[1] == "chunks" && m == http.MethodPut:
-		return (*transfer).put, t.MayWriteLog, nil
+		return (*transfer).put, t.numbered(t.MayWriteLog), nil
 	case !isBackup && numbered && path[1] == "chunks":
 		return nil, nil, t.only(http.MethodPut)
 	case !isBackup && len(path) == 1 && m == http.MethodDelete:
-		return (*transfer).deleteAll, t.MayWriteLog, nil
+		return (*transfer).deleteAll, t.MayDiscardLog, nil
 	case !isBackup && len(path) == 1:
 		return nil, nil, t.only(http.MethodDelete)
 	}
 	return nil, nil, ErrNone
+}
+
+// numbered asks for the number that the request has.
+func (t *transfer) numbered(may func(context.Context, string, string, int64) (Place, error)) func(context.Context, string, string) (Place, error) {
+	return func(ctx context.Context, agentID, of string) (Place, error) { return may(ctx, agentID, of, t.number) }
 }
 
 func (t *transfer) only(methods ...string) error {

@@ -57,11 +57,12 @@ func newDepot(t *testing.T) *depot {
 		case "broken":
 			return Place{}, errors.New("etcdserver: the password is hunter2")
 		}
-		return Place{Prefix: agentID + "/p/" + id, Most: -1}, nil
+		return Place{Prefix: agentID + "/p/" + id, Most: -1, Size: agentpoll.MaxSegment, Index: agentpoll.MaxSegment}, nil
 	}
+	numbered := func(ctx context.Context, agentID, id string, _ int64) (Place, error) { return prefix(ctx, agentID, id) }
 	d.Server = Server{
 		Blobs: blobs, Log: slog.New(slog.NewTextHandler(d, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		MayWrite: prefix, MayRead: prefix, MayWriteLog: prefix, Refused: func(string) {},
+		MayWrite: numbered, MayRead: prefix, MayWriteLog: numbered, MayDiscardLog: prefix, Refused: func(string) {},
 		Authenticate: func(r *http.Request) (string, error) {
 			switch agent := r.Header.Get("Authorization"); agent {
 			case "":

@@ -3,6 +3,7 @@ package attacks
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -115,5 +116,143 @@ func TestH6OneGuestFillsTheBackupStore(t *testing.T) {
 	}
 	if s.counts(t, "backup_factor") != 2 {
 		t.Error("the refusals were not counted")
+	}
+}
+
+// inUse is what a project uses of a resource, as its quota says.
+func (s scene) inUse(t *testing.T, resource string) any {
+	t.Helper()
+	a := s.Client(gatewaytest.Admin).Want(t, http.StatusOK, http.MethodGet, "/mgmt/quotas/"+gatewaytest.Project, "")
+	for n := 0; a.At("quotas", n) != nil; n++ {
+		if a.Text("quotas", n, "resource") == resource {
+			return a.At("quotas", n, "in_use")
+		}
+	}
+	t.Fatalf("there is no quota of %s", resource)
+	return nil
+}
+
+// commanded waits for a command of a method, and returns its id.
+func (s scene) commanded(t *testing.T, r rogue, method string) (id string) {
+	t.Helper()
+	awaitTrue(t, "a command "+method, func() bool {
+		for _, cmd := range s.commands(t, r.credential.AgentID) {
+			if cmd.Method == method {
+				id = cmd.ID
+			}
+		}
+		return id != ""
+	})
+	return id
+}
+
+// finish reports a command's result.
+func (r rogue) finish(t *testing.T, id, value string) {
+	t.Helper()
+	status, body := r.call(t, http.MethodPost, strings.Replace(agentpoll.PathResult, "{id}", id, 1), agentpoll.Result{Value: json.RawMessage(value)})
+	if status != http.StatusNoContent {
+		t.Fatalf("result: %d %s", status, body)
+	}
+}
+
+// TestH6OneProjectFillsTheBackupStore makes backups that are each within backup_factor, and says of each that it is empty.
+func TestH6OneProjectFillsTheBackupStore(t *testing.T) {
+	s := newScene(t, gatewaytest.Limited("backup_gigabytes=1"), withMachines)
+	r := rogueGuest(t, s)
+	s.makeActive(t, r)
+	member := s.Client(gatewaytest.Member)
+	order := fmt.Sprintf(`{"backup":{"name":"b","instance":%q}}`, r.credential.AgentID)
+	begin := func() (id string, segment func(int) string) {
+		id = member.Want(t, http.StatusAccepted, http.MethodPost, "/backups", order).Text("backup", "id")
+		return id, func(n int) string { return fmt.Sprintf("/agent/v1/backups/%s/segments/%d", id, n) }
+	}
+	first, segment := begin()
+	for _, c := range []struct{ n, size, status int }{
+		{1, 8 << 20, http.StatusNoContent}, {100, 100, http.StatusNoContent}, {129, 100, http.StatusRequestEntityTooLarge},
+		{0, 1 << 20, http.StatusRequestEntityTooLarge}, {0, 1000, http.StatusNoContent}, // an index of more lines than segments
+	} {
+		if status := r.put(t, segment(c.n), c.size); status != c.status {
+			t.Errorf("segment %d of %d bytes: %d, want %d", c.n, c.size, status, c.status)
+		}
+	}
+	empty := func(id string) string { return fmt.Sprintf(`{"backup_id":%q,"stored":0}`, id) }
+	r.finish(t, s.commanded(t, r, datastores.MethodCreateBackup), empty(first))
+	second, segment := begin()
+	// The first may have put 99 segments: 29 are left of 128.
+	if status := r.put(t, segment(29), 100); status != http.StatusNoContent {
+		t.Errorf("what is left: %d", status)
+	}
+	if status := r.put(t, segment(30), 100); status != http.StatusRequestEntityTooLarge {
+		t.Errorf("more than what is left: %d, want 413", status)
+	}
+	if s.counts(t, "backup_gigabytes") != 2 {
+		t.Errorf("%v refusals were counted, want 2", s.counts(t, "backup_gigabytes"))
+	}
+	r.finish(t, s.commanded(t, r, datastores.MethodCreateBackup), fmt.Sprintf(`{"backup_id":%q,"stored":%d}`, second, 29<<23))
+	a := member.Want(t, http.StatusRequestEntityTooLarge, http.MethodPost, "/backups", order)
+	if text := a.Text("overLimit", "message"); !strings.Contains(text, "backup_gigabytes") || !strings.Contains(text, "Delete") {
+		t.Errorf("the refusal says %q", text)
+	}
+	for _, id := range []string{first, second} {
+		member.Want(t, http.StatusAccepted, http.MethodDelete, "/backups/"+id, "")
+	}
+	if left := s.inUse(t, "backup_gigabytes"); left != 0.0 {
+		t.Errorf("%v GB are in use without a backup", left)
+	}
+	third, segment := begin()
+	if status := r.put(t, segment(128), 100); status != http.StatusNoContent {
+		t.Errorf("all of it again: %d", status)
+	}
+	member.Want(t, http.StatusAccepted, http.MethodPost, "/backups/"+third+"/action", `{"cancel":{}}`)
+	if left := s.inUse(t, "backup_gigabytes"); left != 0.0 {
+		t.Errorf("%v GB are in use after the cancel", left)
+	}
+}
+
+// TestH6OneProjectFillsTheStoreWithLogs publishes logs that are each within log_chunks.
+func TestH6OneProjectFillsTheStoreWithLogs(t *testing.T) {
+	s := newScene(t, gatewaytest.Limited("log_gigabytes=1"), withMachines)
+	r := rogueGuest(t, s)
+	s.makeActive(t, r)
+	member, at := s.Client(gatewaytest.Member), gatewaytest.Instance(r.credential.AgentID)
+	chunk := func(log string, n int) string { return fmt.Sprintf("/agent/v1/logs/%s/chunks/%d", log, n) }
+	while := func(log, action string, do func()) {
+		t.Helper()
+		answered := make(chan struct{})
+		go func() {
+			defer close(answered)
+			_, _ = member.Try(http.MethodPost, at+"/log", fmt.Sprintf(`{"name":%q,%q:1}`, log, action))
+		}()
+		id := s.commanded(t, r, datastores.MethodLogAction)
+		do()
+		r.finish(t, id, `{"name":"x"}`)
+		<-answered
+	}
+	put := func(log string, n, want int) {
+		t.Helper()
+		if status := r.put(t, chunk(log, n), 10); status != want {
+			t.Errorf("chunk %d of %s: %d, want %d", n, log, status, want)
+		}
+	}
+	while("one", "publish", func() {
+		put("one", 1000, http.StatusNoContent)
+		put("one", 0, http.StatusRequestEntityTooLarge) // logs have none
+	})
+	while("two", "publish", func() {
+		put("two", 25, http.StatusRequestEntityTooLarge)
+		put("two", 24, http.StatusNoContent)
+	})
+	if s.counts(t, "log_gigabytes") != 1 {
+		t.Error("the refusal was not counted")
+	}
+	while("one", "discard", func() {
+		if status, body := r.call(t, http.MethodDelete, "/agent/v1/logs/one", nil); status != http.StatusNoContent {
+			t.Errorf("discard: %d %s", status, body)
+		}
+	})
+	while("two", "publish", func() { put("two", 1000, http.StatusNoContent) })
+	member.Want(t, http.StatusAccepted, http.MethodDelete, at, "")
+	if left := s.inUse(t, "log_gigabytes"); left != 0.0 {
+		t.Errorf("%v GB are in use without an instance", left)
 	}
 }
