@@ -119,8 +119,8 @@ func tell(o ServerOptions, manager string, m Manager) ServerOptions {
 		o.BackupStrategy = cmp.Or(o.BackupStrategy, o.BackupStrategies[0].Name)
 	}
 	if r, ok := m.(Replication); ok {
-		for _, s := range r.ReplicationStrategies() {
-			o.ReplicationStrategies = append(o.ReplicationStrategies, Strategy{StrategyName: s.Strategy()})
+		for _, name := range StrategyNames(r.ReplicationStrategies()) {
+			o.ReplicationStrategies = append(o.ReplicationStrategies, Strategy{StrategyName: name})
 		}
 		o.ReplicationStrategy = cmp.Or(o.ReplicationStrategy, o.ReplicationStrategies[0].Name)
 	}

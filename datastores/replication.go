@@ -11,38 +11,45 @@ type Replication interface {
 	ReplicationStrategies() []ReplicationStrategy
 }
 
-// ReplicationStrategy is one way for a server (a replica) to follow another (its source). Every method may be called again
-// after a crash half way through it. A replica refuses writes of tenants, across restarts too; a server that was made
-// read-only does until it is told otherwise or is attached.
-type ReplicationStrategy interface {
-	Strategy() StrategyName
-	// NeedsBackup tells whether a new replica starts from a backup of its source, made with the backup strategy of that
-	// name; otherwise Attach copies the data by itself.
-	NeedsBackup() (StrategyName, bool)
+// ReplicationStrategy is one way for a server (a replica) to follow another (its source). All functions must be set. Each may be
+// called again after a crash half way through it. A server that follows another rejects writes of tenants, across restarts too.
+type ReplicationStrategy struct {
+	StrategyName
+	// StartsFrom names the backup strategy with whose backup of the source a new replica starts. When it is zero, Attach copies
+	// the data itself.
+	StartsFrom StrategyName
+	Source     SourceSide
+	Replica    ReplicaSide
+	// Position returns how far this server has come: a source, what it has committed; a replica, what it has applied, or
+	// has stored safely so that a promotion applies it.
+	Position func(ctx context.Context) (Position, error)
+}
 
-	// AddReplica makes the account with which one replica will log in to this server, or gives it that password, and
-	// whatever else a source needs for it. What is written later must not be lost for that replica.
-	AddReplica(ctx context.Context, account ReplicaAccount) error
-	// RemoveReplica takes back what AddReplica made. NotFound is no error.
-	RemoveReplica(ctx context.Context, account ReplicaAccount) error
+// SourceSide is what a server does for those that follow it.
+type SourceSide struct {
+	// AddReplica makes the account with which one replica logs in to this server, or gives it that password, and makes
+	// whatever else a source needs for it. The server must keep for that replica what is written from then on.
+	AddReplica func(ctx context.Context, account ReplicaAccount) error
+	// RemoveReplica takes back what AddReplica made. It returns nil when there is no such replica.
+	RemoveReplica func(ctx context.Context, account ReplicaAccount) error
+	// SetReadOnly(true) rejects tenants' writes, across restarts, until SetReadOnly(false) or Attach. Once it returns, Position
+	// covers every acknowledged write.
+	SetReadOnly func(ctx context.Context, on bool) error
+}
 
-	// Attach makes this server a replica of the source and returns when it follows it. It is called
-	// by Prepare for a new one (see [PrepareRequest]), for a replica of another source, and for a server that was the source
-	// until now (req.Former): what that has and the new source has not must not stay, nor be written to the new source; when
-	// it cannot be taken back the error says so.
-	Attach(ctx context.Context, req AttachRequest) error
-	// Detach makes a replica an independent, writable server. One that is none is no error.
-	Detach(ctx context.Context) error
-	// SetReadOnly makes a source refuse, or take again, what tenants write. When it returns after true, everything that the
-	// server has acknowledged is within Position, and nothing more will be.
-	SetReadOnly(ctx context.Context, on bool) error
-	// Position tells how far this server has come: of a source what it has committed, of a replica what it has applied, or
-	// has safely stored so that a promotion applies it.
-	Position(ctx context.Context) (Position, error)
+// ReplicaSide is what a server does to follow another, and to stop.
+type ReplicaSide struct {
+	// Attach makes this server a replica of the source and returns when it follows it. Prepare calls it for a new one (see
+	// [PrepareRequest]); the runtime for a replica of another source, and for a server that was the source until now
+	// (req.Former). Transactions that only such a server has must be discarded, and must never reach the new source; when they
+	// cannot be discarded, Attach fails and says so.
+	Attach func(ctx context.Context, req AttachRequest) error
+	// Detach makes a replica an independent, writable server. It returns nil for a server that follows nobody.
+	Detach func(ctx context.Context) error
 	// WaitFor returns when this replica has come to p.
-	WaitFor(ctx context.Context, p Position) error
-	// Promote makes a replica a writable source, with the accounts of the replicas to be. After an error it still is a replica.
-	Promote(ctx context.Context, accounts []ReplicaAccount) error
+	WaitFor func(ctx context.Context, p Position) error
+	// Promote makes a replica a writable source, with the accounts of its replicas to be. After an error it still is a replica.
+	Promote func(ctx context.Context, accounts []ReplicaAccount) error
 }
 
 // ReplicaAccount is what one replica needs on its source.
@@ -79,4 +86,4 @@ type Replicate struct {
 }
 
 // Run runs the strategy.
-func (r *Replicate) Run(ctx context.Context) error { return r.Strategy.Attach(ctx, r.Request) }
+func (r *Replicate) Run(ctx context.Context) error { return r.Strategy.Replica.Attach(ctx, r.Request) }

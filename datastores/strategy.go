@@ -15,27 +15,40 @@ type StrategyName struct {
 
 func (n StrategyName) String() string { return n.Namespace + "/" + n.Name }
 
+// IsZero reports whether n names nothing.
+func (n StrategyName) IsZero() bool { return n == StrategyName{} }
+
+func (n StrategyName) name() StrategyName { return n }
+
 // Strategy is a line of a manifest, and of the server half of a definition.
 type Strategy struct {
 	StrategyName
 	Incremental bool `json:"incremental,omitempty"` // of a backup strategy
 }
 
-// ChooseStrategy finds the strategy that a definition chooses: by name, and by namespace when one is given. Without a name
+// AnyStrategy is a type that embeds a [StrategyName]: [BackupStrategy], [ReplicationStrategy].
+type AnyStrategy interface{ name() StrategyName }
+
+// StrategyNames returns the names of strategies, in their order.
+func StrategyNames[S AnyStrategy](all []S) []StrategyName {
+	names := make([]StrategyName, len(all))
+	for i, s := range all {
+		names[i] = s.name()
+	}
+	return names
+}
+
+// ChooseStrategy returns the strategy that a definition chooses: by name, and by namespace when one is given. Without a name
 // it is the first one.
-func ChooseStrategy[S any](all []S, nameOf func(S) StrategyName, namespace, name string) (S, error) {
+func ChooseStrategy[S AnyStrategy](all []S, namespace, name string) (S, error) {
 	for _, s := range all {
-		n := nameOf(s)
+		n := s.name()
 		if n.Name == cmp.Or(name, n.Name) && n.Namespace == cmp.Or(namespace, n.Namespace) {
 			return s, nil
 		}
 	}
 	var none S
-	var names []StrategyName
-	for _, s := range all {
-		names = append(names, nameOf(s))
-	}
-	return none, Errorf(Invalid, "there is no strategy %q in namespace %q; there is: %v", name, namespace, names)
+	return none, Errorf(Invalid, "there is no strategy %q in namespace %q; there is: %v", name, namespace, StrategyNames(all))
 }
 
 var strategyName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$`)

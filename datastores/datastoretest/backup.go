@@ -57,8 +57,7 @@ func (g *stage) loaded(t *testing.T) *server {
 func (s *server) backupStrategy(t *testing.T, name datastores.StrategyName) datastores.BackupStrategy {
 	t.Helper()
 	all := s.manager.(datastores.Backups).BackupStrategies()
-	of := func(b datastores.BackupStrategy) datastores.StrategyName { return b.StrategyName }
-	strategy, err := datastores.ChooseStrategy(all, of, name.Namespace, name.Name)
+	strategy, err := datastores.ChooseStrategy(all, name.Namespace, name.Name)
 	s.must(t, "strategy", err)
 	return strategy
 }

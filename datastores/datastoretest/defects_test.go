@@ -210,50 +210,45 @@ func (y younger) Upgrade(ctx context.Context, req datastores.UpgradeRequest) err
 // following changes the replication strategy.
 type following struct {
 	planted
-	change func(*strategy)
+	change func(*datastores.ReplicationStrategy)
 }
 
-func replicas(change func(*strategy)) func(everything) datastores.Manager {
+func replicas(change func(*datastores.ReplicationStrategy)) func(everything) datastores.Manager {
 	return func(m everything) datastores.Manager { return following{planted{m}, change} }
 }
 
 func (f following) ReplicationStrategies() []datastores.ReplicationStrategy {
 	all := f.planted.ReplicationStrategies()
 	for i := range all {
-		s := &strategy{ReplicationStrategy: all[i]}
-		f.change(s)
-		all[i] = s
+		f.change(&all[i])
 	}
 	return all
 }
 
-// strategy does what it should, but for what is true.
-type strategy struct {
-	datastores.ReplicationStrategy
-	detached, open, hasty, stubborn bool
+func detached(s *datastores.ReplicationStrategy) {
+	attach := s.Replica.Attach
+	s.Replica.Attach = func(ctx context.Context, req datastores.AttachRequest) error {
+		if err := attach(ctx, req); err != nil {
+			return err
+		}
+		return s.Replica.Detach(ctx)
+	}
 }
 
-func (s *strategy) Attach(ctx context.Context, req datastores.AttachRequest) error {
-	if s.stubborn && req.Former {
-		return nil
-	}
-	err := s.ReplicationStrategy.Attach(ctx, req)
-	if err == nil && s.detached {
-		err = s.Detach(ctx)
-	}
-	return err
+func open(s *datastores.ReplicationStrategy) {
+	s.Source.SetReadOnly = func(context.Context, bool) error { return nil }
 }
 
-func (s *strategy) SetReadOnly(ctx context.Context, on bool) error {
-	if s.open {
-		return nil
-	}
-	return s.ReplicationStrategy.SetReadOnly(ctx, on)
+func hasty(s *datastores.ReplicationStrategy) {
+	s.Replica.WaitFor = func(context.Context, datastores.Position) error { return nil }
 }
 
-func (s *strategy) WaitFor(ctx context.Context, p datastores.Position) error {
-	if s.hasty {
-		return nil
+func stubborn(s *datastores.ReplicationStrategy) {
+	attach := s.Replica.Attach
+	s.Replica.Attach = func(ctx context.Context, req datastores.AttachRequest) error {
+		if req.Former {
+			return nil
+		}
+		return attach(ctx, req)
 	}
-	return s.ReplicationStrategy.WaitFor(ctx, p)
 }

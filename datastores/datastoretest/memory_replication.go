@@ -8,58 +8,57 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 )
 
+// ReplicationStrategies returns memory_impl/follow: a replica has the same history as its source, line by line.
 func (m *memoryManager) ReplicationStrategies() []datastores.ReplicationStrategy {
-	return []datastores.ReplicationStrategy{memoryFollow{m}}
+	s := datastores.ReplicationStrategy{
+		StrategyName: datastores.StrategyName{Namespace: "memory_impl", Name: "follow"},
+		Source:       datastores.SourceSide{AddReplica: m.addReplica, RemoveReplica: m.removeReplica, SetReadOnly: m.setReadOnly},
+		Replica:      datastores.ReplicaSide{Attach: m.attach, Detach: m.detach, WaitFor: m.waitFor, Promote: m.promote},
+		Position:     m.position,
+	}
+	if m.memory.ReplicaBackup {
+		s.StartsFrom = memoryCopy
+	}
+	return []datastores.ReplicationStrategy{s}
 }
-
-// memoryFollow is the strategy memory_impl/follow: a replica has the same history as its source, line by line.
-type memoryFollow struct{ *memoryManager }
 
 // memorySource is whom a replica follows, and as whom.
 type memorySource struct{ address, user, password string }
 
-func (f memoryFollow) Strategy() datastores.StrategyName {
-	return datastores.StrategyName{Namespace: "memory_impl", Name: "follow"}
-}
-
-func (f memoryFollow) NeedsBackup() (datastores.StrategyName, bool) {
-	return memoryCopy, f.memory.ReplicaBackup
-}
-
-// call enters a method and calls what it does to the running server.
-func (f memoryFollow) call(ctx context.Context, method string, do func(*memoryServer) error) error {
-	if err := f.enter(ctx, method); err != nil {
+// doing enters a method and does it to the running server.
+func (m *memoryManager) doing(ctx context.Context, method string, do func(*memoryServer) error) error {
+	if err := m.enter(ctx, method); err != nil {
 		return err
 	}
-	return f.ask(ctx, do)
+	return m.ask(ctx, do)
 }
 
-func (f memoryFollow) AddReplica(ctx context.Context, a datastores.ReplicaAccount) error {
-	return f.call(ctx, datastores.MethodReplicationSnapshot, func(s *memoryServer) error {
+func (m *memoryManager) addReplica(ctx context.Context, a datastores.ReplicaAccount) error {
+	return m.doing(ctx, datastores.MethodReplicationSnapshot, func(s *memoryServer) error {
 		s.accounts[a.User] = a.Password.Reveal()
 		return nil
 	})
 }
 
-func (f memoryFollow) RemoveReplica(ctx context.Context, a datastores.ReplicaAccount) error {
-	return f.call(ctx, datastores.MethodCleanupSource, func(s *memoryServer) error {
+func (m *memoryManager) removeReplica(ctx context.Context, a datastores.ReplicaAccount) error {
+	return m.doing(ctx, datastores.MethodCleanupSource, func(s *memoryServer) error {
 		delete(s.accounts, a.User)
 		return nil
 	})
 }
 
-func (f memoryFollow) Attach(ctx context.Context, req datastores.AttachRequest) error {
+func (m *memoryManager) attach(ctx context.Context, req datastores.AttachRequest) error {
 	req.Progress("following " + req.Address)
-	if err := f.checkSource(req.Address); err != nil {
+	if err := m.checkSource(req.Address); err != nil {
 		return fmt.Errorf("source %s: %w", req.Address, err)
 	}
-	return f.call(ctx, datastores.MethodAttachReplica, func(s *memoryServer) error {
-		source := f.memory.server(req.Address)
+	return m.doing(ctx, datastores.MethodAttachReplica, func(s *memoryServer) error {
+		source := m.memory.server(req.Address)
 		if err := source.admits(req.Account.User, req.Account.Password.Reveal()); err != nil {
 			return fmt.Errorf("source %s: %w", req.Address, err)
 		}
-		if !s.follows(&source.memoryData) || !f.memory.ReplicaBackup {
-			if f.memory.ReplicaBackup && !req.Former {
+		if !s.follows(&source.memoryData) || !m.memory.ReplicaBackup {
+			if m.memory.ReplicaBackup && !req.Former {
 				return datastores.Errorf(datastores.Conflict, "this server has what its source has not")
 			}
 			s.memoryData = newMemoryData()
@@ -104,8 +103,8 @@ func (m *Memory) follow() {
 	}
 }
 
-func (f memoryFollow) Detach(ctx context.Context) error {
-	return f.call(ctx, datastores.MethodDetachReplica, func(s *memoryServer) error {
+func (m *memoryManager) detach(ctx context.Context) error {
+	return m.doing(ctx, datastores.MethodDetachReplica, func(s *memoryServer) error {
 		if s.source != nil {
 			s.source, s.readOnly = nil, false
 			s.passes(AtDetach)
@@ -114,34 +113,34 @@ func (f memoryFollow) Detach(ctx context.Context) error {
 	})
 }
 
-func (f memoryFollow) SetReadOnly(ctx context.Context, on bool) error {
-	return f.call(ctx, datastores.MethodMakeReadOnly, func(s *memoryServer) error {
+func (m *memoryManager) setReadOnly(ctx context.Context, on bool) error {
+	return m.doing(ctx, datastores.MethodMakeReadOnly, func(s *memoryServer) error {
 		s.readOnly = on
 		return nil
 	})
 }
 
-func (f memoryFollow) Position(ctx context.Context) (p datastores.Position, err error) {
-	err = f.call(ctx, datastores.MethodLatestTxn, func(s *memoryServer) error {
+func (m *memoryManager) position(ctx context.Context) (p datastores.Position, err error) {
+	err = m.doing(ctx, datastores.MethodLatestTxn, func(s *memoryServer) error {
 		p = datastores.Position{ID: strconv.Itoa(len(s.history)), Count: uint64(len(s.history))}
 		return nil
 	})
 	return p, err
 }
 
-func (f memoryFollow) WaitFor(ctx context.Context, p datastores.Position) error {
-	if err := f.enter(ctx, datastores.MethodWaitForTxn); err != nil {
+func (m *memoryManager) waitFor(ctx context.Context, p datastores.Position) error {
+	if err := m.enter(ctx, datastores.MethodWaitForTxn); err != nil {
 		return err
 	}
 	want, err := strconv.Atoi(p.ID)
 	if err != nil {
 		return datastores.Errorf(datastores.Invalid, "position %q is no number", p.ID)
 	}
-	return f.memory.await(ctx, f.env.Address, func(s *memoryServer) bool { return len(s.history) >= want })
+	return m.memory.await(ctx, m.env.Address, func(s *memoryServer) bool { return len(s.history) >= want })
 }
 
-func (f memoryFollow) Promote(ctx context.Context, accounts []datastores.ReplicaAccount) error {
-	return f.call(ctx, datastores.MethodEnableAsMaster, func(s *memoryServer) error {
+func (m *memoryManager) promote(ctx context.Context, accounts []datastores.ReplicaAccount) error {
+	return m.doing(ctx, datastores.MethodEnableAsMaster, func(s *memoryServer) error {
 		s.source, s.readOnly = nil, false
 		s.passes(AtPromotion)
 		for _, a := range accounts {

@@ -110,10 +110,10 @@ func defects() map[string]defect {
 		"a system log that can be off":           {"logs", func(m everything) datastores.Manager { return quiet{planted{m}} }},
 		"an upgrade that goes back":              {"upgrade", func(m everything) datastores.Manager { return younger{planted{m}} }},
 		"an upgrade that looks at nothing":       {"upgrade", func(m everything) datastores.Manager { return blind{planted{m}} }},
-		"a replica that takes writes":            {"replica refuses tenants/memory_impl/follow", replicas(func(s *strategy) { s.detached = true })},
-		"a source that is never read-only":       {"read-only source/memory_impl/follow", replicas(func(s *strategy) { s.open = true })},
-		"a promotion that waits for nobody":      {"replica/memory_impl/follow", replicas(func(s *strategy) { s.hasty = true })},
-		"a former source that keeps what it has": {"former source that was not fenced/memory_impl/follow", replicas(func(s *strategy) { s.stubborn = true })},
+		"a replica that takes writes":            {"replica refuses tenants/memory_impl/follow", replicas(detached)},
+		"a source that is never read-only":       {"read-only source/memory_impl/follow", replicas(open)},
+		"a promotion that waits for nobody":      {"replica/memory_impl/follow", replicas(hasty)},
+		"a former source that keeps what it has": {"former source that was not fenced/memory_impl/follow", replicas(stubborn)},
 	}
 }
 

@@ -22,20 +22,22 @@ func (f *fleet) mustAfterCuts(t *testing.T, s *server, what string, call func(co
 func (f *fleet) promote(t *testing.T, candidate *server, call caller) {
 	t.Helper()
 	former := f.source
-	call(t, former, "set read-only", func(ctx context.Context, m datastores.ReplicationStrategy) error { return m.SetReadOnly(ctx, true) })
+	call(t, former, "set read-only", func(ctx context.Context, m datastores.ReplicationStrategy) error {
+		return m.Source.SetReadOnly(ctx, true)
+	})
 	end := f.position(t, former)
-	call(t, candidate, "wait", func(ctx context.Context, m datastores.ReplicationStrategy) error { return m.WaitFor(ctx, end) })
+	call(t, candidate, "wait", func(ctx context.Context, m datastores.ReplicationStrategy) error { return m.Replica.WaitFor(ctx, end) })
 	others := slices.DeleteFunc(slices.Clone(f.replicas), func(s *server) bool { return s == candidate })
 	f.crown(t, candidate, append(others, former), call)
 	for _, r := range others {
 		call(t, r, "attach to the new source", func(ctx context.Context, m datastores.ReplicationStrategy) error {
-			return m.Attach(ctx, f.attach(f.accounts[r]))
+			return m.Replica.Attach(ctx, f.attach(f.accounts[r]))
 		})
 	}
 	call(t, former, "attach the former source", func(ctx context.Context, m datastores.ReplicationStrategy) error {
 		req := f.attach(f.accounts[former])
 		req.Former = true
-		return m.Attach(ctx, req)
+		return m.Replica.Attach(ctx, req)
 	})
 }
 
@@ -46,7 +48,9 @@ func (f *fleet) crown(t *testing.T, candidate *server, followers []*server, call
 	for _, r := range followers {
 		accounts = append(accounts, f.account(r))
 	}
-	call(t, candidate, "promote", func(ctx context.Context, m datastores.ReplicationStrategy) error { return m.Promote(ctx, accounts) })
+	call(t, candidate, "promote", func(ctx context.Context, m datastores.ReplicationStrategy) error {
+		return m.Replica.Promote(ctx, accounts)
+	})
 	f.source, f.replicas = candidate, followers
 }
 
@@ -72,7 +76,9 @@ func testPromotion(t *testing.T, g *stage) {
 	f.allKept(t)
 	f.refuses(t, former, former.login)
 	again := f.accountsOf(f.replicas)
-	f.must(t, f.source, "promote again", func(ctx context.Context, m datastores.ReplicationStrategy) error { return m.Promote(ctx, again) })
+	f.must(t, f.source, "promote again", func(ctx context.Context, m datastores.ReplicationStrategy) error {
+		return m.Replica.Promote(ctx, again)
+	})
 	f.goesOn(t)
 }
 
@@ -131,7 +137,7 @@ func testNotFenced(t *testing.T, g *stage) {
 	f.replicas = survivors[1:]
 	for _, r := range f.replicas {
 		f.must(t, r, "attach", func(ctx context.Context, m datastores.ReplicationStrategy) error {
-			return m.Attach(ctx, f.attach(f.accounts[r]))
+			return m.Replica.Attach(ctx, f.attach(f.accounts[r]))
 		})
 	}
 	if got := f.settled(t); got != before {
@@ -144,7 +150,7 @@ func testNotFenced(t *testing.T, g *stage) {
 	former.start(t)
 	req := f.attach(f.accounts[former])
 	req.Former = true
-	err := former.replication(t, f.strategy).Attach(former.within(t), req)
+	err := former.replication(t, f.strategy).Replica.Attach(former.within(t), req)
 	switch {
 	case g.Diverges == "" && err != nil:
 		t.Errorf("a former source with items of its own cannot be attached: %v (if that cannot be helped, say why in Diverges)", err)
@@ -174,5 +180,5 @@ func (f *fleet) neverThere(t *testing.T, r *server) error {
 	}()
 	ctx, cancel := context.WithTimeout(t.Context(), cuts()[len(cuts())-1])
 	defer cancel()
-	return r.replication(t, f.strategy).WaitFor(ctx, ahead)
+	return r.replication(t, f.strategy).Replica.WaitFor(ctx, ahead)
 }

@@ -40,22 +40,27 @@ func (f *fleet) add(t *testing.T, g *stage) *server {
 	r := newServer(t, g.t, g.Harness)
 	account := f.account(r)
 	f.must(t, f.source, "add replica", func(ctx context.Context, m datastores.ReplicationStrategy) error {
-		return m.AddReplica(ctx, account)
+		return m.Source.AddReplica(ctx, account)
 	})
-	req := datastores.PrepareRequest{Progress: func(string) {}, Replicate: &datastores.Replicate{
-		Strategy: r.replication(t, f.strategy), Request: f.attach(account),
-	}}
-	if name, needed := f.source.replication(t, f.strategy).NeedsBackup(); needed {
+	r.must(t, "prepare a replica", r.prepareWith(t, f.prepareRequest(t, r, account)))
+	r.inherit(f.source)
+	f.replicas = append(f.replicas, r)
+	return r
+}
+
+// prepareRequest asks for a new replica of the source, with the backup that its strategy starts from.
+func (f *fleet) prepareRequest(t *testing.T, r *server, account datastores.ReplicaAccount) datastores.PrepareRequest {
+	t.Helper()
+	strategy := r.replication(t, f.strategy)
+	req := datastores.PrepareRequest{Progress: func(string) {}, Replicate: &datastores.Replicate{Strategy: strategy, Request: f.attach(account)}}
+	if name := strategy.StartsFrom; !name.IsZero() {
 		b := f.source.backup(t, name, nil)
 		req.Replicate.Request.Backup = b.meta
 		req.Restore = &datastores.Restore{Strategy: r.backupStrategy(t, name), Request: datastores.RestoreRequest{
 			Chain: []datastores.BackupLink{b.link()}, Progress: req.Progress,
 		}}
 	}
-	r.must(t, "prepare a replica", r.prepareWith(t, req))
-	r.inherit(f.source)
-	f.replicas = append(f.replicas, r)
-	return r
+	return req
 }
 
 // account is a new one for a replica.
@@ -76,7 +81,7 @@ func (f *fleet) attach(account datastores.ReplicaAccount) datastores.AttachReque
 func (s *server) replication(t *testing.T, name datastores.StrategyName) datastores.ReplicationStrategy {
 	t.Helper()
 	all := s.manager.(datastores.Replication).ReplicationStrategies()
-	strategy, err := datastores.ChooseStrategy(all, datastores.ReplicationStrategy.Strategy, name.Namespace, name.Name)
+	strategy, err := datastores.ChooseStrategy(all, name.Namespace, name.Name)
 	s.must(t, "strategy", err)
 	return strategy
 }
@@ -130,7 +135,7 @@ func testReplica(t *testing.T, g *stage) {
 		t.Errorf("the replica is at %+v, its source at %+v", at, of)
 	}
 	for range 2 {
-		f.must(t, r, "wait", func(ctx context.Context, m datastores.ReplicationStrategy) error { return m.WaitFor(ctx, of) })
+		f.must(t, r, "wait", func(ctx context.Context, m datastores.ReplicationStrategy) error { return m.Replica.WaitFor(ctx, of) })
 	}
 	f.source.write(t, 1)
 	if then := f.position(t, f.source); then.Count <= of.Count {
@@ -220,7 +225,9 @@ func testReadOnlySource(t *testing.T, g *stage) {
 	f := g.fleet(t)
 	readOnly := func(on bool) {
 		for range 2 {
-			f.must(t, f.source, "set read-only", func(ctx context.Context, m datastores.ReplicationStrategy) error { return m.SetReadOnly(ctx, on) })
+			f.must(t, f.source, "set read-only", func(ctx context.Context, m datastores.ReplicationStrategy) error {
+				return m.Source.SetReadOnly(ctx, on)
+			})
 		}
 	}
 	f.source.writeEveryKind(t)
@@ -245,7 +252,7 @@ func (f *fleet) complete(t *testing.T) {
 	t.Helper()
 	end := f.position(t, f.source)
 	for _, r := range f.replicas {
-		f.must(t, r, "wait", func(ctx context.Context, m datastores.ReplicationStrategy) error { return m.WaitFor(ctx, end) })
+		f.must(t, r, "wait", func(ctx context.Context, m datastores.ReplicationStrategy) error { return m.Replica.WaitFor(ctx, end) })
 		if got, want := r.contents(t), f.source.contents(t); got != want {
 			t.Errorf("at %+v a replica has %v, its source %v", end, got, want)
 		}
@@ -258,18 +265,20 @@ func testReplicationTwice(t *testing.T, g *stage) {
 	r := f.replicas[0]
 	account := f.account(r) // a new password
 	for range 2 {
-		f.must(t, f.source, "add replica", func(ctx context.Context, m datastores.ReplicationStrategy) error { return m.AddReplica(ctx, account) })
+		f.must(t, f.source, "add replica", func(ctx context.Context, m datastores.ReplicationStrategy) error {
+			return m.Source.AddReplica(ctx, account)
+		})
 	}
 	for range 2 {
 		f.must(t, r, "attach", func(ctx context.Context, m datastores.ReplicationStrategy) error {
-			return m.Attach(ctx, f.attach(account))
+			return m.Replica.Attach(ctx, f.attach(account))
 		})
 	}
 	unknown := datastores.ReplicaAccount{ReplicaID: newID(), User: "replica_unknown", Address: "127.9.9.9"}
 	f.must(t, f.source, "remove an unknown replica", func(ctx context.Context, m datastores.ReplicationStrategy) error {
-		return m.RemoveReplica(ctx, unknown)
+		return m.Source.RemoveReplica(ctx, unknown)
 	})
-	f.must(t, f.source, "detach a source", func(ctx context.Context, m datastores.ReplicationStrategy) error { return m.Detach(ctx) })
+	f.must(t, f.source, "detach a source", func(ctx context.Context, m datastores.ReplicationStrategy) error { return m.Replica.Detach(ctx) })
 	f.source.write(t, someItems)
 	f.settled(t)
 	f.refuses(t, r, r.login)
@@ -280,16 +289,16 @@ func testDetach(t *testing.T, g *stage) {
 	f := g.fleet(t)
 	f.settled(t)
 	r := f.replicas[len(f.replicas)-1]
-	r.cutSoon(t, func(ctx context.Context) error { return r.replication(t, f.strategy).Detach(ctx) })
+	r.cutSoon(t, func(ctx context.Context) error { return r.replication(t, f.strategy).Replica.Detach(ctx) })
 	for range 2 {
-		f.must(t, r, "detach", func(ctx context.Context, m datastores.ReplicationStrategy) error { return m.Detach(ctx) })
+		f.must(t, r, "detach", func(ctx context.Context, m datastores.ReplicationStrategy) error { return m.Replica.Detach(ctx) })
 	}
 	f.replicas = slices.DeleteFunc(f.replicas, func(s *server) bool { return s == r })
 	for range 2 {
 		f.must(t, f.source, "remove replica", func(ctx context.Context, m datastores.ReplicationStrategy) error {
 			account := f.accounts[r]
 			account.Password = datastores.Secret{}
-			return m.RemoveReplica(ctx, account)
+			return m.Source.RemoveReplica(ctx, account)
 		})
 	}
 	before := f.source.contents(t)

@@ -76,7 +76,7 @@ func TestMemoryHoldsReplicas(t *testing.T) {
 	replica := opened.(everything)
 	nothing := func(string) {}
 	for _, err := range []error{
-		source.ReplicationStrategies()[0].AddReplica(ctx, account),
+		source.ReplicationStrategies()[0].Source.AddReplica(ctx, account),
 		replica.Prepare(ctx, datastores.PrepareRequest{Progress: nothing, Replicate: &datastores.Replicate{
 			Strategy: replica.ReplicationStrategies()[0],
 			Request:  datastores.AttachRequest{Address: address, Account: account, Progress: nothing},

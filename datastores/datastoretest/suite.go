@@ -261,11 +261,8 @@ func alone(test func(*testing.T, Harness)) func(*testing.T, *stage) {
 	return func(t *testing.T, g *stage) { test(t, g.Harness) }
 }
 
-func backupStrategies(g *stage) (names []datastores.StrategyName) {
-	for _, s := range g.manager.(datastores.Backups).BackupStrategies() {
-		names = append(names, s.StrategyName)
-	}
-	return names
+func backupStrategies(g *stage) []datastores.StrategyName {
+	return datastores.StrategyNames(g.manager.(datastores.Backups).BackupStrategies())
 }
 
 func incrementalStrategies(g *stage) (names []datastores.StrategyName) {
@@ -277,9 +274,6 @@ func incrementalStrategies(g *stage) (names []datastores.StrategyName) {
 	return names
 }
 
-func replicationStrategies(g *stage) (names []datastores.StrategyName) {
-	for _, s := range g.manager.(datastores.Replication).ReplicationStrategies() {
-		names = append(names, s.Strategy())
-	}
-	return names
+func replicationStrategies(g *stage) []datastores.StrategyName {
+	return datastores.StrategyNames(g.manager.(datastores.Replication).ReplicationStrategies())
 }

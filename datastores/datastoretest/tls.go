@@ -128,25 +128,17 @@ func testReplicaTLS(t *testing.T, g *stage) {
 	deceived.tls.Set(t, stranger, datastores.TLSBasic, true)
 	account := f.account(deceived)
 	delete(f.accounts, deceived)
-	f.must(t, f.source, "add replica", func(ctx context.Context, m datastores.ReplicationStrategy) error { return m.AddReplica(ctx, account) })
+	f.must(t, f.source, "add replica", func(ctx context.Context, m datastores.ReplicationStrategy) error {
+		return m.Source.AddReplica(ctx, account)
+	})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), g.patience())
 		defer cancel()
-		f.source.must(t, "remove replica", f.source.replication(t, f.strategy).RemoveReplica(ctx, account))
+		f.source.must(t, "remove replica", f.source.replication(t, f.strategy).Source.RemoveReplica(ctx, account))
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), g.patience()/4)
 	defer cancel()
-	req := datastores.PrepareRequest{Progress: func(string) {}, Replicate: &datastores.Replicate{
-		Strategy: deceived.replication(t, f.strategy), Request: f.attach(account),
-	}}
-	if name, needed := f.source.replication(t, f.strategy).NeedsBackup(); needed {
-		b := f.source.backup(t, name, nil)
-		req.Replicate.Request.Backup = b.meta
-		req.Restore = &datastores.Restore{Strategy: deceived.backupStrategy(t, name), Request: datastores.RestoreRequest{
-			Chain: []datastores.BackupLink{b.link()}, Progress: req.Progress,
-		}}
-	}
-	if err := deceived.manager.Prepare(ctx, req); err == nil {
+	if err := deceived.manager.Prepare(ctx, f.prepareRequest(t, deceived, account)); err == nil {
 		t.Error("a replica follows a source whose certificate another CA has signed")
 	}
 }

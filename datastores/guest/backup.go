@@ -129,8 +129,7 @@ func strategyOf(s *served, name datastores.StrategyName) (strategy datastores.Ba
 	if !ok {
 		return strategy, datastores.Errorf(datastores.Unsupported, "this datastore makes no backups")
 	}
-	return datastores.ChooseStrategy(b.BackupStrategies(),
-		func(s datastores.BackupStrategy) datastores.StrategyName { return s.StrategyName }, name.Namespace, name.Name)
+	return datastores.ChooseStrategy(b.BackupStrategies(), name.Namespace, name.Name)
 }
 
 // streamKey reads the key of a backup's stream; nil: it is not sealed.

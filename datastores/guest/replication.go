@@ -13,16 +13,10 @@ import (
 
 // snapshot makes the server ready to be the source of one more replica.
 func (g *Guest) snapshot(ctx context.Context, cmd agent.Command, args datastores.SnapshotArgs) (result datastores.SnapshotResult, err error) {
-	var start datastores.StrategyName
-	needed, err := inTurn(ctx, g, g.usable, func(s *served) (needed bool, err error) {
-		r, err := replication(s, args.StrategyArgs)
-		if err != nil {
-			return false, err
-		}
-		start, needed = r.NeedsBackup()
-		return needed, r.AddReplica(ctx, args.Account)
+	start, err := withReplication(ctx, g, args.StrategyArgs, func(r datastores.ReplicationStrategy) (datastores.StrategyName, error) {
+		return r.StartsFrom, r.Source.AddReplica(ctx, args.Account)
 	})
-	if err != nil || !needed {
+	if err != nil || start.IsZero() {
 		return result, err
 	}
 	made, err := g.backup(ctx, cmd, args.Backup, func(s *served) (datastores.BackupStrategy, error) {
@@ -65,12 +59,12 @@ func (g *Guest) attach(ctx context.Context, cmd agent.Command, args datastores.R
 func ending(ctx context.Context) bool { return context.Cause(ctx) == context.Canceled }
 
 func (g *Guest) detach(ctx context.Context, cmd agent.Command, args datastores.StrategyArgs) (none, error) {
-	return none{}, g.reshape(ctx, cmd, args, func(r datastores.ReplicationStrategy) error { return r.Detach(ctx) })
+	return none{}, g.reshape(ctx, cmd, args, func(r datastores.ReplicationStrategy) error { return r.Replica.Detach(ctx) })
 }
 
 func (g *Guest) promote(ctx context.Context, cmd agent.Command, args datastores.PromoteArgs) (none, error) {
 	return none{}, g.reshape(ctx, cmd, args.StrategyArgs, func(r datastores.ReplicationStrategy) error {
-		return r.Promote(ctx, args.Accounts)
+		return r.Replica.Promote(ctx, args.Accounts)
 	})
 }
 
@@ -90,13 +84,13 @@ func (g *Guest) reshape(ctx context.Context, cmd agent.Command, args datastores.
 
 func (g *Guest) cleanupSource(ctx context.Context, _ agent.Command, args datastores.CleanupArgs) (none, error) {
 	return withReplication(ctx, g, args.StrategyArgs, func(r datastores.ReplicationStrategy) (none, error) {
-		return none{}, r.RemoveReplica(ctx, args.Account)
+		return none{}, r.Source.RemoveReplica(ctx, args.Account)
 	})
 }
 
 func (g *Guest) makeReadOnly(ctx context.Context, _ agent.Command, args datastores.ReadOnlyArgs) (datastores.Position, error) {
 	return withReplication(ctx, g, args.StrategyArgs, func(r datastores.ReplicationStrategy) (datastores.Position, error) {
-		if err := r.SetReadOnly(ctx, args.ReadOnly); err != nil {
+		if err := r.Source.SetReadOnly(ctx, args.ReadOnly); err != nil {
 			return datastores.Position{}, err
 		}
 		return r.Position(ctx)
@@ -118,7 +112,7 @@ func (g *Guest) waitForTxn(ctx context.Context, _ agent.Command, args datastores
 		come, err := withReplication(ctx, g, args.StrategyArgs, func(r datastores.ReplicationStrategy) (bool, error) {
 			slice, cancel := context.WithTimeout(ctx, waitSlice)
 			defer cancel()
-			err := r.WaitFor(slice, args.Position)
+			err := r.Replica.WaitFor(slice, args.Position)
 			if err != nil && slice.Err() != nil && ctx.Err() == nil {
 				return false, nil
 			}
@@ -148,9 +142,9 @@ func withReplication[R any](ctx context.Context, g *Guest, args datastores.Strat
 func replication(s *served, args datastores.StrategyArgs) (datastores.ReplicationStrategy, error) {
 	r, ok := s.manager.(datastores.Replication)
 	if !ok {
-		return nil, datastores.Errorf(datastores.Unsupported, "this datastore has no replicas")
+		return datastores.ReplicationStrategy{}, datastores.Errorf(datastores.Unsupported, "this datastore has no replicas")
 	}
-	return datastores.ChooseStrategy(r.ReplicationStrategies(), datastores.ReplicationStrategy.Strategy, s.options.ReplicationNamespace, args.Strategy)
+	return datastores.ChooseStrategy(r.ReplicationStrategies(), s.options.ReplicationNamespace, args.Strategy)
 }
 
 // replicate is what makes a replica of the server; who runs it adds the Progress.

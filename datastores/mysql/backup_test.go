@@ -20,7 +20,7 @@ func TestChain(t *testing.T) {
 	ctx := t.Context()
 	source := prepared(t)
 	l := tenant(t, source)
-	must(t, source.replication().AddReplica(ctx, replicaAccount(source)))
+	must(t, source.replication().Source.AddReplica(ctx, replicaAccount(source)))
 	chain := []datastores.BackupLink{backupOf(t, source, nil)}
 	for n := 20; n < 40; n += 10 {
 		_, err := write(ctx, l, n, n+10)

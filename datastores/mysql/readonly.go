@@ -134,29 +134,28 @@ func (m *Manager) takeReadOnlyAdmin(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// SetReadOnly implements [datastores.ReplicationStrategy].
-func (s gtidReplication) SetReadOnly(ctx context.Context, on bool) error {
-	return s.m.session(func(db *sql.DB) error {
+func (m *Manager) setReadOnly(ctx context.Context, on bool) error {
+	return m.session(func(db *sql.DB) error {
 		if !on {
-			following, err := s.m.follows(ctx, db)
+			following, err := m.follows(ctx, db)
 			if err != nil {
 				return err
 			}
 			if following.source != "" {
 				return datastores.Errorf(datastores.Conflict, "the server is a replica of %s; detach or promote it", following.source)
 			}
-			return s.m.takeWrites(ctx, db)
+			return m.takeWrites(ctx, db)
 		}
-		if err := s.m.takeReadOnlyAdmin(ctx, db); err != nil {
+		if err := m.takeReadOnlyAdmin(ctx, db); err != nil {
 			return err
 		}
-		if err := s.m.refuseWrites(ctx, db); err != nil {
+		if err := m.refuseWrites(ctx, db); err != nil {
 			return err
 		}
-		following, err := s.m.follows(ctx, db)
+		following, err := m.follows(ctx, db)
 		if err != nil || following.source != "" {
 			return err
 		}
-		return s.m.tellDisabledEvents(ctx)
+		return m.tellDisabledEvents(ctx)
 	})
 }

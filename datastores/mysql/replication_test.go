@@ -31,7 +31,7 @@ func follow(t *testing.T, source *Manager) *Manager {
 func followWith(t *testing.T, source, m *Manager) *Manager {
 	t.Helper()
 	stopInTheEnd(t, m)
-	must(t, source.replication().AddReplica(t.Context(), replicaAccount(m)))
+	must(t, source.replication().Source.AddReplica(t.Context(), replicaAccount(m)))
 	link := backupOf(t, source, nil)
 	must(t, m.Prepare(t.Context(), datastores.PrepareRequest{
 		Progress:  func(string) {},
@@ -67,7 +67,7 @@ func caughtUp(t *testing.T, source, replica *Manager) {
 	must(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := replica.replication().WaitFor(ctx, at); err != nil {
+	if err := replica.replication().Replica.WaitFor(ctx, at); err != nil {
 		t.Fatalf("%s: %v", at.ID, err)
 	}
 }
@@ -113,11 +113,11 @@ func TestReplicaLogsWhatIsOnlyItsOwn(t *testing.T) {
 	if events := ran(t, source, first); len(events) > 0 {
 		t.Errorf("a replica has run the events %v", events)
 	}
-	must(t, source.replication().SetReadOnly(ctx, true))
+	must(t, source.replication().Source.SetReadOnly(ctx, true))
 	caughtUp(t, source, first)
 	accounts := []datastores.ReplicaAccount{replicaAccount(source), replicaAccount(second)}
 	for range 2 {
-		must(t, first.replication().Promote(ctx, accounts))
+		must(t, first.replication().Replica.Promote(ctx, accounts))
 	}
 	if err := asRoot.Ping(); err == nil {
 		// database/sql dials anew: what counts is the domain of the new session.
@@ -130,8 +130,8 @@ func TestReplicaLogsWhatIsOnlyItsOwn(t *testing.T) {
 	events.promoted(t, first, source)
 	req := attachment(first, source, nil)
 	req.Former = true
-	must(t, source.replication().Attach(ctx, req))
-	must(t, second.replication().Attach(ctx, attachment(first, second, nil)))
+	must(t, source.replication().Replica.Attach(ctx, req))
+	must(t, second.replication().Replica.Attach(ctx, attachment(first, second, nil)))
 	_, err = write(ctx, loginTo(first), 30, 40)
 	must(t, err)
 	third := follow(t, first)
@@ -289,7 +289,7 @@ func TestReadOnlyLetsNothingThrough(t *testing.T) {
 	_, err = blocking.ExecContext(ctx, "LOCK TABLES other WRITE")
 	must(t, err)
 
-	must(t, m.replication().SetReadOnly(ctx, true))
+	must(t, m.replication().Source.SetReadOnly(ctx, true))
 	at, err := m.replication().Position(ctx)
 	must(t, err)
 	if err := open.Commit(); err == nil {
@@ -309,7 +309,7 @@ func TestReadOnlyLetsNothingThrough(t *testing.T) {
 	if then, err := m.replication().Position(ctx); err != nil || then != at {
 		t.Errorf("position %+v, %v after the restart; it was %+v", then, err, at)
 	}
-	must(t, m.replication().SetReadOnly(ctx, false))
+	must(t, m.replication().Source.SetReadOnly(ctx, false))
 	wantScheduler(t, m, "ON")
 	_, err = write(ctx, l, 20, 21)
 	must(t, err)
@@ -338,7 +338,7 @@ func TestPromotionAfterACut(t *testing.T) {
 	must(t, err)
 	caughtUp(t, source, replica)
 	must(t, replica.session(func(db *sql.DB) error { return execute(ctx, db, replica.variant.dialect.words().stop) }))
-	must(t, replica.replication().Promote(ctx, nil))
+	must(t, replica.replication().Replica.Promote(ctx, nil))
 	if _, err := write(ctx, loginTo(replica), 30, 31); err != nil {
 		t.Error(err)
 	}

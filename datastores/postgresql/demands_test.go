@@ -98,7 +98,7 @@ func comesTo(t *testing.T, replica, source *Manager) {
 		}
 		soon, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
-		return replica.ReplicationStrategies()[0].WaitFor(soon, at) == nil
+		return replica.ReplicationStrategies()[0].Replica.WaitFor(soon, at) == nil
 	})
 	if st := replica.Status(ctx); st.Service != datastores.StatusHealthy || st.Restart != "" {
 		t.Errorf("a replica that has everything: %+v", st)

@@ -11,38 +11,31 @@ import (
 	"github.com/cofferdb/coffer/datastores/volume"
 )
 
-// ReplicationStrategies implements [datastores.Replication].
+// ReplicationStrategies implements [datastores.Replication], by the server's own physical replication: each replica has a slot on
+// its source, which keeps the log for it up to a limit.
 func (m *Manager) ReplicationStrategies() []datastores.ReplicationStrategy {
-	return []datastores.ReplicationStrategy{streaming{m}}
+	return []datastores.ReplicationStrategy{{
+		StrategyName: datastores.StrategyName{Namespace: backupNamespace, Name: "PostgresqlReplicationStreaming"},
+		Source: datastores.SourceSide{
+			AddReplica: func(ctx context.Context, account datastores.ReplicaAccount) error {
+				return m.with(ctx, func(s *session) error { return m.addReplica(ctx, s, account) })
+			},
+			RemoveReplica: func(ctx context.Context, account datastores.ReplicaAccount) error {
+				return m.with(ctx, func(s *session) error { return m.removeReplica(ctx, s, account) })
+			},
+			SetReadOnly: m.setReadOnly,
+		},
+		Replica: datastores.ReplicaSide{
+			Attach:  m.attach,
+			Detach:  func(ctx context.Context) error { return m.promote(ctx, nil) },
+			WaitFor: m.waitFor,
+			Promote: m.promote,
+		},
+		Position: m.position,
+	}}
 }
 
-// streaming is the server's own physical replication: each replica has a slot on its source, which keeps the log for it
-// up to a limit.
-type streaming struct{ m *Manager }
-
-// Strategy implements [datastores.ReplicationStrategy].
-func (streaming) Strategy() datastores.StrategyName {
-	return datastores.StrategyName{Namespace: backupNamespace, Name: "PostgresqlReplicationStreaming"}
-}
-
-// NeedsBackup implements [datastores.ReplicationStrategy].
-func (streaming) NeedsBackup() (datastores.StrategyName, bool) {
-	return datastores.StrategyName{}, false
-}
-
-// AddReplica implements [datastores.ReplicationStrategy].
-func (r streaming) AddReplica(ctx context.Context, account datastores.ReplicaAccount) error {
-	return r.m.with(ctx, func(s *session) error { return r.m.addReplica(ctx, s, account) })
-}
-
-// RemoveReplica implements [datastores.ReplicationStrategy].
-func (r streaming) RemoveReplica(ctx context.Context, account datastores.ReplicaAccount) error {
-	return r.m.with(ctx, func(s *session) error { return r.m.removeReplica(ctx, s, account) })
-}
-
-// Attach implements [datastores.ReplicationStrategy].
-func (r streaming) Attach(ctx context.Context, req datastores.AttachRequest) error {
-	m := r.m
+func (m *Manager) attach(ctx context.Context, req datastores.AttachRequest) error {
 	slot, err := slotOf(req.Account)
 	if err != nil {
 		return err
@@ -138,12 +131,8 @@ func (m *Manager) awaitStream(ctx context.Context) error {
 	})
 }
 
-// Detach implements [datastores.ReplicationStrategy].
-func (r streaming) Detach(ctx context.Context) error { return r.Promote(ctx, nil) }
-
-// Promote implements [datastores.ReplicationStrategy].
-func (r streaming) Promote(ctx context.Context, accounts []datastores.ReplicaAccount) error {
-	m := r.m
+// promote makes the server independent, and with accounts a source; nil keeps nobody.
+func (m *Manager) promote(ctx context.Context, accounts []datastores.ReplicaAccount) error {
 	had, err := m.loadRole()
 	if err != nil {
 		return err
@@ -186,10 +175,9 @@ func (r streaming) Promote(ctx context.Context, accounts []datastores.ReplicaAcc
 	return m.keepReplicas(ctx, accounts)
 }
 
-// SetReadOnly implements [datastores.ReplicationStrategy]. The server is stopped, which ends every session and writes and
+// setReadOnly stops the server, which ends every session and writes and
 // sends all that was acknowledged; then it starts as a standby of nobody, see role.
-func (r streaming) SetReadOnly(ctx context.Context, on bool) error {
-	m := r.m
+func (m *Manager) setReadOnly(ctx context.Context, on bool) error {
 	had, err := m.loadRole()
 	if err != nil {
 		return err
@@ -206,9 +194,8 @@ func (r streaming) SetReadOnly(ctx context.Context, on bool) error {
 	return m.Start(ctx)
 }
 
-// Position implements [datastores.ReplicationStrategy].
-func (r streaming) Position(ctx context.Context) (p datastores.Position, err error) {
-	err = r.m.with(ctx, func(s *session) error {
+func (m *Manager) position(ctx context.Context) (p datastores.Position, err error) {
+	err = m.with(ctx, func(s *session) error {
 		end, err := s.logEnd(ctx)
 		p = datastores.Position{ID: end.String(), Count: uint64(end)}
 		return err
@@ -216,13 +203,13 @@ func (r streaming) Position(ctx context.Context) (p datastores.Position, err err
 	return p, err
 }
 
-// WaitFor implements [datastores.ReplicationStrategy]. It waits for the replay, so that whoever reads afterwards sees all.
-func (r streaming) WaitFor(ctx context.Context, p datastores.Position) error {
+// waitFor waits for the replay, so that whoever reads afterwards sees all.
+func (m *Manager) waitFor(ctx context.Context, p datastores.Position) error {
 	want, err := parseLSN(p.ID)
 	if err != nil {
 		return datastores.Errorf(datastores.Invalid, "%v", err)
 	}
-	return r.m.with(ctx, func(s *session) error {
+	return m.with(ctx, func(s *session) error {
 		for {
 			come, err := s.one(ctx, "SELECT NOT pg_is_in_recovery() OR pg_last_wal_replay_lsn() >= $1::pg_lsn", want.String())
 			if err != nil || come.bool() {

@@ -13,7 +13,7 @@ func replicaOf(t *testing.T, source *Manager) *Manager {
 	t.Helper()
 	m := newManager(t, newEnv(t), source.options)
 	account := datastores.ReplicaAccount{ReplicaID: m.env.InstanceID, User: "slave_1", Password: datastores.NewSecret(`p:a\s's`)}
-	must(t, source.ReplicationStrategies()[0].AddReplica(t.Context(), account))
+	must(t, source.ReplicationStrategies()[0].Source.AddReplica(t.Context(), account))
 	req := quietly()
 	req.Replicate = &datastores.Replicate{Strategy: m.ReplicationStrategies()[0], Request: datastores.AttachRequest{
 		SourceID: source.env.InstanceID, Address: source.env.Address, Account: account, Progress: req.Progress,
@@ -34,7 +34,7 @@ func TestBackupOfAReplica(t *testing.T) {
 		}))
 		at, err := source.ReplicationStrategies()[0].Position(ctx)
 		must(t, err)
-		must(t, replica.ReplicationStrategies()[0].WaitFor(ctx, at))
+		must(t, replica.ReplicationStrategies()[0].Replica.WaitFor(ctx, at))
 	}
 	fill(1)
 	full, err := taken(t, replica, 0, nil)
@@ -80,7 +80,7 @@ func TestSessionsOnAReplica(t *testing.T) {
 	level := func() {
 		at, err := source.ReplicationStrategies()[0].Position(ctx)
 		must(t, err)
-		must(t, replica.ReplicationStrategies()[0].WaitFor(ctx, at))
+		must(t, replica.ReplicationStrategies()[0].Replica.WaitFor(ctx, at))
 		for range 2 {
 			must(t, New(replica.env, replica.options).Upkeep(ctx)) // its guest may have started anew
 		}
@@ -130,8 +130,8 @@ func TestAccountOfAReplica(t *testing.T) {
 	must(t, source.CreateUser(ctx, datastores.User{Name: "taken", Password: datastores.NewSecret("pass")}))
 	theirs := account
 	theirs.User = "taken"
-	wantKind(t, streams.AddReplica(ctx, theirs), datastores.Exists)
-	must(t, streams.AddReplica(ctx, account))
+	wantKind(t, streams.Source.AddReplica(ctx, theirs), datastores.Exists)
+	must(t, streams.Source.AddReplica(ctx, account))
 	if _, err := login(t, source, "slave_1", "pass", "shop"); err == nil || !strings.Contains(err.Error(), "pg_hba") {
 		t.Errorf("a replica's account in a tenant's database: %v", err)
 	}
@@ -147,7 +147,7 @@ func TestAccountOfAReplica(t *testing.T) {
 			t.Error("tenants see the account of a replica")
 		}
 	}
-	must(t, streams.RemoveReplica(ctx, account))
+	must(t, streams.Source.RemoveReplica(ctx, account))
 	if _, err := login(t, source, "slave_1", "pass", homeDatabase); err == nil {
 		t.Error("the account of a replica that was removed lets in")
 	}

@@ -25,7 +25,7 @@ func TestUpgrade(t *testing.T) {
 	must(t, s.exec(ctx, "CREATE TABLE t AS SELECT generate_series(1, 1000) AS n"))
 	account := datastores.ReplicaAccount{ReplicaID: "0198c0de-0000-7000-8000-000000000009", User: "replica_x", Password: datastores.NewSecret("p")}
 	streams := old.ReplicationStrategies()[0]
-	must(t, streams.AddReplica(ctx, account))
+	must(t, streams.Source.AddReplica(ctx, account))
 
 	from, err := json.Marshal(DefaultOptions())
 	must(t, err)
@@ -34,7 +34,7 @@ func TestUpgrade(t *testing.T) {
 	must(t, old.Stop(ctx))
 	wantKind(t, m.Upgrade(ctx, req), datastores.Invalid) // it has a replica
 	must(t, old.Start(ctx))
-	must(t, streams.RemoveReplica(ctx, account))
+	must(t, streams.Source.RemoveReplica(ctx, account))
 	must(t, inShop(ctx, old, "BEGIN", "CREATE TABLE public.u ()", "PREPARE TRANSACTION 'halfway'"))
 	if err := m.CheckUpgrade(ctx, req); err == nil || !strings.Contains(err.Error(), `"halfway"`) {
 		t.Errorf("the check with a prepared transaction: %v", err)

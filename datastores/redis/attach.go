@@ -17,9 +17,9 @@ func historyID(p datastores.Position) string {
 	return id
 }
 
-// Attach replaces all data by the source's. A former source whose acknowledged writes the new source lacks is refused,
+// attach replaces all data by the source's. A former source whose acknowledged writes the new source lacks is refused,
 // and stays as it is: the source must have been promoted from a replica that had come to where this server was fenced.
-func (m syncReplication) Attach(ctx context.Context, req datastores.AttachRequest) error {
+func (m *Manager) attach(ctx context.Context, req datastores.AttachRequest) error {
 	if req.Account.Password.IsZero() {
 		return datastores.Errorf(datastores.Invalid, "the account on the source needs a password")
 	}
@@ -46,7 +46,7 @@ func (m syncReplication) Attach(ctx context.Context, req datastores.AttachReques
 
 // mayGiveUp returns an error when this server, the source until now, has acknowledged what the new source does not have.
 // A server that was not fenced is fenced first, so that nothing is added meanwhile.
-func (m syncReplication) mayGiveUp(ctx context.Context, there history, address string) error {
+func (m *Manager) mayGiveUp(ctx context.Context, there history, address string) error {
 	if err := m.Start(ctx); err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func (m syncReplication) mayGiveUp(ctx context.Context, there history, address s
 		return err // an earlier try has come further than this
 	}
 	if st.Fence == nil {
-		if err := m.SetReadOnly(ctx, true); err != nil {
+		if err := m.setReadOnly(ctx, true); err != nil {
 			return err
 		}
 		if st, err = m.loadState(); err != nil {
@@ -73,7 +73,7 @@ func (m syncReplication) mayGiveUp(ctx context.Context, there history, address s
 
 // follow makes the server a replica of the source, and returns when it has everything. The state that makes it one
 // after a restart is stored first.
-func (m syncReplication) follow(ctx context.Context, from source, progress func(string)) error {
+func (m *Manager) follow(ctx context.Context, from source, progress func(string)) error {
 	st, err := m.loadState()
 	if err != nil {
 		return err
@@ -120,7 +120,7 @@ type there struct {
 }
 
 // look asks the source, with the replica's account.
-func (m syncReplication) look(ctx context.Context, s source) (there, error) {
+func (m *Manager) look(ctx context.Context, s source) (there, error) {
 	secure, err := m.env.ServerTLS().ToSource(s.Address)
 	if err != nil {
 		return there{}, err
@@ -142,7 +142,7 @@ func (m syncReplication) look(ctx context.Context, s source) (there, error) {
 }
 
 // copyUsers makes root and the users of this replica those of its source.
-func (m syncReplication) copyUsers(ctx context.Context) error {
+func (m *Manager) copyUsers(ctx context.Context) error {
 	st, err := m.loadState()
 	if err != nil || st.Source == nil {
 		return err
@@ -161,7 +161,7 @@ func (m syncReplication) copyUsers(ctx context.Context) error {
 }
 
 // copyLastUsers does without a source that cannot be asked any more: then the users stay as they were last known.
-func (m syncReplication) copyLastUsers(ctx context.Context) {
+func (m *Manager) copyLastUsers(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if err := m.copyUsers(ctx); err != nil {

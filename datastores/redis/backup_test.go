@@ -43,7 +43,7 @@ func TestBackupOfOneServerForAnother(t *testing.T) {
 			must(t, c.Do(ctx, words(command)...).Err())
 		}
 		must(t, m.CreateUser(ctx, datastores.User{Name: "ann", Password: datastores.NewSecret("ann's")}))
-		must(t, syncReplication{m}.AddReplica(ctx, datastores.ReplicaAccount{User: "rep", Password: datastores.NewSecret("x")}))
+		must(t, m.addReplica(ctx, datastores.ReplicaAccount{User: "rep", Password: datastores.NewSecret("x")}))
 		for i, s := range m.BackupStrategies() {
 			b := backup(t, m, s)
 			for _, v := range variants() {

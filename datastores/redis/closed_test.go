@@ -24,7 +24,7 @@ func TestClosedWhileItLoads(t *testing.T) {
 		for _, fenced := range []bool{false, true} {
 			if fenced {
 				open(t, m)
-				must(t, syncReplication{m}.SetReadOnly(ctx, true))
+				must(t, m.setReadOnly(ctx, true))
 			} else {
 				must(t, m.DisableRoot(ctx))
 			}

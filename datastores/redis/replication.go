@@ -10,40 +10,36 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 )
 
-// ReplicationStrategies implements [datastores.Replication].
-func (m *Manager) ReplicationStrategies() []datastores.ReplicationStrategy {
-	return []datastores.ReplicationStrategy{syncReplication{m}}
-}
-
-// syncReplication is the server's own, asynchronous replication. A new replica copies everything over the network.
+// ReplicationStrategies implements [datastores.Replication], by the server's own, asynchronous replication. A new replica copies
+// everything over the network.
 //
 // The server replicates data and no users. A replica's guest may read the users of the source (by hash, with the account
-// that it has there) and takes them over in Attach, WaitFor and Promote. What is changed of users on a source between the
+// that it has there) and takes them over in attach, waitFor and promote. What is changed of users on a source between the
 // last of these and the loss of the source a promoted replica does not know: whoever changes users or root of a source
 // should do the same on its replicas, as Trove does with root.
 //
 // Positions compare as long as the source is not restarted: then it begins a new history, and its replicas copy
 // everything again.
-type syncReplication struct{ *Manager }
-
-func (syncReplication) Strategy() datastores.StrategyName {
-	return datastores.StrategyName{Namespace: "redis_sync", Name: "RedisSyncReplication"}
+func (m *Manager) ReplicationStrategies() []datastores.ReplicationStrategy {
+	return []datastores.ReplicationStrategy{{
+		StrategyName: datastores.StrategyName{Namespace: "redis_sync", Name: "RedisSyncReplication"},
+		Source:       datastores.SourceSide{AddReplica: m.addReplica, RemoveReplica: m.removeReplica, SetReadOnly: m.setReadOnly},
+		Replica:      datastores.ReplicaSide{Attach: m.attach, Detach: m.detach, WaitFor: m.waitFor, Promote: m.promote},
+		Position:     m.position,
+	}}
 }
 
-func (syncReplication) NeedsBackup() (datastores.StrategyName, bool) {
-	return datastores.StrategyName{}, false
-}
-
-// AddReplica makes a user that may do nothing but follow, see replicaRules.
-func (m syncReplication) AddReplica(ctx context.Context, account datastores.ReplicaAccount) error {
-	command, err := m.addReplica(ctx, account)
+// addReplica makes a user that may do nothing but follow, see replicaRules.
+func (m *Manager) addReplica(ctx context.Context, account datastores.ReplicaAccount) error {
+	command, err := m.setReplica(ctx, account)
 	if err != nil {
 		return err
 	}
 	return m.call(ctx, command, []string{"ACL", "SAVE"})
 }
 
-func (m syncReplication) addReplica(ctx context.Context, a datastores.ReplicaAccount) ([]string, error) {
+// setReplica returns the command that makes the account of a replica.
+func (m *Manager) setReplica(ctx context.Context, a datastores.ReplicaAccount) ([]string, error) {
 	if a.Password.IsZero() {
 		return nil, datastores.Errorf(datastores.Invalid, "the account of replica %s needs a password", a.ReplicaID)
 	}
@@ -54,7 +50,7 @@ func (m syncReplication) addReplica(ctx context.Context, a datastores.ReplicaAcc
 }
 
 // checkReplicaUser keeps a replica's account from taking a tenant's place.
-func (m syncReplication) checkReplicaUser(ctx context.Context, name string) error {
+func (m *Manager) checkReplicaUser(ctx context.Context, name string) error {
 	if err := m.Names().CheckUser(name, ""); err != nil {
 		return err
 	}
@@ -71,16 +67,16 @@ func (m syncReplication) checkReplicaUser(ctx context.Context, name string) erro
 	return nil
 }
 
-func (m syncReplication) RemoveReplica(ctx context.Context, account datastores.ReplicaAccount) error {
+func (m *Manager) removeReplica(ctx context.Context, account datastores.ReplicaAccount) error {
 	if err := m.checkReplicaUser(ctx, account.User); err != nil {
 		return err
 	}
 	return m.call(ctx, []string{"ACL", "DELUSER", account.User}, []string{"ACL", "SAVE"})
 }
 
-// SetReadOnly takes the right to write from root and users, and ends their connections. The server goes on to expire
+// setReadOnly takes the right to write from root and users, and ends their connections. The server goes on to expire
 // keys, and to tell its replicas that it is there: its offset grows, what it has acknowledged does not.
-func (m syncReplication) SetReadOnly(ctx context.Context, on bool) error {
+func (m *Manager) setReadOnly(ctx context.Context, on bool) error {
 	st, err := m.loadState()
 	if err != nil {
 		return err
@@ -96,7 +92,7 @@ func (m syncReplication) SetReadOnly(ctx context.Context, on bool) error {
 	if err := m.setTenants(ctx, tenants(all), on); err != nil || !on {
 		return err
 	}
-	p, err := m.Position(ctx)
+	p, err := m.position(ctx)
 	if err != nil {
 		return err
 	}
@@ -104,8 +100,8 @@ func (m syncReplication) SetReadOnly(ctx context.Context, on bool) error {
 	return m.saveState(st)
 }
 
-// Position is the server's offset in its history, and which history that is.
-func (m syncReplication) Position(ctx context.Context) (datastores.Position, error) {
+// position is the server's offset in its history, and which history that is.
+func (m *Manager) position(ctx context.Context) (datastores.Position, error) {
 	info, err := m.info(ctx, "replication")
 	if err == nil && info["role"] == roleSource && info["repl_backlog_active"] == "0" {
 		info, err = m.beginHistory(ctx)
@@ -118,7 +114,7 @@ func (m syncReplication) Position(ctx context.Context) (datastores.Position, err
 
 // beginHistory asks for a snapshot as a replica does, and then does without it: a server begins its history, whose name
 // positions have, when the first replica comes after its start. It lasts as long as the server runs.
-func (m syncReplication) beginHistory(ctx context.Context) (info map[string]string, err error) {
+func (m *Manager) beginHistory(ctx context.Context) (info map[string]string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	err = m.talk(ctx, func(c *conn) error {
@@ -138,8 +134,8 @@ func (m syncReplication) beginHistory(ctx context.Context) (info map[string]stri
 	return info, err
 }
 
-// WaitFor also takes over the users of the source: it is the last time before a promotion that they can be asked for.
-func (m syncReplication) WaitFor(ctx context.Context, p datastores.Position) error {
+// waitFor also takes over the users of the source: it is the last time before a promotion that they can be asked for.
+func (m *Manager) waitFor(ctx context.Context, p datastores.Position) error {
 	for {
 		info, err := m.info(ctx, "replication")
 		if err != nil {
@@ -159,8 +155,8 @@ func (m syncReplication) WaitFor(ctx context.Context, p datastores.Position) err
 	}
 }
 
-// Promote refuses a replica whose first copy was never complete: it would lose what is missing.
-func (m syncReplication) Promote(ctx context.Context, accounts []datastores.ReplicaAccount) error {
+// promote refuses a replica whose first copy was never complete: it would lose what is missing.
+func (m *Manager) promote(ctx context.Context, accounts []datastores.ReplicaAccount) error {
 	st, err := m.loadState()
 	if err != nil {
 		return err
@@ -176,7 +172,7 @@ func (m syncReplication) Promote(ctx context.Context, accounts []datastores.Repl
 	}
 	var commands [][]string
 	for _, a := range accounts {
-		command, err := m.addReplica(ctx, a)
+		command, err := m.setReplica(ctx, a)
 		if err != nil {
 			return err
 		}
@@ -185,11 +181,11 @@ func (m syncReplication) Promote(ctx context.Context, accounts []datastores.Repl
 	if err := m.call(ctx, append(commands, []string{"ACL", "SAVE"})...); err != nil {
 		return err
 	}
-	return m.Detach(ctx)
+	return m.detach(ctx)
 }
 
-// Detach may find the server stopped.
-func (m syncReplication) Detach(ctx context.Context) error {
+// detach may find the server stopped.
+func (m *Manager) detach(ctx context.Context) error {
 	was, err := m.loadState()
 	if err != nil {
 		return err

@@ -25,10 +25,10 @@ func attachTo(m *Manager, account datastores.ReplicaAccount) datastores.AttachRe
 // replicaOf makes a new replica as the guest runtime does.
 func replicaOf(t *testing.T, source *Manager, n int) *Manager {
 	t.Helper()
-	must(t, syncReplication{source}.AddReplica(t.Context(), accountOf(n)))
+	must(t, source.addReplica(t.Context(), accountOf(n)))
 	r := place(t, source.options)
 	must(t, r.Prepare(t.Context(), datastores.PrepareRequest{Progress: func(string) {}, Replicate: &datastores.Replicate{
-		Strategy: syncReplication{r}, Request: attachTo(source, accountOf(n)),
+		Strategy: r.ReplicationStrategies()[0], Request: attachTo(source, accountOf(n)),
 	}}))
 	return r
 }
@@ -44,8 +44,8 @@ func TestPromotionKeepsUsersAndData(t *testing.T) {
 		endsOnReplica(t, b)
 		must(t, a.CreateUser(ctx, datastores.User{Name: "late", Password: datastores.NewSecret("late's")}))
 		must(t, c.Set(ctx, "expires", "v", 50*time.Millisecond).Err()) // moves the offset after the fence
-		must(t, syncReplication{a}.SetReadOnly(ctx, true))
-		p, err := syncReplication{a}.Position(ctx)
+		must(t, a.setReadOnly(ctx, true))
+		p, err := a.position(ctx)
 		must(t, err)
 		if err := c.Set(ctx, "k", "v", 0).Err(); err == nil || !strings.HasPrefix(err.Error(), "NOPERM") {
 			t.Errorf("a fenced source takes %v", err)
@@ -53,10 +53,10 @@ func TestPromotionKeepsUsersAndData(t *testing.T) {
 		if err := c.Eval(ctx, "return redis.call('SET', 'k', 'v')", nil).Err(); err == nil {
 			t.Error("a script writes to a fenced source")
 		}
-		must(t, syncReplication{b}.WaitFor(ctx, p))
+		must(t, b.waitFor(ctx, p))
 		soon(t, "the key expires", func() bool { n, err := c.Exists(ctx, "expires").Result(); return err == nil && n == 0 })
 		for range 2 {
-			must(t, syncReplication{b}.Promote(ctx, []datastores.ReplicaAccount{accountOf(2)}))
+			must(t, b.promote(ctx, []datastores.ReplicaAccount{accountOf(2)}))
 		}
 		must(t, client(t, b, "late", "late's").Set(ctx, "new", "v", 0).Err())
 		must(t, client(t, b, rootName, rootPassword).Ping(ctx).Err())
@@ -68,7 +68,7 @@ func TestPromotionKeepsUsersAndData(t *testing.T) {
 		req := attachTo(b, accountOf(2))
 		req.Former = true
 		for range 2 {
-			must(t, syncReplication{a}.Attach(ctx, req))
+			must(t, a.attach(ctx, req))
 		}
 		want := digestOf(t, b)
 		soon(t, "the former source has all", func() bool { return digestOf(t, a) == want })
@@ -109,27 +109,27 @@ func TestFormerSourceWithWritesOfItsOwn(t *testing.T) {
 	b := replicaOf(t, a, 1)
 	must(t, b.Stop(ctx))
 	fill(t, a, 100, 110)
-	must(t, syncReplication{b}.Detach(ctx)) // stopped: it cannot know of the last ten
+	must(t, b.detach(ctx)) // stopped: it cannot know of the last ten
 	must(t, b.Start(ctx))
-	must(t, syncReplication{b}.Promote(ctx, []datastores.ReplicaAccount{accountOf(2)}))
+	must(t, b.promote(ctx, []datastores.ReplicaAccount{accountOf(2)}))
 	req := attachTo(b, accountOf(2))
 	req.Former = true
 	before := digestOf(t, a)
-	wantKind(t, "attach", syncReplication{a}.Attach(ctx, req), datastores.Conflict)
+	wantKind(t, "attach", a.attach(ctx, req), datastores.Conflict)
 	if after := digestOf(t, a); after != before {
 		t.Error("a former source that was refused has lost data")
 	}
 	if _, err := writeItems(ctx, a.env.Address, rootName, rootPassword, 110, 111); err == nil {
 		t.Error("a former source that was refused takes writes")
 	}
-	must(t, syncReplication{a}.SetReadOnly(ctx, false))
+	must(t, a.setReadOnly(ctx, false))
 	fill(t, a, 110, 111)
 }
 
 func TestReplicaThatNeverHadAllIsNotPromoted(t *testing.T) {
 	m, ctx := running(t), t.Context()
 	must(t, m.saveState(state{Source: &source{Address: m.env.Address, User: "x", Password: "x"}}))
-	wantKind(t, "promote", syncReplication{m}.Promote(ctx, nil), datastores.Conflict)
+	wantKind(t, "promote", m.promote(ctx, nil), datastores.Conflict)
 	st, err := m.loadState()
 	if err != nil || st.Source == nil {
 		t.Errorf("after that it is no replica: %+v, %v", st, err)
@@ -138,10 +138,10 @@ func TestReplicaThatNeverHadAllIsNotPromoted(t *testing.T) {
 
 func TestAttachWithAWrongPassword(t *testing.T) {
 	a, b, ctx := running(t), running(t), t.Context()
-	must(t, syncReplication{a}.AddReplica(ctx, accountOf(1)))
+	must(t, a.addReplica(ctx, accountOf(1)))
 	wrong := accountOf(1)
 	wrong.Password = datastores.NewSecret("Tell-Nobody-42")
-	err := syncReplication{b}.Attach(ctx, attachTo(a, wrong))
+	err := b.attach(ctx, attachTo(a, wrong))
 	if err == nil || strings.Contains(err.Error(), "Tell-Nobody-42") {
 		t.Errorf("attached: %v", err)
 	}
@@ -153,7 +153,7 @@ func TestAttachWithAWrongPassword(t *testing.T) {
 func TestReplicaAccountCanOnlyFollow(t *testing.T) {
 	a, ctx := running(t), t.Context()
 	open(t, a)
-	must(t, syncReplication{a}.AddReplica(ctx, accountOf(1)))
+	must(t, a.addReplica(ctx, accountOf(1)))
 	c := client(t, a, accountOf(1).User, accountOf(1).Password.Reveal())
 	for _, command := range []string{"GET k", "SET k v", "KEYS *", "CONFIG GET *", "ACL SETUSER x on", "SHUTDOWN", "EVAL return(1) 0", "SUBSCRIBE x", "FLUSHALL"} {
 		if err := c.Do(ctx, words(command)...).Err(); err == nil || !strings.HasPrefix(err.Error(), "NOPERM") {
@@ -161,7 +161,7 @@ func TestReplicaAccountCanOnlyFollow(t *testing.T) {
 		}
 	}
 	for range 2 {
-		must(t, syncReplication{a}.RemoveReplica(ctx, accountOf(1)))
+		must(t, a.removeReplica(ctx, accountOf(1)))
 	}
 	if c.Ping(ctx).Err() == nil {
 		t.Error("the account works after it was removed")
@@ -197,7 +197,7 @@ func TestAttachEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	begun := time.Now()
-	if err := (syncReplication{m}).Attach(ctx, attachTo(silent, accountOf(1))); err == nil || time.Since(begun) > 5*time.Second {
+	if err := m.attach(ctx, attachTo(silent, accountOf(1))); err == nil || time.Since(begun) > 5*time.Second {
 		t.Errorf("attach = %v after %v", err, time.Since(begun))
 	}
 }

@@ -80,11 +80,11 @@ func TestReplicaChecksItsSource(t *testing.T) {
 		source, there := placeTLS(t, o)
 		there.Set(t, ca, datastores.TLSEnforced, false)
 		must(t, source.Prepare(ctx, datastores.PrepareRequest{Progress: func(string) {}}))
-		must(t, syncReplication{source}.AddReplica(ctx, accountOf(1)))
+		must(t, source.addReplica(ctx, accountOf(1)))
 		replica, here := placeTLS(t, o)
 		here.Set(t, ca, datastores.TLSOff, true)
 		must(t, replica.Prepare(ctx, datastores.PrepareRequest{Progress: func(string) {}, Replicate: &datastores.Replicate{
-			Strategy: syncReplication{replica}, Request: attachTo(source, accountOf(1)),
+			Strategy: replica.ReplicationStrategies()[0], Request: attachTo(source, accountOf(1)),
 		}}))
 		link := func(status string) func() bool {
 			return func() bool {
@@ -102,7 +102,7 @@ func TestReplicaChecksItsSource(t *testing.T) {
 		if !link("down")() {
 			t.Error("the replica follows a source whose certificate another CA has signed")
 		}
-		if err := (syncReplication{replica}).copyUsers(ctx); err == nil || !strings.Contains(err.Error(), "certificate") {
+		if err := replica.copyUsers(ctx); err == nil || !strings.Contains(err.Error(), "certificate") {
 			t.Errorf("the replica's guest asks a source whose certificate another CA has signed: %v", err)
 		}
 		here.Set(t, ca, datastores.TLSOff, true)

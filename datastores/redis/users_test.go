@@ -57,12 +57,12 @@ func TestUsersThatCannotBe(t *testing.T) {
 		wantKind(t, u.Name, err, datastores.Invalid)
 	}
 	replica := datastores.ReplicaAccount{User: "rep", Password: pass}
-	must(t, syncReplication{m}.AddReplica(ctx, replica))
+	must(t, m.addReplica(ctx, replica))
 	wantKind(t, "a replica's account", m.DeleteUser(ctx, "rep", ""), datastores.Invalid)
 	must(t, m.CreateUser(ctx, datastores.User{Name: "ann", Password: pass}))
 	replica.User = "ann"
-	wantKind(t, "a tenant's name for a replica", syncReplication{m}.AddReplica(ctx, replica), datastores.Conflict)
-	wantKind(t, "removing a tenant as a replica", syncReplication{m}.RemoveReplica(ctx, replica), datastores.Conflict)
+	wantKind(t, "a tenant's name for a replica", m.addReplica(ctx, replica), datastores.Conflict)
+	wantKind(t, "removing a tenant as a replica", m.removeReplica(ctx, replica), datastores.Conflict)
 	list, err := m.ListUsers(ctx)
 	if err != nil || !slices.Equal([]string{list[0].Name}, []string{"ann"}) || len(list) != 1 {
 		t.Errorf("users: %v, %v", list, err)
