@@ -36,6 +36,8 @@ type Announcement struct {
 	Pool string `json:"pool"`
 	// Managers are those whose guest binaries were found and describe themselves.
 	Managers []string `json:"managers"`
+	// Refused are those whose guest binaries were found and are not offered; a note says why.
+	Refused []string `json:"refused,omitempty"`
 	// Images are the trees of files that servers may run in, by name. The machine's own system is not among them.
 	Images []string `json:"images,omitempty"`
 	// Digests are the SHA-256 of those binaries, in hexadecimal digits.

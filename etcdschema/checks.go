@@ -14,6 +14,7 @@ import (
 // HostCheck is what a host says of definitions. It is apart from the host's record, which changes with every instance.
 type HostCheck struct {
 	Managers  []string `json:"managers"`            // as last announced
+	Refused   []string `json:"refused,omitempty"`   // as last announced
 	Images    []string `json:"images,omitempty"`    // as last announced
 	Inventory string   `json:"inventory,omitempty"` // as last announced
 	// Verdicts are by the id of the definition. They were given at Checked, with the inventory that is named there.
@@ -85,6 +86,8 @@ func unserved(hosts map[string]HostCheck, d deployments.Definition) string {
 		}
 		reason := h.Verdicts[d.ID()].Unable
 		switch {
+		case slices.Contains(h.Refused, d.Manager):
+			reason = fmt.Sprintf("the guest binary %s-guest is not offered by its host, whose notes say why", d.Manager)
 		case !h.Starts(d.Manager):
 			reason = fmt.Sprintf("there is no guest binary %s-guest", d.Manager)
 		case !h.Has(d.Image):

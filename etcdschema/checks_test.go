@@ -75,6 +75,10 @@ func TestCatalogueHearsHosts(t *testing.T) {
 	if v, offered, _ := version(); !offered || !strings.Contains(v.Unserved, "no guest binary redis-guest") {
 		t.Errorf("a host without a guest: offered %v, unserved %q", offered, v.Unserved)
 	}
+	srv.Put(t, "/server/checks/0199d0a1-0000-7000-8000-000000000001", `{"managers":[],"refused":["redis"]}`)
+	if v, _, _ := version(); strings.Contains(v.Unserved, "no guest binary") || !strings.Contains(v.Unserved, "redis-guest is not offered") {
+		t.Errorf("a host that refuses its guest: unserved %q", v.Unserved)
+	}
 	put("2", []string{"redis"}, datastores.Verdict{Unable: "the package is not to be had"})
 	if v, _, _ := version(); !strings.Contains(v.Unserved, "the package is not to be had") {
 		t.Errorf("two hosts that cannot: %q", v.Unserved)

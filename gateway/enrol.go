@@ -225,7 +225,7 @@ func (g backend) hostAnnounced(s etcdschema.Snapshot, id string, raw json.RawMes
 	if err != nil {
 		return nil, err
 	}
-	check.Value.Managers, check.Value.Images, check.Value.Inventory = a.Managers, a.Images, a.Inventory
+	check.Value.Managers, check.Value.Refused, check.Value.Images, check.Value.Inventory = a.Managers, a.Refused, a.Images, a.Inventory
 	return []etcdschema.Op{etcdschema.Put(key, host), etcdschema.Put(checkKey, check.Value)}, nil
 }
 

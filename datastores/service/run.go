@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -40,7 +39,7 @@ type RunOptions struct {
 	// Named shows the program a user who has a name, as some programs insist on. On the disk it is Credential's all the same.
 	Named bool
 	// Alone runs the program as nobody, whatever Credential says: without capabilities, or a way to any, and without a network. All that it
-	// has started ends with it. Others must be able to read and run it, but not to reach it. Only root can.
+	// has started ends with it. The program is handed over: nobody needs no right to its file. Only root can.
 	Alone bool
 }
 
@@ -51,7 +50,7 @@ func Run(ctx context.Context, argv []string, opts RunOptions) ([]byte, error) {
 	program := filepath.Base(argv[0])
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	if opts.Alone {
-		file, err := os.Open(argv[0])
+		file, err := copied(argv[0])
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", program, err)
 		}

@@ -176,7 +176,7 @@ func TestRunAlone(t *testing.T) {
 	}
 	run := func(ctx context.Context, script string) (string, error) {
 		path := filepath.Join(dir, "program")
-		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		out, err := Run(ctx, []string{path, "describe"}, RunOptions{Alone: true})

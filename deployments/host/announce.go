@@ -18,14 +18,15 @@ import (
 
 // announce is the host's status: a [deployments.Announcement]. The agent sends it when it differs from the last one.
 func (h *Host) announce(context.Context) json.RawMessage {
-	managers, notes := h.binaries.managers()
+	refused, notes := h.binaries.refused()
 	images, more := h.newcomers().images()
 	a := deployments.Announcement{
 		Name:       h.cfg.Name,
 		Driver:     h.cfg.Driver,
 		Capacity:   h.capacity(),
 		Pool:       h.pool.String(),
-		Managers:   managers,
+		Managers:   h.binaries.managers(),
+		Refused:    refused,
 		Digests:    h.binaries.digests(),
 		Images:     images,
 		Inventory:  h.inventory(),

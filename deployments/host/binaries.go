@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -73,9 +74,11 @@ func guestBinary(dir, manager string) string { return filepath.Join(dir, manager
 
 // check returns an error of kind NotFound, which says where it was looked for, when a manager has no guest binary.
 func (b *binaries) check(manager string) error {
-	if _, err := os.Stat(guestBinary(b.dir, manager)); err != nil {
+	if _, err := os.Stat(guestBinary(b.dir, manager)); errors.Is(err, fs.ErrNotExist) {
 		return agentpoll.Errorf(agentpoll.NotFound, "this host has no guest for manager %q: put the binary %s%s into its guest directory %s",
 			manager, manager, guestSuffix, b.dir)
+	} else if err != nil {
+		return fmt.Errorf("cannot look at the guest binary: %w", err)
 	}
 	return nil
 }
@@ -154,9 +157,6 @@ func describe(ctx context.Context, path, manager string) error {
 	defer cancel()
 	out, err := service.Run(ctx, []string{path, "describe"}, service.RunOptions{Alone: os.Geteuid() == 0})
 	if err != nil {
-		if info, statErr := os.Stat(path); statErr == nil && info.Mode()&0o005 != 0o005 {
-			return fmt.Errorf("%w: others must be able to read and run it (mode %04o): chmod o+rx it", err, info.Mode().Perm())
-		}
 		return err
 	}
 	var manifest struct {
@@ -171,16 +171,19 @@ func describe(ctx context.Context, path, manager string) error {
 	return nil
 }
 
-// managers are those whose binaries described themselves, and a note for each that did not, in order of names.
-func (b *binaries) managers() (managers, notes []string) {
+// managers are those whose binaries described themselves, in order of names.
+func (b *binaries) managers() []string {
+	return append([]string{}, sortedKeys(b.digests())...) // no null in an announcement
+}
+
+// refused are those whose binaries are there and of no use, in order of names, and a note for each.
+func (b *binaries) refused() (managers, notes []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	managers = []string{}
 	for _, manager := range sortedKeys(b.known) {
-		if known := b.known[manager]; known.err != nil {
-			notes = append(notes, fmt.Sprintf("guest binary %s%s is not offered: %v", manager, guestSuffix, known.err))
-		} else {
+		if err := b.known[manager].err; err != nil {
 			managers = append(managers, manager)
+			notes = append(notes, fmt.Sprintf("guest binary %s%s is not offered: %v", manager, guestSuffix, err))
 		}
 	}
 	return managers, notes

@@ -25,7 +25,7 @@ func (h *Host) Check(ctx context.Context, args deployments.CheckArgs) (deploymen
 		by[who{d.Manager, d.Image}] = append(by[who{d.Manager, d.Image}], d)
 	}
 	reply := deployments.CheckReply{Verdicts: map[string]datastores.Verdict{}}
-	able, _ := h.binaries.managers()
+	able := h.binaries.managers()
 	images, _ := h.newcomers().images()
 	for asked, definitions := range by {
 		if !slices.Contains(able, asked.manager) || asked.image != "" && !slices.Contains(images, asked.image) {
@@ -83,8 +83,7 @@ func (h *Host) inventory() string {
 			}
 		}
 	}
-	managers, _ := h.binaries.managers()
-	for _, manager := range managers {
+	for _, manager := range h.binaries.managers() {
 		s, _ := h.binaries.stamp(manager)
 		fmt.Fprintln(sum, manager, s.Inode, s.Size, s.Changed.UnixNano())
 	}

@@ -37,6 +37,9 @@ func (h *sandboxes) check() error {
 			return needs(fmt.Sprintf("%s (Debian package %s)", need.program, need.pack), err)
 		}
 	}
+	if info, err := os.Stat(h.self); err != nil || info.Mode()&0o005 != 0o005 {
+		return needs("the program coffer-host to be one that everybody may run, as each sandbox's init", errors.Join(fmt.Errorf("chmod o+rx %s", h.self), err))
+	}
 	if notes := h.cgroups.notes(); len(notes) > 0 {
 		return needs("control groups", errors.New(strings.Join(notes, "; ")))
 	}

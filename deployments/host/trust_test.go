@@ -61,7 +61,8 @@ func TestM5BinariesThatOthersMayWrite(t *testing.T) {
 		if _, err := fresh.scan(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		managers, notes := fresh.managers()
+		managers := fresh.managers()
+		_, notes := fresh.refused()
 		if len(managers) > 0 || len(notes) != 1 || fresh.mayStart("memory") == nil {
 			t.Errorf("%s: offered %v, notes %q", name, managers, notes)
 		}

@@ -43,6 +43,9 @@ func BuildIn(t testing.TB, dir string) Programs {
 			t.Fatalf("%s: %v\n%s", cmd, err, text)
 		}
 	}
+	if err := os.Chmod(filepath.Join(dir, "coffer-host"), 0o755); err != nil { // as it is installed, whatever the umask
+		t.Fatal(err)
+	}
 	return Programs(dir)
 }
 

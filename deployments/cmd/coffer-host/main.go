@@ -12,6 +12,7 @@ import (
 )
 
 func main() {
+	syscall.Umask(0o022) // a stricter one would keep servers' users from their data, and sandboxes from their root
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	status := host.Main(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
 	stop()
