@@ -9,8 +9,15 @@ import (
 	"strings"
 )
 
-// Verdict is what a guest binary says of a definition's guest half, on the machine where it is asked with `check`. The zero
-// Verdict is good.
+// Opinion is what a guest binary says of a definition's guest half when it is asked with `check`. It has not looked at any machine.
+type Opinion struct {
+	// Problems are everything that is wrong with the options, each "path: message". When there are any, the rest is empty.
+	Problems []string `json:"problems,omitempty"`
+	Program  Program  `json:"program,omitzero"`   // that a machine must have
+	Packages []string `json:"packages,omitempty"` // of Debian, that it must have or get
+}
+
+// Verdict is what a host says of a definition's guest half, after its guest binary. The zero Verdict is good.
 type Verdict struct {
 	// Problems are everything that is wrong with the options, each "path: message".
 	Problems []string `json:"problems,omitempty"`
@@ -23,8 +30,8 @@ func (v Verdict) Good() bool { return len(v.Problems) == 0 && v.Unable == "" }
 
 // Program is the server's program on a machine that can serve.
 type Program struct {
-	Path    string // absolute
-	Version string // how its version begins, in whole numbers: 10.11 takes 10.11.6; "": any
+	Path    string `json:"path"`              // absolute
+	Version string `json:"version,omitempty"` // how its version begins, in whole numbers: 10.11 takes 10.11.6; "": any
 }
 
 // ProgramOptions is implemented by an [Options] that names the server's program: then it is known of a machine whether it

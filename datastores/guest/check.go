@@ -1,23 +1,21 @@
 package guest
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/datastores/service"
 )
 
 // maxDefinitions bounds what check reads, in bytes.
 const maxDefinitions = 8 << 20
 
-// check reads guest halves, one JSON value after the other, and prints a [datastores.Verdict] of each.
-func (p program) check(ctx context.Context, args []string) error {
+// check reads guest halves, one JSON value after the other, and prints a [datastores.Opinion] of each. It looks at nothing else, so
+// that a host can have it done by nobody.
+func (p program) check(args []string) error {
 	flags := p.flags("check")
-	optionsOnly := flags.Bool("options-only", false, "look at the options only, not at this machine")
-	root := flags.String("root", "", "`directory` of the system that the server is to run in; empty: this machine's")
+	flags.Bool("options-only", true, "it is always so: earlier releases took it")
 	if err := p.parse(flags, args); err != nil {
 		return err
 	}
@@ -29,26 +27,23 @@ func (p program) check(ctx context.Context, args []string) error {
 		} else if err != nil {
 			return fmt.Errorf("cannot read the guest half of a definition: %w", err)
 		}
-		if err := out.Encode(judge(ctx, p.plugin, service.System(*root), options, *optionsOnly)); err != nil {
+		if err := out.Encode(opinion(p.plugin, options)); err != nil {
 			return err
 		}
 	}
 }
 
-func judge(ctx context.Context, plugin datastores.Plugin, system service.System, options json.RawMessage, optionsOnly bool) datastores.Verdict {
-	var v datastores.Verdict
+func opinion(plugin datastores.Plugin, options json.RawMessage) datastores.Opinion {
+	var o datastores.Opinion
 	for _, problem := range plugin.Problems(options) {
-		v.Problems = append(v.Problems, problem.Error())
+		o.Problems = append(o.Problems, problem.Error())
 	}
-	if len(v.Problems) > 0 || optionsOnly {
-		return v
+	if len(o.Problems) > 0 {
+		return o
 	}
 	common, err := plugin.Common(options)
 	if err != nil {
-		v.Problems = []string{err.Error()}
-		return v
+		return datastores.Opinion{Problems: []string{err.Error()}}
 	}
-	program := plugin.Program(options)
-	v.Unable = system.Unservable(ctx, program.Path, program.Version, common.Packages)
-	return v
+	return datastores.Opinion{Program: plugin.Program(options), Packages: common.Packages}
 }

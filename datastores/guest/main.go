@@ -22,7 +22,7 @@ import (
 //
 //	<manager>-guest run -config FILE
 //	<manager>-guest describe [-format json|etcdctl|files [-o DIR]]
-//	<manager>-guest check [-options-only] < guest halves of definitions
+//	<manager>-guest check < guest halves of definitions
 //	<manager>-guest version
 //
 // Flags may be given in the environment too: -config is COFFER_GUEST_CONFIG. Logs are JSON on standard error. SIGTERM
@@ -70,12 +70,12 @@ func (p program) dispatch(ctx context.Context, args []string) error {
 	case "describe":
 		return p.describe(args[1:])
 	case "check":
-		return p.check(ctx, args[1:])
+		return p.check(args[1:])
 	case "version":
 		_, err := fmt.Fprintf(p.stdout, "%s %s %s\n", p.name(), version(), runtime.Version())
 		return err
 	}
-	_, _ = fmt.Fprintf(p.stderr, "usage: %[1]s run -config FILE | %[1]s describe [-format json|etcdctl|files [-o DIR]] | %[1]s check [-options-only] | %[1]s version\n", p.name())
+	_, _ = fmt.Fprintf(p.stderr, "usage: %[1]s run -config FILE | %[1]s describe [-format json|etcdctl|files [-o DIR]] | %[1]s check | %[1]s version\n", p.name())
 	return errUsage
 }
 

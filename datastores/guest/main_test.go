@@ -31,11 +31,11 @@ func TestDescribe(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	stdin := `{} {"hue":"red","mount_point":7,"packages":["no-such-package-of-coffer"]}{"mount_point":"x"} {"packages":["no-such-package-of-coffer"]}`
-	for _, args := range [][]string{{"check"}, {"check", "-options-only"}} {
+	for _, args := range [][]string{{"check"}, {"check", "-options-only"}} { // as earlier releases ask
 		out, stderr, code := runProgram(t, map[string]string{"stdin": stdin}, args...)
-		var got []datastores.Verdict
+		var got []datastores.Opinion
 		for line := range strings.Lines(out) {
-			var v datastores.Verdict
+			var v datastores.Opinion
 			if err := json.Unmarshal([]byte(line), &v); err != nil {
 				t.Fatal(err)
 			}
@@ -44,7 +44,7 @@ func TestCheck(t *testing.T) {
 		if code != 0 || len(got) != 4 {
 			t.Fatalf("%q: exit %d, %s%s", args, code, out, stderr)
 		}
-		if !got[0].Good() || len(got[1].Problems) != 2 || len(got[2].Problems) != 1 {
+		if len(got[0].Problems) != 0 || len(got[1].Problems) != 2 || len(got[2].Problems) != 1 {
 			t.Errorf("%q: %s", args, out)
 		}
 		for i, path := range []string{"hue: unknown option", "mount_point: want a string"} {
@@ -52,8 +52,8 @@ func TestCheck(t *testing.T) {
 				t.Errorf("problem %q, want %q", got[1].Problems[i], path)
 			}
 		}
-		if unable := got[3].Unable; (unable == "") != (len(args) == 2) {
-			t.Errorf("%q: a package that is nowhere: %q", args, unable)
+		if needs := got[3].Packages; len(needs) != 1 || needs[0] != "no-such-package-of-coffer" {
+			t.Errorf("%q: it needs %q", args, needs)
 		}
 	}
 	if _, stderr, code := runProgram(t, map[string]string{"stdin": "{} x"}, "check"); code != 1 || !strings.Contains(stderr, "cannot read") {

@@ -1,11 +1,9 @@
 package service
 
 import (
-	"context"
 	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"strconv"
 	"syscall"
 
@@ -17,17 +15,14 @@ const nobody = 65534
 
 // alone is a program that [RunOptions.Alone] holds for. Its user namespace knows nobody else, so that no program of root's that it may start
 // makes root of it; and process 1 of its process namespace is the program.
-func alone(ctx context.Context, file *os.File, argv []string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "/proc/self/fd/3")
-	cmd.Args = argv
-	cmd.ExtraFiles = []*os.File{file} // the first of them is 3
+func alone(root string) *syscall.SysProcAttr {
 	ids := []syscall.SysProcIDMap{{ContainerID: nobody, HostID: nobody, Size: 1}}
-	cmd.SysProcAttr = &syscall.SysProcAttr{
+	return &syscall.SysProcAttr{
+		Chroot:      root,
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
 		UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true,
 		Credential: Credential(nobody, nobody),
 	}
-	return cmd
 }
 
 // copied is a program in memory, for nobody: who may not get to where it lies, nor read or run it there. Everybody may do with the copy

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -41,6 +42,8 @@ type RunOptions struct {
 	// Alone runs the program as nobody, whatever Credential says: without capabilities, or a way to any, and without a network. All that it
 	// has started ends with it. The program is handed over: nobody needs no right to its file. Only root can.
 	Alone bool
+	// Root, with Alone, is the directory that is "/" to the program. Then the program is not handed over but run where it lies below Root.
+	Root string
 }
 
 // Run runs a program to its end and returns its standard output, of which it keeps the first MiB, unless opts.Stdout takes
@@ -49,13 +52,14 @@ type RunOptions struct {
 func Run(ctx context.Context, argv []string, opts RunOptions) ([]byte, error) {
 	program := filepath.Base(argv[0])
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	if opts.Alone {
+	if opts.Alone && opts.Root == "" {
 		file, err := copied(argv[0])
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", program, err)
 		}
 		defer func() { _ = file.Close() }()
-		cmd = alone(ctx, file, argv)
+		cmd = exec.CommandContext(ctx, "/proc/self/fd/3")
+		cmd.Args, cmd.ExtraFiles = argv, []*os.File{file} // the first of them is 3
 	}
 	cmd.Env, cmd.Dir = opts.Env, opts.Dir
 	if cmd.Env == nil {
@@ -65,7 +69,8 @@ func Run(ctx context.Context, argv []string, opts RunOptions) ([]byte, error) {
 		cmd.Dir = "/"
 	}
 	switch {
-	case opts.Alone: // see above
+	case opts.Alone:
+		cmd.SysProcAttr = alone(opts.Root)
 	case opts.Named:
 		cmd.SysProcAttr = named(opts.Credential)
 	default:

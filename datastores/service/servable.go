@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // Unservable says why the system cannot run the server's program at path, in a version that begins with version; "" means
@@ -31,6 +32,8 @@ func (s System) Unservable(ctx context.Context, path, version string, packages [
 	return s.unfit(ctx, path, version)
 }
 
+const versionTimeout = 5 * time.Second
+
 // unfit looks at a program that should be there.
 func (s System) unfit(ctx context.Context, path, version string) (reason string) {
 	if path == "" {
@@ -43,7 +46,13 @@ func (s System) unfit(ctx context.Context, path, version string) (reason string)
 	if version == "" {
 		return ""
 	}
-	out, err := Run(ctx, s.argv(path, "--version"), RunOptions{})
+	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
+	defer cancel()
+	alone := RunOptions{Alone: true, Root: s.path("/")} // a guest binary has said which program: root runs none of its choice
+	if os.Geteuid() != 0 {
+		alone = RunOptions{}
+	}
+	out, err := Run(ctx, []string{path, "--version"}, alone)
 	if err != nil {
 		return fmt.Sprintf("its program %s cannot be run", name)
 	}

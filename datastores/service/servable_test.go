@@ -4,6 +4,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -43,6 +44,11 @@ func TestBegins(t *testing.T) {
 
 // TestUnservable asks the machine itself, with a program of the test's.
 func TestUnservable(t *testing.T) {
+	if os.Geteuid() == 0 { // nobody must be able to get there
+		if err := os.Chmod(filepath.Dir(t.TempDir()), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	program := filepath.Join(t.TempDir(), "fooserver")
 	if err := os.WriteFile(program, []byte("#!/bin/sh\necho 'fooserver (Foo) 10.11.6 of 2024'\n"), 0o755); err != nil {
 		t.Fatal(err)
@@ -50,6 +56,14 @@ func TestUnservable(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken")
 	if err := os.WriteFile(broken, []byte("#!/bin/sh\nexit 3\n"), 0o755); err != nil {
 		t.Fatal(err)
+	}
+	asNobody := filepath.Join(t.TempDir(), "nobody")
+	if err := os.WriteFile(asNobody, []byte("#!/bin/sh\necho $(id -u).0\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	user := strconv.Itoa(os.Geteuid())
+	if user == "0" {
+		user = "65534"
 	}
 	for _, c := range []struct {
 		name, path, version string
@@ -62,6 +76,7 @@ func TestUnservable(t *testing.T) {
 		{"its package is there", program, "10.11", []string{"dpkg"}, ""},
 		{"wrong version", program, "10.1", nil, "is version 10.11.6, not 10.1"},
 		{"not there", program + "-not", "10.11", nil, "is not there"},
+		{"run by nobody", asNobody, user, nil, ""},
 		{"cannot run", broken, "1", nil, "cannot be run"},
 		{"no such package", program, "10.11", []string{"no-such-package-of-coffer"}, "no-such-package-of-coffer"},
 		{"a further package is missing", program, "10.11", []string{"dpkg", "no-such-package-of-coffer"}, "no-such-package-of-coffer"},

@@ -35,40 +35,55 @@ func (h *Host) Check(ctx context.Context, args deployments.CheckArgs) (deploymen
 		if err != nil {
 			return reply, err
 		}
-		verdicts, err := askGuest(ctx, guestBinary(h.cfg.Guests, asked.manager), tree, definitions)
+		opinions, err := h.askGuest(ctx, guestBinary(h.cfg.Guests, asked.manager), definitions)
 		if ctx.Err() != nil {
-			return reply, agentpoll.Errorf(agentpoll.Expired, "the check of definitions was not done in time")
+			return reply, errCheckLate
 		}
 		if err != nil {
 			h.log.Warn("a guest binary does not judge definitions", "manager", asked.manager, "err", err)
 			continue
 		}
 		for i, d := range definitions {
-			reply.Verdicts[d.ID()] = verdicts[i]
+			reply.Verdicts[d.ID()] = judge(ctx, service.System(tree), opinions[i])
 		}
+	}
+	if ctx.Err() != nil {
+		return reply, errCheckLate
 	}
 	return reply, nil
 }
 
-// askGuest has one binary judge definitions of one system, all at once.
-func askGuest(ctx context.Context, binary, tree string, definitions []deployments.Definition) ([]datastores.Verdict, error) {
+var errCheckLate = agentpoll.Errorf(agentpoll.Expired, "the check of definitions was not done in time")
+
+// judge looks for what the guest binary says that it needs: the host does, not the binary, which is nobody.
+func judge(ctx context.Context, system service.System, o datastores.Opinion) datastores.Verdict {
+	if len(o.Problems) > 0 {
+		return datastores.Verdict{Problems: o.Problems}
+	}
+	return datastores.Verdict{Unable: system.Unservable(ctx, o.Program.Path, o.Program.Version, o.Packages)}
+}
+
+// askGuest has one binary judge definitions, all at once, in the way in which it describes itself.
+func (h *Host) askGuest(ctx context.Context, binary string, definitions []deployments.Definition) ([]datastores.Opinion, error) {
+	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
+	defer cancel()
 	var in bytes.Buffer
 	for _, d := range definitions {
 		in.Write(d.Guest)
 		in.WriteByte('\n')
 	}
-	out, err := service.Run(ctx, []string{binary, "check", "-root", tree}, service.RunOptions{Stdin: &in})
+	out, err := service.Run(ctx, []string{binary, "check", "-options-only"}, service.RunOptions{Stdin: &in, Alone: h.root})
 	if err != nil {
 		return nil, err
 	}
-	verdicts := make([]datastores.Verdict, len(definitions))
+	opinions := make([]datastores.Opinion, len(definitions))
 	answers := json.NewDecoder(bytes.NewReader(out))
-	for i := range verdicts {
-		if err := answers.Decode(&verdicts[i]); err != nil {
-			return nil, fmt.Errorf("it gave %d verdicts of %d: %w", i, len(verdicts), err)
+	for i := range opinions {
+		if err := answers.Decode(&opinions[i]); err != nil {
+			return nil, fmt.Errorf("it gave %d opinions of %d: %w", i, len(opinions), err)
 		}
 	}
-	return verdicts, nil
+	return opinions, nil
 }
 
 // inventory names the state of the guest binaries, of the images, and of their packages.

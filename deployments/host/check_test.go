@@ -12,7 +12,7 @@ import (
 )
 
 func TestCheck(t *testing.T) {
-	h := &Host{cfg: Config{Guests: t.TempDir()}.withDefaults()}
+	h := &Host{cfg: Config{Guests: t.TempDir()}.withDefaults(), root: os.Geteuid() == 0}
 	h.processes, h.sandboxes.Host = processes{h}, h
 	h.log, h.binaries = h.cfg.Log, &binaries{dir: h.cfg.Guests}
 	link(t, h.cfg.Guests, "a-guest")
@@ -31,11 +31,11 @@ func TestCheck(t *testing.T) {
 	}
 	good := deployments.Definition{Manager: "a", Guest: []byte(`{}`)}
 	bad := deployments.Definition{Manager: "a", Guest: []byte(`{"say":{"problems":["x: y"]}}`)}
-	unable := deployments.Definition{Manager: "b", Guest: []byte(`{"say":{"unable":"no"}}`)}
+	unable := deployments.Definition{Manager: "b", Guest: []byte(`{"say":{"program":{"path":"/no/such/program"}}}`)}
 	reply, err := h.Check(t.Context(), deployments.CheckArgs{Definitions: []deployments.Definition{
 		good, unable, bad, {Manager: "c", Guest: []byte(`{}`)}, {Manager: "d", Guest: []byte(`{}`)},
 	}})
-	want := map[string]datastores.Verdict{good.ID(): {}, bad.ID(): {Problems: []string{"x: y"}}, unable.ID(): {Unable: "no"}}
+	want := map[string]datastores.Verdict{good.ID(): {}, bad.ID(): {Problems: []string{"x: y"}}, unable.ID(): {Unable: "its program program is not there, and no missing package brings it"}}
 	if diff := cmp.Diff(want, reply.Verdicts); err != nil || diff != "" {
 		t.Errorf("%v, verdicts (-want +got)\n%s", err, diff)
 	}

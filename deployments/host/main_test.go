@@ -46,9 +46,12 @@ func fakeGuest(manager string, args []string) error {
 	if args[0] == "check" { // it judges by the word
 		in := json.NewDecoder(os.Stdin)
 		for {
-			var options struct{ Say datastores.Verdict }
+			var options struct{ Say datastores.Opinion }
 			if err := in.Decode(&options); err != nil {
 				return nil
+			}
+			if os.Geteuid() == 0 {
+				options.Say.Problems = []string{"root: is asked"}
 			}
 			if err := json.NewEncoder(os.Stdout).Encode(options.Say); err != nil {
 				return err

@@ -46,11 +46,11 @@ func (g *Guests) problems(ctx context.Context, manager string, guest json.RawMes
 	if g == nil || g.programs[manager] == "" {
 		return nil, nil
 	}
-	var verdict datastores.Verdict
-	if err := ask(ctx, g.programs[manager], guest, &verdict, "check", "-options-only"); err != nil {
+	var opinion datastores.Opinion
+	if err := ask(ctx, g.programs[manager], guest, &opinion, "check", "-options-only" /* for guests of earlier releases */); err != nil {
 		return nil, fmt.Errorf("%s does not judge options: %w", g.programs[manager], err)
 	}
-	return verdict.Problems, nil
+	return opinion.Problems, nil
 }
 
 // ask runs a guest binary and reads the JSON that it prints.
