@@ -74,7 +74,7 @@ func Keys() []KeyDoc {
 		{gatewayPattern, "Gateway", "gateway", "session", "a running gateway"},
 		{epochPattern, "Epoch", "gateway", "", "names this etcd's history; `coffer epoch new` after a restore from a snapshot"},
 		{projectCAPattern, "Authority", "gateway", "", "the authority that signs the certificates of the project's database servers, its key sealed with the gateways' key"},
-		{authorityPattern, "Authority", "gateway", "", "a certificate authority: its certificate, its key sealed with the gateways' key; `gateways` signs their own certificates; `commands` has a key alone, of which gateways make those that sign what agents are asked"},
+		{authorityPattern, "Authority", "gateway", "", "a certificate authority: its certificate, its key sealed with the gateways' key; `gateways` signs their own certificates, `gateways-other` is there while another takes its place; `commands` has a key alone, of which gateways make those that sign what agents are asked"},
 		{userPattern, "IdentityUser", "gateway", "", "a user of the built-in identity: argon2id hash, roles by project"},
 		{projectPattern, "IdentityProject", "gateway", "", "a project of the built-in identity"},
 		{nameIDPattern, "IdentityName", "gateway", "", "whose the name of a user or project is, by the SHA-256 of it: names are unique, any case"},
@@ -183,6 +183,9 @@ func Gateways() Prefix[Gateway]         { return Prefix[Gateway]{path: "/server/
 
 // GatewaysAuthorityKey is the authority that signs the gateways' own certificates.
 func GatewaysAuthorityKey() Key[Authority] { return AuthorityKey("gateways") }
+
+// OtherGatewaysAuthorityKey is the authority that will sign them, or has signed them, while one takes the other's place.
+func OtherGatewaysAuthorityKey() Key[Authority] { return AuthorityKey("gateways-other") }
 
 // CommandsAuthorityKey is the key that signs commands.
 func CommandsAuthorityKey() Key[Authority] { return AuthorityKey("commands") }

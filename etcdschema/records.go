@@ -213,6 +213,8 @@ type Gateway struct {
 	Address string    `json:"address"`
 	Started time.Time `json:"started"`
 	Signs   bool      `json:"signs,omitempty"` // it signs commands, and passes those of others on
+	// CAs are those that it names to agents: hex SHA-256. Of the gateways' own CAs the first has signed its certificate.
+	CAs []string `json:"cas,omitempty"`
 }
 
 // Epoch names one history of an etcd. Restoring a snapshot goes back in history, so it needs a new one.
@@ -229,7 +231,10 @@ type Agent struct {
 	Project        string         `json:"project,omitempty"` // of a guest
 	CredentialHash string         `json:"credential_hash"`
 	NextHash       string         `json:"next_hash,omitempty"` // accepted too, and takes over when first used
-	Sequence       int64          `json:"sequence"`
+	// CAs are those that it was told to know gateways by: hex SHA-256. NextCAs were told with the next credential.
+	CAs      []string `json:"cas,omitempty"`
+	NextCAs  []string `json:"next_cas,omitempty"`
+	Sequence int64    `json:"sequence"`
 	// Retired are the credentials before this one, the last one last: whoever still uses one holds a copy, or the original of one.
 	Retired   []RetiredCredential `json:"retired,omitempty"`
 	PublicKey []byte              `json:"public_key"`

@@ -51,6 +51,7 @@ func (g backend) Authenticate(ctx context.Context, c agentpoll.Credential) error
 			agent.Retired = append(agent.Retired, etcdschema.RetiredCredential{Hash: agent.CredentialHash, Sequence: agent.Sequence, At: now})
 			agent.Retired = agent.Retired[max(0, len(agent.Retired)-maxRetired):]
 			agent.CredentialHash, agent.NextHash = agent.NextHash, ""
+			agent.CAs, agent.NextCAs = agent.NextCAs, nil
 			agent.Sequence++
 		case retired >= 0 && agent.Locked == "" && now.After(agent.Retired[retired].At.Add(retiredGrace)):
 			locked = true
@@ -145,7 +146,7 @@ func (g backend) Enroll(ctx context.Context, req agentpoll.EnrollRequest) (agent
 		e.CredentialHash = req.CredentialHash
 		agent := etcdschema.Agent{
 			ID: e.AgentID, Kind: e.Kind, Project: e.Project, CredentialHash: req.CredentialHash, Sequence: 1,
-			PublicKey: req.PublicKey, Version: req.Version, Enrolled: g.now().UTC(),
+			PublicKey: req.PublicKey, Version: req.Version, Enrolled: g.now().UTC(), CAs: g.AgentCAs,
 		}
 		ops := []etcdschema.Op{etcdschema.Put(key, e).For(keepEnrolments), etcdschema.Put(etcdschema.AgentKey(e.AgentID), agent)}
 		if req.Kind == agentpoll.Guest {
@@ -275,7 +276,7 @@ func (g backend) Rotate(ctx context.Context, agentID string, req agentpoll.Rotat
 		if n := len(agent.Retired); n > 0 && g.now().Before(agent.Retired[n-1].At.Add(rotatePause)) {
 			return nil, agentpoll.Errorf(agentpoll.Unavailable, "the credential was rotated less than %s ago", rotatePause)
 		}
-		agent.NextHash = req.CredentialHash
+		agent.NextHash, agent.NextCAs = req.CredentialHash, g.AgentCAs
 		return []etcdschema.Op{etcdschema.Put(key, agent)}, nil
 	})
 	if err == nil && locked {

@@ -153,7 +153,7 @@ func (g *Gateway) announce() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	_, err := g.store.Update(ctx, nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		record := etcdschema.Gateway{Version: g.Version, Address: g.Address, Started: g.started.UTC(), Signs: true}
+		record := etcdschema.Gateway{Version: g.Version, Address: g.Address, Started: g.started.UTC(), Signs: true, CAs: g.AgentCAs}
 		return []etcdschema.Op{etcdschema.Put(etcdschema.GatewayKey(g.id), record).On(g.session)}, nil
 	})
 	if err != nil {

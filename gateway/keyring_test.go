@@ -73,15 +73,15 @@ func TestResealKeepsTheAuthority(t *testing.T) {
 		}
 		return keys
 	}
-	before, err := OwnAuthority(t.Context(), store, ring(first))
+	before, err := OwnAuthorities(t.Context(), store, ring(first))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if n, err := Reseal(t.Context(), store, ring(second+first)); n != 1 || err != nil {
 		t.Fatalf("%d records, %v", n, err)
 	}
-	after, err := OwnAuthority(t.Context(), store, ring(second))
-	if err != nil || string(after.PEM()) != string(before.PEM()) {
+	after, err := OwnAuthorities(t.Context(), store, ring(second))
+	if err != nil || string(after[0].PEM()) != string(before[0].PEM()) {
 		t.Errorf("another CA: %v", err)
 	}
 }

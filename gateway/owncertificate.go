@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -14,14 +15,40 @@ import (
 	"github.com/cofferdb/coffer/gateway/authority"
 )
 
-// OwnAuthority returns the gateways' own CA. The first gateway that looks makes it; its key is in etcd, sealed with the key
-// file that all of them have.
-func OwnAuthority(ctx context.Context, store *etcdschema.Store, keys *Keyring) (*authority.Authority, error) {
-	ca, err := authorityAt(ctx, store, keys, etcdschema.GatewaysAuthorityKey(), "Coffer gateways")
+// OwnAuthorities returns the gateways' own CAs: the one that signs their certificates, and while another takes its place that one,
+// too. The first gateway that looks makes one; their keys are in etcd, sealed with the key file that all gateways have.
+func OwnAuthorities(ctx context.Context, store *etcdschema.Store, keys *Keyring) (cas []*authority.Authority, err error) {
+	signs, err := authorityAt(ctx, store, keys, etcdschema.GatewaysAuthorityKey(), "Coffer gateways")
 	if err != nil {
 		return nil, fmt.Errorf("cannot have the gateways' own CA: %w", err)
 	}
-	return ca, nil
+	key := etcdschema.OtherGatewaysAuthorityKey()
+	rec, err := etcdschema.Get(ctx, store, key)
+	if errors.Is(err, etcdschema.ErrNotFound) {
+		return []*authority.Authority{signs}, nil
+	}
+	var other *authority.Authority
+	if err == nil {
+		other, err = openAuthority(keys, key, rec.Value)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot have the gateways' other CA: %w", err)
+	}
+	return []*authority.Authority{signs, other}, nil
+}
+
+func openAuthority(keys *Keyring, key etcdschema.Key[etcdschema.Authority], a etcdschema.Authority) (*authority.Authority, error) {
+	private, err := keys.open(key.String(), a.Sealed)
+	if err != nil {
+		return nil, err
+	}
+	return authority.Parse([]byte(a.Certificate), private)
+}
+
+// sealAuthority is a CA as it is kept at a key.
+func sealAuthority(keys *Keyring, key etcdschema.Key[etcdschema.Authority], ca *authority.Authority) (etcdschema.Op, error) {
+	private, err := ca.Key()
+	return etcdschema.Put(key, etcdschema.Authority{Certificate: string(ca.PEM()), Sealed: keys.seal(key.String(), private)}), err
 }
 
 // authorityAt returns the CA of a key. Who looks first makes it, with a name for people.
@@ -32,23 +59,14 @@ func authorityAt(ctx context.Context, store *etcdschema.Store, keys *Keyring, ke
 			return nil, err
 		}
 		if rec.Found {
-			private, err := keys.open(key.String(), rec.Value.Sealed)
-			if err != nil {
-				return nil, err
-			}
-			ca, err = authority.Parse([]byte(rec.Value.Certificate), private)
+			ca, err = openAuthority(keys, key, rec.Value)
 			return nil, err
 		}
 		if ca, err = authority.New(name, time.Now()); err != nil {
 			return nil, err
 		}
-		private, err := ca.Key()
-		if err != nil {
-			return nil, err
-		}
-		return []etcdschema.Op{etcdschema.Put(key, etcdschema.Authority{
-			Certificate: string(ca.PEM()), Sealed: keys.seal(key.String(), private),
-		})}, nil
+		op, err := sealAuthority(keys, key, ca)
+		return []etcdschema.Op{op}, err
 	})
 	return ca, err
 }

@@ -24,12 +24,12 @@ func TestOwnAuthority(t *testing.T) {
 	for i := range prints {
 		store := etcd.Store(t)
 		all.Go(func() {
-			ca, err := OwnAuthority(t.Context(), store, keys)
+			cas, err := OwnAuthorities(t.Context(), store, keys)
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			prints[i] = ca.Fingerprint()
+			prints[i] = cas[0].Fingerprint()
 		})
 	}
 	all.Wait()
@@ -49,7 +49,7 @@ func TestOwnAuthority(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OwnAuthority(t.Context(), etcd.Store(t), other); err == nil {
+	if _, err := OwnAuthorities(t.Context(), etcd.Store(t), other); err == nil {
 		t.Error("another key file opens it")
 	}
 }

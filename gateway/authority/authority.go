@@ -80,6 +80,9 @@ func (a *Authority) PEM() []byte {
 // Key is the authority's private key, PKCS #8 in DER: a secret.
 func (a *Authority) Key() ([]byte, error) { return x509.MarshalPKCS8PrivateKey(a.key) }
 
+// Expires is when it can sign no more.
+func (a *Authority) Expires() time.Time { return a.cert.NotAfter }
+
 // Fingerprint is the SHA-256 of the certificate (DER) in hexadecimal: what agents pin.
 func (a *Authority) Fingerprint() string {
 	sum := sha256.Sum256(a.cert.Raw)

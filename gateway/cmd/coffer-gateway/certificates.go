@@ -26,21 +26,26 @@ func certificates(ctx context.Context, cfg config, store *etcdschema.Store, keys
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	ca, err := gateway.OwnAuthority(ctx, store, keys)
+	cas, err := gateway.OwnAuthorities(ctx, store, keys)
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := gateway.OwnCertificate(ca, append(list(cfg.tlsNames), ownNames(addr)...))
+	c, err := gateway.OwnCertificate(cas[0], append(list(cfg.tlsNames), ownNames(addr)...))
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := writeWhole(filepath.Join(cfg.dataDir, "ca.pem"), ca.PEM()); err != nil {
+	var text []byte
+	var fingerprints []string
+	for _, ca := range cas {
+		text, fingerprints = append(text, ca.PEM()...), append(fingerprints, ca.Fingerprint())
+	}
+	if err := writeWhole(filepath.Join(cfg.dataDir, "ca.pem"), text); err != nil {
 		return nil, nil, fmt.Errorf("cannot write the CA's certificate: %w", err)
 	}
 	if len(cfg.agentCAs) > 0 {
 		return c, cfg.agentCAs, nil
 	}
-	return c, []string{ca.Fingerprint()}, nil
+	return c, fingerprints, nil
 }
 
 // ownNames are those under which clients may reach an address: the address itself, or all of this machine's when it is none.

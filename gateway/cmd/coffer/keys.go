@@ -36,7 +36,7 @@ func (a *app) keysCommands() *cobra.Command {
 
 The first line of the file seals what waits in etcd, all of them open it. To begin: coffer keys new --file keys. To rotate,
 follow "Keys" in docs/operations.md: the old line may go when "coffer keys list" says that nothing is sealed with it.`
-	return group("keys", "Keys that seal what waits in etcd", create, a.keysList(), a.keysReseal())
+	return group("keys", "Keys that seal what waits in etcd", create, a.keysList(), a.keysReseal(), a.authorityCommands())
 }
 
 func keyFileFlag(cmd *cobra.Command, file *string) *cobra.Command {
