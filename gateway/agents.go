@@ -193,8 +193,6 @@ func (g backend) resultMoves(s etcdschema.Snapshot, agentID string, cmd etcdsche
 	event := lifecycle.Event{Type: lifecycle.Done, Command: cmd.ID, Value: result.Value}
 	if result.Error != nil {
 		event.Type, event.Error = lifecycle.Failed, result.Error
-	} else if cmd.Method == deployments.MethodLaunch {
-		event.Notes = lifecycle.LaunchNotes(result.Value)
 	}
 	return g.plan(s, rec.Value, event).decide()
 }

@@ -75,6 +75,13 @@ func (g *Gateway) event(r *request, what lifecycle.EventType) (reply, error) {
 	return reply{status: http.StatusAccepted}, instanceError(err, r.param("id"))
 }
 
+// operate begins an operation that takes no arguments, if the instance's manager can do it.
+func (g *Gateway) operate(r *request, op lifecycle.Operation) (reply, error) {
+	event := lifecycle.Event{Type: op.Ask(), Request: r.id()}
+	_, err := g.transition(r.ctx, r.project, r.param("id"), event, func(p *plan) error { return supports(p.before, method(op.Method)) })
+	return reply{status: http.StatusAccepted}, instanceError(err, r.param("id"))
+}
+
 // actOnInstance takes exactly one action.
 func (g *Gateway) actOnInstance(r *request) (reply, error) {
 	action, args, err := oneAction(r)
@@ -82,8 +89,6 @@ func (g *Gateway) actOnInstance(r *request) (reply, error) {
 		return reply{}, err
 	}
 	switch action {
-	case "restart":
-		return g.event(r, lifecycle.AskRestart)
 	case "reset_status":
 		if len(args) > 0 && string(args) != "{}" && string(args) != "null" {
 			var opts struct {
@@ -101,7 +106,17 @@ func (g *Gateway) actOnInstance(r *request) (reply, error) {
 	case "eject_replica_source":
 		return g.ejectSource(r)
 	}
-	return reply{}, faultf(badRequest, "Action %q is unknown; allowed: restart, reset_status, resize, promote_to_replica_source, eject_replica_source.", action)
+	allowed := []string{"reset_status", "resize", "promote_to_replica_source", "eject_replica_source"}
+	for _, op := range lifecycle.Operations() {
+		switch op.Action {
+		case "":
+		case action:
+			return g.operate(r, op)
+		default:
+			allowed = append(allowed, op.Action)
+		}
+	}
+	return reply{}, faultf(badRequest, "Action %q is unknown; allowed: %s.", action, strings.Join(allowed, ", "))
 }
 
 // oneAction reads a body that holds a single key.

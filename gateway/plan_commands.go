@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -33,18 +34,15 @@ func (p *plan) commands() error {
 }
 
 func (p *plan) enqueue(command lifecycle.Command) error {
-	args, secret, err := p.args(command)
+	args, err := p.args(command)
 	if err != nil {
 		return err
 	}
 	cmd := etcdschema.Command{
 		Command: agentpoll.Command{ID: command.ID, Method: command.Method, Deadline: command.Deadline},
-		Project: p.before.Project, Instance: command.Of, Enqueued: p.now, Step: command.Instance != "",
+		Project: p.before.Project, Instance: cmp.Or(command.Waiter, command.Subject), Enqueued: p.now, Step: command.Waiter != "",
 	}
-	if command.Instance != "" {
-		cmd.Instance = command.Instance
-	}
-	if err := fillArgs(p.s, &cmd, command.Agent, args, secret); err != nil {
+	if err := fillArgs(p.s, &cmd, command.Agent, args, secret(command.Method)); err != nil {
 		return err
 	}
 	p.put(p.signer.command(command.Agent, cmd))
@@ -57,7 +55,7 @@ func (p *plan) cannotSend(command lifecycle.Command, reason error) (err error) {
 		Type: lifecycle.Failed, Command: command.ID, Request: p.event.Request, Peers: p.peers,
 		Error: agentpoll.Errorf(agentpoll.Internal, "%s", faultOf(reason, command.ID).message),
 	}
-	switch command.Instance {
+	switch command.Waiter {
 	case "":
 		p.d.Events = append(p.d.Events, etcdschema.Event{At: p.now, Kind: "fault", Message: fmt.Sprintf("%s could not be asked for: %s", command.Method, failed.Error.Message)})
 		return nil
@@ -65,7 +63,7 @@ func (p *plan) cannotSend(command lifecycle.Command, reason error) (err error) {
 		p.d, err = p.d.Then(failed, p.now, newID)
 		return err
 	}
-	peer := p.record(command.Instance) // it has a step of its own, of which nothing else hangs
+	peer := p.record(command.Waiter) // it has a step of its own, of which nothing else hangs
 	if peer == nil {
 		return nil
 	}
@@ -81,32 +79,35 @@ func (p *plan) cannotSend(command lifecycle.Command, reason error) (err error) {
 	return nil
 }
 
-// args makes a command's arguments. nil: it has none.
-func (p *plan) args(command lifecycle.Command) (args any, secret bool, err error) {
+// secret reports whether the arguments of a method are sealed to the agent.
+func secret(method string) bool {
+	m, _ := datastores.LookupMethod(method)
+	return m.Secret || method == deployments.MethodLaunch
+}
+
+// args makes a command's arguments; nil: the method takes none.
+func (p *plan) args(command lifecycle.Command) (any, error) {
 	in := &p.d.Instance
 	switch command.Method {
 	case deployments.MethodLaunch:
-		args, err = p.launchArgs()
+		return p.launchArgs()
 	case deployments.MethodRemove:
-		return deployments.RemoveArgs{InstanceID: in.ID}, false, nil
+		return deployments.RemoveArgs{InstanceID: in.ID}, nil
 	case deployments.MethodResize:
-		return p.resizeArgs(), false, nil
+		return p.resizeArgs(), nil
 	case datastores.MethodPrepare:
-		args, err = p.prepareArgs()
+		return p.prepareArgs()
 	case datastores.MethodRestart:
-		args, err = p.restartArgs()
-		return args, false, err
+		return p.restartArgs()
 	case datastores.MethodUpdateOverrides:
 		values, err := p.overrides(*in.Operation.Target.Configuration)
-		return datastores.OverridesArgs{Values: values}, false, err
+		return datastores.OverridesArgs{Values: values}, err
 	case datastores.MethodUpgrade:
-		return datastores.UpgradeArgs{Options: in.Operation.Target.Version.Guest}, false, nil
+		return datastores.UpgradeArgs{Options: in.Operation.Target.Version.Guest}, nil
 	case datastores.MethodCreateBackup:
-		args, err = p.backupArgs(in.Operation.Backup)
-	default:
-		return p.replicationArgs(command)
+		return p.backupArgs(in.Operation.Backup)
 	}
-	return args, true, err
+	return p.replicationArgs(command)
 }
 
 // fillArgs puts arguments into a command, sealed to the agent when they hold a secret.

@@ -73,7 +73,7 @@ func (s signer) protect(in etcdschema.Instance, now time.Time) (etcdschema.Op, e
 	return s.command(in.Host, cmd), err
 }
 
-// touch makes a member one of those that are written. False for one that is being launched just now.
+// touch marks a member's record to be written. It reports false while the member is being launched.
 func (p *plan) touch(id string) bool {
 	if id == p.before.ID {
 		return p.before.Operation != nil

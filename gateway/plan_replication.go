@@ -9,30 +9,28 @@ import (
 	"github.com/cofferdb/coffer/gateway/lifecycle"
 )
 
-// replicationArgs makes the arguments of the commands that make, move and end replicas. command.Of is the instance for which
-// it is, command.Agent the one whose guest does it.
-func (p *plan) replicationArgs(command lifecycle.Command) (args any, secret bool, err error) {
+// replicationArgs makes the arguments of the commands that make, move and end replicas. command.Subject is the instance that it
+// is about, command.Agent the one whose guest does it.
+func (p *plan) replicationArgs(command lifecycle.Command) (any, error) {
 	strategy := datastores.StrategyArgs{Strategy: p.replicationStrategy()}
 	switch command.Method {
 	case datastores.MethodReplicationSnapshot:
-		args, err = p.snapshotArgs(strategy)
-		return args, true, err
+		return p.snapshotArgs(strategy)
 	case datastores.MethodEnableAsMaster:
 		accounts, err := p.newAccounts(p.record(command.Agent))
-		return datastores.PromoteArgs{StrategyArgs: strategy, Accounts: accounts}, true, err
+		return datastores.PromoteArgs{StrategyArgs: strategy, Accounts: accounts}, err
 	case datastores.MethodAttachReplica:
-		args, err = p.followArgs(strategy, command.Agent)
-		return args, true, err
+		return p.followArgs(strategy, command.Agent)
 	case datastores.MethodCleanupSource:
-		return datastores.CleanupArgs{StrategyArgs: strategy, Account: replicaAccount(p.before)}, false, nil
+		return datastores.CleanupArgs{StrategyArgs: strategy, Account: replicaAccount(p.before)}, nil
 	case datastores.MethodMakeReadOnly:
-		return datastores.ReadOnlyArgs{StrategyArgs: strategy, ReadOnly: command.ReadOnly}, false, nil
+		return datastores.ReadOnlyArgs{StrategyArgs: strategy, ReadOnly: command.ReadOnly}, nil
 	case datastores.MethodWaitForTxn:
-		return datastores.WaitArgs{StrategyArgs: strategy, Position: *p.d.Instance.Operation.Position}, false, nil
+		return datastores.WaitArgs{StrategyArgs: strategy, Position: *p.d.Instance.Operation.Position}, nil
 	case datastores.MethodDetachReplica, datastores.MethodLatestTxn:
-		return strategy, false, nil
+		return strategy, nil
 	}
-	return nil, false, nil
+	return nil, nil
 }
 
 // replicationStrategy is the one of the set: every replica has it.

@@ -29,14 +29,17 @@ func (d *decision) create() error {
 }
 
 func (d *decision) launched() error {
-	for _, note := range d.event.Notes {
-		d.tell("note", note)
+	var reply deployments.LaunchReply
+	if json.Unmarshal(d.event.Value, &reply) == nil {
+		for _, note := range reply.Notes {
+			d.tell("note", note)
+		}
 	}
 	d.enterUntil(Enrolling, d.createBy(), d.Instance.ID, "", "the guest was started; waiting for it to enrol")
 	return nil
 }
 
-// enrolled goes on to make the server. Of a replica the source gets ready first: it is kept from other operations until then.
+// enrolled goes on to make the server. For a replica, the source is prepared first and claimed until it is ready.
 func (d *decision) enrolled() error {
 	source := d.peer(d.Instance.ReplicaOf)
 	if d.Instance.ReplicaOf == "" {
@@ -49,7 +52,7 @@ func (d *decision) enrolled() error {
 	op := d.operation()
 	op.Backup = d.newID()
 	source.Holds = append(slices.Clone(source.Holds), etcdschema.Hold{Kind: Backup, By: d.Instance.ID})
-	d.enter(Snapshotting, stall, source.ID, datastores.MethodReplicationSnapshot, "the guest has enrolled; asked the source's guest for an account and a copy of the data")
+	d.enter(Snapshotting, "the guest has enrolled; asked the source's guest for an account and a copy of the data")
 	return nil
 }
 
@@ -116,7 +119,7 @@ func (d *decision) reset() error {
 	case failed == Follow && d.Instance.ReplicaOf != "":
 		d.Instance.Failed = Follow // its fault says what to do
 	case failed == Fence:
-		d.send(Command{ID: d.newID(), Of: d.Instance.ID, Agent: d.Instance.ID, Method: datastores.MethodMakeReadOnly, Deadline: d.now.Add(patience)})
+		d.send(Command{ID: d.newID(), Subject: d.Instance.ID, Agent: d.Instance.ID, Method: datastores.MethodMakeReadOnly, Deadline: d.now.Add(patience)})
 	}
 	return nil
 }

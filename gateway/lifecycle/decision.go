@@ -14,6 +14,7 @@ import (
 // decision is a Decision in the making.
 type decision struct {
 	Decision
+	rules *rules
 	event Event
 	now   time.Time
 	newID func() string
@@ -33,17 +34,25 @@ func (d *decision) operation() *etcdschema.Operation {
 	return &op
 }
 
-// enter puts the operation into a step and, when method is not "", sends agent a command that the step waits for.
-func (d *decision) enter(step Step, limit time.Duration, agent, method, message string) {
-	d.enterUntil(step, d.now.Add(limit), agent, method, message)
+// enter puts the operation into a step, as the table of steps has it.
+func (d *decision) enter(step Step, message string) {
+	row, agent := d.rules.step(step), d.Instance.ID
+	switch row.Actor {
+	case Host:
+		agent = d.Instance.Host
+	case SourceGuest:
+		agent = d.Instance.ReplicaOf
+	}
+	d.enterUntil(step, d.now.Add(row.limit()), agent, row.Method, message)
 }
 
+// enterUntil puts the operation into a step and, when method is not "", sends agent a command that the step waits for.
 func (d *decision) enterUntil(step Step, deadline time.Time, agent, method, message string) {
 	op := d.operation()
 	op.Step, op.Since, op.Deadline, op.Agent, op.Command, op.Progress = string(step), d.now, deadline, agent, "", nil
 	if method != "" {
 		op.Command = d.newID()
-		d.send(Command{ID: op.Command, Instance: d.Instance.ID, Of: d.Instance.ID, Agent: agent, Method: method, Deadline: deadline, ReadOnly: step == Fencing})
+		d.send(Command{ID: op.Command, Waiter: d.Instance.ID, Subject: d.Instance.ID, Agent: agent, Method: method, Deadline: deadline, ReadOnly: step == Fencing})
 	}
 	d.tell("step", message)
 }
@@ -138,15 +147,22 @@ func (d *decision) tell(kind, message string) {
 	d.Events = append(d.Events, etcdschema.Event{At: d.now, Kind: kind, Message: message, Request: d.event.Request})
 }
 
-// overdueReason says for how long nobody answered.
+// reason says why a step did not end well.
+func (d *decision) reason() string {
+	if d.event.Error != nil {
+		return d.event.Error.Message
+	}
+	if d.event.Type == Done {
+		return "the answer makes no sense: " + string(d.event.Value)
+	}
+	return d.overdueReason()
+}
+
+// overdueReason says who did not answer, and for how long.
 func (d *decision) overdueReason() string {
 	op := d.Instance.Operation
-	who := map[Step]string{
-		Launching: "the host did not start the guest", Enrolling: "the guest did not enrol", Removing: "the host did not remove it",
-		Resizing: "the host did not resize it", Snapshotting: "the guest of the source did not finish",
-		Fencing: "the guest of the source did not finish", Unfencing: "the guest of the source did not finish",
-	}[Step(op.Step)]
-	who = cmp.Or(who, "the guest did not finish")
+	row := d.rules.step(Step(op.Step))
+	who := string(cmp.Or(row.Actor, Guest)) + " did not " + cmp.Or(row.Fails, "finish")
 	if op.Progress != nil && op.Progress.Message != "" {
 		return fmt.Sprintf("%s within %s; its last words: %s", who, op.Deadline.Sub(op.Since).Round(time.Second), op.Progress.Message)
 	}

@@ -118,7 +118,7 @@ func decide(t *testing.T, in etcdschema.Instance, e lifecycle.Event, now time.Ti
 		Fault: d.Instance.Fault != nil,
 	}
 	for _, c := range d.Commands {
-		if c.Instance == d.Instance.ID {
+		if c.Waiter == d.Instance.ID {
 			o.Command = c.Method + "@" + c.Agent
 		}
 	}
@@ -374,7 +374,7 @@ func checkInvariants(t fataler, before etcdschema.Instance, d lifecycle.Decision
 // own is the command that the decision's own instance waits for from now on.
 func own(d lifecycle.Decision) *lifecycle.Command {
 	for _, c := range d.Commands {
-		if c.Instance == d.Instance.ID {
+		if c.Waiter == d.Instance.ID {
 			return &c
 		}
 	}

@@ -8,15 +8,6 @@ import (
 	"github.com/cofferdb/coffer/etcdschema"
 )
 
-func (d *decision) restart() error {
-	if err := Free(d.Instance); err != nil {
-		return err
-	}
-	d.begin(Restart)
-	d.enter(Restarting, guestTimeout, d.Instance.ID, datastores.MethodRestart, "asked the guest to restart the database server")
-	return nil
-}
-
 func (d *decision) restarted() error {
 	d.Instance.RestartRequired = false
 	d.runs()
@@ -63,7 +54,7 @@ func (d *decision) configure() error {
 	}
 	d.begin(Configure)
 	d.operation().Target = d.event.Target
-	d.enter(Configuring, guestTimeout, d.Instance.ID, datastores.MethodUpdateOverrides, "asked the guest to change parameters")
+	d.enter(Configuring, "asked the guest to change parameters")
 	return nil
 }
 
@@ -82,8 +73,8 @@ func (d *decision) configured() error {
 	return nil
 }
 
-// notConfigured leaves the instance as it was. Of a group that stays attached a restart brings what this could not: a restart
-// carries the group's values.
+// notConfigured leaves the instance as it was. A restart carries the values of the group that is attached, so it brings what
+// this could not.
 func (d *decision) notConfigured() error {
 	reason := d.reason()
 	if *d.Instance.Operation.Target.Configuration == d.Instance.Configuration {
@@ -100,7 +91,7 @@ func (d *decision) backup() error {
 	}
 	d.begin(Backup)
 	d.operation().Backup = d.event.Backup
-	d.enter(BackingUp, stall, d.Instance.ID, datastores.MethodCreateBackup, "asked the guest for backup "+d.event.Backup)
+	d.enter(BackingUp, "asked the guest for backup "+d.event.Backup)
 	return nil
 }
 

@@ -56,20 +56,20 @@ func down(in etcdschema.Instance) bool {
 	return in.Service.Service == datastores.StatusShutdown || in.Service.Service == datastores.StatusCrashed
 }
 
-// harmless are the operations beside which the guest can be asked for something that needs the database server.
-var harmless = []string{Restart, Backup, Configure}
-
 // Serves refuses what needs the database server when the guest cannot be asked for it.
 func Serves(in etcdschema.Instance) error {
-	busy := in.Operation != nil && !slices.Contains(harmless, in.Operation.Kind)
-	held := slices.ContainsFunc(in.Holds, func(h etcdschema.Hold) bool { return !slices.Contains(harmless, h.Kind) })
+	busy := in.Operation != nil && !harmless(in.Operation.Kind)
+	held := slices.ContainsFunc(in.Holds, func(h etcdschema.Hold) bool { return !harmless(h.Kind) })
 	if !in.Prepared || busy || held || down(in) {
 		return notAllowed(in)
 	}
 	return nil
 }
 
-// Ready refuses what only an instance can be asked for that is up and to which nothing is being done.
+// harmless reports whether the guest can be asked for what needs the database server beside an operation of this kind.
+func harmless(kind string) bool { return standard().operation(kind).Harmless }
+
+// Ready refuses an operation unless the instance is up and nothing is being done to it.
 func Ready(in etcdschema.Instance) error {
 	if in.Failed != "" || down(in) {
 		return notAllowed(in)

@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/deployments"
 )
 
 // remove is possible in any state: what is being done is given up, and those that wait for this instance go on without it.
@@ -20,7 +19,7 @@ func (d *decision) remove() error {
 	}
 	d.Instance.Failed = ""
 	d.begin(Delete)
-	d.enter(Removing, removeTimeout, d.Instance.Host, deployments.MethodRemove, "asked the host to remove the instance")
+	d.enter(Removing, "asked the host to remove the instance")
 	return nil
 }
 
@@ -47,14 +46,14 @@ func (d *decision) leave() {
 func (d *decision) removeFailed() error {
 	d.Instance.Failed = Delete
 	d.fault("the host could not remove the instance and will be asked again: " + d.event.Error.Message)
-	d.enter(Removing, removePause, d.Instance.Host, "", "waiting before the host is asked again")
+	d.enterUntil(Removing, d.now.Add(removePause), d.Instance.Host, "", "waiting before the host is asked again")
 	return nil
 }
 
 // removeOverdue asks again after a pause; a command that was sent stays pending, for the host to find when it is back.
 func (d *decision) removeOverdue() error {
 	if d.Instance.Operation.Command == "" {
-		d.enter(Removing, removeTimeout, d.Instance.Host, deployments.MethodRemove, "asked the host again to remove the instance")
+		d.enter(Removing, "asked the host again to remove the instance")
 		return nil
 	}
 	d.Instance.Failed = Delete

@@ -11,7 +11,8 @@ import (
 	"github.com/cofferdb/coffer/etcdschema"
 )
 
-// peer returns another member to change; nil when it is not there. Holding it for the first time makes it one of the changed.
+// peer returns another member to change; nil when it is not there. The first call for an id adds that member to Decision.Peers,
+// so its record is written.
 func (d *decision) peer(id string) *etcdschema.Instance {
 	same := func(in etcdschema.Instance) bool { return in.ID == id }
 	if i := slices.IndexFunc(d.Peers, same); i >= 0 {
@@ -24,8 +25,8 @@ func (d *decision) peer(id string) *etcdschema.Instance {
 	return nil
 }
 
-// hold keeps the others from operations of their own, for as long as this one goes on.
-func (d *decision) hold(kind string, ids []string) {
+// claim keeps the others from operations of their own, for as long as this one goes on.
+func (d *decision) claim(kind string, ids []string) {
 	for _, id := range ids {
 		if m := d.peer(id); m != nil {
 			m.Holds = append(slices.Clone(m.Holds), etcdschema.Hold{Kind: kind, By: d.Instance.ID})
@@ -33,18 +34,18 @@ func (d *decision) hold(kind string, ids []string) {
 	}
 }
 
-// release ends every hold of this instance on others.
+// release ends every claim of this instance on others.
 func (d *decision) release() {
 	mine := func(h etcdschema.Hold) bool { return h.By == d.Instance.ID }
 	for _, p := range d.event.Peers {
-		if m := d.held(p.ID, mine); m != nil {
+		if m := d.claimed(p.ID, mine); m != nil {
 			m.Holds = slices.DeleteFunc(slices.Clone(m.Holds), mine)
 		}
 	}
 }
 
-// held returns a member that a hold is on; others are left alone.
-func (d *decision) held(id string, is func(etcdschema.Hold) bool) *etcdschema.Instance {
+// claimed returns a member that such a claim is on; others are left alone.
+func (d *decision) claimed(id string, is func(etcdschema.Hold) bool) *etcdschema.Instance {
 	for _, list := range [][]etcdschema.Instance{d.Peers, d.event.Peers} {
 		if i := slices.IndexFunc(list, func(in etcdschema.Instance) bool { return in.ID == id }); i >= 0 {
 			if slices.ContainsFunc(list[i].Holds, is) {
@@ -59,27 +60,20 @@ func (d *decision) held(id string, is func(etcdschema.Hold) bool) *etcdschema.In
 // tellSource enqueues a command to the source's guest that nobody waits for.
 func (d *decision) tellSource(method string) {
 	if d.Instance.ReplicaOf != "" {
-		d.send(Command{ID: d.newID(), Of: d.Instance.ID, Agent: d.Instance.ReplicaOf, Method: method, Deadline: d.now.Add(patience)})
+		d.send(Command{ID: d.newID(), Subject: d.Instance.ID, Agent: d.Instance.ReplicaOf, Method: method, Deadline: d.now.Add(patience)})
 	}
 }
 
 // replica refuses what only a replica can be asked for.
-func (d *decision) replica() error {
-	if d.Instance.ReplicaOf == "" {
-		return &NotAllowed{fmt.Sprintf("Instance %s is not a replica.", d.Instance.ID)}
+func replica(in etcdschema.Instance) error {
+	if in.ReplicaOf == "" {
+		return &NotAllowed{fmt.Sprintf("Instance %s is not a replica.", in.ID)}
 	}
 	return nil
 }
 
-// detach heals: it is taken of a replica that failed, too.
-func (d *decision) detach() error {
-	if err := cmp.Or(d.replica(), Free(d.Instance)); err != nil {
-		return err
-	}
-	d.begin(Detach)
-	d.enter(Detaching, guestTimeout, d.Instance.ID, datastores.MethodDetachReplica, "asked the guest to detach its server from the source")
-	return nil
-}
+// mayDetach refuses what cannot be detached. A detach heals: a replica that failed can be detached, too.
+func mayDetach(in etcdschema.Instance) error { return cmp.Or(replica(in), Free(in)) }
 
 func (d *decision) detached() error {
 	d.leave()
@@ -90,7 +84,7 @@ func (d *decision) detached() error {
 // promote makes a replica the source, without losing a write that the old one has acknowledged: that one is made to refuse
 // writes first, and the replica to have everything that it took.
 func (d *decision) promote() error {
-	if err := cmp.Or(d.replica(), mayChangeRoles(d.Instance)); err != nil {
+	if err := cmp.Or(replica(d.Instance), mayChangeRoles(d.Instance)); err != nil {
 		return err
 	}
 	var others []string
@@ -102,8 +96,8 @@ func (d *decision) promote() error {
 	}
 	d.begin(Promote)
 	d.operation().Members = others
-	d.hold(Promote, others)
-	d.enter(Fencing, guestTimeout, d.Instance.ReplicaOf, datastores.MethodMakeReadOnly, "asked the guest of the source to stop taking writes")
+	d.claim(Promote, others)
+	d.enter(Fencing, "asked the guest of the source to stop taking writes")
 	return nil
 }
 
@@ -144,12 +138,12 @@ func (d *decision) fenced() error {
 		return d.unfence()
 	}
 	d.operation().Position = &p
-	d.enter(CatchingUp, catchUpTimeout, d.Instance.ID, datastores.MethodWaitForTxn, "the source takes no writes; waiting for the replica to have all of "+p.ID)
+	d.enter(CatchingUp, "the source takes no writes; waiting for the replica to have all of "+p.ID)
 	return nil
 }
 
 func (d *decision) caughtUp() error {
-	d.enter(Promoting, guestTimeout, d.Instance.ID, datastores.MethodEnableAsMaster, "the replica has everything; asked its guest to make it the source")
+	d.enter(Promoting, "the replica has everything; asked its guest to make it the source")
 	return nil
 }
 
@@ -173,7 +167,7 @@ func (d *decision) promoted() error {
 		if m.Operation != nil {
 			continue // it is being deleted
 		}
-		command := Command{ID: d.newID(), Instance: id, Of: id, Agent: id, Method: datastores.MethodAttachReplica, Deadline: d.now.Add(stall)}
+		command := Command{ID: d.newID(), Waiter: id, Subject: id, Agent: id, Method: datastores.MethodAttachReplica, Deadline: d.now.Add(stall)}
 		m.Operation = &etcdschema.Operation{
 			Kind: op.Kind, Step: string(Following), Since: d.now, Started: d.now, Deadline: command.Deadline,
 			Agent: id, Command: command.ID, Request: op.Request,
@@ -194,7 +188,7 @@ func (d *decision) ejected(id string, others []string) {
 	old.Updated, old.Failed, old.ReplicationStrategy = d.now, Fence, d.Instance.ReplicationStrategy
 	old.Fault = &etcdschema.Fault{Created: d.now, Message: "it was ejected, and " + d.Instance.ID +
 		" took its place: what this one has taken since may be missing there. reset_status lets it take writes again, as an instance of its own"}
-	d.send(Command{ID: d.newID(), Of: d.Instance.ID, Agent: id, Method: datastores.MethodMakeReadOnly, ReadOnly: true, Deadline: d.now.Add(patience)})
+	d.send(Command{ID: d.newID(), Subject: d.Instance.ID, Agent: id, Method: datastores.MethodMakeReadOnly, ReadOnly: true, Deadline: d.now.Add(patience)})
 }
 
 func (d *decision) notPromoted() error {
@@ -211,7 +205,7 @@ func (d *decision) unfence() error {
 	d.withdraw()
 	op := d.operation()
 	op.Reason, op.FailedStep, op.Position = reason, op.Step, nil
-	d.enter(Unfencing, guestTimeout, d.Instance.ReplicaOf, datastores.MethodMakeReadOnly, "that failed; asked the guest of the source to take writes again")
+	d.enter(Unfencing, "that failed; asked the guest of the source to take writes again")
 	return nil
 }
 
@@ -270,7 +264,7 @@ func (d *decision) eject() error {
 	d.begin(Eject)
 	op := d.operation()
 	op.Members, op.Waiting = able, able
-	d.hold(Eject, able)
+	d.claim(Eject, able)
 	d.askNext()
 	return nil
 }
@@ -279,7 +273,7 @@ func (d *decision) askNext() {
 	op := d.operation()
 	next := op.Waiting[0]
 	op.Waiting = op.Waiting[1:]
-	d.enter(Electing, voteTimeout, next, datastores.MethodLatestTxn, "asked replica "+next+" how far it has come")
+	d.enterUntil(Electing, d.now.Add(voteTimeout), next, datastores.MethodLatestTxn, "asked replica "+next+" how far it has come")
 }
 
 func (d *decision) voted() error {
@@ -332,18 +326,18 @@ func (d *decision) count() error {
 
 // crown begins the promotion of the replica that was elected.
 func (d *decision) crown(winner *etcdschema.Instance, op etcdschema.Operation) {
-	command := Command{ID: d.newID(), Instance: winner.ID, Of: winner.ID, Agent: winner.ID, Method: datastores.MethodEnableAsMaster, Deadline: d.now.Add(guestTimeout)}
+	command := Command{ID: d.newID(), Waiter: winner.ID, Subject: winner.ID, Agent: winner.ID, Method: datastores.MethodEnableAsMaster, Deadline: d.now.Add(guestTimeout)}
 	others := slices.DeleteFunc(slices.Clone(op.Members), func(id string) bool { return id == winner.ID })
 	winner.Operation = &etcdschema.Operation{
 		Kind: Eject, Step: string(Promoting), Since: d.now, Started: d.now, Deadline: command.Deadline,
 		Agent: winner.ID, Command: command.ID, Request: op.Request, Members: others,
 	}
 	winner.Updated = d.now
-	held := etcdschema.Hold{Kind: Eject, By: winner.ID}
-	d.Instance.Holds = append(slices.Clone(d.Instance.Holds), held)
+	claim := etcdschema.Hold{Kind: Eject, By: winner.ID}
+	d.Instance.Holds = append(slices.Clone(d.Instance.Holds), claim)
 	for _, id := range others {
 		if m := d.peer(id); m != nil {
-			m.Holds = append(slices.Clone(m.Holds), held)
+			m.Holds = append(slices.Clone(m.Holds), claim)
 		}
 	}
 	d.send(command)

@@ -63,7 +63,7 @@ func (c *cluster) apply(id string, e lifecycle.Event) error {
 		if command.Method == datastores.MethodMakeReadOnly {
 			c.fenced[command.Agent] = command.ReadOnly
 		}
-		if command.Instance != "" {
+		if command.Waiter != "" {
 			c.pending = append(c.pending, command)
 		}
 	}
@@ -89,7 +89,7 @@ func (c *cluster) answer(t fataler, method, value string, failure *agentpoll.Err
 			if failure != nil {
 				e.Type, e.Error = lifecycle.Failed, failure
 			}
-			if err := c.apply(p.Instance, e); err != nil {
+			if err := c.apply(p.Waiter, e); err != nil {
 				t.Fatalf("%s: %v", method, err)
 			}
 			return
@@ -321,7 +321,7 @@ func TestAnySetStaysConsistent(t *testing.T) {
 			case kind == lifecycle.Done || kind == lifecycle.Failed:
 				if len(c.pending) > 0 {
 					p := rapid.SampledFrom(c.pending).Draw(t, "command")
-					_ = c.apply(p.Instance, lifecycle.Event{Type: kind, Command: p.ID, Value: []byte(`{"id":"x","count":1,"backup_id":"b"}`), Error: agentpoll.Errorf(agentpoll.Internal, "broken")})
+					_ = c.apply(p.Waiter, lifecycle.Event{Type: kind, Command: p.ID, Value: []byte(`{"id":"x","count":1,"backup_id":"b"}`), Error: agentpoll.Errorf(agentpoll.Internal, "broken")})
 				}
 			default:
 				_ = c.apply(id, lifecycle.Event{Type: kind, Backup: "b"})

@@ -22,23 +22,23 @@ const (
 	StatusEject           = "EJECT"
 )
 
-// statusOf is what an operation looks like from outside; a configure is over before anybody looks.
-var statusOf = map[string]string{
-	Create: StatusBuild, Restart: StatusReboot, Delete: StatusShutdown, Backup: StatusBackup, Resize: StatusResize,
-	Upgrade: StatusUpgrade, Detach: StatusDetach, Promote: StatusPromote, Eject: StatusEject,
-}
-
 // Status works out the API's status.
-func Status(in etcdschema.Instance) string {
+func Status(in etcdschema.Instance) string { return standard().status(in) }
+
+func (r *rules) status(in etcdschema.Instance) string {
 	if in.Failed != "" && (in.Operation == nil || in.Failed == Delete) { // else another operation is under way, which may mend it
 		return StatusError
 	}
-	if in.Operation != nil && statusOf[in.Operation.Kind] != "" {
-		return statusOf[in.Operation.Kind]
+	kinds := make([]string, 0, 1+len(in.Holds))
+	if in.Operation != nil {
+		kinds = append(kinds, in.Operation.Kind)
 	}
 	for _, h := range in.Holds {
-		if statusOf[h.Kind] != "" {
-			return statusOf[h.Kind]
+		kinds = append(kinds, h.Kind)
+	}
+	for _, kind := range kinds {
+		if status := r.operation(kind).Status; status != "" {
+			return status
 		}
 	}
 	if in.RestartRequired {

@@ -1,9 +1,6 @@
 package lifecycle
 
-import (
-	"slices"
-	"sync"
-)
+import "slices"
 
 // Row says what an event means in a step.
 type Row struct {
@@ -14,18 +11,15 @@ type Row struct {
 }
 
 // Table returns the life cycle.
-func Table() []Row {
-	rows := []Row{
-		{Idle, Created, []Step{Launching, Enrolling}, (*decision).create},
-		{Idle, AskRestart, []Step{Restarting}, (*decision).restart},
-		{Idle, AskConfigure, []Step{Configuring}, (*decision).configure},
-		{Idle, AskBackup, []Step{BackingUp}, (*decision).backup},
-		{Idle, AskResize, []Step{Stopping, Resizing}, (*decision).resize},
-		{Idle, AskUpgrade, []Step{Stopping, Equipping, Upgrading}, (*decision).upgrade},
-		{Idle, AskDetach, []Step{Detaching}, (*decision).detach},
-		{Idle, AskPromote, []Step{Fencing}, (*decision).promote},
-		{Idle, AskEject, []Step{Electing}, (*decision).eject},
-		{Idle, AskDelete, []Step{Removing}, (*decision).remove},
+func Table() []Row { return slices.Clone(standard().rows) }
+
+// rowsOf makes the table: the rows of operations of one step follow from their own, those of the others are here.
+func rowsOf(operations []Operation, steps []StepRow, asks []EventType) []Row {
+	var rows []Row
+	for _, op := range operations {
+		rows = append(rows, op.rows()...)
+	}
+	rows = append(rows, []Row{
 		{Idle, ResetStatus, []Step{Idle}, (*decision).reset},
 		{Idle, Reported, []Step{Idle}, (*decision).report},
 
@@ -45,18 +39,6 @@ func Table() []Row {
 		{Preparing, Failed, []Step{Idle}, (*decision).failed},
 		{Preparing, Overdue, []Step{Idle}, (*decision).overdue},
 		{Preparing, Reported, []Step{Preparing}, (*decision).report},
-
-		{Restarting, Done, []Step{Idle}, (*decision).restarted},
-		{Restarting, Failed, []Step{Idle}, (*decision).failed},
-		{Restarting, Overdue, []Step{Idle}, (*decision).overdue},
-
-		{Configuring, Done, []Step{Idle}, (*decision).configured},
-		{Configuring, Failed, []Step{Idle}, (*decision).notConfigured},
-		{Configuring, Overdue, []Step{Idle}, (*decision).notConfigured},
-
-		{BackingUp, Done, []Step{Idle}, (*decision).backedUp},
-		{BackingUp, Failed, []Step{Idle}, (*decision).notBackedUp},
-		{BackingUp, Overdue, []Step{Idle}, (*decision).notBackedUp},
 
 		{Stopping, Done, []Step{Resizing, Equipping}, (*decision).stopped},
 		{Stopping, Failed, []Step{Starting}, (*decision).startAgain},
@@ -81,10 +63,6 @@ func Table() []Row {
 		{Upgrading, Done, []Step{Idle}, (*decision).upgraded},
 		{Upgrading, Failed, []Step{Reverting, Idle}, (*decision).notUpgraded},
 		{Upgrading, Overdue, []Step{Upgrading}, (*decision).keepWaiting},
-
-		{Detaching, Done, []Step{Idle}, (*decision).detached},
-		{Detaching, Failed, []Step{Idle}, (*decision).failed},
-		{Detaching, Overdue, []Step{Detaching}, (*decision).keepWaiting},
 
 		{Electing, Done, []Step{Electing, Idle}, (*decision).voted},
 		{Electing, Failed, []Step{Electing, Idle}, (*decision).abstained},
@@ -116,31 +94,17 @@ func Table() []Row {
 		{Removing, Overdue, []Step{Removing}, (*decision).removeOverdue},
 		{Removing, AskDelete, []Step{Removing}, (*decision).nothing},
 		{Removing, ResetStatus, []Step{Removing}, (*decision).nothing},
-	}
-	for _, step := range Steps() {
-		rows = append(rows, rest(rows, step)...)
+	}...)
+	for _, step := range steps {
+		rows = append(rows, rest(rows, step, asks)...)
 	}
 	return rows
 }
 
-// place is where an event meets an operation.
-type place struct {
-	step  Step
-	event EventType
-}
-
-// acts are the table's, found by place. The table never changes, and there is one row a place.
-var acts = sync.OnceValue(func() map[place]func(*decision) error {
-	found := map[place]func(*decision) error{}
-	for _, row := range Table() {
-		found[place{row.Step, row.Event}] = row.act
-	}
-	return found
-})
-
 // rest are a step's rows for what the table does not say: while something is being done nothing else can be asked for than the
 // end of the instance, it can be given up, and a guest that is there tells how its server is.
-func rest(rows []Row, step Step) []Row {
+func rest(rows []Row, at StepRow, asks []EventType) []Row {
+	step := at.Step
 	if step == Idle {
 		return nil
 	}
@@ -148,7 +112,7 @@ func rest(rows []Row, step Step) []Row {
 		return slices.ContainsFunc(rows, func(r Row) bool { return r.Step == step && r.Event == e })
 	}
 	var more []Row
-	for _, e := range asks() {
+	for _, e := range asks {
 		switch {
 		case said(e):
 		case e == AskDelete:
@@ -160,7 +124,7 @@ func rest(rows []Row, step Step) []Row {
 	if !said(ResetStatus) {
 		more = append(more, Row{step, ResetStatus, []Step{Idle}, (*decision).reset})
 	}
-	if !said(Reported) && !slices.Contains([]Step{Launching, Enrolling, Snapshotting, Removing}, step) {
+	if !said(Reported) && !at.Alone {
 		more = append(more, Row{step, Reported, []Step{step}, (*decision).report})
 	}
 	return more

@@ -2,8 +2,6 @@ package lifecycle
 
 import (
 	"github.com/cofferdb/coffer/agentpoll"
-	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/deployments"
 )
 
 // upgrade may be asked for again when it has failed. The host brings packages first, while the server runs. Another image takes
@@ -37,11 +35,11 @@ func (d *decision) movesImage() bool {
 }
 
 func (d *decision) equip(whom string) {
-	d.enter(Equipping, launchTimeout, d.Instance.Host, deployments.MethodLaunch, whom+" for what version "+d.Instance.Operation.Target.Version.Version+" needs")
+	d.enter(Equipping, whom+" for what version "+d.Instance.Operation.Target.Version.Version+" needs")
 }
 
 func (d *decision) upgradeData(whom string) {
-	d.enter(Upgrading, stall, d.Instance.ID, datastores.MethodUpgrade, whom+" to upgrade to version "+d.Instance.Operation.Target.Version.Version)
+	d.enter(Upgrading, whom+" to upgrade to version "+d.Instance.Operation.Target.Version.Version)
 }
 
 func (d *decision) equipped() error {
@@ -90,10 +88,21 @@ func (d *decision) revert() {
 	op := d.operation()
 	op.Reason, op.FailedStep = reason, op.Step
 	d.Instance.Image = op.Target.Version.FormerImage
-	d.enter(Reverting, launchTimeout, d.Instance.Host, deployments.MethodLaunch, "that failed; asked the host for the former image")
+	d.enter(Reverting, "that failed; asked the host for the former image")
 }
 
 func (d *decision) reverted() error {
 	d.start("the former image is back; asked the guest to start the database server as it was")
+	return nil
+}
+
+func (d *decision) upgradeStopped() error {
+	d.equip("the database server is stopped; asked the host")
+	return nil
+}
+
+func (d *decision) formerRuns(reason string) error {
+	d.giveUp(reason)
+	d.fault("the upgrade failed, and the former version runs: " + reason)
 	return nil
 }

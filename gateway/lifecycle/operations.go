@@ -1,0 +1,156 @@
+package lifecycle
+
+import (
+	"slices"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
+)
+
+// Kinds of operations, as they stand in etcdschema.Operation and in an instance's Failed.
+const (
+	Create    = "create"
+	Restart   = "restart"
+	Configure = "configure" // attach, detach or re-apply a configuration group
+	Backup    = "backup"
+	Resize    = "resize"
+	Upgrade   = "upgrade"
+	Detach    = "detach"  // of a replica from its source
+	Promote   = "promote" // of a replica; and, of the other members, to follow it
+	Eject     = "eject"   // of a source that is gone
+	Delete    = "delete"
+)
+
+// A tenant asked for an operation: its Ask.
+const (
+	AskRestart   EventType = "ask_restart"
+	AskConfigure EventType = "ask_configure" // for a configuration group, or for none; or changed the one attached
+	AskBackup    EventType = "ask_backup"
+	AskResize    EventType = "ask_resize"
+	AskUpgrade   EventType = "ask_upgrade"
+	AskDetach    EventType = "ask_detach"
+	AskPromote   EventType = "ask_promote"
+	AskEject     EventType = "ask_eject"
+	AskDelete    EventType = "ask_delete"
+)
+
+// The only steps of operations that have one: their kinds.
+const (
+	Restarting  Step = "restart"
+	Configuring Step = "configure"
+	BackingUp   Step = "backup"
+	Detaching   Step = "detach"
+)
+
+// Operation is a row of the table of operations: something that can be asked of an instance. What is asked of its guest alone,
+// in one step, needs no more than a row; docs/operations-add.md says what else belongs to it.
+type Operation struct {
+	Kind   string // as it stands in etcdschema.Operation and in an instance's Failed
+	Status string // what clients see while it goes on; "": nothing of it
+	Does   string // continues "asked the guest to", or "the gateway can"
+	// Action is its name in POST instances/{id}/action, when it takes no arguments; "": it is asked for in another way.
+	Action string
+	// Harmless: the guest can be asked for what needs the database server beside it.
+	Harmless bool
+
+	// Method is what the instance's guest is asked for in the only step, which is named as the kind. "": it has several steps,
+	// and their rows are in [StepTable] and [Table].
+	Method string
+	may    func(etcdschema.Instance) error // refuses it; nil: Ready
+	begin  func(*decision) error           // nil: may, and then the step
+	done   func(*decision) error           // nil: it ends well
+	failed func(*decision) error           // nil: it fails, with the agent's words
+	// overdue: nil: failed, or it fails with who did not answer.
+	overdue func(*decision) error
+
+	// Of several steps:
+	first []Step // where it may begin
+	// stopped goes on when the server has been stopped for it, and restored ends it when the server runs as it was, for a
+	// reason. runs says that it runs otherwise.
+	stopped  func(*decision) error
+	restored func(d *decision, reason string) error
+	runs     string
+}
+
+// Operations returns the table.
+func Operations() []Operation { return slices.Clone(standard().operations) }
+
+func operations() []Operation {
+	return []Operation{
+		{Kind: Create, Status: StatusBuild, Does: "make an instance",
+			first: []Step{Launching, Enrolling}, begin: (*decision).create},
+		{Kind: Restart, Status: StatusReboot, Does: "restart the database server", Action: "restart", Harmless: true,
+			Method: datastores.MethodRestart, may: Free, done: (*decision).restarted},
+		{Kind: Configure, Does: "change parameters", Harmless: true,
+			Method: datastores.MethodUpdateOverrides, begin: (*decision).configure, done: (*decision).configured, failed: (*decision).notConfigured},
+		{Kind: Backup, Status: StatusBackup, Does: "make a backup", Harmless: true,
+			Method: datastores.MethodCreateBackup, begin: (*decision).backup, done: (*decision).backedUp, failed: (*decision).notBackedUp},
+		{Kind: Resize, Status: StatusResize, Does: "give an instance another flavor or a larger volume",
+			first: []Step{Stopping, Resizing}, begin: (*decision).resize,
+			stopped: (*decision).resizeStopped, restored: (*decision).notResizedRuns, runs: "the database server runs in its new size"},
+		{Kind: Upgrade, Status: StatusUpgrade, Does: "bring an instance to another version",
+			first: []Step{Stopping, Equipping, Upgrading}, begin: (*decision).upgrade,
+			stopped: (*decision).upgradeStopped, restored: (*decision).formerRuns, runs: "the database server runs"},
+		{Kind: Detach, Status: StatusDetach, Does: "detach its server from the source",
+			Method: datastores.MethodDetachReplica, may: mayDetach, done: (*decision).detached, overdue: (*decision).keepWaiting},
+		{Kind: Promote, Status: StatusPromote, Does: "make a replica the source",
+			first: []Step{Fencing}, begin: (*decision).promote},
+		{Kind: Eject, Status: StatusEject, Does: "replace a source that is gone by its most advanced replica",
+			first: []Step{Electing}, begin: (*decision).eject},
+		{Kind: Delete, Status: StatusShutdown, Does: "remove an instance",
+			first: []Step{Removing}, begin: (*decision).remove},
+	}
+}
+
+// Ask is the event by which a tenant asks for the operation.
+func (op Operation) Ask() EventType {
+	if op.Kind == Create {
+		return Created
+	}
+	return EventType("ask_" + op.Kind)
+}
+
+// step is the only step of an operation that has one.
+func (op Operation) step() Step { return Step(op.Kind) }
+
+// rows are those of [Table] that follow from the operation's.
+func (op Operation) rows() []Row {
+	if op.Method == "" {
+		return []Row{{Idle, op.Ask(), op.first, op.begin}}
+	}
+	stays := []Step{Idle}
+	rows := []Row{
+		{Idle, op.Ask(), []Step{op.step()}, op.begin}, {op.step(), Done, stays, op.done},
+		{op.step(), Failed, stays, op.failed}, {op.step(), Overdue, stays, op.overdue},
+	}
+	if op.overdue != nil {
+		rows[3].Next = []Step{op.step()}
+	} else if op.failed != nil {
+		rows[3].act = op.failed
+	}
+	for i, usual := range []func(*decision) error{op.ask, op.end, (*decision).failed, (*decision).overdue} {
+		if rows[i].act == nil {
+			rows[i].act = usual
+		}
+	}
+	return rows
+}
+
+// ask begins an operation of one step.
+func (op Operation) ask(d *decision) error {
+	may := op.may
+	if may == nil {
+		may = Ready
+	}
+	if err := may(d.Instance); err != nil {
+		return err
+	}
+	d.begin(op.Kind)
+	d.enter(op.step(), "asked the guest to "+op.Does)
+	return nil
+}
+
+func (op Operation) end(d *decision) error {
+	d.finish(op.Kind + " has ended well")
+	return nil
+}

@@ -1,0 +1,60 @@
+package lifecycle
+
+import "sync"
+
+// rules are the tables, found by what they are asked for. They never change.
+type rules struct {
+	operations []Operation
+	steps      []StepRow
+	rows       []Row
+	asks       []EventType // while an operation is under way they are refused, unless the table says otherwise
+
+	byKind map[string]Operation
+	byStep map[Step]StepRow
+	acts   map[place]func(*decision) error
+}
+
+// place is where an event meets an operation.
+type place struct {
+	step  Step
+	event EventType
+}
+
+func newRules(operations []Operation) *rules {
+	r := &rules{
+		operations: operations, steps: stepRows(operations),
+		byKind: map[string]Operation{}, byStep: map[Step]StepRow{}, acts: map[place]func(*decision) error{},
+	}
+	for _, op := range operations {
+		r.byKind[op.Kind] = op
+		if op.Kind != Create {
+			r.asks = append(r.asks, op.Ask())
+		}
+	}
+	for _, row := range r.steps {
+		r.byStep[row.Step] = row
+	}
+	r.rows = rowsOf(operations, r.steps, r.asks)
+	for _, row := range r.rows {
+		r.acts[place{row.Step, row.Event}] = row.act
+	}
+	return r
+}
+
+// operation is the row of a kind; the zero row when it is unknown.
+func (r *rules) operation(kind string) Operation { return r.byKind[kind] }
+
+// step is the row of a step; the zero row when it is unknown, as after a step backwards to an earlier release.
+func (r *rules) step(step Step) StepRow { return r.byStep[step] }
+
+// standard are the rules of this package's tables, made when they are first needed.
+func standard() *rules {
+	memo.once.Do(func() { memo.rules = newRules(operations()) })
+	return memo.rules
+}
+
+// memo has no initial value: the tables' functions look into the tables.
+var memo struct {
+	once  sync.Once
+	rules *rules
+}

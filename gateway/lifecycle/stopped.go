@@ -1,0 +1,48 @@
+package lifecycle
+
+import "github.com/cofferdb/coffer/datastores"
+
+// Some operations stop the server and start it again: what each does in between, and then, its row in [Operations] says.
+
+func (d *decision) stop(message string) {
+	d.enter(Stopping, message)
+}
+
+// start starts the server; with a restart, which carries them, when it lacks parameters.
+func (d *decision) start(message string) {
+	method := datastores.MethodStart
+	if op := d.operation(); d.Instance.RestartRequired || op.Outdated {
+		method, op.Outdated = datastores.MethodRestart, false
+	}
+	d.enterUntil(Starting, d.now.Add(guestTimeout), d.Instance.ID, method, message)
+}
+
+func (d *decision) stopped() error {
+	d.Instance.Service = datastores.Status{Service: datastores.StatusShutdown, Volume: d.Instance.Service.Volume, TLS: d.Instance.Service.TLS}
+	return d.rules.operation(d.Instance.Operation.Kind).stopped(d)
+}
+
+// isStopped reports whether the server was stopped.
+func (d *decision) isStopped() bool { return d.Instance.Service.Service == datastores.StatusShutdown }
+
+func (d *decision) startAgain() error {
+	reason := d.reason()
+	d.withdraw()
+	op := d.operation()
+	op.Reason, op.FailedStep = reason, op.Step
+	d.start("that failed; asked the guest to start the database server as it was")
+	return nil
+}
+
+// started ends an operation whose server runs again: well, or with the reason for which it runs as it was.
+func (d *decision) started() error {
+	d.runs()
+	op := d.rules.operation(d.Instance.Operation.Kind)
+	if reason := d.Instance.Operation.Reason; reason != "" {
+		return op.restored(d, reason)
+	}
+	d.Instance.RestartRequired = false
+	d.finish(op.runs)
+	d.answered()
+	return nil
+}
