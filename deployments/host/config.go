@@ -38,6 +38,8 @@ type Config struct {
 	Interface string               // where addresses of other pools than 127/8 are added. "": lo
 	UIDs      Range                // the zero Range: 20000-29999. Only these users are ever given or killed by the driver process
 
+	IO IOLimit // of each instance
+
 	ImageDir string   // absolute; the trees of files that instances may run in. "": none
 	Driver   string   // "oci" or "process", for new instances. "": oci
 	Runtime  string   // the OCI runtime. "": runc
@@ -110,6 +112,9 @@ func (c Config) Validate() error {
 	if c.Capacity.MemoryMB < 0 || c.Capacity.VCPUs < 0 || c.Capacity.DiskGB < 0 {
 		errs = append(errs, errors.New("-memory, -vcpus, -disk: want no negative number"))
 	}
+	if c.IO.Operations < 0 || c.IO.Bytes < 0 {
+		errs = append(errs, errors.New("-iops-per-instance, -io-bytes-per-instance: want no negative number"))
+	}
 	return errors.Join(errs...)
 }
 
@@ -144,6 +149,8 @@ func ParseFlags(args []string, getenv func(string) string, usage io.Writer) (Con
 	fs.IntVar(&c.Capacity.MemoryMB, "memory", 0, "`MB` of memory to give (default: the machine's)")
 	fs.IntVar(&c.Capacity.VCPUs, "vcpus", 0, "processors to give (default: the machine's)")
 	fs.IntVar(&c.Capacity.DiskGB, "disk", 0, "`GB` of disk to give (default: the filesystem's size)")
+	fs.Int64Var(&c.IO.Operations, "iops-per-instance", 0, "`operations` a second that each instance may read, and as many write (default: no limit)")
+	fs.Int64Var(&c.IO.Bytes, "io-bytes-per-instance", 0, "`bytes` a second that each instance may read, and as many write (default: no limit)")
 	fs.StringVar(&c.FirewallTable, "firewall-table", "coffer", "nftables `table` of the host's own; two hosts on one machine need two")
 	fs.StringVar(&c.Driver, "driver", "", "how instances run: oci, each in a sandbox of its own, or process, without walls and of one project only, for development (default oci)")
 	fs.StringVar(&c.Runtime, "runtime", "", "the OCI runtime of -driver oci (default runc)")

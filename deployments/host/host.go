@@ -25,6 +25,7 @@ type Host struct {
 	binaries *binaries
 	images   images
 	cgroups  cgroups
+	io       *controller // of reading and writing; nil: this machine has none
 	firewall firewall
 	root     bool // may have users, volumes, limits and rules
 
@@ -66,6 +67,12 @@ func New(cfg Config) (*Host, error) {
 	h.store.trust = trust{cfg.GuestKeys}
 	h.store.dir = filepath.Join(cfg.Dir, "guests")
 	if h.self, err = os.Executable(); err != nil {
+		return nil, err
+	}
+	if io := findCgroups(string(mountinfo), []string{ioV1, ioV2}); len(io) > 0 {
+		h.io = &io[0]
+	}
+	if err := h.checkIO(); err != nil {
 		return nil, err
 	}
 	h.processes, h.sandboxes = processes{h}, sandboxes{Host: h}

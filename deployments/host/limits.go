@@ -16,7 +16,7 @@ const groupParent = "coffer"
 
 // controller is one cgroup controller that can limit instances.
 type controller struct {
-	name  string // "memory" or "cpu"
+	name  string // "memory", "cpu", or "blkio" or "io"
 	mount string // where its hierarchy is mounted
 	v2    bool
 }
@@ -24,9 +24,11 @@ type controller struct {
 // cgroups are the controllers that this machine has.
 type cgroups []controller
 
-// detectCgroups finds the controllers in the text of /proc/self/mountinfo. A version 2 hierarchy counts when its root
+// detectCgroups finds the controllers that a flavor asks for in the text of /proc/self/mountinfo. A version 2 hierarchy counts when its root
 // group has the controller, which it has not while a version 1 hierarchy holds it.
-func detectCgroups(mountinfo string) cgroups {
+func detectCgroups(mountinfo string) cgroups { return findCgroups(mountinfo, limited) }
+
+func findCgroups(mountinfo string, wanted []string) cgroups {
 	var found cgroups
 	for line := range strings.Lines(mountinfo) {
 		before, after, ok := strings.Cut(line, " - ")
@@ -42,7 +44,7 @@ func detectCgroups(mountinfo string) cgroups {
 			list, _ := os.ReadFile(filepath.Join(mount[4], "cgroup.controllers")) // none when it cannot be read
 			names = strings.Fields(string(list))
 		}
-		for _, name := range limited {
+		for _, name := range wanted {
 			if slices.Contains(names, name) && !found.has(name) {
 				found = append(found, controller{name: name, mount: mount[4], v2: kind[0] == "cgroup2"})
 			}
@@ -111,8 +113,24 @@ func (cs cgroups) create(id string, memoryMB, vcpus int) (dirs, notes []string) 
 // uses more memory than it may has first to be restarted.
 func (h *Host) limit(inst *instance) (dirs, notes []string) {
 	dirs, notes = h.cgroups.create(inst.id, inst.rec.Launch.MemoryMB, inst.rec.Launch.VCPUs)
+	if h.io != nil {
+		dir := h.io.group(inst.id)
+		if err := h.io.limitIO(dir, h.cfg.IO, inst.mountPoint(), h.cfg.Dir); err != nil {
+			notes = append(notes, fmt.Sprintf("reading and writing is not limited: %v", err))
+		} else if h.cfg.IO != (IOLimit{}) && !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
 	inst.unmet = len(notes) > len(h.cgroups.notes())
 	return dirs, notes
+}
+
+// groups are all controllers that an instance may have a group of.
+func (h *Host) groups() cgroups {
+	if h.io == nil {
+		return h.cgroups
+	}
+	return append(slices.Clone(h.cgroups), *h.io)
 }
 
 func (c controller) makeGroup(dir string) error {
