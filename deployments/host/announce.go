@@ -19,17 +19,18 @@ import (
 // announce is the host's status: a [deployments.Announcement]. The agent sends it when it differs from the last one.
 func (h *Host) announce(context.Context) json.RawMessage {
 	refused, notes := h.binaries.refused()
+	managers := h.binaries.managers()
 	images, more := h.newcomers().images()
 	a := deployments.Announcement{
 		Name:       h.cfg.Name,
 		Driver:     h.cfg.Driver,
 		Capacity:   h.capacity(),
 		Pool:       h.pool.String(),
-		Managers:   h.binaries.managers(),
+		Managers:   managers,
 		Refused:    refused,
 		Digests:    h.binaries.digests(),
 		Images:     images,
-		Inventory:  h.inventory(),
+		Inventory:  h.inventory(managers, images),
 		Labels:     h.cfg.Labels,
 		Unfiltered: !h.newcomers().filters(),
 		Notes:      slices.Concat(h.notes(), notes, more),

@@ -87,18 +87,20 @@ func (h *Host) askGuest(ctx context.Context, binary string, definitions []deploy
 }
 
 // inventory names the state of the guest binaries, of the images, and of their packages.
-func (h *Host) inventory() string {
+func (h *Host) inventory(managers, images []string) string {
 	sum := sha256.New()
-	images, _ := h.newcomers().images()
 	for _, image := range append([]string{""}, images...) {
-		tree, _ := h.images.tree(image)
+		tree := ""
+		if image != "" {
+			tree = filepath.Join(h.images.dir, image)
+		}
 		for _, path := range []string{"/var/lib/dpkg/status", "/var/lib/apt/lists"} {
 			if info, err := os.Stat(filepath.Join(tree, path)); err == nil {
 				fmt.Fprintln(sum, image, path, info.ModTime().UnixNano())
 			}
 		}
 	}
-	for _, manager := range h.binaries.managers() {
+	for _, manager := range managers {
 		s, _ := h.binaries.stamp(manager)
 		fmt.Fprintln(sum, manager, s.Inode, s.Size, s.Changed.UnixNano())
 	}

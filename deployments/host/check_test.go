@@ -22,11 +22,11 @@ func TestCheck(t *testing.T) {
 	if err := os.Chmod(silent, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	before := h.inventory()
+	before := h.inventory(nil, nil)
 	if _, err := h.binaries.scan(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if h.inventory() == before {
+	if h.inventory(h.binaries.managers(), nil) == before {
 		t.Error("guests have come and the inventory is the same")
 	}
 	good := deployments.Definition{Manager: "a", Guest: []byte(`{}`)}

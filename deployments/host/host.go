@@ -27,7 +27,9 @@ type Host struct {
 	cgroups  cgroups
 	io       *controller // of reading and writing; nil: this machine has none
 	firewall firewall
-	root     bool // may have users, volumes, limits and rules
+	// filtering reports whether the firewall works. It is asked once: a machine that gets one later has its host started anew.
+	filtering func() bool
+	root      bool // may have users, volumes, limits and rules
 
 	self      string // this program
 	store     store  // of guest binaries, for sandboxes
@@ -64,6 +66,7 @@ func New(cfg Config) (*Host, error) {
 		firewall: firewall{table: cfg.FirewallTable},
 		root:     os.Geteuid() == 0,
 	}
+	h.filtering = sync.OnceValue(func() bool { return h.firewall.works() == nil })
 	h.store.trust = trust{cfg.GuestKeys}
 	h.store.dir = filepath.Join(cfg.Dir, "guests")
 	if h.self, err = os.Executable(); err != nil {

@@ -25,7 +25,7 @@ func (h *processes) notes() []string {
 	return append(notes, h.cgroups.notes()...)
 }
 
-func (h *processes) filters() bool { return h.root && h.firewall.works() == nil }
+func (h *processes) filters() bool { return h.root && h.filtering() }
 
 func (h *processes) images() (names, notes []string) { return nil, nil }
 
