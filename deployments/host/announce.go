@@ -61,12 +61,32 @@ func (h *Host) capacity() deployments.Capacity {
 		}
 	}
 	if c.DiskGB == 0 {
-		var fs unix.Statfs_t
-		if err := unix.Statfs(h.cfg.Dir, &fs); err == nil {
-			c.DiskGB = int(fs.Blocks * uint64(fs.Bsize) >> 30)
-		}
+		c.DiskGB = h.diskGB()
 	}
 	return c
+}
+
+// diskGB is how much volumes may take together: what they have of the file system, and what it has left, but for a reserve of a
+// twentieth, at most 10 GB, for images, logs and journals. So nothing is promised twice, and what others put there is not promised at
+// all. Where volumes are directories without a limit it is the file system's size.
+func (h *Host) diskGB() int {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(h.cfg.Dir, &fs); err != nil {
+		return 0
+	}
+	block := uint64(fs.Bsize)
+	if loopsAllowed() != nil {
+		return int(fs.Blocks * block >> 30)
+	}
+	bytes := fs.Bavail * block
+	for _, i := range h.list() {
+		var image unix.Stat_t
+		if err := unix.Stat(i.path(volumeImage), &image); err == nil {
+			bytes += uint64(image.Blocks) * 512 // stat(2)
+		}
+	}
+	reserve := min(fs.Blocks*block/20, 10<<30)
+	return int((max(bytes, reserve) - reserve) >> 30)
 }
 
 // memoryTotalMB reads a /proc/meminfo; 0 when it does not say.

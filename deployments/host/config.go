@@ -148,7 +148,7 @@ func ParseFlags(args []string, getenv func(string) string, usage io.Writer) (Con
 	fs.StringVar(&c.Interface, "interface", "lo", "network interface where instances' addresses are had from outside")
 	fs.IntVar(&c.Capacity.MemoryMB, "memory", 0, "`MB` of memory to give (default: the machine's)")
 	fs.IntVar(&c.Capacity.VCPUs, "vcpus", 0, "processors to give (default: the machine's)")
-	fs.IntVar(&c.Capacity.DiskGB, "disk", 0, "`GB` of disk to give (default: the filesystem's size)")
+	fs.IntVar(&c.Capacity.DiskGB, "disk", 0, "`GB` of disk to give (default: what the filesystem has left, less a twentieth of it, 10 GB at most)")
 	fs.Int64Var(&c.IO.Operations, "iops-per-instance", 0, "`operations` a second that each instance may read, and as many write (default: no limit)")
 	fs.Int64Var(&c.IO.Bytes, "io-bytes-per-instance", 0, "`bytes` a second that each instance may read, and as many write (default: no limit)")
 	fs.StringVar(&c.FirewallTable, "firewall-table", "coffer", "nftables `table` of the host's own; two hosts on one machine need two")

@@ -58,10 +58,29 @@ func loopOf(target string) (*os.File, error) {
 }
 
 func setCapacity(device *os.File, image string, size int64) error {
-	if err := os.Truncate(image, size); err != nil {
+	f, err := os.OpenFile(image, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(resizeFile(f, size), f.Close()); err != nil {
 		return err
 	}
 	return os.NewSyscallError("LOOP_SET_CAPACITY", unix.IoctlSetInt(int(device.Fd()), unix.LOOP_SET_CAPACITY, 0))
+}
+
+// resizeFile makes an image larger, with all of it put aside, or small again. One that cannot be that large stays as it was.
+func resizeFile(f *os.File, size int64) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if size < info.Size() {
+		return f.Truncate(size)
+	}
+	if err := allocate(f, size); err != nil {
+		return errors.Join(err, f.Truncate(info.Size()))
+	}
+	return nil
 }
 
 // filesystemSize reads the size of an ext4 from its superblock (linux/fs/ext4/ext4.h: struct ext4_super_block).
@@ -146,7 +165,7 @@ func growImage(ctx context.Context, image string, sizeGB int) error {
 	if err != nil {
 		return err
 	}
-	if err := f.Truncate(max(info.Size(), int64(sizeGB)<<30)); err != nil {
+	if err := resizeFile(f, max(info.Size(), int64(sizeGB)<<30)); err != nil {
 		return err
 	}
 	if err := check(ctx, f); err != nil {

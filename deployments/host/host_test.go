@@ -29,11 +29,17 @@ import (
 // newHost makes a host with a guest for the manager "fake", and takes away at the end what its instances left.
 func newHost(t testing.TB) *Host {
 	t.Helper()
+	return newHostIn(t, t.TempDir())
+}
+
+// newHostIn makes a host that keeps everything in a directory.
+func newHostIn(t testing.TB, dir string) *Host {
+	t.Helper()
 	guests := t.TempDir()
 	link(t, guests, "fake-guest")
 	first := 400_000 + 100*rand.IntN(10_000) // hosts of one machine have different ones
 	h, err := New(Config{
-		Dir: t.TempDir(), Guests: guests, Driver: driverProcess, Pool: "127.99.0.0/16", Name: "test", UIDs: Range{first, first + 99},
+		Dir: dir, Guests: guests, Driver: driverProcess, Pool: "127.99.0.0/16", Name: "test", UIDs: Range{first, first + 99},
 		FirewallTable: testTable(t), Every: 20 * time.Millisecond,
 	})
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/datastores/service"
 )
 
@@ -27,10 +28,14 @@ func (i *instance) ensureVolume(ctx context.Context) error {
 	if i.rec.Volume == "" {
 		i.rec.Volume = volumeDirectory
 		if size := i.rec.Launch.VolumeGB; size > 0 {
-			if err := i.makeVolume(ctx, size); err != nil {
-				i.rec.VolumeNote = fmt.Sprintf("the volume is a plain directory without a limit: %v", err)
-			} else {
+			switch err := i.makeVolume(ctx, size); {
+			case err == nil:
 				i.rec.Volume = volumeLoop
+			case errors.Is(err, unix.ENOSPC):
+				i.rec.Volume = "" // a directory would take what others were sold
+				return agentpoll.Errorf(agentpoll.Full, "this host has no room for a volume of %d GB", size)
+			default:
+				i.rec.VolumeNote = fmt.Sprintf("the volume is a plain directory without a limit: %v", err)
 			}
 		}
 		if err := i.save(); err != nil {
@@ -100,18 +105,28 @@ func loopsAllowed() error {
 	return nil
 }
 
-// makeImage makes a sparse file with an empty ext4. The inode tables are written when they are first needed, so that it
+// makeImage makes a file with an empty ext4, to which the disk's blocks are given at once. The inode tables are written when they are first needed, so that it
 // takes some 10 ms whatever the size; discarding is pointless in a new file.
 func makeImage(ctx context.Context, path string, sizeGB int) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(f.Truncate(int64(sizeGB)<<30), f.Close()); err != nil {
+	if err := errors.Join(allocate(f, int64(sizeGB)<<30), f.Close()); err != nil {
 		return err
 	}
 	_, err = service.Run(ctx, []string{"mkfs.ext4", "-q", "-F", "-m", "0",
 		"-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", path}, service.RunOptions{})
+	return err
+}
+
+// allocate makes a file as large as that, and has the file system put so much aside: no other file can take it, so that who fills what he
+// was sold meets no error but that of his own volume. On a file system that puts nothing aside the file is sparse.
+func allocate(f *os.File, size int64) error {
+	err := os.NewSyscallError("fallocate", unix.Fallocate(int(f.Fd()), 0, 0, size))
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return f.Truncate(size)
+	}
 	return err
 }
 

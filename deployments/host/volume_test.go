@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/cofferdb/coffer/agentpoll"
 )
 
 func TestVolumeIsFull(t *testing.T) {
@@ -63,4 +65,62 @@ func TestMountPoints(t *testing.T) {
 	if diff := cmp.Diff([]string{"/", `/a b\c`}, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
+}
+
+// TestM3DiskIsPromisedOnce fills a host's disk beside an instance, which then fills what it was sold, and asks for another volume that
+// the disk has no room for.
+func TestM3DiskIsPromisedOnce(t *testing.T) {
+	needRoot(t)
+	image, dir := filepath.Join(t.TempDir(), "disk"), t.TempDir()
+	if err := errors.Join(makeImage(t.Context(), image, 2), mountImage(t.Context(), image, dir)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unmount(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	h := newHostIn(t, dir)
+	promises := func(want int) {
+		t.Helper()
+		if got := h.capacity().DiskGB; got != want {
+			t.Errorf("it promises %d GB of a disk of 2 GB, want %d", got, want)
+		}
+	}
+	promises(1)
+	inst, _ := launch(t, h, request(0))
+	promises(1)
+	_, err := h.Launch(t.Context(), request(1))
+	if failure, is := errors.AsType[*agentpoll.Error](err); !is || failure.Kind != agentpoll.Full {
+		t.Errorf("a second volume of 1 GB: %v", err)
+	}
+	if err := growMounted(t.Context(), inst.path(volumeImage), inst.mountPoint(), 2); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("it grows to 2 GB: %v", err)
+	}
+	if err := fill(filepath.Join(dir, "junk")); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("the disk is not full: %v", err)
+	}
+	full := filepath.Join(inst.mountPoint(), "full")
+	if err := fill(full); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("an instance that fills its volume beside a full disk: %v, want %v", err, syscall.ENOSPC)
+	}
+	if info, err := os.Stat(full); err != nil || info.Size() < 900<<20 {
+		t.Errorf("it has got %v of 1 GB, %v", info, err)
+	}
+}
+
+// fill writes a file until there is no room, and returns the error that said so, or that of writing to the disk what was taken.
+func fill(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for block := make([]byte, 4<<20); err == nil; {
+		_, err = f.Write(block)
+	}
+	if failed := f.Sync(); failed != nil {
+		return failed
+	}
+	return err
 }
