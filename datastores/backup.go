@@ -33,10 +33,11 @@ type BackupRequest struct {
 	ID string // UUID
 	// Parent is the backup to build on; nil asks for a full one.
 	Parent *BackupLink
-	// Output takes the stream, neither compressed nor encrypted: that the runtime does. It blocks while the network is slow.
+	// Output takes the stream, neither compressed nor encrypted: that the runtime does, and it counts the bytes. Write blocks
+	// while the network is slow, and fails as soon as the context has ended.
 	Output io.Writer
-	// Progress, never nil, tells how much of total has been read, in bytes; total 0: unknown.
-	Progress func(done, total int64)
+	// Expect, never nil, tells the runtime how many bytes Output will take, for the progress that it reports. An estimate will do.
+	Expect func(total int64)
 }
 
 // BackupReply is what has to be known of a backup to restore it or to build on it.
@@ -53,7 +54,7 @@ type BackupLink struct {
 	ID   string
 	Meta json.RawMessage // of the BackupReply
 	// Open returns the stream as it was written, of a restore only. Its Read fails when the backup is damaged, and says
-	// where. It may be opened again.
+	// where, and as soon as ctx has ended. It may be opened again.
 	Open func(ctx context.Context) (io.ReadCloser, error)
 }
 

@@ -22,8 +22,8 @@ type backup struct {
 }
 
 func (b *backup) link() datastores.BackupLink {
-	return datastores.BackupLink{ID: b.id, Meta: b.meta, Open: func(context.Context) (io.ReadCloser, error) {
-		return io.NopCloser(bytes.NewReader(b.stream)), nil
+	return datastores.BackupLink{ID: b.id, Meta: b.meta, Open: func(ctx context.Context) (io.ReadCloser, error) {
+		return io.NopCloser(during{ctx: ctx, r: bytes.NewReader(b.stream)}), nil
 	}}
 }
 
@@ -77,14 +77,10 @@ func (s *server) backup(t *testing.T, name datastores.StrategyName, parent *back
 
 func (s *server) backupTo(ctx context.Context, t *testing.T, name datastores.StrategyName, parent *backup, output io.Writer) (*backup, error) {
 	t.Helper()
-	last, mu := int64(0), sync.Mutex{}
-	req := datastores.BackupRequest{ID: newID(), Output: output, Progress: func(done, total int64) {
-		mu.Lock()
-		defer mu.Unlock()
-		if done < last || total < 0 {
-			t.Errorf("progress: %d of %d, after %d", done, total, last)
+	req := datastores.BackupRequest{ID: newID(), Output: during{ctx: ctx, w: output}, Expect: func(total int64) {
+		if total < 0 {
+			t.Errorf("%d bytes are expected of a backup", total)
 		}
-		last = done
 	}}
 	if parent != nil {
 		link := parent.link()
@@ -104,6 +100,27 @@ func (s *server) backupTo(ctx context.Context, t *testing.T, name datastores.Str
 		}
 	}
 	return &backup{id: req.ID, meta: reply.Meta}, nil
+}
+
+// during is a reader and a writer, as the runtime's are: either fails as soon as the context has ended.
+type during struct {
+	ctx context.Context
+	r   io.Reader
+	w   io.Writer
+}
+
+func (d during) Read(p []byte) (int, error) {
+	if err := d.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return d.r.Read(p)
+}
+
+func (d during) Write(p []byte) (int, error) {
+	if err := d.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return d.w.Write(p)
 }
 
 // healthyBackup checks that after a backup that failed the server is well, and that one can be made.

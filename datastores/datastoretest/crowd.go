@@ -104,7 +104,7 @@ func (s *server) callsInCrowd(t *testing.T) {
 	if m, ok := s.manager.(datastores.Backups); ok {
 		for _, strategy := range m.BackupStrategies() {
 			_, err := strategy.Backup(s.within(t), datastores.BackupRequest{
-				ID: newID(), Output: io.Discard, Progress: func(int64, int64) {},
+				ID: newID(), Output: io.Discard, Expect: func(int64) {},
 			})
 			s.works(t, "backup with "+strategy.String(), err)
 		}

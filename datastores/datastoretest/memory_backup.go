@@ -64,14 +64,15 @@ func (b memoryBackup) write(ctx context.Context, lines []string, req datastores.
 	for _, line := range lines {
 		total += int64(len(line)) + 1
 	}
-	out := &counting{w: req.Output, told: func(done int64) { req.Progress(done, total) }}
+	req.Expect(total)
+	out := out{req.Output}
 	half := len(lines) / 2
 	return first(
-		func() error { return out.lines(ctx, lines[:half]) },
-		func() error { return out.pad(ctx, b.padding/2) },
+		func() error { return out.lines(lines[:half]) },
+		func() error { return out.pad(b.padding / 2) },
 		func() error { return b.enter(ctx, datastores.MethodCreateBackup) },
-		func() error { return out.pad(ctx, b.padding-b.padding/2) },
-		func() error { return out.lines(ctx, lines[half:]) },
+		func() error { return out.pad(b.padding - b.padding/2) },
+		func() error { return out.lines(lines[half:]) },
 		func() error { _, err := fmt.Fprintf(req.Output, "end %d\n", len(lines)); return err },
 	)
 }
@@ -86,16 +87,12 @@ func first(steps ...func() error) error {
 	return nil
 }
 
-// counting writes and tells how much it has written.
-type counting struct {
-	w    io.Writer
-	done int64
-	told func(done int64)
-}
+// out is where a backup goes.
+type out struct{ io.Writer }
 
-func (c *counting) lines(ctx context.Context, lines []string) error {
+func (o out) lines(lines []string) error {
 	for _, line := range lines {
-		if err := c.write(ctx, line+"\n"); err != nil {
+		if _, err := io.WriteString(o, line+"\n"); err != nil {
 			return err
 		}
 	}
@@ -103,26 +100,15 @@ func (c *counting) lines(ctx context.Context, lines []string) error {
 }
 
 // pad writes so many bytes that mean nothing.
-func (c *counting) pad(ctx context.Context, bytes int64) error {
+func (o out) pad(bytes int64) error {
 	for bytes > 0 {
 		n := min(bytes, 64<<10)
-		text := strings.Repeat("#", int(n-1)) + "\n"
-		if err := c.write(ctx, text); err != nil {
+		if _, err := io.WriteString(o, strings.Repeat("#", int(n-1))+"\n"); err != nil {
 			return err
 		}
 		bytes -= n
 	}
 	return nil
-}
-
-func (c *counting) write(ctx context.Context, text string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	n, err := io.WriteString(c.w, text)
-	c.done += int64(n)
-	c.told(c.done)
-	return err
 }
 
 func (b memoryBackup) restore(ctx context.Context, req datastores.RestoreRequest) error {

@@ -48,7 +48,7 @@ func TestMemoryHolds(t *testing.T) {
 		var out bytes.Buffer
 		done := make(chan error, 1)
 		go func() {
-			_, err := m.BackupStrategies()[1].Backup(t.Context(), datastores.BackupRequest{Output: &out, Progress: func(_, _ int64) {}})
+			_, err := m.BackupStrategies()[1].Backup(t.Context(), datastores.BackupRequest{Output: &out, Expect: func(int64) {}})
 			done <- err
 		}()
 		time.Sleep(time.Hour) // of the bubble

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"sync/atomic"
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/agentpoll/agent"
@@ -74,19 +75,22 @@ func (g *Guest) backup(ctx context.Context, cmd agent.Command, args datastores.B
 func (g *Guest) send(ctx context.Context, progress func(agentpoll.Progress), args datastores.BackupArgs,
 	strategy datastores.BackupStrategy, key []byte,
 ) (result datastores.BackupResult, err error) {
-	req := datastores.BackupRequest{
-		ID: args.BackupID,
-		Progress: func(done, total int64) {
-			progress(agentpoll.Progress{Done: done, Total: total, Unit: "bytes", Message: "backing up with " + strategy.Name})
-		},
-	}
+	var total atomic.Int64
+	count := meter{every: 1, tell: func(done int64) {
+		p := agentpoll.Progress{Done: done, Unit: "bytes", Message: "backing up with " + strategy.Name}
+		if expected := total.Load(); expected > 0 {
+			p.Total = max(done, expected)
+		}
+		progress(p)
+	}}
+	req := datastores.BackupRequest{ID: args.BackupID, Expect: total.Store}
 	if args.Parent != nil {
 		req.Parent = &datastores.BackupLink{ID: args.Parent.BackupID, Meta: args.Parent.Meta}
 	}
-	req.Progress(0, 0)
+	count.tell(0)
 	var reply datastores.BackupReply
 	result.BackupRef, err = stream.Write(ctx, segments{g.blobs, args.BackupID}, args.BackupID, key, func(w io.Writer) (err error) {
-		req.Output = w
+		req.Output = io.MultiWriter(w, &count)
 		reply, err = strategy.Backup(ctx, req)
 		return err
 	})

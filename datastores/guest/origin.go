@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"sync/atomic"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/guest/stream"
@@ -108,37 +107,25 @@ func (g *Guest) restorationOf(s *served, args datastores.RestoreArgs) (*restorat
 
 // job is what Prepare is given. It tells how much has been read beside what the strategy itself says.
 func (r *restoration) job(say func(string)) *datastores.Restore {
-	var read atomic.Int64
 	var total int64
+	for _, ref := range r.chain {
+		total += ref.Size
+	}
+	count := &meter{every: 8 << 20, tell: func(done int64) {
+		say(fmt.Sprintf("restoring with %s: %d of %d MiB", r.strategy.Name, done>>20, total>>20))
+	}}
 	links := make([]datastores.BackupLink, len(r.chain))
 	for i, ref := range r.chain {
-		total += ref.Size
 		links[i] = datastores.BackupLink{ID: ref.BackupID, Meta: ref.Meta, Open: func(ctx context.Context) (io.ReadCloser, error) {
 			body, err := stream.Open(ctx, segments{r.blobs, ref.BackupID}, ref, r.key)
 			if err != nil {
 				return nil, err
 			}
-			return counted{body, &read, func(done int64) {
-				say(fmt.Sprintf("restoring with %s: %d of %d MiB", r.strategy.Name, done>>20, total>>20))
-			}}, nil
+			return struct {
+				io.Reader
+				io.Closer
+			}{io.TeeReader(body, count), body}, nil
 		}}
 	}
 	return &datastores.Restore{Strategy: r.strategy, Request: datastores.RestoreRequest{Chain: links, Progress: say}}
-}
-
-// counted is a stream that tells of every 8 MiB read.
-type counted struct {
-	io.ReadCloser
-	read *atomic.Int64
-	tell func(done int64)
-}
-
-const tellEvery = 8 << 20
-
-func (c counted) Read(p []byte) (int, error) {
-	n, err := c.ReadCloser.Read(p)
-	if after := c.read.Add(int64(n)); after/tellEvery != (after-int64(n))/tellEvery {
-		c.tell(after)
-	}
-	return n, err
 }

@@ -69,7 +69,7 @@ func TestBackupOfAnotherVersion(t *testing.T) {
 	wantKind(t, m.Prepare(t.Context(), restoring(m, link)), datastores.Invalid)
 	for _, meta := range []string{string(meta), `{"family":"mariadb","version":"10.11"}`, `[]`} {
 		_, err = m.physicalStrategy().Backup(t.Context(), datastores.BackupRequest{
-			Parent: &datastores.BackupLink{ID: "b", Meta: json.RawMessage(meta)}, Output: io.Discard, Progress: func(int64, int64) {},
+			Parent: &datastores.BackupLink{ID: "b", Meta: json.RawMessage(meta)}, Output: io.Discard, Expect: func(int64) {},
 		})
 		wantKind(t, err, datastores.Invalid)
 	}
@@ -101,12 +101,12 @@ func TestProgramsDoNotShowThePassword(t *testing.T) {
 	must(t, execute(t.Context(), admin(t, m), "SET GLOBAL sql_select_limit = 1", "SET GLOBAL wait_timeout = 1"))
 	for _, s := range m.BackupStrategies() {
 		first := true
-		_, err := s.Backup(t.Context(), datastores.BackupRequest{ID: "b", Output: io.Discard, Progress: func(int64, int64) {
+		_, err := s.Backup(t.Context(), datastores.BackupRequest{ID: "b", Expect: func(int64) {}, Output: hook(func() {
 			if first {
 				look()
 			}
 			first = false
-		}})
+		})})
 		must(t, err)
 	}
 	if looks != 2 {
@@ -160,7 +160,7 @@ func TestDumpHasEverything(t *testing.T) {
 		must(t, execute(ctx, asRoot, s))
 	}
 	var stream bytes.Buffer
-	reply, err := m.dumpStrategy().Backup(ctx, datastores.BackupRequest{Output: &stream, Progress: func(int64, int64) {}})
+	reply, err := m.dumpStrategy().Backup(ctx, datastores.BackupRequest{Output: &stream, Expect: func(int64) {}})
 	must(t, err)
 	must(t, execute(ctx, asRoot, "SET GLOBAL sql_select_limit = DEFAULT"))
 	if strings.Contains(stream.String(), adminUser) {

@@ -47,15 +47,14 @@ func (m *Manager) backupRows(ctx context.Context, req datastores.BackupRequest) 
 		return datastores.BackupReply{}, err
 	}
 	data, logs := m.sizes()
-	output := &counter{Writer: req.Output, total: data, progress: req.Progress, begun: func() {}}
+	req.Expect(data)
 	if len(names) > 0 {
 		err = m.withLogin(ctx, func(login string, begun func()) error {
-			output.begun = begun
-			return m.runTool(ctx, m.dumpArgv(login, names, history), nil, output)
+			return m.runTool(ctx, m.dumpArgv(login, names, history), nil, io.MultiWriter(hook(begun), req.Output))
 		})
 	}
 	if err == nil {
-		_, err = io.WriteString(output, accounts)
+		_, err = io.WriteString(req.Output, accounts)
 	}
 	if err != nil {
 		return datastores.BackupReply{}, fmt.Errorf("cannot make the backup: %w", err)

@@ -64,7 +64,7 @@ func fullVolume(t *testing.T, m *Manager, sizeMB int) {
 		wantKind(t, m.Upkeep(ctx), datastores.Full)
 		wantKind(t, m.CreateDatabase(ctx, datastores.Database{Name: "more"}), datastores.Full)
 		wantKind(t, m.DeleteUser(ctx, "nobody", "%"), datastores.Full)
-		_, err := m.backupRows(ctx, datastores.BackupRequest{Output: io.Discard, Progress: func(int64, int64) {}})
+		_, err := m.backupRows(ctx, datastores.BackupRequest{Output: io.Discard, Expect: func(int64) {}})
 		wantKind(t, datastores.Told(err), datastores.Full)
 		_, err = m.ListDatabases(ctx)
 		must(t, err)

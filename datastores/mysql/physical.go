@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -53,13 +54,12 @@ func (m *Manager) backupFiles(ctx context.Context, req datastores.BackupRequest)
 	if err := m.data.MakeDir(copyDir); err != nil {
 		return datastores.BackupReply{}, err
 	}
-	output := &counter{Writer: req.Output, progress: req.Progress}
 	if parent == nil {
-		output.total, _ = m.sizes()
+		data, _ := m.sizes()
+		req.Expect(data)
 	}
 	err := m.withLogin(ctx, func(login string, begun func()) error {
-		output.begun = begun
-		return m.runTool(ctx, m.backupArgv(login, parent), nil, output)
+		return m.runTool(ctx, m.backupArgv(login, parent), nil, io.MultiWriter(hook(begun), req.Output))
 	})
 	if err != nil {
 		return datastores.BackupReply{}, fmt.Errorf("cannot make the backup: %w", err)

@@ -52,7 +52,7 @@ func backupOf(t *testing.T, m *Manager, parent *datastores.BackupLink) datastore
 	t.Helper()
 	var stream bytes.Buffer
 	reply, err := m.physicalStrategy().Backup(t.Context(), datastores.BackupRequest{
-		ID: instanceID(), Parent: parent, Output: &stream, Progress: func(int64, int64) {},
+		ID: instanceID(), Parent: parent, Output: &stream, Expect: func(int64) {},
 	})
 	must(t, err)
 	return datastores.BackupLink{ID: instanceID(), Meta: reply.Meta, Open: func(context.Context) (io.ReadCloser, error) {

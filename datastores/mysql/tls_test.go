@@ -107,7 +107,7 @@ func overTLS(t *testing.T, o Options) {
 	caughtUp(t, m, replica)
 	secure(replica)
 	var dump bytes.Buffer // the guest's own tools go on, by the socket
-	_, err = m.dumpStrategy().Backup(ctx, datastores.BackupRequest{Output: &dump, Progress: func(int64, int64) {}})
+	_, err = m.dumpStrategy().Backup(ctx, datastores.BackupRequest{Output: &dump, Expect: func(int64) {}})
 	must(t, err)
 	backupOf(t, m, nil)
 

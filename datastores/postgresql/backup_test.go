@@ -15,7 +15,7 @@ func taken(t *testing.T, m *Manager, strategy int, parent *datastores.BackupLink
 	t.Helper()
 	var stream bytes.Buffer
 	reply, err := m.BackupStrategies()[strategy].Backup(t.Context(), datastores.BackupRequest{
-		ID: "b", Parent: parent, Output: &stream, Progress: func(int64, int64) {},
+		ID: "b", Parent: parent, Output: &stream, Expect: func(int64) {},
 	})
 	return datastores.BackupLink{ID: "b", Meta: reply.Meta, Open: func(context.Context) (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(stream.Bytes())), nil

@@ -34,13 +34,13 @@ func (m *Manager) dump(ctx context.Context, req datastores.BackupRequest) (datas
 	if err != nil {
 		return datastores.BackupReply{}, err
 	}
+	req.Expect(total)
 	if err := writePart(req.Output, part{Statements: roles}, nil); err != nil {
 		return datastores.BackupReply{}, err
 	}
-	counted := &countingWriter{w: req.Output, count: func(n int64) { req.Progress(n, max(n, total)) }}
 	err = m.withDumpUser(ctx, func(env []string) error {
 		for _, name := range databases {
-			err := writePart(counted, part{Database: name}, func(w io.Writer) error {
+			err := writePart(req.Output, part{Database: name}, func(w io.Writer) error {
 				_, err := m.run(ctx, []string{
 					m.program("pg_dump"), "--format=custom", "--compress=0", "--create", "--no-tablespaces", "--role=" + adminUser, "--no-password",
 				}, service.RunOptions{Dir: m.env.DataDir, Env: append(env, "PGDATABASE="+name), Stdout: w})
@@ -200,18 +200,4 @@ func (m *Manager) withDumpUser(ctx context.Context, do func(env []string) error)
 		return s.exec(ctx, "DROP ROLE IF EXISTS "+dumpUser)
 	})
 	return errors.Join(err, undone)
-}
-
-// countingWriter tells how much was written.
-type countingWriter struct {
-	w     io.Writer
-	n     int64
-	count func(int64)
-}
-
-func (c *countingWriter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	c.count(c.n)
-	return n, err
 }

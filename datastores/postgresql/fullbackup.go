@@ -35,10 +35,8 @@ func (m *Manager) fullBackup(ctx context.Context, req datastores.BackupRequest, 
 		if err != nil {
 			return err
 		}
-		w := dataWriter{
-			data: data,
-			tar:  tar.NewWriter(&countingWriter{w: req.Output, count: func(n int64) { req.Progress(n, max(n, total)) }}),
-		}
+		req.Expect(total)
+		w := dataWriter{data: data, tar: tar.NewWriter(req.Output)}
 		if err := w.tree(ctx); err != nil {
 			return fmt.Errorf("cannot read the data directory: %w", err)
 		}
@@ -55,7 +53,7 @@ func (m *Manager) fullBackup(ctx context.Context, req datastores.BackupRequest, 
 		if err := w.file("global/pg_control"); err != nil { // after everything else, of a standby
 			return fmt.Errorf("cannot read the control file: %w", err)
 		}
-		return m.writeLog(ctx, logRange{tar: w.tar, timeline: now.Timeline, from: start, to: stop, since: "the backup began", progress: func(int64, int64) {}}, s)
+		return m.writeLog(ctx, logRange{tar: w.tar, timeline: now.Timeline, from: start, to: stop, since: "the backup began"}, s)
 	})
 	return stop, err
 }

@@ -45,7 +45,7 @@ func TestABackupHoldsNobodyElsesFiles(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(victim, "base/5/99999"), []byte(secret), 0o600))
 	back := exchange(t, m.path(dataDir), victim)
 	var stream bytes.Buffer
-	_, err := m.BackupStrategies()[0].Backup(t.Context(), datastores.BackupRequest{ID: "b", Output: &stream, Progress: func(int64, int64) {}})
+	_, err := m.BackupStrategies()[0].Backup(t.Context(), datastores.BackupRequest{ID: "b", Output: &stream, Expect: func(int64) {}})
 	back()
 	if err == nil || bytes.Contains(stream.Bytes(), []byte(secret)) {
 		t.Errorf("with a link in place of the data the backup ended with %v", err)

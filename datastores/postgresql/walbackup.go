@@ -42,8 +42,9 @@ func (m *Manager) walBackup(ctx context.Context, req datastores.BackupRequest, n
 		if stop < start {
 			return datastores.Errorf(datastores.Conflict, "the server is behind backup %s: take a full backup", req.Parent.ID)
 		}
+		req.Expect(int64(stop - start))
 		return m.writeLog(ctx, logRange{
-			tar: tar.NewWriter(req.Output), timeline: now.Timeline, from: start, to: stop, since: "backup " + req.Parent.ID, progress: req.Progress,
+			tar: tar.NewWriter(req.Output), timeline: now.Timeline, from: start, to: stop, since: "backup " + req.Parent.ID,
 		}, s)
 	})
 	return stop, err
@@ -65,7 +66,6 @@ type logRange struct {
 	timeline int
 	from, to lsn
 	since    string // for a person: since when
-	progress func(done, total int64)
 }
 
 // writeLog writes the segments of a part of the log, and ends the tar.
@@ -88,16 +88,13 @@ func (m *Manager) writeLog(ctx context.Context, r logRange, s *session) error {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	first := r.from / size
-	total := int64((r.to/size - first + 1) * size)
-	for n := first; n*size < r.to; n++ {
+	for n := r.from / size; n*size < r.to; n++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		if err := r.segment(log, n, size); err != nil {
 			return err
 		}
-		r.progress(int64((n-first+1)*size), total)
 	}
 	return r.tar.Close()
 }

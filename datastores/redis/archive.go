@@ -25,10 +25,7 @@ const (
 var logName = regexp.MustCompile(`^appendonly\.aof\.([1-9][0-9]{0,17})\.(base\.rdb|base\.aof|incr\.aof)$`)
 
 // archiver writes a backup.
-type archiver struct {
-	tar  *tar.Writer
-	read func(n int) // told of every n bytes of data
-}
+type archiver struct{ tar *tar.Writer }
 
 func (a archiver) users(list []account) error {
 	b, err := json.Marshal(list)
@@ -43,7 +40,7 @@ func (a archiver) entry(name string, size int64, r io.Reader) error {
 	if err := a.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o600, Size: size, Format: tar.FormatPAX}); err != nil {
 		return err
 	}
-	n, err := io.Copy(a.tar, &counted{io.LimitReader(r, size), a.read})
+	n, err := io.Copy(a.tar, io.LimitReader(r, size))
 	if err == nil && n < size {
 		err = fmt.Errorf("%s is shorter than it was: %w", name, io.ErrUnexpectedEOF)
 	}
@@ -67,18 +64,6 @@ func (a archiver) parts(prefix string, r io.Reader) error {
 			return nil
 		}
 	}
-}
-
-// counted tells of what is read.
-type counted struct {
-	io.Reader
-	read func(n int)
-}
-
-func (c *counted) Read(p []byte) (int, error) {
-	n, err := c.Reader.Read(p)
-	c.read(n)
-	return n, err
 }
 
 // readUsersEntry reads the first entry.

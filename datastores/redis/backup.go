@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"context"
 	"errors"
-	"io"
 
 	"github.com/cofferdb/coffer/datastores"
 )
@@ -34,15 +33,9 @@ func (m *Manager) archive(ctx context.Context, req datastores.BackupRequest, tot
 	if err != nil {
 		return err
 	}
-	var done int64
-	w := tar.NewWriter(cancelled{req.Output, ctx})
-	a := archiver{w, func(n int) {
-		done += int64(n)
-		if total > 0 {
-			total = max(total, done)
-		}
-		req.Progress(done, total)
-	}}
+	req.Expect(total)
+	w := tar.NewWriter(req.Output)
+	a := archiver{w}
 	if err := a.users(tenants(all)); err != nil {
 		return err
 	}
@@ -50,17 +43,4 @@ func (m *Manager) archive(ctx context.Context, req datastores.BackupRequest, tot
 		return errors.Join(ctx.Err(), err)
 	}
 	return w.Close()
-}
-
-// cancelled is a writer that fails when the context has ended.
-type cancelled struct {
-	io.Writer
-	ctx context.Context
-}
-
-func (c cancelled) Write(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.Writer.Write(p)
 }

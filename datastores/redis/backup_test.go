@@ -20,7 +20,7 @@ import (
 func backup(t *testing.T, m *Manager, s datastores.BackupStrategy) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	_, err := s.Backup(t.Context(), datastores.BackupRequest{ID: "b", Output: &b, Progress: func(int64, int64) {}})
+	_, err := s.Backup(t.Context(), datastores.BackupRequest{ID: "b", Output: &b, Expect: func(int64) {}})
 	must(t, err)
 	return b.Bytes()
 }
@@ -92,7 +92,7 @@ func TestBackupCancelledLeavesNothing(t *testing.T) {
 	for _, s := range m.BackupStrategies() {
 		ctx, cancel := context.WithCancel(t.Context())
 		w := writerFunc(func(p []byte) (int, error) { cancel(); return len(p), nil })
-		if _, err := s.Backup(ctx, datastores.BackupRequest{Output: w, Progress: func(int64, int64) {}}); err == nil {
+		if _, err := s.Backup(ctx, datastores.BackupRequest{Output: w, Expect: func(int64) {}}); err == nil {
 			t.Errorf("%s: a backup that was cancelled has succeeded", s.Name)
 		}
 		cancel()

@@ -40,7 +40,7 @@ func (m *Manager) restore(ctx context.Context, req datastores.RestoreRequest) er
 	if err := m.wipe(tree); err != nil {
 		return err
 	}
-	archive := tar.NewReader(&checked{stream, ctx})
+	archive := tar.NewReader(stream)
 	users, err := readUsersEntry(archive)
 	if err != nil {
 		return err
@@ -122,19 +122,6 @@ func (m *Manager) unpack(tree *volume.Tree, archive *tar.Reader) (names []string
 		return nil, errors.New("the backup holds no snapshot")
 	}
 	return names, nil
-}
-
-// checked is a reader that fails when the context has ended.
-type checked struct {
-	io.Reader
-	ctx context.Context
-}
-
-func (c *checked) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.Reader.Read(p)
 }
 
 // dataFormat is the RDB format of the snapshot that the server's log begins with; 0: it begins with none.

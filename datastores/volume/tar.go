@@ -63,8 +63,8 @@ func (t *Tree) Fill(name string, fill func(t *Tree) error) error {
 }
 
 // WriteTar writes the regular files and the directories of the tree to w as a tar archive, by names relative to it. Links, sockets and
-// devices are left out. A file that shrinks meanwhile is an error. wrote, which may be nil, is told of every n bytes.
-func (t *Tree) WriteTar(ctx context.Context, w io.Writer, wrote func(n int)) error {
+// devices are left out. A file that shrinks meanwhile is an error.
+func (t *Tree) WriteTar(ctx context.Context, w io.Writer) error {
 	archive := tar.NewWriter(w)
 	err := t.Walk(".", func(path string, d fs.DirEntry, err error) error {
 		if err == nil {
@@ -76,7 +76,7 @@ func (t *Tree) WriteTar(ctx context.Context, w io.Writer, wrote func(n int)) err
 		case d.IsDir():
 			return archive.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: path + "/", Mode: 0o700})
 		case d.Type().IsRegular():
-			return t.writeTarFile(ctx, archive, path, wrote)
+			return t.writeTarFile(ctx, archive, path)
 		}
 		return nil
 	})
@@ -91,8 +91,8 @@ func (t *Tree) WriteTar(ctx context.Context, w io.Writer, wrote func(n int)) err
 
 // CopyTar writes what a tar archive holds, files and directories, to another one, below prefix: so archives from several sources
 // become one stream without a copy on the disk. A source that ends before the end of its archive is an error, an empty one, too.
-func CopyTar(ctx context.Context, to *tar.Writer, prefix string, from io.Reader, wrote func(n int)) error {
-	source := &ending{r: &watched{ctx, from, wrote}}
+func CopyTar(ctx context.Context, to *tar.Writer, prefix string, from io.Reader) error {
+	source := &ending{r: &watched{ctx, from}}
 	archive := tar.NewReader(source)
 	for {
 		source.zeroes = 0
@@ -144,7 +144,7 @@ func (e *ending) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (t *Tree) writeTarFile(ctx context.Context, archive *tar.Writer, path string, wrote func(n int)) error {
+func (t *Tree) writeTarFile(ctx context.Context, archive *tar.Writer, path string) error {
 	f, err := t.Open(path)
 	if errors.Is(err, ErrNoFile) { // exchanged since it was listed
 		return nil
@@ -160,7 +160,7 @@ func (t *Tree) writeTarFile(ctx context.Context, archive *tar.Writer, path strin
 	if err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: path, Mode: 0o600, Size: info.Size(), Format: tar.FormatPAX}); err != nil {
 		return err
 	}
-	n, err := io.Copy(archive, &watched{ctx, io.LimitReader(f, info.Size()), wrote})
+	n, err := io.Copy(archive, &watched{ctx, io.LimitReader(f, info.Size())})
 	if err == nil && n < info.Size() {
 		err = fmt.Errorf("%s is shorter than it was: %w", path, io.ErrUnexpectedEOF)
 	}
@@ -205,7 +205,7 @@ func (t *Tree) readTarEntry(ctx context.Context, header *tar.Header, content io.
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, &watched{ctx, content, nil})
+	_, err = io.Copy(f, &watched{ctx, content})
 	return errors.Join(err, f.Close())
 }
 
@@ -223,20 +223,15 @@ func (t *Tree) makeParents(dir string) error {
 	return t.MakeDir(dir)
 }
 
-// watched ends with its context, and tells of what is read.
+// watched ends with its context.
 type watched struct {
-	ctx  context.Context
-	r    io.Reader
-	read func(n int)
+	ctx context.Context
+	r   io.Reader
 }
 
 func (w *watched) Read(p []byte) (int, error) {
 	if err := w.ctx.Err(); err != nil {
 		return 0, err
 	}
-	n, err := w.r.Read(p)
-	if w.read != nil && n > 0 {
-		w.read(n)
-	}
-	return n, err
+	return w.r.Read(p)
 }

@@ -85,12 +85,11 @@ func TestTar(t *testing.T) {
 		t.Fatal(err)
 	}
 	var archive bytes.Buffer
-	counted := 0
-	if err := open(t, from).WriteTar(t.Context(), &archive, func(n int) { counted += n }); err != nil {
+	if err := open(t, from).WriteTar(t.Context(), &archive); err != nil {
 		t.Fatal(err)
 	}
-	if bytes.Contains(archive.Bytes(), []byte("SECRET")) || counted != len("content") {
-		t.Errorf("a link was followed, or %d bytes were counted", counted)
+	if bytes.Contains(archive.Bytes(), []byte("SECRET")) {
+		t.Error("a link was followed")
 	}
 	if err := open(t, to).ReadTar(t.Context(), &archive); err != nil {
 		t.Fatal(err)
@@ -132,12 +131,12 @@ func TestCopyTar(t *testing.T) {
 	write(t, filepath.Join(from, "a/b"), "content")
 	write(t, filepath.Join(from, "c"), string(make([]byte, 600)))
 	var one, all bytes.Buffer
-	if err := open(t, from).WriteTar(t.Context(), &one, nil); err != nil {
+	if err := open(t, from).WriteTar(t.Context(), &one); err != nil {
 		t.Fatal(err)
 	}
 	w := tar.NewWriter(&all)
 	for _, prefix := range []string{"first/", "second/"} {
-		if err := CopyTar(t.Context(), w, prefix, bytes.NewReader(one.Bytes()), nil); err != nil {
+		if err := CopyTar(t.Context(), w, prefix, bytes.NewReader(one.Bytes())); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -152,7 +151,7 @@ func TestCopyTar(t *testing.T) {
 		t.Error("the files have not come over")
 	}
 	for end := range one.Len() - tarEnd + 1 { // wherever it is cut, between two files too
-		if err := CopyTar(t.Context(), tar.NewWriter(io.Discard), "", bytes.NewReader(one.Bytes()[:end]), nil); !errors.Is(err, io.ErrUnexpectedEOF) {
+		if err := CopyTar(t.Context(), tar.NewWriter(io.Discard), "", bytes.NewReader(one.Bytes()[:end])); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Fatalf("cut after %d of %d bytes: %v", end, one.Len(), err)
 		}
 	}
@@ -163,7 +162,7 @@ func TestTarEndsWithItsContext(t *testing.T) {
 	write(t, filepath.Join(dir, "a"), "x")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := open(t, dir).WriteTar(ctx, &bytes.Buffer{}, nil); !errors.Is(err, context.Canceled) {
+	if err := open(t, dir).WriteTar(ctx, &bytes.Buffer{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("write: %v", err)
 	}
 }

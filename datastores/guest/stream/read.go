@@ -132,7 +132,10 @@ func (r *reader) Read(p []byte) (int, error) {
 	if r.err != nil {
 		return 0, r.err
 	}
-	n, err := r.zstd.Read(p)
+	n, err := 0, r.ctx.Err()
+	if err == nil {
+		n, err = r.zstd.Read(p)
+	}
 	r.n += int64(n)
 	r.err = r.verdict(err)
 	return n, r.err

@@ -41,10 +41,9 @@ func (m *Manager) backup(ctx context.Context, req datastores.BackupRequest) (rep
 	if err != nil {
 		return reply, err
 	}
-	var done int64
 	archive := tar.NewWriter(req.Output)
 	for _, shard := range shards {
-		if err := m.backupShard(ctx, archive, shard, func(n int) { done += int64(n); req.Progress(done, 0) }); err != nil {
+		if err := m.backupShard(ctx, archive, shard); err != nil {
 			return reply, err
 		}
 	}
@@ -62,13 +61,13 @@ func (m *Manager) backup(ctx context.Context, req datastores.BackupRequest) (rep
 }
 
 // backupShard copies what the server sends of one shard, unless that has been dropped since it was listed.
-func (m *Manager) backupShard(ctx context.Context, to *tar.Writer, shard string, wrote func(int)) error {
+func (m *Manager) backupShard(ctx context.Context, to *tar.Writer, shard string) error {
 	id, err := strconv.ParseUint(filepath.Base(shard), 10, 64)
 	if err != nil {
 		return fmt.Errorf("the server has a shard without a number: %w", err)
 	}
 	_, err = m.ask(ctx, askShard, id, func(r io.Reader) ([]byte, error) {
-		return nil, volume.CopyTar(ctx, to, shardsDir+"/", r, wrote)
+		return nil, volume.CopyTar(ctx, to, shardsDir+"/", r)
 	})
 	if !errors.Is(err, io.ErrUnexpectedEOF) {
 		return err
