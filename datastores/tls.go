@@ -14,7 +14,7 @@ import (
 // tells its server to use them.
 type TLS interface {
 	// UseTLS has the running server do as [Env.ServerTLS] says now: the mode may be another, and the files may be new. Connections
-	// that are open may go on. A server that does not run is left alone. Whatever starts the server asks Env.ServerTLS, too.
+	// that are open may go on. It is not called while the server is stopped: whatever starts the server asks Env.ServerTLS, too.
 	// restart reports whether the server does as before until it is restarted. After an error UseTLS is
 	// called once more, when Env.ServerTLS says again what it said before.
 	UseTLS(ctx context.Context) (restart bool, err error)

@@ -36,9 +36,6 @@ func (m *memoryManager) takeTLS() (memoryTLS, error) {
 
 // UseTLS implements [datastores.TLS].
 func (m *memoryManager) UseTLS(ctx context.Context) (restart bool, err error) {
-	if m.Status(ctx).Service != datastores.StatusHealthy {
-		return false, ctx.Err()
-	}
 	if err := m.enter(ctx, datastores.MethodSSLAction); err != nil {
 		return false, err
 	}

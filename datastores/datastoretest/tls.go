@@ -80,11 +80,6 @@ func testTLSStopped(t *testing.T, s *server) {
 	t.Cleanup(func() { s.speaks(t, ca, datastores.TLSOff, false) })
 	s.stop(t)
 	s.tls.Set(t, ca, datastores.TLSEnforced, false)
-	restart, err := s.manager.(datastores.TLS).UseTLS(s.within(t))
-	if restart || err != nil {
-		t.Errorf("UseTLS of a stopped server = %v, %v", restart, err)
-	}
-	s.wantStatus(t, datastores.StatusShutdown)
 	s.start(t)
 	s.must(t, "log in by TLS", s.secure(t, ca))
 }

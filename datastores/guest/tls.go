@@ -147,11 +147,14 @@ func (g *Guest) bringTLS(ctx context.Context, s *served, within time.Duration) e
 	return nil
 }
 
-// useTLS has a server that may run do as the state says.
+// useTLS has the server, when it runs, do as the state says. One that is started later asks what that is.
 func (g *Guest) useTLS(ctx context.Context, s *served) error {
-	restart, err := s.manager.(datastores.TLS).UseTLS(ctx)
-	if err != nil {
-		return err
+	restart := false
+	if runs := !s.manager.Status(ctx).Since.IsZero(); runs {
+		var err error
+		if restart, err = s.manager.(datastores.TLS).UseTLS(ctx); err != nil {
+			return err
+		}
 	}
 	g.tlsTold.Store(g.certificates.get())
 	return g.changeTLS(func(t *tlsState) {

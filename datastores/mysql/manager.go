@@ -45,9 +45,9 @@ type Manager struct {
 	extra   []func(*Manager) datastores.BackupStrategy
 }
 
-// New makes the manager of the server in env; it touches nothing.
-func New(env datastores.Env, options Options) *Manager {
-	m := &Manager{env: env, options: options, variant: variants()[options.Variant], data: volume.Data(env), own: volume.Own(env)}
+// New makes the manager of the server in env; it touches nothing. extra are backup strategies beside its own.
+func New(env datastores.Env, options Options, extra ...func(*Manager) datastores.BackupStrategy) *Manager {
+	m := &Manager{env: env, options: options, extra: extra, variant: variants()[options.Variant], data: volume.Data(env), own: volume.Own(env)}
 	m.service = &service.Service{
 		Name:        serviceName,
 		Dir:         env.Dir,

@@ -87,11 +87,7 @@ func Plugin(extra ...func(*Manager) datastores.BackupStrategy) datastores.Plugin
 			VolumeSupport: true,
 		}
 	}
-	open := func(env datastores.Env, o Options) datastores.Manager {
-		m := New(env, o)
-		m.extra = extra
-		return m
-	}
+	open := func(env datastores.Env, o Options) datastores.Manager { return New(env, o, extra...) }
 	return datastores.NewPlugin("mysql", DefaultOptions(), open,
 		datastores.Offer{
 			Datastore:   "mariadb",

@@ -43,7 +43,7 @@ func (m *Manager) writeConfig(settings map[string]string) error {
 
 // stored are the settings with the values that the tenant has set.
 func (m *Manager) stored(ctx context.Context) (map[string]string, error) {
-	values, err := m.readOverrides()
+	values, err := m.set.Load()
 	if err != nil {
 		return nil, err
 	}

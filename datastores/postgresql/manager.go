@@ -34,6 +34,8 @@ const (
 	stopTimeout = 10 * time.Minute
 	// pingTimeout is how long a server that answers needs at the very most.
 	pingTimeout = 5 * time.Second
+	// lookEvery is how often the server is asked whether it has come to what is waited for.
+	lookEvery = 20 * time.Millisecond
 )
 
 // Manager runs one PostgreSQL server. It implements [datastores.Manager] and all capabilities.
@@ -43,12 +45,13 @@ type Manager struct {
 	service *service.Service
 	data    volume.Dir // in the hands of the server's user
 	own     volume.Dir // the guest's
+	set     service.Overrides
 	extra   []func(*Manager) datastores.BackupStrategy
 }
 
 // New makes the manager of the server in env; it touches nothing. extra are backup strategies beside its own.
 func New(env datastores.Env, options Options, extra ...func(*Manager) datastores.BackupStrategy) *Manager {
-	m := &Manager{env: env, options: options, extra: extra, data: volume.Data(env), own: volume.Own(env)}
+	m := &Manager{env: env, options: options, extra: extra, data: volume.Data(env), own: volume.Own(env), set: service.Overrides{Dir: env.Dir}}
 	m.service = &service.Service{
 		Name:        serviceName,
 		Dir:         env.Dir,
@@ -92,7 +95,7 @@ func (m *Manager) argv() []string {
 // Prepare implements [datastores.Manager].
 func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) error {
 	if req.Overrides != nil {
-		if err := m.storeOverrides(req.Overrides); err != nil {
+		if err := m.set.Save(req.Overrides); err != nil {
 			return err
 		}
 	}

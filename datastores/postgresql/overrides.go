@@ -7,21 +7,19 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
 )
-
-// overridesName is the file in the guest's directory that holds what the tenant has set.
-const overridesName = "overrides.json"
 
 // DefaultConfiguration implements [datastores.Configuration].
 func (m *Manager) DefaultConfiguration() map[string]string { return m.defaults() }
 
 // UpdateOverrides implements [datastores.Configuration]. What the running server refuses is taken back.
 func (m *Manager) UpdateOverrides(ctx context.Context, values datastores.Values) (restart bool, err error) {
-	before, err := m.readOverrides()
+	before, err := m.set.Load()
 	if err != nil {
 		return false, err
 	}
-	if err := m.storeOverrides(values); err != nil {
+	if err := m.set.Save(values); err != nil {
 		return false, err
 	}
 	if err := m.reload(ctx); err != nil {
@@ -47,21 +45,12 @@ func (m *Manager) UpdateOverrides(ctx context.Context, values datastores.Values)
 		return failed(err, "cannot ask for the configuration")
 	})
 	if e := (*datastores.Error)(nil); errors.As(err, &e) && e.Kind == datastores.Invalid {
-		if undone := errors.Join(m.storeOverrides(before), m.reload(ctx)); undone != nil {
+		if undone := errors.Join(m.set.Save(before), m.reload(ctx)); undone != nil {
 			return false, fmt.Errorf("%w; it could not be taken back: %w", err, undone)
 		}
 		return false, err
 	}
 	return restart, err
-}
-
-func (m *Manager) storeOverrides(values datastores.Values) error {
-	return m.own.SaveJSON(overridesName, values)
-}
-
-func (m *Manager) readOverrides() (values datastores.Values, err error) {
-	err = m.own.LoadJSON(overridesName, &values)
-	return values, err
 }
 
 // texts are values as the configuration file has them.
@@ -99,9 +88,7 @@ func (m *Manager) reload(ctx context.Context) error {
 			if err != nil || now.String() != before.String() {
 				return failed(err, "cannot reload the configuration")
 			}
-			select {
-			case <-time.After(10 * time.Millisecond):
-			case <-ctx.Done():
+			if !service.Pause(ctx, 10*time.Millisecond) {
 				return fmt.Errorf("the server has not read its configuration: %w", ctx.Err())
 			}
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/service"
@@ -124,8 +123,8 @@ func (m *Manager) awaitStream(ctx context.Context) error {
 			if err != nil || state.String() == "streaming" {
 				return failed(err, "cannot ask whether the source is followed")
 			}
-			if err := pause(ctx); err != nil {
-				return fmt.Errorf("the server does not follow its source: %w: %s", err, m.lastWords())
+			if !service.Pause(ctx, lookEvery) {
+				return fmt.Errorf("the server does not follow its source: %w: %s", ctx.Err(), m.lastWords())
 			}
 		}
 	})
@@ -147,8 +146,9 @@ func (m *Manager) promote(ctx context.Context, accounts []datastores.ReplicaAcco
 		}
 		_, err = s.query(ctx, "SELECT pg_promote(false)")
 		for err == nil && following.bool() {
-			if following, err = s.one(ctx, "SELECT pg_is_in_recovery()"); err == nil && following.bool() {
-				err = pause(ctx)
+			following, err = s.one(ctx, "SELECT pg_is_in_recovery()")
+			if err == nil && following.bool() && !service.Pause(ctx, lookEvery) {
+				err = ctx.Err()
 			}
 		}
 		return failed(err, "cannot promote the server")
@@ -215,8 +215,8 @@ func (m *Manager) waitFor(ctx context.Context, p datastores.Position) error {
 			if err != nil || come.bool() {
 				return failed(err, "cannot ask how far the server has come")
 			}
-			if err := pause(ctx); err != nil {
-				return fmt.Errorf("the server has not come to %s: %w", want, err)
+			if !service.Pause(ctx, lookEvery) {
+				return fmt.Errorf("the server has not come to %s: %w", want, ctx.Err())
 			}
 		}
 	})
@@ -269,10 +269,4 @@ func (m *Manager) settle(ctx context.Context) error {
 		return err
 	}
 	return m.Stop(ctx)
-}
-
-// pause waits a moment.
-func pause(ctx context.Context) error {
-	service.Pause(ctx, 20*time.Millisecond)
-	return ctx.Err()
 }

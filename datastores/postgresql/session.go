@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
 )
 
 const (
@@ -231,7 +232,7 @@ func endSessions(ctx context.Context, s *session, where string, args ...string) 
 		if err != nil || left == nil {
 			return err
 		}
-		if pause(waiting) != nil {
+		if !service.Pause(waiting, lookEvery) {
 			return datastores.Errorf(datastores.Conflict, "the server process %s does not end its session; try again, or restart the instance", left)
 		}
 	}

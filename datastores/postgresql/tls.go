@@ -24,9 +24,6 @@ func (m *Manager) tlsSettings() map[string]string {
 
 // UseTLS implements [datastores.TLS]. A reload is enough: the server reads its files again, and a replica connects anew.
 func (m *Manager) UseTLS(ctx context.Context) (restart bool, err error) {
-	if _, _, running := m.service.Running(); !running {
-		return false, nil
-	}
 	if err := m.writeRules(); err != nil {
 		return false, err
 	}

@@ -106,8 +106,8 @@ func (m *Manager) follow(ctx context.Context, from source, progress func(string)
 		if left := info["master_sync_left_bytes"]; left != "" && !strings.HasPrefix(left, "-") {
 			progress("copying from the source, bytes left: " + left)
 		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
-			err = fmt.Errorf("the source at %s has not been copied: %w", from.Address, err)
+		if !service.Pause(ctx, 20*time.Millisecond) {
+			err := fmt.Errorf("the source at %s has not been copied: %w", from.Address, ctx.Err())
 			return &service.Failure{Program: m.service.Name, Err: err, Words: m.service.LastWords()}
 		}
 	}

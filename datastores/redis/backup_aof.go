@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
 	"github.com/cofferdb/coffer/datastores/volume"
 )
 
@@ -71,8 +72,8 @@ func (m *Manager) awaitLog(ctx context.Context) error {
 		default:
 			return nil
 		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
-			return fmt.Errorf("the append-only log is not rewritten yet: %w", err)
+		if !service.Pause(ctx, 20*time.Millisecond) {
+			return fmt.Errorf("the append-only log is not rewritten yet: %w", ctx.Err())
 		}
 	}
 }

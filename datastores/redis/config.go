@@ -62,7 +62,7 @@ func (m *Manager) configure() error {
 	if err := m.writeUsers(users, st.ReadOnly); err != nil {
 		return err
 	}
-	values, err := m.overrides()
+	values, err := m.set.Load()
 	if err != nil {
 		return err
 	}

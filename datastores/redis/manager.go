@@ -21,11 +21,13 @@ type Manager struct {
 	service *service.Service
 	data    volume.Dir // in the hands of the server's user
 	own     volume.Dir // the guest's
+	set     service.Overrides
 }
 
 // New makes the manager of the server in env. It touches nothing.
 func New(env datastores.Env, options Options, extra ...func(*Manager) datastores.BackupStrategy) *Manager {
-	m := &Manager{env: env, options: options, extra: extra, data: volume.Data(env), own: volume.Own(env)}
+	m := &Manager{env: env, options: options, extra: extra, data: volume.Data(env), own: volume.Own(env),
+		set: service.Overrides{Dir: env.Dir, File: "redis-overrides.json"}}
 	m.variant, _ = findVariant(options.Server)
 	m.service = &service.Service{
 		Name:       "redis",
@@ -48,7 +50,7 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 	if err := m.checkOverrides(req.Overrides); err != nil {
 		return err
 	}
-	if err := errors.Join(m.settle(), m.saveOverrides(req.Overrides)); err != nil {
+	if err := errors.Join(m.settle(), m.set.Save(req.Overrides)); err != nil {
 		return fmt.Errorf("cannot configure the server: %w", err)
 	}
 	if req.Restore != nil {
@@ -200,10 +202,4 @@ func (m *Manager) talk(ctx context.Context, do func(*conn) error) error {
 func isCrowded(err error) bool {
 	var refused replyError
 	return errors.As(err, &refused) && strings.HasPrefix(string(refused), "ERR max number of clients")
-}
-
-// pause waits for d, and returns an error when the context ends.
-func pause(ctx context.Context, d time.Duration) error {
-	service.Pause(ctx, d)
-	return ctx.Err()
 }

@@ -13,8 +13,6 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 )
 
-const overridesFile = "redis-overrides.json" // below Env.Dir
-
 // DefaultConfiguration implements [datastores.Configuration].
 func (m *Manager) DefaultConfiguration() map[string]string {
 	defaults := map[string]string{}
@@ -52,7 +50,7 @@ func (m *Manager) UpdateOverrides(ctx context.Context, values datastores.Values)
 			return false, err
 		}
 	}
-	return restart, m.saveOverrides(values)
+	return restart, m.set.Save(values)
 }
 
 // CheckOverrides implements [datastores.OverridesChecker]: with everything else that its parameters allow the server starts.
@@ -158,14 +156,4 @@ func plain(n json.Number) string {
 		return r.Num().String()
 	}
 	return n.String()
-}
-
-func (m *Manager) overrides() (datastores.Values, error) {
-	var values datastores.Values
-	err := m.own.LoadJSON(overridesFile, &values)
-	return values, err
-}
-
-func (m *Manager) saveOverrides(values datastores.Values) error {
-	return m.own.SaveJSON(overridesFile, values)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
 )
 
 // ReplicationStrategies implements [datastores.Replication], by the server's own, asynchronous replication. A new replica copies
@@ -122,8 +123,8 @@ func (m *Manager) beginHistory(ctx context.Context) (info map[string]string, err
 			return err
 		}
 		for info["repl_backlog_active"] != "1" {
-			if info, err = m.info(ctx, "replication"); err == nil {
-				err = pause(ctx, time.Millisecond)
+			if info, err = m.info(ctx, "replication"); err == nil && !service.Pause(ctx, time.Millisecond) {
+				err = ctx.Err()
 			}
 			if err != nil {
 				return fmt.Errorf("the server does not begin its history: %w", err)
@@ -148,9 +149,9 @@ func (m *Manager) waitFor(ctx context.Context, p datastores.Position) error {
 			m.copyLastUsers(ctx)
 			return nil
 		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
+		if !service.Pause(ctx, 20*time.Millisecond) {
 			return fmt.Errorf("the replica has come to %s and not to %s (link to its source: %s): %w",
-				historyOf(info).position().ID, p.ID, info["master_link_status"], err)
+				historyOf(info).position().ID, p.ID, info["master_link_status"], ctx.Err())
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/cofferdb/coffer/datastores/service"
 )
 
 const (
@@ -64,8 +66,8 @@ func (m *Manager) flush(ctx context.Context) {
 		if info, err = m.info(ctx, "persistence"); info["aof_last_write_status"] == "ok" && info["aof_buffer_length"] == "0" {
 			return
 		}
-		if err == nil {
-			err = pause(ctx, 50*time.Millisecond)
+		if err == nil && !service.Pause(ctx, 50*time.Millisecond) {
+			err = ctx.Err()
 		}
 	}
 	m.env.Log.Error("the volume is full and not all that was acknowledged is on it: a stop loses that", "err", err)

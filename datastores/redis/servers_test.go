@@ -167,8 +167,8 @@ func kill(ctx context.Context, env datastores.Env) error {
 		return err
 	}
 	for ; ok; _, _, ok = s.Running() {
-		if err := pause(ctx, 5*time.Millisecond); err != nil {
-			return err
+		if !service.Pause(ctx, 5*time.Millisecond) {
+			return ctx.Err()
 		}
 	}
 	return nil
@@ -301,7 +301,7 @@ func soon(t *testing.T, what string, ok func() bool) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for !ok() {
-		if err := pause(ctx, 5*time.Millisecond); err != nil {
+		if !service.Pause(ctx, 5*time.Millisecond) {
 			t.Fatalf("not soon: %s", what)
 		}
 	}

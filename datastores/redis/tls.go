@@ -65,9 +65,6 @@ func (m *Manager) sourcePort() int {
 
 // UseTLS implements [datastores.TLS].
 func (m *Manager) UseTLS(ctx context.Context) (restart bool, err error) {
-	if _, _, running := m.service.Running(); !running {
-		return false, nil
-	}
 	st, err := m.loadState()
 	if err != nil {
 		return false, err

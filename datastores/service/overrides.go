@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,26 +14,26 @@ import (
 // Overrides keeps the parameters that the tenant has set, for a manager that implements [datastores.Configuration] and
 // renders them at each start.
 type Overrides struct {
-	// Dir is the guest's own directory, [datastores.Env].Dir. The file is overrides.json.
+	// Dir is the guest's own directory, [datastores.Env].Dir.
 	Dir string
+	// File is the name of the file there; "" is overrides.json.
+	File string
 }
 
-const overridesFile = "overrides.json"
-
-func (o Overrides) dir() volume.Dir { return volume.Dir{Path: o.Dir, UID: -1, GID: -1} }
+func (o Overrides) file() string { return cmp.Or(o.File, "overrides.json") }
 
 // Save stores values in place of all that were stored before.
 func (o Overrides) Save(values datastores.Values) error {
 	if values == nil {
 		values = datastores.Values{}
 	}
-	return o.dir().SaveJSON(overridesFile, values)
+	return volume.At(o.Dir).SaveJSON(o.file(), values)
 }
 
 // Load returns what is stored; before the first Save it is empty.
 func (o Overrides) Load() (datastores.Values, error) {
 	values := datastores.Values{}
-	err := o.dir().LoadJSON(overridesFile, &values)
+	err := volume.At(o.Dir).LoadJSON(o.file(), &values)
 	return values, err
 }
 

@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"maps"
 	"slices"
+
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // Rights remembers what lets users in, and what they may, on a server whose users come from another one: a replica. Nobody
@@ -20,7 +22,7 @@ const rightsFile = "rights.json"
 // it, themselves included. What users have more is no reason. After an error of end the next call compares with the same.
 func (r Rights) Watch(now map[string][]string, end func(users []string) error) error {
 	before, after := map[string][]string{}, map[string][]string{}
-	dir := Overrides(r).dir()
+	dir := volume.At(r.Dir)
 	if err := dir.LoadJSON(rightsFile, &before); err != nil {
 		return err
 	}
