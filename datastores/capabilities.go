@@ -140,7 +140,7 @@ func Capabilities(m Manager) []Capability {
 	return caps
 }
 
-// incremental tells whether any way of making backups can build on an earlier one.
+// incremental reports whether any way of making backups can build on an earlier one.
 func incremental(m Manager) bool {
 	b, ok := m.(Backups)
 	return ok && slices.ContainsFunc(b.BackupStrategies(), func(s BackupStrategy) bool { return s.Incremental })

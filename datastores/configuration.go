@@ -23,7 +23,7 @@ type Configuration interface {
 	DefaultConfiguration() map[string]string
 	// UpdateOverrides stores values, which Parameters allow, for this and every later start, in place of all that were
 	// stored before, and makes a running server use them as far as it can without a restart: what is set and what is not
-	// set any more. restart tells whether it still runs with something else; that is judged by the running server, since
+	// set any more. restart reports whether it still runs with something else; that is judged by the running server, since
 	// an earlier call may have been cut half way. A stopped server is left so.
 	UpdateOverrides(ctx context.Context, values Values) (restart bool, err error)
 }

@@ -175,7 +175,7 @@ type OverridesArgs struct {
 	Values Values `json:"values"`
 }
 
-// OverridesReply tells whether the server needs a restart to use all of them.
+// OverridesReply reports whether the server needs a restart to use all of them.
 type OverridesReply struct {
 	RestartRequired bool `json:"restart_required,omitempty"`
 }

@@ -156,7 +156,7 @@ func (o ServerOptions) strategyProblems() []error {
 	return problems
 }
 
-// named tells whether one of the strategies has that name, in that namespace when it is not "".
+// named reports whether one of the strategies has that name, in that namespace when it is not "".
 func named(all []Strategy, namespace, name string) bool {
 	return slices.ContainsFunc(all, func(s Strategy) bool {
 		return s.Name == cmp.Or(name, s.Name) && s.Namespace == cmp.Or(namespace, s.Namespace)

@@ -31,7 +31,7 @@ func (s Secret) Reveal() string {
 	return *s.value
 }
 
-// IsZero tells whether the secret is empty; encoding/json's omitzero uses it.
+// IsZero reports whether the secret is empty; encoding/json's omitzero uses it.
 func (s Secret) IsZero() bool { return s.value == nil }
 
 // ForSealing returns a copy that marshals to JSON verbatim. Use it only for what is sealed at once.

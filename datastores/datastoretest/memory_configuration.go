@@ -67,7 +67,7 @@ func (m *memoryManager) UpdateOverrides(ctx context.Context, values datastores.V
 	return restart, nil
 }
 
-// apply has the running server use its overrides as far as it can, and tells whether there are others.
+// apply has the running server use its overrides as far as it can, and reports whether there are others.
 func (m *memoryManager) apply(s *memoryServer) (restart bool) {
 	want, has := m.configuration(s.overrides), s.inForce
 	for _, p := range m.Parameters() {

@@ -126,7 +126,7 @@ func (d *memoryData) digest(database string) (items int, digest string) {
 	return len(d.items[database]), fmt.Sprintf("%x", h.Sum(nil))
 }
 
-// follows tells whether the whole history is the beginning of another's.
+// follows reports whether the whole history is the beginning of another's.
 func (d *memoryData) follows(other *memoryData) bool {
 	return len(d.history) <= len(other.history) && slices.Equal(d.history, other.history[:len(d.history)])
 }

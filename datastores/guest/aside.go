@@ -16,8 +16,8 @@ type aside struct {
 	ended  chan struct{}
 }
 
-// begin takes the place. The context ends with ctx, or when somebody else has to have the server for himself; done gives the
-// place back, and puts that reason in place of the error to which it led.
+// begin takes the slot. The context ends with ctx, or when another operation needs the server for itself. done releases the
+// slot. If another operation cut this one short, it returns that reason instead of the error that followed.
 func (a *aside) begin(ctx context.Context) (_ context.Context, done func(error) error, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -45,7 +45,7 @@ func (b *bench) write(t *testing.T, from, to int) {
 	}
 }
 
-// wantItems tells whether the server has the items from 0 on, and no other.
+// wantItems reports whether the server has the items from 0 on, and no other.
 func (b *bench) wantItems(t *testing.T, n int) {
 	t.Helper()
 	if items, _, err := b.memory.Digest(t.Context(), b.login()); err != nil || items != n {

@@ -119,8 +119,8 @@ func capable[C, A, R any](g *Guest, ready func() error, run func(context.Context
 	}
 }
 
-// inTurn calls do with the server when it is the caller's turn, if the server is ready then. One that is not is told of
-// before anybody waits: what makes it so may go on for long.
+// inTurn calls do with the server when it is the caller's turn. If the server is not ready, inTurn fails at once instead of
+// queueing.
 func inTurn[R any](ctx context.Context, g *Guest, ready func() error, do func(*served) (R, error)) (reply R, err error) {
 	if err := ready(); err != nil {
 		return reply, err

@@ -32,7 +32,7 @@ type logFile struct {
 	identity fileIdentity // with as many first bytes as the one that it is compared to; zero: there is no file
 }
 
-// continues tells whether the file is the one of which e knows, and has not become shorter.
+// continues reports whether the file is the one of which e knows, and has not become shorter.
 func (f logFile) continues(e logEntry) bool { return f.identity == e.Identity && f.size >= e.Published }
 
 // lookAt inspects the log at path; one that is not there is empty.

@@ -39,7 +39,7 @@ func (g *Guest) mount(ctx context.Context, s *served, format bool) error {
 	return nil
 }
 
-// mountedAt tells whether device is mounted at target; it fails when something else is.
+// mountedAt reports whether device is mounted at target; it fails when something else is.
 func mountedAt(device, target string) (bool, error) {
 	var dev, dir, parent unix.Stat_t
 	err := unix.Stat(device, &dev)
@@ -129,7 +129,7 @@ func signature(ctx context.Context, device string) (string, error) {
 	return other, nil
 }
 
-// isBlank tells whether the first and the last MiB of a device hold nothing but zeroes.
+// isBlank reports whether the first and the last MiB of a device hold nothing but zeroes.
 func isBlank(device string) (bool, error) {
 	f, err := os.Open(device)
 	if err != nil {

@@ -220,8 +220,8 @@ func TestSettle(t *testing.T) {
 		{2000 * mib, 500 * mib, true},
 	} {
 		now := datastores.VolumeUsage{Total: c.total, Used: c.used}
-		if told := settle(last, now) == now; told != c.told {
-			t.Errorf("settle(%+v) told %v, want %v", now, told, c.told)
+		if told := steady(last, now) == now; told != c.told {
+			t.Errorf("steady(%+v) told %v, want %v", now, told, c.told)
 		}
 	}
 }

@@ -54,7 +54,7 @@ func (g *Guest) attach(ctx context.Context, cmd agent.Command, args datastores.R
 	})
 }
 
-// ending tells whether a command is cut because the guest ends: then it is run again by the next one. A command that the
+// ending reports whether a command is cut because the guest ends: then it is run again by the next one. A command that the
 // gateway has cancelled is not.
 func ending(ctx context.Context) bool { return context.Cause(ctx) == context.Canceled }
 

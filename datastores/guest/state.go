@@ -38,7 +38,7 @@ type state struct {
 	TLS *tlsState `json:"tls,omitempty"`
 }
 
-// between tells whether the data is on the way from one state to another, so that only the command that has begun it, run
+// between reports whether the data is on the way from one state to another, so that only the command that has begun it, run
 // again, may start the server.
 func (s state) between() bool { return s.Attaching || s.Upgrading != nil }
 

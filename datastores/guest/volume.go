@@ -35,7 +35,7 @@ func (v *space) usage() *datastores.VolumeUsage {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.last = settle(v.last, datastores.VolumeUsage{
+	v.last = steady(v.last, datastores.VolumeUsage{
 		Total: int64(fs.Blocks) * fs.Bsize,
 		Used:  int64(fs.Blocks-fs.Bfree) * fs.Bsize,
 	})
@@ -67,8 +67,8 @@ func (v *space) own() bool {
 	return volume.At(v.path).Alone()
 }
 
-// settle returns last until now differs enough from it.
-func settle(last, now datastores.VolumeUsage) datastores.VolumeUsage {
+// steady returns last until now differs enough from it.
+func steady(last, now datastores.VolumeUsage) datastores.VolumeUsage {
 	step := max(now.Total/100, 1<<20)
 	if now.Total == last.Total && now.Used-last.Used < step && last.Used-now.Used < step {
 		return last

@@ -37,9 +37,9 @@ func (m *Manager) discardData(ctx context.Context) error {
 	if err := m.Stop(ctx); err != nil {
 		return err
 	}
-	r, err := m.loadRole()
+	r, err := m.loadSide()
 	if err == nil && r.Placed {
-		err = m.own.SaveJSON(roleName, role{ReadOnly: r.ReadOnly})
+		err = m.own.SaveJSON(sideName, side{ReadOnly: r.ReadOnly})
 	}
 	if err != nil {
 		return err

@@ -20,7 +20,7 @@ const (
 // config renders my.cnf for values: what tenants may change, as they have it, and then what the guest needs, for the last one
 // counts.
 func (m *Manager) config(values datastores.Values) ([]byte, error) {
-	r, err := m.loadRole()
+	r, err := m.loadSide()
 	if err != nil {
 		return nil, err
 	}

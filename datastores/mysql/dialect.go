@@ -31,7 +31,7 @@ type dialect interface {
 	// reloadTLS has a server that speaks TLS read its files again.
 	reloadTLS() string
 	position(ctx context.Context, db *sql.DB) (datastores.Position, error)
-	// wait is a query that returns a negative number, or 1 with wait's other kind, when the position was not reached.
+	// wait returns a query that blocks until the server reaches p or the seconds pass; give its result to reached.
 	wait(p datastores.Position, seconds int) string
 	reached(result int) bool
 	// startAtBackup are the statements by which a server restored from a backup goes on where that ended; startAtOwn those

@@ -97,7 +97,7 @@ func kindOf(number uint16) datastores.ErrorKind {
 	return datastores.Internal
 }
 
-// is tells whether the server's answer was one of the numbers.
+// is reports whether the server's answer was one of the numbers.
 func is(err error, number uint16) bool {
 	var said *mysql.MySQLError
 	return errors.As(err, &said) && said.Number == number

@@ -58,7 +58,7 @@ func (all gtids) last(domain uint32) (last gtid, ok bool) {
 	return last, ok
 }
 
-// holds tells whether a server with this state has the transaction: it has one of the same server, or a later one.
+// holds reports whether a server with this state has the transaction: it has one of the same server, or a later one.
 func (all gtids) holds(g gtid) bool {
 	return slices.ContainsFunc(all, func(have gtid) bool {
 		return have.domain == g.domain && have.server == g.server && have.seq >= g.seq

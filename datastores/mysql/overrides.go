@@ -104,7 +104,7 @@ func rounding() map[string]string {
 
 // apply has the running server use values, and for those names that have none the default, as far as it can.
 func (m *Manager) apply(ctx context.Context, db *sql.DB, names []string, values datastores.Values) error {
-	r, err := m.loadRole()
+	r, err := m.loadSide()
 	if err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ func (p parameter) literal(value string) string {
 	return value
 }
 
-// differs tells whether the running server has something else than values, for parameters that take a restart. What it was
+// differs reports whether the running server has something else than values, for parameters that take a restart. What it was
 // started with counts as what it has: the server rounds.
 func (m *Manager) differs(ctx context.Context, db *sql.DB, values datastores.Values) (bool, error) {
 	shown := map[string]string{}

@@ -8,26 +8,26 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 )
 
-// role is what a server is to others, as it is kept in the guest's own directory, so that it is the same after a start.
-type role struct {
+// side is the server's side in a replication, as it is kept in the guest's own directory, so that it is the same after a start.
+type side struct {
 	ReadOnly bool `json:"read_only"`
 	// Placed: the server has been told where in its source's history the backup that it comes from ends. From then on it
 	// knows better itself.
 	Placed bool `json:"placed,omitempty"`
 }
 
-const roleName = "role.json"
+const sideName = "role.json"
 
-func (m *Manager) loadRole() (r role, err error) { return r, m.own.LoadJSON(roleName, &r) }
+func (m *Manager) loadSide() (s side, err error) { return s, m.own.LoadJSON(sideName, &s) }
 
 // becomeReadOnly has this and every later start make a read-only server.
 func (m *Manager) becomeReadOnly() error {
-	r, err := m.loadRole()
+	r, err := m.loadSide()
 	if err != nil || r.ReadOnly {
 		return err
 	}
 	r.ReadOnly = true
-	return m.own.SaveJSON(roleName, r)
+	return m.own.SaveJSON(sideName, r)
 }
 
 func isReadOnly(ctx context.Context, db *sql.DB) (readOnly bool, err error) {
@@ -76,7 +76,7 @@ func (m *Manager) refuseWrites(ctx context.Context, db *sql.DB) error {
 
 // takeWrites makes the server writable. Sessions that began while it was not would log what they write as a replica's.
 func (m *Manager) takeWrites(ctx context.Context, db *sql.DB) error {
-	r, err := m.loadRole()
+	r, err := m.loadSide()
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (m *Manager) takeWrites(ctx context.Context, db *sql.DB) error {
 		}
 	}
 	r.ReadOnly = false
-	if err := m.own.SaveJSON(roleName, r); err != nil {
+	if err := m.own.SaveJSON(sideName, r); err != nil {
 		return err
 	}
 	stored, err := m.loadOverrides()

@@ -35,7 +35,7 @@ func (m *Manager) attach(ctx context.Context, req datastores.AttachRequest) erro
 		if err := execute(ctx, db, start...); err != nil {
 			return failed(err, "cannot go to the place in the source's history")
 		}
-		if err := m.own.SaveJSON(roleName, role{ReadOnly: true, Placed: true}); err != nil {
+		if err := m.own.SaveJSON(sideName, side{ReadOnly: true, Placed: true}); err != nil {
 			return err
 		}
 		req.Progress("following " + req.Address)
@@ -48,7 +48,7 @@ func (m *Manager) attach(ctx context.Context, req datastores.AttachRequest) erro
 
 // startAt returns the statements that tell a replica where to begin.
 func (m *Manager) startAt(ctx context.Context, db *sql.DB, req datastores.AttachRequest) ([]string, error) {
-	r, err := m.loadRole()
+	r, err := m.loadSide()
 	if err != nil {
 		return nil, err
 	}

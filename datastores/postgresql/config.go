@@ -23,7 +23,7 @@ func (m *Manager) configure() error {
 	if err := m.trimLogs(); err != nil {
 		return err
 	}
-	if err := m.takeRole(); err != nil {
+	if err := m.writeSignal(); err != nil {
 		return err
 	}
 	return m.writeRules()
@@ -67,7 +67,7 @@ func (m *Manager) settings(ctx context.Context, values datastores.Values) (map[s
 		return nil, err
 	}
 	maps.Copy(settings, needs)
-	return settings, m.addRole(ctx, settings)
+	return settings, m.addSide(ctx, settings)
 }
 
 func sortedSettings(settings map[string]string) []configfile.Setting {

@@ -83,7 +83,7 @@ func kindOf(state string) datastores.ErrorKind {
 	return datastores.Internal
 }
 
-// is tells whether the server's answer was one of the states.
+// is reports whether the server's answer was one of the states.
 func is(err error, states ...string) bool {
 	var said *pgconn.PgError
 	return errors.As(err, &said) && slices.Contains(states, said.Code)

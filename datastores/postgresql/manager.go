@@ -141,7 +141,7 @@ func (m *Manager) makeData(ctx context.Context, progress func(string)) error {
 	return m.install(ctx)
 }
 
-// installed tells whether there is a complete data directory.
+// installed reports whether there is a complete data directory.
 func (m *Manager) installed() (bool, error) { return m.data.Exists(dataDir) }
 
 // Start implements [datastores.Manager]. It waits until the server has recovered what it has to.
@@ -196,7 +196,7 @@ func (m *Manager) boot(ctx context.Context) (raised bool, err error) {
 // launch starts the server, unless it runs, and returns when it answers. When the guest is not let in any more it takes its
 // account back; a standby gets it back from its source.
 func (m *Manager) launch(ctx context.Context) error {
-	r, err := m.loadRole()
+	r, err := m.loadSide()
 	if err != nil {
 		return err
 	}
@@ -214,7 +214,7 @@ func (m *Manager) launch(ctx context.Context) error {
 	return m.withLog(m.launchOnce(ctx, r))
 }
 
-func (m *Manager) launchOnce(ctx context.Context, r role) error {
+func (m *Manager) launchOnce(ctx context.Context, r side) error {
 	if err := m.service.Start(ctx); err != nil {
 		return err
 	}

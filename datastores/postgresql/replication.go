@@ -3,11 +3,9 @@ package postgresql
 import (
 	"context"
 	"fmt"
-	"io"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/service"
-	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // ReplicationStrategies implements [datastores.Replication], by the server's own physical replication: each replica has a slot on
@@ -43,7 +41,7 @@ func (m *Manager) attach(ctx context.Context, req datastores.AttachRequest) erro
 	if err != nil {
 		return err
 	}
-	following := role{Standby: true, Source: &source{ID: req.SourceID, Address: req.Address, User: req.Account.User, Slot: slot}}
+	following := side{Standby: true, Source: &source{ID: req.SourceID, Address: req.Address, User: req.Account.User, Slot: slot}}
 	if err := m.Stop(ctx); err != nil {
 		return err
 	}
@@ -57,7 +55,7 @@ func (m *Manager) attach(ctx context.Context, req datastores.AttachRequest) erro
 		}
 	}
 	// Before the copy: one that is there is a replica's.
-	if err := m.storeRole(following); err != nil {
+	if err := m.saveSide(following); err != nil {
 		return err
 	}
 	if !installed {
@@ -74,45 +72,6 @@ func (m *Manager) attach(ctx context.Context, req datastores.AttachRequest) erro
 		return err
 	}
 	return m.endOutdated(ctx) // what comes from the source is compared with what is so now
-}
-
-// copySource makes the data directory a copy of the source's.
-func (m *Manager) copySource(ctx context.Context, req datastores.AttachRequest) error {
-	if err := m.removeUnfinished(); err != nil {
-		return err
-	}
-	config, err := networkConfig(req.Address, req.Account.User, req.Account.Password.Reveal(), homeDatabase)
-	if err == nil {
-		config.TLSConfig, err = m.env.ServerTLS().ToSource(req.Address)
-	}
-	if err != nil {
-		return err
-	}
-	s, err := replicationSession(ctx, config)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	return m.making(func(_ string, made *volume.Tree) error {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		r, w := io.Pipe()
-		unpacked := make(chan error, 1)
-		go func() {
-			err := made.ReadTar(ctx, r)
-			_ = r.CloseWithError(err) // the writer ends with it
-			unpacked <- err
-		}()
-		b := baseBackup{output: w, progress: func(done, total int64) {
-			req.Progress(fmt.Sprintf("copying the data of the source: %d of %d MB", done>>20, total>>20))
-		}}
-		err := b.run(ctx, s)
-		_ = w.CloseWithError(err)
-		if unpackErr := <-unpacked; unpackErr != nil {
-			return unpackErr
-		}
-		return err
-	})
 }
 
 // awaitStream returns when the server receives the log of its source, or says why it does not.
@@ -132,7 +91,7 @@ func (m *Manager) awaitStream(ctx context.Context) error {
 
 // promote makes the server independent, and with accounts a source; nil keeps nobody.
 func (m *Manager) promote(ctx context.Context, accounts []datastores.ReplicaAccount) error {
-	had, err := m.loadRole()
+	had, err := m.loadSide()
 	if err != nil {
 		return err
 	}
@@ -156,7 +115,7 @@ func (m *Manager) promote(ctx context.Context, accounts []datastores.ReplicaAcco
 	if err != nil {
 		return err
 	}
-	if err := m.storeRole(role{}); err != nil {
+	if err := m.saveSide(side{}); err != nil {
 		return err
 	}
 	// pg_rewind of a server that is to follow reads of the new timeline in what a checkpoint writes.
@@ -176,9 +135,9 @@ func (m *Manager) promote(ctx context.Context, accounts []datastores.ReplicaAcco
 }
 
 // setReadOnly stops the server, which ends every session and writes and
-// sends all that was acknowledged; then it starts as a standby of nobody, see role.
+// sends all that was acknowledged; then it starts as a standby of nobody, see side.
 func (m *Manager) setReadOnly(ctx context.Context, on bool) error {
-	had, err := m.loadRole()
+	had, err := m.loadSide()
 	if err != nil {
 		return err
 	}
@@ -188,7 +147,7 @@ func (m *Manager) setReadOnly(ctx context.Context, on bool) error {
 	if err := m.Stop(ctx); err != nil {
 		return err
 	}
-	if err := m.storeRole(role{Standby: on}); err != nil {
+	if err := m.saveSide(side{Standby: on}); err != nil {
 		return err
 	}
 	return m.Start(ctx)
@@ -224,18 +183,18 @@ func (m *Manager) waitFor(ctx context.Context, p datastores.Position) error {
 
 // rewind makes a server that is stopped one that can follow a source: what that has not is taken back to where their ways
 // parted. A server that has nothing more than the source is left as it is.
-func (m *Manager) rewind(ctx context.Context, following role) error {
-	had, err := m.loadRole()
+func (m *Manager) rewind(ctx context.Context, following side) error {
+	had, err := m.loadSide()
 	if err != nil {
 		return err
 	}
 	if !had.Rewinding {
-		if err := m.settle(ctx); err != nil {
+		if err := m.finishRecovery(ctx); err != nil {
 			return err
 		}
 	}
 	following.Rewinding = true
-	if err := m.storeRole(following); err != nil {
+	if err := m.saveSide(following); err != nil {
 		return err
 	}
 	_, err = m.run(ctx, []string{
@@ -247,8 +206,8 @@ func (m *Manager) rewind(ctx context.Context, following role) error {
 	return nil
 }
 
-// settle lets a server that was killed recover: pg_rewind wants one that was stopped. Nobody can write meanwhile.
-func (m *Manager) settle(ctx context.Context) error {
+// finishRecovery lets a server that was killed recover: pg_rewind wants one that was stopped. Nobody can write meanwhile.
+func (m *Manager) finishRecovery(ctx context.Context) error {
 	control, err := m.control(ctx)
 	if err != nil {
 		return err
@@ -256,12 +215,12 @@ func (m *Manager) settle(ctx context.Context) error {
 	if state := control["Database cluster state"]; state == "shut down" || state == "shut down in recovery" {
 		return nil
 	}
-	had, err := m.loadRole()
+	had, err := m.loadSide()
 	if err != nil {
 		return err
 	}
 	if !had.Standby {
-		if err := m.storeRole(role{Standby: true}); err != nil {
+		if err := m.saveSide(side{Standby: true}); err != nil {
 			return err
 		}
 	}

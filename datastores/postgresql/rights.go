@@ -16,7 +16,7 @@ const rights = `SELECT r.oid, r::text FROM pg_authid r WHERE ` + tenantRoles + `
 // Upkeep implements [datastores.Upkeep]. On a replica nobody calls when a user is changed on the source: it ends the sessions of those who
 // have lost something.
 func (m *Manager) Upkeep(ctx context.Context) error {
-	r, err := m.loadRole()
+	r, err := m.loadSide()
 	if err != nil || r.Source == nil {
 		return err
 	}

@@ -124,7 +124,7 @@ func (m *Manager) dataVersion() (int, error) {
 
 // convert makes the data directory of the new version beside the old one, and puts it in its place.
 func (m *Manager) convert(ctx context.Context, old *Manager, progress func(string)) error {
-	r, err := m.loadRole()
+	r, err := m.loadSide()
 	if err != nil {
 		return err
 	}

@@ -124,7 +124,7 @@ func findAccount(all []account, name string) (account, bool) {
 }
 
 // writeUsers writes the ACL file with which the server starts: the guest's account, the default user (off unless the
-// accounts say otherwise) and the others. Root of a server that is read-only stays off until all is replayed, see settleRoot.
+// accounts say otherwise) and the others. Root of a server that is read-only stays off until all is replayed, see admitRoot.
 func (m *Manager) writeUsers(all []account, readOnly bool) error {
 	password, err := m.adminPassword()
 	if err != nil {
@@ -150,9 +150,9 @@ func (m *Manager) writeUsers(all []account, readOnly bool) error {
 	return m.data.WriteFile(usersFile, b.Bytes())
 }
 
-// settleRoot lets root of a read-only server in again, once the server has replayed its data.
-func (m *Manager) settleRoot(ctx context.Context) error {
-	st, err := m.loadState()
+// admitRoot lets root of a read-only server in again, once the server has replayed its data.
+func (m *Manager) admitRoot(ctx context.Context) error {
+	st, err := m.loadSide()
 	if err != nil || !st.ReadOnly {
 		return err
 	}

@@ -18,7 +18,7 @@ func historyID(p datastores.Position) string {
 }
 
 // attach replaces all data by the source's. A former source whose acknowledged writes the new source lacks is refused,
-// and stays as it is: the source must have been promoted from a replica that had come to where this server was fenced.
+// and stays as it is: the source must have been promoted from a replica that had come to this server's mark.
 func (m *Manager) attach(ctx context.Context, req datastores.AttachRequest) error {
 	if req.Account.Password.IsZero() {
 		return datastores.Errorf(datastores.Invalid, "the account on the source needs a password")
@@ -36,50 +36,50 @@ func (m *Manager) attach(ctx context.Context, req datastores.AttachRequest) erro
 	if err := m.follow(ctx, from, req.Progress); err != nil {
 		return err
 	}
-	// The data are the source's from here on: what the fence has protected is in there.
+	// The data are the source's from here on: what was before the mark is in there.
 	from.Synced = true
-	if err := m.saveState(state{Source: &from}); err != nil {
+	if err := m.saveSide(side{Source: &from}); err != nil {
 		return err
 	}
 	return m.copyUsers(ctx)
 }
 
 // mayGiveUp returns an error when this server, the source until now, has acknowledged what the new source does not have.
-// A server that was not fenced is fenced first, so that nothing is added meanwhile.
+// A server without a mark is made read-only first, so that nothing is added meanwhile.
 func (m *Manager) mayGiveUp(ctx context.Context, there history, address string) error {
 	if err := m.Start(ctx); err != nil {
 		return err
 	}
-	st, err := m.loadState()
+	st, err := m.loadSide()
 	if err != nil || st.Source != nil && st.Source.Address == address {
 		return err // an earlier try has come further than this
 	}
-	if st.Fence == nil {
+	if st.Mark == nil {
 		if err := m.setReadOnly(ctx, true); err != nil {
 			return err
 		}
-		if st, err = m.loadState(); err != nil {
+		if st, err = m.loadSide(); err != nil {
 			return err
 		}
 	}
-	if there.has(*st.Fence) {
+	if there.has(*st.Mark) {
 		return nil
 	}
 	return datastores.Errorf(datastores.Conflict,
 		"this server has acknowledged writes up to %s, and the new source at %s is not known to have them (it follows %s up to %d); "+
 			"attaching it would lose them. Save what is missing and make a new replica in its place",
-		st.Fence.ID, address, there.replid2, max(there.secondOffset, 1)-1)
+		st.Mark.ID, address, there.replid2, max(there.secondOffset, 1)-1)
 }
 
 // follow makes the server a replica of the source, and returns when it has everything. The state that makes it one
 // after a restart is stored first.
 func (m *Manager) follow(ctx context.Context, from source, progress func(string)) error {
-	st, err := m.loadState()
+	st, err := m.loadSide()
 	if err != nil {
 		return err
 	}
 	st.Source = &from
-	if err := m.saveState(st); err != nil {
+	if err := m.saveSide(st); err != nil {
 		return err
 	}
 	if err := m.Start(ctx); err != nil {
@@ -143,7 +143,7 @@ func (m *Manager) look(ctx context.Context, s source) (there, error) {
 
 // copyUsers makes root and the users of this replica those of its source.
 func (m *Manager) copyUsers(ctx context.Context) error {
-	st, err := m.loadState()
+	st, err := m.loadSide()
 	if err != nil || st.Source == nil {
 		return err
 	}

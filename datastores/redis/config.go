@@ -35,9 +35,9 @@ const (
 
 func (m *Manager) dataPath(name string) string { return filepath.Join(m.env.DataDir, name) }
 
-// settle makes the folder and the guest's password where they are missing. Only Prepare may: a folder that is missing
+// makeOwn makes the folder and the guest's password where they are missing. Only Prepare may: a folder that is missing
 // later means that the volume is, and an empty server must not take its place.
-func (m *Manager) settle() error {
+func (m *Manager) makeOwn() error {
 	if err := m.data.MakeDir(folder); err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func (m *Manager) settle() error {
 // configure writes every file that a start needs. It only ever adds what is missing or outdated, so that it can run
 // before each start: users and passwords that were set since stay.
 func (m *Manager) configure() error {
-	st, err := m.loadState()
+	st, err := m.loadSide()
 	if err != nil {
 		return err
 	}

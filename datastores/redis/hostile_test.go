@@ -14,7 +14,7 @@ import (
 // H11: what a guest reads, or looks at, may have become a pipe that never ends, a link to a device, or a file of a terabyte.
 func TestWhatIsReadHasAnEnd(t *testing.T) {
 	m := New(newEnv(t), DefaultOptions())
-	must(t, m.settle())
+	must(t, m.makeOwn())
 	must(t, m.data.MakeDir(aofFolder))
 	aof := aofName + ".1.base.rdb"
 	reads := map[string]func() error{

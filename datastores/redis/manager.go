@@ -50,7 +50,7 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 	if err := m.checkOverrides(req.Overrides); err != nil {
 		return err
 	}
-	if err := errors.Join(m.settle(), m.set.Save(req.Overrides)); err != nil {
+	if err := errors.Join(m.makeOwn(), m.set.Save(req.Overrides)); err != nil {
 		return fmt.Errorf("cannot configure the server: %w", err)
 	}
 	if req.Restore != nil {
@@ -88,7 +88,7 @@ func (m *Manager) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return m.settleRoot(ctx)
+	return m.admitRoot(ctx)
 }
 
 // run starts the server and waits until it has loaded its data.
@@ -108,7 +108,7 @@ func (m *Manager) run(ctx context.Context) error {
 // Stop implements [datastores.Manager]. The server writes what is left of its append-only file on SIGTERM. One that has
 // just copied a source ignores the signal until it has begun a new file.
 func (m *Manager) Stop(ctx context.Context) error {
-	if st, err := m.loadState(); err == nil && st.Source != nil {
+	if st, err := m.loadSide(); err == nil && st.Source != nil {
 		waiting, cancel := context.WithTimeout(ctx, 30*time.Second)
 		_ = m.awaitLog(waiting) // else it is killed in the end, and copies again
 		cancel()

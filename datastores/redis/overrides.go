@@ -82,7 +82,7 @@ func (m *Manager) checkOverrides(values datastores.Values) error {
 	return nil
 }
 
-// applyOverrides sets what is different and can be set, and tells whether anything else is different.
+// applyOverrides sets what is different and can be set, and reports whether anything else is different.
 func (m *Manager) applyOverrides(ctx context.Context, values datastores.Values) (restart bool, err error) {
 	wanted := m.configuration(values)
 	err = m.talk(ctx, func(c *conn) error {

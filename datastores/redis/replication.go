@@ -78,12 +78,12 @@ func (m *Manager) removeReplica(ctx context.Context, account datastores.ReplicaA
 // setReadOnly takes the right to write from root and users, and ends their connections. The server goes on to expire
 // keys, and to tell its replicas that it is there: its offset grows, what it has acknowledged does not.
 func (m *Manager) setReadOnly(ctx context.Context, on bool) error {
-	st, err := m.loadState()
+	st, err := m.loadSide()
 	if err != nil {
 		return err
 	}
-	st.ReadOnly, st.Fence = on, nil
-	if err := m.saveState(st); err != nil {
+	st.ReadOnly, st.Mark = on, nil
+	if err := m.saveSide(st); err != nil {
 		return err
 	}
 	all, err := m.accounts(ctx)
@@ -97,8 +97,8 @@ func (m *Manager) setReadOnly(ctx context.Context, on bool) error {
 	if err != nil {
 		return err
 	}
-	st.Fence = &p
-	return m.saveState(st)
+	st.Mark = &p
+	return m.saveSide(st)
 }
 
 // position is the server's offset in its history, and which history that is.
@@ -158,7 +158,7 @@ func (m *Manager) waitFor(ctx context.Context, p datastores.Position) error {
 
 // promote refuses a replica whose first copy was never complete: it would lose what is missing.
 func (m *Manager) promote(ctx context.Context, accounts []datastores.ReplicaAccount) error {
-	st, err := m.loadState()
+	st, err := m.loadSide()
 	if err != nil {
 		return err
 	}
@@ -187,13 +187,13 @@ func (m *Manager) promote(ctx context.Context, accounts []datastores.ReplicaAcco
 
 // detach may find the server stopped.
 func (m *Manager) detach(ctx context.Context) error {
-	was, err := m.loadState()
+	was, err := m.loadSide()
 	if err != nil {
 		return err
 	}
 	now := was
 	now.Source = nil
-	if err := m.saveState(now); err != nil {
+	if err := m.saveSide(now); err != nil {
 		return err
 	}
 	if _, _, ok := m.service.Running(); !ok {
@@ -201,7 +201,7 @@ func (m *Manager) detach(ctx context.Context) error {
 	}
 	err = m.call(ctx, []string{"REPLICAOF", "NO", "ONE"}, []string{"CONFIG", "SET", "masteruser", "", "masterauth", ""})
 	if err != nil && was.Source != nil {
-		return errors.Join(fmt.Errorf("cannot leave the source: %w", err), m.saveState(was))
+		return errors.Join(fmt.Errorf("cannot leave the source: %w", err), m.saveSide(was))
 	}
 	return err
 }
@@ -235,7 +235,7 @@ func (h history) position() datastores.Position {
 	return datastores.Position{ID: fmt.Sprintf("%s:%d", h.replid, h.offset), Count: h.offset}
 }
 
-// has tells whether a server with this history has everything up to p.
+// has reports whether a server with this history has everything up to p.
 func (h history) has(p datastores.Position) bool {
 	id := historyID(p)
 	if id == "" {

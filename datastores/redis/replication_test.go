@@ -128,9 +128,9 @@ func TestFormerSourceWithWritesOfItsOwn(t *testing.T) {
 
 func TestReplicaThatNeverHadAllIsNotPromoted(t *testing.T) {
 	m, ctx := running(t), t.Context()
-	must(t, m.saveState(state{Source: &source{Address: m.env.Address, User: "x", Password: "x"}}))
+	must(t, m.saveSide(side{Source: &source{Address: m.env.Address, User: "x", Password: "x"}}))
 	wantKind(t, "promote", m.promote(ctx, nil), datastores.Conflict)
-	st, err := m.loadState()
+	st, err := m.loadSide()
 	if err != nil || st.Source == nil {
 		t.Errorf("after that it is no replica: %+v, %v", st, err)
 	}
@@ -173,7 +173,7 @@ func TestPasswordOfTheSource(t *testing.T) {
 	a := running(t)
 	open(t, a)
 	r := replicaOf(t, a, 1)
-	for _, file := range []string{r.env.Dir + "/" + stateFile, r.dataPath(configFile)} {
+	for _, file := range []string{r.env.Dir + "/" + sideName, r.dataPath(configFile)} {
 		b, err := os.ReadFile(file)
 		must(t, err)
 		info, err := os.Stat(file)

@@ -71,7 +71,7 @@ func (m *Manager) wipe(tree *volume.Tree) error {
 			return err
 		}
 	}
-	if err := m.own.Remove(stateFile); err != nil {
+	if err := m.own.Remove(sideName); err != nil {
 		return err
 	}
 	return tree.MakeDir(aofFolder)

@@ -38,7 +38,7 @@ func (m *Manager) setRoot(ctx context.Context, root account) error {
 
 // setAccount makes a, in the ACL file too, and ends the connections that it had under the old rules.
 func (m *Manager) setAccount(ctx context.Context, a account) error {
-	st, err := m.loadState()
+	st, err := m.loadSide()
 	if err != nil {
 		return err
 	}

@@ -65,7 +65,7 @@ func (m *Manager) sourcePort() int {
 
 // UseTLS implements [datastores.TLS].
 func (m *Manager) UseTLS(ctx context.Context) (restart bool, err error) {
-	st, err := m.loadState()
+	st, err := m.loadSide()
 	if err != nil {
 		return false, err
 	}

@@ -77,7 +77,7 @@ func (m *Manager) UpdateUser(ctx context.Context, name, host string, change data
 
 // replaceAccount puts a in the place of the user old, both or none: a rename cut between the two could not be repeated.
 func (m *Manager) replaceAccount(ctx context.Context, old string, a account) error {
-	st, err := m.loadState()
+	st, err := m.loadSide()
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func variantNames() []string {
 func (v variant) server() string  { name, _, _ := strings.Cut(v.name, "-"); return name }
 func (v variant) version() string { _, version, _ := strings.Cut(v.name, "-"); return version }
 
-// takesOver tells whether v can be started with the data of old: the same or a newer version of the same server, or
+// takesOver reports whether v can be started with the data of old: the same or a newer version of the same server, or
 // Valkey after a Redis whose format it reads.
 func (v variant) takesOver(old variant) bool {
 	if v.server() == old.server() {

@@ -23,8 +23,8 @@ const (
 
 // RunOptions say how a program is run. The zero value runs it as the guest's own user, without input.
 type RunOptions struct {
-	// Stdin is the program's input, the place for a secret, or a backup; nil is empty. When reading it fails the program is
-	// not told, for it sees an end, but its error is Run's.
+	// Stdin is the program's input, the place for a secret, or a backup; nil is empty. If reading it fails, the program sees
+	// EOF and Run returns the read error.
 	Stdin io.Reader
 	// Stdout takes the program's standard output as it comes, such as a backup's; nil: [Run] returns the first MiB of it.
 	// When it fails the program is ended, and its error is Run's.

@@ -230,7 +230,7 @@ func (s *Service) grace(ctx context.Context) time.Duration {
 	return grace
 }
 
-// awaitEnd tells whether p ended before the context did.
+// awaitEnd reports whether p ended before the context did.
 func (s *Service) awaitEnd(ctx context.Context, p process) bool {
 	for p.alive() {
 		if !Pause(ctx, pollEvery) {
@@ -316,7 +316,7 @@ func (s *Service) LastWords() string {
 	return strings.TrimSpace(text)
 }
 
-// Pause waits for d and tells whether the context is still alive.
+// Pause waits for d and reports whether the context is still alive.
 func Pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

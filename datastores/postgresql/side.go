@@ -9,11 +9,11 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 )
 
-// role is the server's part in a replication, as it shall be at each start. It lies in the guest's own directory.
+// side is the server's side in a replication, as it shall be at each start. It is kept in the guest's own directory.
 //
 // A server that was made read-only is one that follows nobody: a standby without a source. No session of any user can
 // write there, nor does the server itself, so that its position stands still; its replicas go on reading from it.
-type role struct {
+type side struct {
 	Standby bool `json:"standby,omitempty"`
 	// Source is who is followed; nil: nobody.
 	Source *source `json:"source,omitempty"`
@@ -30,18 +30,18 @@ type source struct {
 }
 
 const (
-	roleName = "role.json"
+	sideName = "role.json" // what instances have
 	// passName is the password file of the account on the source, for the server itself.
 	passName   = "source.pgpass"
 	signalName = dataDir + "/standby.signal"
 )
 
-func (m *Manager) loadRole() (r role, err error) {
-	err = m.own.LoadJSON(roleName, &r)
-	return r, err
+func (m *Manager) loadSide() (s side, err error) {
+	err = m.own.LoadJSON(sideName, &s)
+	return s, err
 }
 
-func (m *Manager) storeRole(r role) error { return m.own.SaveJSON(roleName, r) }
+func (m *Manager) saveSide(s side) error { return m.own.SaveJSON(sideName, s) }
 
 // storePassword writes the account on a source where the server finds it.
 func (m *Manager) storePassword(account datastores.ReplicaAccount) error {
@@ -50,9 +50,9 @@ func (m *Manager) storePassword(account datastores.ReplicaAccount) error {
 	return m.data.WriteFile(passName, []byte(line))
 }
 
-// takeRole makes the data directory start as the role has it.
-func (m *Manager) takeRole() error {
-	r, err := m.loadRole()
+// writeSignal makes the data directory start as the side has it.
+func (m *Manager) writeSignal() error {
+	r, err := m.loadSide()
 	if err != nil {
 		return err
 	}
@@ -65,9 +65,9 @@ func (m *Manager) takeRole() error {
 	return m.data.Remove(signalName)
 }
 
-// addRole adds the settings that the role needs.
-func (m *Manager) addRole(ctx context.Context, settings map[string]string) error {
-	r, err := m.loadRole()
+// addSide adds the settings that the side needs.
+func (m *Manager) addSide(ctx context.Context, settings map[string]string) error {
+	r, err := m.loadSide()
 	if err != nil {
 		return err
 	}

@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // A replica copies its source by the command BASE_BACKUP of the replication protocol, as pg_basebackup does: so the account
@@ -117,17 +117,41 @@ func (b *baseBackup) data(message []byte) error {
 	return nil
 }
 
-// lsn is a place in the write-ahead log, in bytes.
-type lsn uint64
-
-func parseLSN(text string) (lsn, error) {
-	var high, low uint32
-	if _, err := fmt.Sscanf(text, "%X/%X", &high, &low); err != nil {
-		return 0, fmt.Errorf("%q is no place in the write-ahead log", text)
+// copySource makes the data directory a copy of the source's.
+func (m *Manager) copySource(ctx context.Context, req datastores.AttachRequest) error {
+	if err := m.removeUnfinished(); err != nil {
+		return err
 	}
-	return lsn(high)<<32 | lsn(low), nil
-}
-
-func (l lsn) String() string {
-	return strconv.FormatUint(uint64(l)>>32, 16) + "/" + strconv.FormatUint(uint64(l)&0xffffffff, 16)
+	config, err := networkConfig(req.Address, req.Account.User, req.Account.Password.Reveal(), homeDatabase)
+	if err == nil {
+		config.TLSConfig, err = m.env.ServerTLS().ToSource(req.Address)
+	}
+	if err != nil {
+		return err
+	}
+	s, err := replicationSession(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return m.making(func(_ string, made *volume.Tree) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		r, w := io.Pipe()
+		unpacked := make(chan error, 1)
+		go func() {
+			err := made.ReadTar(ctx, r)
+			_ = r.CloseWithError(err) // the writer ends with it
+			unpacked <- err
+		}()
+		b := baseBackup{output: w, progress: func(done, total int64) {
+			req.Progress(fmt.Sprintf("copying the data of the source: %d of %d MB", done>>20, total>>20))
+		}}
+		err := b.run(ctx, s)
+		_ = w.CloseWithError(err)
+		if unpackErr := <-unpacked; unpackErr != nil {
+			return unpackErr
+		}
+		return err
+	})
 }

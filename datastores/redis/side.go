@@ -1,0 +1,31 @@
+package redis
+
+import (
+	"github.com/cofferdb/coffer/datastores"
+)
+
+const sideName = "redis-replication.json" // below Env.Dir, 0600: it holds a password
+
+// side is the server's side in a replication, as it shall be after a restart.
+type side struct {
+	Source   *source `json:"source,omitempty"` // of a replica
+	ReadOnly bool    `json:"read_only,omitempty"`
+	// Mark is how far the server had come when it was made read-only: everything that it has acknowledged is before it.
+	Mark *datastores.Position `json:"fence,omitempty"`
+}
+
+// source is the server that a replica follows.
+type source struct {
+	Address  string `json:"address"`
+	User     string `json:"user"`
+	Password string `json:"password"`
+	Synced   bool   `json:"synced,omitempty"` // the first copy is complete
+}
+
+func (m *Manager) loadSide() (side, error) {
+	var st side
+	err := m.own.LoadJSON(sideName, &st)
+	return st, err
+}
+
+func (m *Manager) saveSide(st side) error { return m.own.SaveJSON(sideName, st) }
