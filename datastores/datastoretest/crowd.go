@@ -111,7 +111,7 @@ func (s *server) callsInCrowd(t *testing.T) {
 	}
 }
 
-// works reports whether a call worked. One that did not must say that it is Unavailable.
+// works reports whether a call worked. A call that did not must say that it is Unavailable.
 func (s *server) works(t *testing.T, what string, err error) bool {
 	t.Helper()
 	var e *datastores.Error

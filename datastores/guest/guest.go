@@ -240,11 +240,6 @@ func (h handler) Run(ctx context.Context, cmd agent.Command) (json.RawMessage, e
 	if h.broken != nil {
 		return nil, wire.Error(h.broken)
 	}
-	if !cmd.Deadline.IsZero() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, cmd.Deadline)
-		defer cancel()
-	}
 	value, err := run(ctx, cmd)
 	return value, wire.Error(err)
 }

@@ -88,6 +88,11 @@ func (b *bench) run(ctx context.Context, cmd agent.Command, args any) (json.RawM
 			return nil, err
 		}
 	}
+	if !cmd.Deadline.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, cmd.Deadline)
+		defer cancel()
+	}
 	return handler{b.Guest}.Run(ctx, cmd)
 }
 

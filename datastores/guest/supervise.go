@@ -19,7 +19,7 @@ const (
 	startTimeout = 5 * time.Minute
 )
 
-// supervise keeps the server running when it should run. One that is not there at the beginning went with its machine
+// supervise keeps the server running when it should run. A server that is not there at the beginning went with its machine
 // and is started at once; one that goes later has crashed: that is reported, then it is started again.
 func (g *Guest) supervise(ctx context.Context) {
 	g.remount(ctx)

@@ -147,7 +147,7 @@ func (g *Guest) bringTLS(ctx context.Context, s *served, within time.Duration) e
 	return nil
 }
 
-// useTLS has the server, when it runs, do as the state says. One that is started later asks what that is.
+// useTLS has the server, when it runs, do as the state says. A server that is started later asks what that is.
 func (g *Guest) useTLS(ctx context.Context, s *served) error {
 	restart := false
 	if runs := !s.manager.Status(ctx).Since.IsZero(); runs {

@@ -20,7 +20,7 @@ type space struct {
 // nearlyFull is said while there is little space left; without numbers, for a text that changes is told anew.
 const nearlyFull = "The volume is nearly full: make it larger, or delete data."
 
-// Of the whole volume: with how little space left a warning begins, and with how much it ends.
+// Shares of the whole volume: with how little space left a warning begins, and with how much it ends.
 const (
 	scarceAt = 0.10
 	ampleAt  = 0.15

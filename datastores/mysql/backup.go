@@ -94,7 +94,7 @@ func (m *Manager) runTool(ctx context.Context, argv []string, stdin io.Reader, s
 		Stdin:      stdin,
 		Stdout:     stdout,
 		Dir:        m.toolsWorkDir(),
-		Credential: service.Credential(m.env.UID, m.env.GID),
+		Credential: m.service.Credential,
 	})
 	return err
 }

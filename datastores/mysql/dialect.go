@@ -134,7 +134,7 @@ func (mariadbDialect) startAtOwn(ctx context.Context, own, source *sql.DB) ([]st
 		}
 		start = gtids{last}
 	}
-	// Of other domains the source has nothing that anybody needs: they are taken as read.
+	// The source has nothing in other domains that anybody needs: they are taken as read.
 	for _, list := range []gtids{theirs, mine} {
 		for _, g := range list.without(0) {
 			last, _ := list.last(g.domain)

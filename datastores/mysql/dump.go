@@ -160,8 +160,8 @@ func (m *Manager) roles(ctx context.Context, db *sql.DB) ([]string, error) {
 	return names, err
 }
 
-// restoreRows loads the dump into the empty server that Prepare has made. One that an earlier try has filled half is made
-// anew.
+// restoreRows loads the dump into the empty server that Prepare has made. It makes anew a server
+// that an earlier try has filled half.
 func (m *Manager) restoreRows(ctx context.Context, req datastores.RestoreRequest) error {
 	if len(req.Chain) != 1 {
 		return datastores.Errorf(datastores.Invalid, "%d backups to restore; of mysqldump's it is one", len(req.Chain))

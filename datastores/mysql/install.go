@@ -111,7 +111,7 @@ func (m *Manager) bootstrap(ctx context.Context, script io.Reader, more ...strin
 	}, more...)...)
 	_, err := service.Run(ctx, argv, service.RunOptions{
 		Stdin:      script,
-		Credential: service.Credential(m.env.UID, m.env.GID),
+		Credential: m.service.Credential,
 	})
 	if err != nil {
 		return fmt.Errorf("cannot initialise the data directory: %w", err)
@@ -122,7 +122,7 @@ func (m *Manager) bootstrap(ctx context.Context, script io.Reader, more ...strin
 // initialise makes the data directory of one of Oracle's servers, which has the statements for it built in.
 func (m *Manager) initialise(ctx context.Context, more ...string) error {
 	argv := m.argv(append([]string{"--initialize-insecure", "--skip-log-bin"}, more...)...)
-	_, err := service.Run(ctx, argv, service.RunOptions{Credential: service.Credential(m.env.UID, m.env.GID)})
+	_, err := service.Run(ctx, argv, service.RunOptions{Credential: m.service.Credential})
 	if err != nil {
 		return fmt.Errorf("cannot initialise the data directory: %w", err)
 	}

@@ -48,16 +48,8 @@ type Manager struct {
 // New makes the manager of the server in env; it touches nothing. extra are backup strategies beside its own.
 func New(env datastores.Env, options Options, extra ...func(*Manager) datastores.BackupStrategy) *Manager {
 	m := &Manager{env: env, options: options, extra: extra, variant: variants()[options.Variant], data: volume.Data(env), own: volume.Own(env)}
-	m.service = &service.Service{
-		Name:        serviceName,
-		Dir:         env.Dir,
-		Argv:        m.argv(),
-		Credential:  service.Credential(env.UID, env.GID),
-		CgroupDirs:  env.CgroupDirs,
-		LogDir:      m.data,
-		LogFile:     logsDir + "/" + errorLog + ".log",
-		StopTimeout: stopTimeout,
-	}
+	m.service = service.New(env, serviceName, m.argv()...)
+	m.service.LogFile, m.service.StopTimeout = logsDir+"/"+errorLog+".log", stopTimeout
 	return m
 }
 

@@ -54,7 +54,7 @@ func (m *Manager) writeZones(ctx context.Context, into io.Writer) error {
 		}
 	}
 	_, err = service.Run(ctx, []string{m.tool(m.variant.zones), "--skip-write-binlog", temp.Path}, service.RunOptions{
-		Stdout: into, Credential: service.Credential(m.env.UID, m.env.GID),
+		Stdout: into, Credential: m.service.Credential,
 	})
 	return err
 }

@@ -155,7 +155,7 @@ func (m *Manager) needs() (map[string]string, error) {
 		"log_rotation_age":            "0",
 		"log_rotation_size":           "0",
 		"cluster_name":                "",
-		// Of a backup that is restored: its log is in place already, there is nothing to fetch. No text of anybody's is in
+		// For a backup that is restored: its log is in place already, there is nothing to fetch. No text of anybody's is in
 		// this line, which a shell reads.
 		"restore_command": "/bin/false",
 	}

@@ -87,7 +87,7 @@ type dataWriter struct {
 }
 
 // skipped tells what is not worth saving, or would be wrong at another place; see the server's manual, "Backing Up the Data
-// Directory". Of a directory it reports whether its content is.
+// Directory". For a directory it reports so of its content.
 func skipped(path string, entry fs.DirEntry) bool {
 	if strings.HasPrefix(entry.Name(), "pgsql_tmp") {
 		return true

@@ -52,17 +52,10 @@ type Manager struct {
 // New makes the manager of the server in env; it touches nothing. extra are backup strategies beside its own.
 func New(env datastores.Env, options Options, extra ...func(*Manager) datastores.BackupStrategy) *Manager {
 	m := &Manager{env: env, options: options, extra: extra, data: volume.Data(env), own: volume.Own(env), set: service.Overrides{Dir: env.Dir}}
-	m.service = &service.Service{
-		Name:        serviceName,
-		Dir:         env.Dir,
-		Argv:        m.argv(),
-		Credential:  service.Credential(env.UID, env.GID),
-		CgroupDirs:  env.CgroupDirs,
-		LogDir:      m.data,
-		LogFile:     logDir + "/start.log", // until the server has opened its own
-		StopSignal:  syscall.SIGINT,        // ends the sessions instead of waiting for them
-		StopTimeout: stopTimeout,
-	}
+	m.service = service.New(env, serviceName, m.argv()...)
+	m.service.LogFile = logDir + "/start.log" // until the server has opened its own
+	m.service.StopSignal = syscall.SIGINT     // ends the sessions instead of waiting for them
+	m.service.StopTimeout = stopTimeout
 	return m
 }
 
@@ -277,7 +270,7 @@ func (m *Manager) recovers(ctx context.Context) bool {
 	return errors.As(err, &said) && said.Code == stateNotYet && strings.Contains(said.Message, "recovery mode")
 }
 
-// Status implements [datastores.Manager]. A server in crash recovery is blocked. One that is gone is shut down, with its
+// Status implements [datastores.Manager]. A server in crash recovery is blocked. A server that is gone is shut down, with its
 // last words when Stop has not seen its end; whether anybody wanted that the runtime knows.
 func (m *Manager) Status(ctx context.Context) datastores.Status {
 	if installed, err := m.installed(); err == nil && !installed {

@@ -80,7 +80,7 @@ func keepLogFor(ctx context.Context, s *session, slot string) error {
 	return err
 }
 
-// dropSlot drops a slot, throwing out who uses it. One that is not there is no error.
+// dropSlot drops a slot, throwing out who uses it. It returns nil when there is none.
 func dropSlot(ctx context.Context, s *session, slot string) error {
 	_, err := s.query(ctx, "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots WHERE slot_name = $1 AND active_pid IS NOT NULL", slot)
 	if err == nil {

@@ -11,7 +11,7 @@ import (
 // pg_upgrade) insist on a user with a name.
 func (m *Manager) run(ctx context.Context, argv []string, opts service.RunOptions) (string, error) {
 	opts.Env = append([]string{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "HOME=/nonexistent"}, opts.Env...)
-	opts.Credential, opts.Named = service.Credential(m.env.UID, m.env.GID), true
+	opts.Credential, opts.Named = m.service.Credential, true
 	out, err := service.Run(ctx, argv, opts)
 	return string(out), m.orFull(err)
 }

@@ -121,7 +121,7 @@ func (r logRange) segment(log *volume.Tree, n, size lsn) error {
 	if _, err := io.CopyN(r.tar, zeros{}, int64(size-used)); err != nil {
 		return err
 	}
-	// The server writes over old segments under new names. One that has its name still has not been written over.
+	// The server writes over old segments under new names. A segment that still has its name has not been written over.
 	read, err := f.Stat()
 	if err != nil {
 		return err

@@ -29,15 +29,8 @@ func New(env datastores.Env, options Options, extra ...func(*Manager) datastores
 	m := &Manager{env: env, options: options, extra: extra, data: volume.Data(env), own: volume.Own(env),
 		set: service.Overrides{Dir: env.Dir, File: "redis-overrides.json"}}
 	m.variant, _ = findVariant(options.Server)
-	m.service = &service.Service{
-		Name:       "redis",
-		Dir:        env.Dir,
-		Argv:       []string{options.Program, m.dataPath(configFile)},
-		Credential: service.Credential(env.UID, env.GID),
-		CgroupDirs: env.CgroupDirs,
-		LogDir:     m.data,
-		LogFile:    logFile,
-	}
+	m.service = service.New(env, "redis", options.Program, m.dataPath(configFile))
+	m.service.LogFile = logFile
 	return m
 }
 
@@ -105,7 +98,7 @@ func (m *Manager) run(ctx context.Context) error {
 	})
 }
 
-// Stop implements [datastores.Manager]. The server writes what is left of its append-only file on SIGTERM. One that has
+// Stop implements [datastores.Manager]. The server writes what is left of its append-only file on SIGTERM. A server that has
 // just copied a source ignores the signal until it has begun a new file.
 func (m *Manager) Stop(ctx context.Context) error {
 	if st, err := m.loadSide(); err == nil && st.Source != nil {
@@ -121,18 +114,13 @@ func (m *Manager) Stop(ctx context.Context) error {
 
 // Status implements [datastores.Manager]. A server that loads its data is blocked.
 func (m *Manager) Status(ctx context.Context) datastores.Status {
-	_, since, running := m.service.Running()
-	if !running {
-		return datastores.Status{Service: datastores.StatusShutdown}
-	}
-	if err := m.ping(ctx); err != nil {
-		message := err.Error()
-		if refusesWrites(err) && strings.Contains(message, "No space left") {
-			message = "the volume is full and the server refuses writes; resize the volume"
+	return m.service.Status(ctx, func(ctx context.Context) error {
+		err := m.ping(ctx)
+		if refusesWrites(err) && strings.Contains(err.Error(), "No space left") {
+			return errors.New("the volume is full and the server refuses writes; resize the volume")
 		}
-		return datastores.Status{Service: datastores.StatusBlocked, Since: since, Message: message}
-	}
-	return datastores.Status{Service: datastores.StatusHealthy, Since: since}
+		return err
+	})
 }
 
 // ping fails while the server loads. A replica whose tenants want no stale data refuses PING while its source is away;

@@ -89,7 +89,7 @@ func (p process) alive() bool {
 	return err == nil && now.Ticks == p.Ticks && now.BootID == p.BootID && !now.ended
 }
 
-// signal sends sig to p, and to no other process. One that has ended is no error.
+// signal sends sig to p, and to no other process. It returns nil when p has ended.
 func (p process) signal(sig syscall.Signal) error {
 	handle, err := os.FindProcess(p.PID) // holds a pidfd: what it names cannot change any more
 	if err != nil {

@@ -13,10 +13,11 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/volume"
 )
 
-// Service is one database server process. Fill it in and use it by pointer. Start and Stop must not be called
+// Service is one database server process. Make it with [New], fill in the rest, and use it by pointer. Start and Stop must not be called
 // concurrently; Running may be called at any time.
 type Service struct {
 	// Name is the pid file's name, without ".pid", and the word for the server in errors.
@@ -56,6 +57,13 @@ const (
 	killMargin         = 5 * time.Second // of a deadline, kept for SIGKILL and what comes after it
 	pollEvery          = 10 * time.Millisecond
 )
+
+// New returns the service of the server in env: in its directory, by its user, in its control groups, with logs on its volume.
+func New(env datastores.Env, name string, argv ...string) *Service {
+	return &Service{
+		Name: name, Dir: env.Dir, Argv: argv, Credential: Credential(env.UID, env.GID), CgroupDirs: env.CgroupDirs, LogDir: volume.Data(env),
+	}
+}
 
 // Credential makes the credential of uid and gid, without further groups. It is nil, the guest's own, when uid is
 // negative or is the guest's already.

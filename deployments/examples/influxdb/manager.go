@@ -36,16 +36,8 @@ type Manager struct {
 // New makes the manager of the server in env. It touches nothing.
 func New(env datastores.Env, options Options) *Manager {
 	m := &Manager{env: env, options: options}
-	m.server = &service.Service{
-		Name:       "influxdb",
-		Dir:        env.Dir,
-		Argv:       []string{options.Program, "run", "-config", m.path(configFile)},
-		WorkDir:    m.path(""),
-		Credential: service.Credential(env.UID, env.GID),
-		CgroupDirs: env.CgroupDirs,
-		LogDir:     volume.Data(env),
-		LogFile:    logFile,
-	}
+	m.server = service.New(env, "influxdb", options.Program, "run", "-config", m.path(configFile))
+	m.server.WorkDir, m.server.LogFile = m.path(""), logFile
 	return m
 }
 

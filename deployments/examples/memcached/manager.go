@@ -33,15 +33,9 @@ func New(env datastores.Env, options Options) *Manager { return &Manager{env, op
 // stored, so every guest of the instance knows the same one.
 func (m *Manager) server() (*service.Service, error) {
 	settings, err := m.settings()
-	return &service.Service{
-		Name:       "memcached",
-		Dir:        m.env.Dir,
-		Argv:       m.commandLine(settings),
-		Credential: service.Credential(m.env.UID, m.env.GID),
-		CgroupDirs: m.env.CgroupDirs,
-		LogDir:     volume.Data(m.env),
-		LogFile:    "memcached.log",
-	}, err
+	server := service.New(m.env, "memcached", m.commandLine(settings)...)
+	server.LogFile = "memcached.log"
+	return server, err
 }
 
 func (m *Manager) commandLine(settings map[string]string) []string {
