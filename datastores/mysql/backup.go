@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"context"
-	"crypto/rand"
 	"io"
 	"path/filepath"
 
@@ -32,7 +31,7 @@ type backupMeta struct {
 	GTID string `json:"gtid,omitempty"`
 }
 
-// discardData takes the data directory away. Its name goes first, so that what is left of it is never taken for data.
+// discardData takes the data directory away.
 func (m *Manager) discardData(ctx context.Context) error {
 	if err := m.Stop(ctx); err != nil {
 		return err
@@ -44,19 +43,7 @@ func (m *Manager) discardData(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tree, err := m.data.Open()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tree.Close() }()
-	if there, err := tree.Exists(dataDir); err != nil || !there {
-		return err
-	}
-	discarded := unfinished + rand.Text()[:8]
-	if err := tree.Rename(dataDir, discarded); err != nil {
-		return err
-	}
-	return tree.Remove(discarded)
+	return m.data.Discard(dataDir)
 }
 
 // tool is a program that belongs to the server.

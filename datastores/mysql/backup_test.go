@@ -50,7 +50,7 @@ func TestChain(t *testing.T) {
 	if id != m.serverID() || id == source.serverID() {
 		t.Errorf("the restored server has id %d, its source %d", id, source.serverID())
 	}
-	if left, _ := filepath.Glob(m.path(unfinished + "*")); len(left) > 0 {
+	if left, _ := filepath.Glob(m.path(dataDir + ".making-*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }

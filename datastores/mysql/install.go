@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"io"
 	"os"
@@ -29,17 +28,13 @@ func systemTables(version string) []string {
 	}
 }
 
-// unfinished begins the name of a data directory in the making. Each has a name of its own: the server that was making
-// one when its guest was killed may still be writing there.
-const unfinished = "unfinished-"
-
 // install makes the data directory, with the server's own locked account in it and no other. It does what
 // mariadb-install-db does, without a shell and in one run.
 func (m *Manager) install(ctx context.Context) error {
-	return m.makeDir(ctx, func(making string) error {
+	return m.makeDir(ctx, func(made *volume.Tree) error {
 		// The server would sync a thousand times, which on a slow disk is most of what a create takes. Until the directory
 		// has its name nobody needs what a crash leaves of it, so it is synced once, afterwards.
-		more := []string{"--datadir=" + m.path(making), "--debug-no-sync"}
+		more := []string{"--datadir=" + made.Path("."), "--debug-no-sync"}
 		if m.variant.family == "mysql" {
 			return m.initialise(ctx, more[0])
 		}
@@ -57,38 +52,24 @@ func (m *Manager) install(ctx context.Context) error {
 	})
 }
 
-// makeDir makes the data directory under another name, has fill fill it, and gives it its name. The administration password
-// is written before that, so a directory that has its name is one that this guest can log in to.
-func (m *Manager) makeDir(ctx context.Context, fill func(making string) error) error {
+// makeDir makes the data directory by [volume.Dir.Make]. The administration password is written before the directory has its name,
+// so that this guest can log in to one that has it.
+func (m *Manager) makeDir(ctx context.Context, fill func(made *volume.Tree) error) error {
 	if err := m.Stop(ctx); err != nil { // nobody of an earlier try writes on
 		return err
 	}
-	tree, err := m.data.Open()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tree.Close() }()
 	if err := m.configure(); err != nil {
 		return err
 	}
-	making := unfinished + rand.Text()[:8]
-	err = tree.Fill(making, func(*volume.Tree) error {
-		if err := fill(making); err != nil {
+	return m.data.Make(dataDir, func(made *volume.Tree) error {
+		if err := fill(made); err != nil {
 			return err
 		}
-		return ctx.Err()
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return m.newAdminPassword()
 	})
-	if err != nil {
-		_ = tree.Remove(making) // or the next Prepare does: it may be most of the volume
-		return err
-	}
-	if err := m.newAdminPassword(); err != nil {
-		return err
-	}
-	if err := tree.Rename(making, dataDir); err != nil {
-		return err
-	}
-	return tree.Sync(".")
 }
 
 // adopt gives a complete data directory to this guest, whose own directory was lost. A running server is stopped.
@@ -147,11 +128,4 @@ func (m *Manager) openSystemTables() (r io.Reader, closeAll func(), err error) {
 		files, readers = append(files, f), append(readers, f)
 	}
 	return io.MultiReader(readers...), closeAll, nil
-}
-
-// removeUnfinished clears away what a Prepare that was cut off has left. What cannot be removed only takes space.
-func (m *Manager) removeUnfinished() {
-	if err := m.data.RemovePrefixed(unfinished); err != nil {
-		m.env.Log.Warn("cannot remove an unfinished data directory", "err", err)
-	}
 }

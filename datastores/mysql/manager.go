@@ -63,7 +63,6 @@ func (m *Manager) argv(more ...string) []string {
 
 // Prepare implements [datastores.Manager].
 func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) error {
-	m.removeUnfinished()
 	if err := m.own.SaveJSON(overridesName, overrides{Values: req.Overrides}); err != nil {
 		return err
 	}

@@ -104,7 +104,7 @@ func TestPrepareAfterACut(t *testing.T) {
 	if !os.SameFile(made, now) {
 		t.Error("a complete data directory was made anew")
 	}
-	if left, _ := filepath.Glob(filepath.Join(env.DataDir, unfinished+"*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(env.DataDir, dataDir+".making-*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 	must(t, requireDatabases(t.Context(), admin(t, m), []string{"kept"}))
@@ -133,7 +133,7 @@ func killedWhileWriting(t *testing.T, env datastores.Env) {
 	for {
 		select {
 		case <-look.C:
-			if tables, _ := filepath.Glob(filepath.Join(env.DataDir, unfinished+"*", "mysql", "*.frm")); len(tables) > 0 {
+			if tables, _ := filepath.Glob(filepath.Join(env.DataDir, dataDir+".making-*", "mysql", "*.frm")); len(tables) > 0 {
 				cancel()
 				<-ended
 				return

@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // physical is a tool that copies a running server's files: mariadb-backup, or XtraBackup, from which it comes.
@@ -152,37 +154,42 @@ func (m *Manager) restoreFiles(ctx context.Context, req datastores.RestoreReques
 	if err := m.discardData(ctx); err != nil {
 		return err
 	}
-	return m.makeDir(ctx, func(making string) error {
+	return m.makeDir(ctx, func(made *volume.Tree) error {
 		for i, link := range req.Chain {
 			req.Progress(fmt.Sprintf("restoring backup %d of %d", i+1, len(req.Chain)))
-			if err := m.restoreLink(ctx, making, link, i, len(req.Chain)); err != nil {
+			if err := m.restoreLink(ctx, made.Path("."), link, i, len(req.Chain)); err != nil {
 				return fmt.Errorf("cannot restore backup %s: %w", link.ID, err)
 			}
 		}
-		if err := m.removeTold(making); err != nil {
-			return err
+		for _, prefix := range append(m.variant.physical.files, "backup-my.cnf") { // what the tool has told is in Meta
+			if err := made.RemovePrefixed(".", prefix); err != nil {
+				return err
+			}
 		}
 		if m.variant.family == "mysql" {
 			return nil
 		}
-		return m.bootstrap(ctx, strings.NewReader(forgetReplicas), "--datadir="+m.path(making))
+		return m.bootstrap(ctx, strings.NewReader(forgetReplicas), "--datadir="+made.Path("."))
 	})
 }
 
+const incrementDir = tmpDir + "/increment"
+
+// restoreLink unpacks a backup into a directory, or aside when it is to be put on top of what is there.
 func (m *Manager) restoreLink(ctx context.Context, making string, link datastores.BackupLink, i, n int) error {
 	into := making
 	if i > 0 {
-		into = making + "-increment"
-		if err := m.data.MakeDir(into); err != nil {
+		into = m.path(incrementDir)
+		if err := errors.Join(m.data.Remove(incrementDir), m.data.MakeDir(incrementDir)); err != nil {
 			return err
 		}
-		defer func() { _ = m.data.Remove(into) }()
+		defer func() { _ = m.data.Remove(incrementDir) }()
 	}
 	stream, err := link.Open(ctx)
 	if err != nil {
 		return err
 	}
-	err = m.runTool(ctx, []string{m.tool(m.variant.physical.stream), "-x", "-C", m.path(into)}, stream, nil)
+	err = m.runTool(ctx, []string{m.tool(m.variant.physical.stream), "-x", "-C", into}, stream, nil)
 	_ = stream.Close()
 	if err != nil {
 		return err
@@ -190,29 +197,14 @@ func (m *Manager) restoreLink(ctx context.Context, making string, link datastore
 	return m.runTool(ctx, m.prepareArgv(making, into, i == n-1), nil, nil)
 }
 
-// prepareArgv makes what was unpacked into a folder consistent, there or on top of the data in making.
+// prepareArgv makes what was unpacked into a directory consistent, there or on top of the data in making.
 func (m *Manager) prepareArgv(making, into string, last bool) []string {
-	argv := []string{m.tool(m.variant.physical.program), "--no-defaults", "--prepare", "--target-dir=" + m.path(making)}
+	argv := []string{m.tool(m.variant.physical.program), "--no-defaults", "--prepare", "--target-dir=" + making}
 	if m.variant.physical.applyLogOnly && !last {
 		argv = append(argv, "--apply-log-only")
 	}
 	if into != making {
-		argv = append(argv, "--incremental-dir="+m.path(into))
+		argv = append(argv, "--incremental-dir="+into)
 	}
 	return argv
-}
-
-// removeTold takes away what the tool has told of the backup; it is in Meta.
-func (m *Manager) removeTold(making string) error {
-	tree, err := m.data.Open()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tree.Close() }()
-	for _, prefix := range append(m.variant.physical.files, "backup-my.cnf") {
-		if err := tree.RemovePrefixed(making, prefix); err != nil {
-			return err
-		}
-	}
-	return nil
 }

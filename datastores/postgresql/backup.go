@@ -95,10 +95,10 @@ func (m *Manager) restore(ctx context.Context, req datastores.RestoreRequest) er
 	if err := m.Stop(ctx); err != nil {
 		return err
 	}
-	if err := m.removeUnfinished(); err != nil {
+	if err := m.data.Discard(dataDir); err != nil {
 		return err
 	}
-	return m.making(func(_ string, made *volume.Tree) error {
+	return m.data.Make(dataDir, func(made *volume.Tree) error {
 		for i, link := range req.Chain {
 			req.Progress(fmt.Sprintf("unpacking backup %d of %d", i+1, len(req.Chain)))
 			if err := m.unpackLink(ctx, link, made); err != nil {

@@ -119,9 +119,6 @@ func (b *baseBackup) data(message []byte) error {
 
 // copySource makes the data directory a copy of the source's.
 func (m *Manager) copySource(ctx context.Context, req datastores.AttachRequest) error {
-	if err := m.removeUnfinished(); err != nil {
-		return err
-	}
 	config, err := networkConfig(req.Address, req.Account.User, req.Account.Password.Reveal(), homeDatabase)
 	if err == nil {
 		config.TLSConfig, err = m.env.ServerTLS().ToSource(req.Address)
@@ -134,7 +131,7 @@ func (m *Manager) copySource(ctx context.Context, req datastores.AttachRequest) 
 		return err
 	}
 	defer s.close()
-	return m.making(func(_ string, made *volume.Tree) error {
+	return m.data.Make(dataDir, func(made *volume.Tree) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		r, w := io.Pipe()

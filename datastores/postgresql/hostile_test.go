@@ -77,7 +77,7 @@ func TestTheGuestTalksToNobodyElsesServer(t *testing.T) {
 func TestARestoreWritesNowhereElse(t *testing.T) {
 	m, victim := newManager(t, newEnv(t), DefaultOptions()), foreign(t)
 	link := datastores.BackupLink{ID: "b", Open: func(context.Context) (io.ReadCloser, error) {
-		making, err := filepath.Glob(m.path(unfinished + "*"))
+		making, err := filepath.Glob(m.path(dataDir + ".making-*"))
 		if err != nil || len(making) != 1 {
 			t.Fatalf("in the making: %v, %v", making, err)
 		}

@@ -2,7 +2,6 @@ package postgresql
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,18 +10,14 @@ import (
 	"github.com/cofferdb/coffer/datastores/volume"
 )
 
-// unfinished begins the name of a data directory in the making. Each has a name of its own: the program that was making
-// one when its guest was killed may still be writing there.
-const unfinished = "unfinished-"
-
 // install makes the data directory, with the administration account in it and no other.
 func (m *Manager) install(ctx context.Context) error {
-	return m.making(func(name string, _ *volume.Tree) error { return m.initdb(ctx, name) })
+	return m.data.Make(dataDir, func(made *volume.Tree) error { return m.initdb(ctx, made.Path(".")) })
 }
 
-func (m *Manager) initdb(ctx context.Context, name string) error {
+func (m *Manager) initdb(ctx context.Context, dir string) error {
 	_, err := m.run(ctx, []string{
-		m.program("initdb"), "-D", m.path(name), "-U", adminUser, "-E", "UTF8", "--locale=C.UTF-8",
+		m.program("initdb"), "-D", dir, "-U", adminUser, "-E", "UTF8", "--locale=C.UTF-8",
 		"--auth=reject", "--data-checksums", // of pages, which pg_rewind needs, too
 		"--no-instructions",
 		"--no-sync", // done once, when it is complete
@@ -31,24 +26,6 @@ func (m *Manager) initdb(ctx context.Context, name string) error {
 		return fmt.Errorf("cannot initialise the data directory: %w", err)
 	}
 	return nil
-}
-
-// making makes the data directory, in place of one that is there: build fills an empty one, which is open, which gets its name when it is
-// complete and durable.
-func (m *Manager) making(build func(name string, made *volume.Tree) error) error {
-	tree, err := m.data.Open()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tree.Close() }()
-	name := unfinished + rand.Text()[:8]
-	if err := tree.Fill(name, func(made *volume.Tree) error { return build(name, made) }); err != nil {
-		return err
-	}
-	if err := m.swap(name, name+"-before"); err != nil {
-		return err
-	}
-	return m.removeUnfinished()
 }
 
 // swap gives the data directory, when there is one, the name away, and its own name to from. After a guest was killed in
@@ -112,12 +89,3 @@ const closing = `REVOKE ALL ON DATABASE postgres FROM PUBLIC;
 	GRANT CONNECT ON DATABASE postgres TO ` + replicasRole + `;
 	GRANT EXECUTE ON FUNCTION pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean),
 		pg_read_binary_file(text), pg_read_binary_file(text, bigint, bigint, boolean) TO ` + replicasRole
-
-// removeUnfinished clears away what a call that was cut off has left. What cannot be removed only takes space.
-func (m *Manager) removeUnfinished() error {
-	err := m.data.RemovePrefixed(unfinished)
-	if err != nil {
-		m.env.Log.Warn("cannot remove an unfinished data directory", "err", err)
-	}
-	return nil
-}

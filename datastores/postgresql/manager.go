@@ -127,9 +127,6 @@ func (m *Manager) makeData(ctx context.Context, progress func(string)) error {
 	if err := m.Stop(ctx); err != nil { // nobody of an earlier try writes on
 		return err
 	}
-	if err := m.removeUnfinished(); err != nil {
-		return err
-	}
 	progress("initialising the data directory")
 	return m.install(ctx)
 }

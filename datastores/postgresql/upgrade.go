@@ -20,7 +20,7 @@ import (
 const oldData = "before-upgrade"
 
 // newData is where that of the new one is made.
-const newData = unfinished + "upgrade"
+const newData = "unfinished-upgrade"
 
 // Upgrade implements [datastores.Upgrader], by pg_upgrade. The minor version of the new one must not be of an earlier day
 // than that of the old one: security updates have changed what a catalogue holds (15.20 to 17.11 fails, to 17.12 not). The old data is copied, never linked, so that it stays as it was
@@ -143,7 +143,7 @@ func (m *Manager) convert(ctx context.Context, old *Manager, progress func(strin
 	if len(slots) > 0 {
 		return datastores.Errorf(datastores.Invalid, "a server with replicas cannot be upgraded: delete them first")
 	}
-	if err := m.removeUnfinished(); err != nil {
+	if err := m.data.Remove(newData); err != nil {
 		return err
 	}
 	if err := m.recoverOld(ctx, old); err != nil {
@@ -151,7 +151,7 @@ func (m *Manager) convert(ctx context.Context, old *Manager, progress func(strin
 	}
 	err = tree.Fill(newData, func(*volume.Tree) error {
 		progress("initialising the new data directory")
-		if err := m.initdb(ctx, newData); err != nil {
+		if err := m.initdb(ctx, m.path(newData)); err != nil {
 			return err
 		}
 		progress("upgrading the data")

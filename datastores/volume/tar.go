@@ -14,54 +14,6 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 )
 
-const halfMade = ".making"
-
-// Make makes the directory name wholly or not at all. fill gets it empty, and fills it; when it has succeeded, and everything is on the
-// disk, the directory takes its name. A directory that has its name already is whole, so fill is not called. What an
-// earlier try has left half made is removed first.
-func (d Dir) Make(name string, fill func(t *Tree) error) error {
-	return d.with(func(t *Tree) error {
-		if there, err := t.Exists(name); err != nil || there {
-			return err
-		}
-		making := name + halfMade
-		if err := t.Remove(making); err != nil {
-			return fmt.Errorf("cannot remove what is left of %s: %w", name, err)
-		}
-		if err := t.Fill(making, fill); err != nil {
-			return err
-		}
-		err := t.Rename(making, name)
-		if err == nil {
-			err = t.Sync(".")
-		}
-		if err != nil {
-			return fmt.Errorf("cannot make %s: %w", name, err)
-		}
-		return nil
-	})
-}
-
-// Fill makes the directory name and has fill fill it; then everything is on the disk. What fill gets stays the directory that was
-// made, whatever the tree's user puts in its place.
-func (t *Tree) Fill(name string, fill func(t *Tree) error) error {
-	if err := t.MakeDir(name); err != nil {
-		return err
-	}
-	made, err := t.In(name)
-	if err != nil {
-		return fmt.Errorf("cannot make %s: %w", name, err)
-	}
-	defer func() { _ = made.Close() }()
-	if err := fill(made); err != nil {
-		return err
-	}
-	if err := made.SyncAll("."); err != nil {
-		return fmt.Errorf("cannot make %s: %w", name, err)
-	}
-	return nil
-}
-
 // WriteTar writes the regular files and the directories of the tree to w as a tar archive, by names relative to it. Links, sockets and
 // devices are left out. A file that shrinks meanwhile is an error.
 func (t *Tree) WriteTar(ctx context.Context, w io.Writer) error {
