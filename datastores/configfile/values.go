@@ -77,7 +77,8 @@ func TOML(tables ...Table) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// YAML writes a file as YAML 1.2 has it: every string is in double quotes, which make it JSON. Names are letters, digits, _ and - only. Mappings are one level deep.
+// YAML writes a file as YAML 1.2 has it: every string is in double quotes, which make it JSON. Names are letters, digits, _ and -
+// only. Mappings are one level deep.
 func YAML(tables ...Table) ([]byte, error) {
 	var b bytes.Buffer
 	for _, t := range tables {
@@ -100,8 +101,9 @@ func YAML(tables ...Table) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// KeyValue writes lines of name=value, as many servers and java.util.Properties read them. No such reader has quotes in common with
-// another, so values are what needs none: printable ASCII without a backslash, not beginning or ending with a space, not beginning with # or !.
+// KeyValue writes lines of name=value, as many servers and java.util.Properties read them. No such reader has quotes in common
+// with another, so values are what needs none: printable ASCII without a backslash, not beginning or ending with a space, not
+// beginning with # or !.
 func KeyValue(values ...Value) ([]byte, error) {
 	var b bytes.Buffer
 	for _, v := range values {

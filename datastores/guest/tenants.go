@@ -29,7 +29,8 @@ func createDatabases(ctx context.Context, c call, m datastores.Databases, args d
 	return none{}, nil
 }
 
-// allNew refuses databases of which one is there, or two are one to the server, before another is made. A call that was cut has made some itself.
+// allNew refuses databases of which one is there, or two are one to the server, before another is made. A call that was cut has
+// made some itself.
 func (c call) allNew(ctx context.Context, m datastores.Databases, dbs []datastores.Database) error {
 	if len(dbs) < 2 {
 		return nil

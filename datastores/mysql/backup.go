@@ -51,9 +51,9 @@ func (m *Manager) tool(name string) string { return filepath.Join(m.options.Tool
 
 const clientName = "client.cnf"
 
-// withLogin runs do, in which a program of the server runs, with what that needs: see withGlobals for begun, and the option that tells a program how to log in; the password stands in a file that only the server's
-// user, as which programs are run, can read. The socket is relative to the data directory, where programs must work: see
-// volume.Dir.Dial.
+// withLogin runs do, in which a program of the server runs, with what that needs: see withGlobals for begun, and the option that
+// tells a program how to log in; the password stands in a file that only the server's user, as which programs are run, can read.
+// The socket is relative to the data directory, where programs must work: see volume.Dir.Dial.
 func (m *Manager) withLogin(ctx context.Context, do func(option string, begun func()) error) error {
 	password, err := m.adminPassword()
 	if err != nil {

@@ -178,8 +178,8 @@ func (m *Manager) launch(ctx context.Context) error {
 // Stop implements [datastores.Manager]. On a full volume a statement that waits for space ends after a minute.
 func (m *Manager) Stop(ctx context.Context) error { return m.service.Stop(ctx) }
 
-// Status implements [datastores.Manager]. A server in crash recovery is blocked, and so is one without space. A server that is gone is shut down, with the
-// end of its log when Stop has not seen its end; whether anybody wanted that the runtime knows.
+// Status implements [datastores.Manager]. A server in crash recovery is blocked, and so is one without space. A server that is
+// gone is shut down, with the end of its log when Stop has not seen its end; whether anybody wanted that the runtime knows.
 func (m *Manager) Status(ctx context.Context) datastores.Status {
 	if installed, err := m.data.Exists(dataDir); err == nil && !installed {
 		return datastores.Status{Service: datastores.StatusNew}

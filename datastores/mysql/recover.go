@@ -12,9 +12,9 @@ import (
 )
 
 // A server that was killed finds transactions that are prepared, and looks them up in its last binary log: what is there is
-// committed, for its client or a replica may have it, and the rest is undone. It does not look into a log that was closed well. A server that
-// was killed after it closed a log and before it had the next, as one does that waits for space, has such a log and such
-// transactions, and does not start. What it offers itself, to commit or to undo all of them, is wrong for some.
+// committed, for its client or a replica may have it, and the rest is undone. It does not look into a log that was closed well. A
+// server that was killed after it closed a log and before it had the next, as one does that waits for space, has such a log and
+// such transactions, and does not start. What it offers itself, to commit or to undo all of them, is wrong for some.
 
 // undecided is in what such a server says.
 const undecided = "--tc-heuristic-recover"

@@ -46,7 +46,8 @@ func (m *Manager) swap(from, away string) error {
 }
 
 // furnish makes what the guest needs, where it is missing: roles, its home, and the rights of replicas there. It closes the
-// databases that initdb leaves open to everybody, and puts the owners of tenants' databases in order. A server that follows another has all that from there.
+// databases that initdb leaves open to everybody, and puts the owners of tenants' databases in order. A server that follows
+// another has all that from there.
 func (m *Manager) furnish(ctx context.Context, s *session) error {
 	following, err := s.one(ctx, "SELECT pg_is_in_recovery()")
 	if err != nil || following.bool() {

@@ -22,9 +22,9 @@ const oldData = "before-upgrade"
 // newData is where that of the new one is made.
 const newData = "unfinished-upgrade"
 
-// Upgrade implements [datastores.Upgrader], by pg_upgrade. The minor version of the new one must not be of an earlier day
-// than that of the old one: security updates have changed what a catalogue holds (15.20 to 17.11 fails, to 17.12 not). The old data is copied, never linked, so that it stays as it was
-// until the new server has answered.
+// Upgrade implements [datastores.Upgrader], by pg_upgrade. The minor version of the new one must not be of an earlier day than
+// that of the old one: security updates have changed what a catalogue holds (15.20 to 17.11 fails, to 17.12 not). The old data is
+// copied, never linked, so that it stays as it was until the new server has answered.
 func (m *Manager) Upgrade(ctx context.Context, req datastores.UpgradeRequest) error {
 	old, err := m.before(req.From)
 	if err != nil {

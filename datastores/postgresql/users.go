@@ -104,8 +104,8 @@ func users(ctx context.Context, s *session, where string, args ...string) ([]dat
 	return all, err
 }
 
-// UpdateUser implements [datastores.Users]. The user's sessions end. Any host is taken for "%". A rename keeps the password, but for one that the
-// server has kept as MD5 since before it came here: that is salted with the name.
+// UpdateUser implements [datastores.Users]. The user's sessions end. Any host is taken for "%". A rename keeps the password, but
+// for one that the server has kept as MD5 since before it came here: that is salted with the name.
 func (m *Manager) UpdateUser(ctx context.Context, name, _ string, change datastores.UserChange) error {
 	var statements []string
 	if !change.Password.IsZero() {

@@ -77,7 +77,8 @@ func (m *Manager) wipe(tree *volume.Tree) error {
 	return tree.MakeDir(aofFolder)
 }
 
-// unpack writes the files of the log and returns their names, the base first. A name that is there already means that the backup holds it twice.
+// unpack writes the files of the log and returns their names, the base first. A name that is there already means that the backup
+// holds it twice.
 func (m *Manager) unpack(tree *volume.Tree, archive *tar.Reader) (names []string, err error) {
 	var f *os.File
 	done := func() error {
