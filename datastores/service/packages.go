@@ -1,13 +1,11 @@
 package service
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -101,31 +99,6 @@ func (s System) install(ctx context.Context, names []string) error {
 func (s System) apt(ctx context.Context, argv ...string) error {
 	_, err := Run(ctx, s.argv(argv...), RunOptions{Env: append(plainEnv(), "DEBIAN_FRONTEND=noninteractive")})
 	return err
-}
-
-// Missing returns those names that are not fully installed.
-func (s System) Missing(ctx context.Context, names []string) ([]string, error) {
-	if len(names) == 0 {
-		return nil, nil
-	}
-	argv := []string{"dpkg-query", "--admindir", s.path("/var/lib/dpkg"), "-W", "-f", "${db:Status-Status} ${Package}\n", "--"}
-	out, err := Run(ctx, append(argv, names...), RunOptions{}) // fails when it knows one of them not, and tells of the others
-	if ctx.Err() != nil {
-		return nil, err
-	}
-	installed := parseInstalled(out)
-	missing := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return slices.Contains(installed, n) })
-	return missing, nil
-}
-
-func parseInstalled(out []byte) []string {
-	var names []string
-	for line := range bytes.Lines(out) {
-		if name, ok := bytes.CutPrefix(bytes.TrimSpace(line), []byte("installed ")); ok {
-			names = append(names, string(name))
-		}
-	}
-	return names
 }
 
 // takeTurn waits until nobody else on this machine installs packages.

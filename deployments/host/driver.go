@@ -3,6 +3,7 @@ package host
 import (
 	"cmp"
 	"context"
+	"errors"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/deployments"
@@ -28,7 +29,9 @@ type driver interface {
 	// claim gives a new instance its user ids. h.mu is held.
 	claim(inst *instance) error
 
-	// ensure makes everything of an instance, but its volume, that is not there, and starts the guest if it does not run. An empty
+	// connect gives an instance its address. It runs while the volume is made, and touches nothing that is written down.
+	connect(ctx context.Context, inst *instance) error
+	// ensure makes everything else of an instance, but its volume, that is not there, and starts the guest if it does not run. An empty
 	// token leaves the one that the guest has.
 	ensure(ctx context.Context, inst *instance, token string) (notes []string, err error)
 	// protect lets in, and out, what the instance's rules say.
@@ -83,7 +86,9 @@ func (h *Host) ensure(ctx context.Context, inst *instance, token string) (notes 
 			return nil, err
 		}
 	}
-	if err := inst.ensureVolume(ctx); err != nil {
+	connected := make(chan error, 1)
+	go func() { connected <- d.connect(ctx, inst) }()
+	if err := errors.Join(inst.ensureVolume(ctx), <-connected); err != nil {
 		return nil, err
 	}
 	if inst.rec.VolumeNote != "" {

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,6 +51,8 @@ type instance struct {
 	restarts sandbox.Restarts
 	trial    trial
 	unmet    bool // a limit could not be had: it is tried again
+	saved    []byte
+	wired    bool // the network was made anew, and not yet a sandbox in it
 }
 
 const (
@@ -90,12 +93,17 @@ func (i *instance) configFile() string {
 // mountPoint is where the data lies, on the host.
 func (i *instance) mountPoint() string { return filepath.Join(i.path("root"), i.rec.Launch.MountPoint) }
 
+// save writes the record, durably, unless it is what was written last.
 func (i *instance) save() error {
 	b, err := json.MarshalIndent(i.rec, "", "  ")
-	if err != nil {
+	if err != nil || bytes.Equal(b, i.saved) {
 		return err
 	}
-	return volume.At(i.dir).WriteFile(stateFile, append(b, '\n'))
+	if err := volume.At(i.dir).WriteFile(stateFile, append(b, '\n')); err != nil {
+		return err
+	}
+	i.saved = b
+	return nil
 }
 
 // loadInstances reads the instances below dir. A directory without state.json is what a remove has left, or a launch

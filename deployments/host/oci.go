@@ -89,6 +89,12 @@ func (h *sandboxes) claim(inst *instance) error {
 	return nil
 }
 
+func (h *sandboxes) connect(ctx context.Context, inst *instance) error {
+	made, err := h.network(inst).Ensure(ctx)
+	inst.wired = inst.wired || made
+	return err
+}
+
 // ensure starts the sandbox when all that it needs is there. What is running goes on: its guest is started anew when its
 // configuration or its binary is another.
 func (h *sandboxes) ensure(ctx context.Context, inst *instance, token string) (notes []string, err error) {
@@ -110,7 +116,7 @@ func (h *sandboxes) ensure(ctx context.Context, inst *instance, token string) (n
 	if err != nil {
 		return nil, err
 	}
-	box, wire := h.sandbox(inst), h.network(inst)
+	box := h.sandbox(inst)
 	box.Tree = tree
 	if err := box.Prepare(to.hosts); err != nil {
 		return nil, fmt.Errorf("cannot prepare the sandbox: %w", err)
@@ -129,15 +135,11 @@ func (h *sandboxes) ensure(ctx context.Context, inst *instance, token string) (n
 	if err != nil {
 		return nil, err
 	}
-	made, err := wire.Ensure(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if made || inst.rec.Image != launch.Image { // what runs has a wire that leads nowhere, or another system
+	if inst.wired || inst.rec.Image != launch.Image { // what runs has a wire that leads nowhere, or another system
 		if err := box.Remove(ctx); err != nil {
 			return nil, err
 		}
-		inst.rec.Image = launch.Image
+		inst.wired, inst.rec.Image, inst.rec.Binary = false, launch.Image, now
 		if err := inst.save(); err != nil {
 			return nil, err
 		}

@@ -61,10 +61,11 @@ func (h *processes) protect(_ context.Context, inst *instance) (notes []string, 
 	return notes, nil
 }
 
+func (h *processes) connect(ctx context.Context, inst *instance) error {
+	return h.addAddress(ctx, inst.address)
+}
+
 func (h *processes) ensure(ctx context.Context, inst *instance, token string) (notes []string, err error) {
-	if err := h.addAddress(ctx, inst.address); err != nil {
-		return nil, err
-	}
 	groups, notes := h.limit(inst)
 	more, err := h.protect(ctx, inst)
 	if err != nil {
