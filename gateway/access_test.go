@@ -12,7 +12,7 @@ import (
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/etcdschema/etcdtest"
-	"github.com/cofferdb/coffer/gateway"
+	"github.com/cofferdb/coffer/gateway/api"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
 
@@ -30,20 +30,20 @@ func TestAccessMatrix(t *testing.T) {
 	agent := agentpoll.Credential{AgentID: "01234567-89ab-7cde-8f01-23456789abcd", Secret: agentpoll.NewSecret()}.Header()
 	before := etcd.All(t, "/")
 	refusals := 0
-	for _, route := range gateway.Routes() {
+	for _, route := range api.Routes() {
 		for _, who := range []struct {
 			name, token, project string
-			refused              func(gateway.Route) []int // nil: the route is this one's to use
+			refused              func(api.Route) []int // nil: the route is this one's to use
 		}{
 			{"nobody", "", gatewaytest.Project, status(http.StatusUnauthorized)},
 			{"an unknown or expired token", "gAAAAABexpired", gatewaytest.Project, status(http.StatusUnauthorized)},
 			{"an agent", agent, gatewaytest.Project, status(http.StatusUnauthorized)},
 			{"another project's member", gatewaytest.Other, gatewaytest.Project, status(http.StatusForbidden)},
 			{"an admin, in another project's path", gatewaytest.Admin, "p2", status(http.StatusForbidden)},
-			{"a reader", gatewaytest.Reader, gatewaytest.Project, func(r gateway.Route) []int {
+			{"a reader", gatewaytest.Reader, gatewaytest.Project, func(r api.Route) []int {
 				return map[string][]int{"member": {http.StatusForbidden}, "admin": {http.StatusUnauthorized}}[r.Access]
 			}},
-			{"a member", gatewaytest.Member, gatewaytest.Project, func(r gateway.Route) []int {
+			{"a member", gatewaytest.Member, gatewaytest.Project, func(r api.Route) []int {
 				return map[string][]int{"admin": {http.StatusUnauthorized}}[r.Access]
 			}},
 		} {
@@ -64,7 +64,7 @@ func TestAccessMatrix(t *testing.T) {
 			}
 		}
 	}
-	if refusals < 4*len(gateway.Routes()) {
+	if refusals < 4*len(api.Routes()) {
 		t.Errorf("only %d refusals were tried: does the table still say who may do what?", refusals)
 	}
 	if diff := cmp.Diff(withoutGateways(before), withoutGateways(etcd.All(t, "/"))); diff != "" {
@@ -104,8 +104,8 @@ func TestAgentRoutes(t *testing.T) {
 	}
 }
 
-func status(code int) func(gateway.Route) []int {
-	return func(gateway.Route) []int { return []int{code} }
+func status(code int) func(api.Route) []int {
+	return func(api.Route) []int { return []int{code} }
 }
 
 func answer(t *testing.T, req *http.Request) int {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
-	"github.com/cofferdb/coffer/gateway"
+	"github.com/cofferdb/coffer/gateway/api"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
 
@@ -187,7 +187,7 @@ func TestAdminReachesEveryProject(t *testing.T) {
 
 	admin, member := g.Client(gatewaytest.Admin), g.Client(gatewaytest.Member)
 	tried := 0
-	for _, route := range gateway.Routes() {
+	for _, route := range api.Routes() {
 		if route.Method != http.MethodGet || !strings.Contains(route.Path, ":id") {
 			continue
 		}

@@ -90,13 +90,20 @@ func TestWhoMayImportWhom(t *testing.T) {
 		"etcdschema":                    {"agentpoll", "datastores", "deployments", "etcdschema/strict", "go.etcd.io/etcd/...", "github.com/google/uuid", "github.com/hashicorp/go-multierror", "go.uber.org/zap/...", "google.golang.org/grpc/..."},
 		"etcdschema/embedded":           {"go.etcd.io/etcd/...", "go.uber.org/zap/...", "golang.org/x/sys/unix"},
 		"etcdschema/etcdtest":           {"etcdschema", "etcdschema/embedded", "go.etcd.io/etcd/...", "go.uber.org/zap"},
-		"gateway":                       {"agentpoll", "agentpoll/rate", "agentpoll/server", "datastores", "deployments", "etcdschema", "gateway/authority", "gateway/blobstore", "gateway/identity", "gateway/lifecycle", "gateway/segments", "github.com/labstack/echo/v4", "github.com/google/uuid", "github.com/goccy/go-yaml", "github.com/prometheus/client_golang/..."},
+		"gateway":                       {"agentpoll", "agentpoll/server", "etcdschema", "gateway/agents", "gateway/api", "gateway/authority", "gateway/blobstore", "gateway/control", "gateway/identity", "gateway/keyring", "gateway/limits", "gateway/plan", "gateway/segments", "github.com/goccy/go-yaml", "github.com/prometheus/client_golang/..."},
+		"gateway/api":                   {"agentpoll", "datastores", "deployments", "etcdschema", "gateway/blobstore", "gateway/control", "gateway/fault", "gateway/identity", "gateway/lifecycle", "gateway/limits", "gateway/segments", "github.com/labstack/echo/v4", "github.com/google/uuid"},
+		"gateway/agents":                {"agentpoll", "agentpoll/server", "datastores", "deployments", "etcdschema", "gateway/authority", "gateway/blobstore", "gateway/control", "gateway/fault", "gateway/lifecycle", "gateway/limits", "gateway/plan", "gateway/segments"},
+		"gateway/control":               {"agentpoll", "datastores", "deployments", "etcdschema", "gateway/authority", "gateway/blobstore", "gateway/fault", "gateway/identity", "gateway/keyring", "gateway/lifecycle", "gateway/limits", "gateway/plan", "gateway/segments"},
+		"gateway/plan":                  {"agentpoll", "datastores", "deployments", "etcdschema", "gateway/fault", "gateway/keyring", "gateway/lifecycle", "gateway/limits", "github.com/google/uuid"},
+		"gateway/fault":                 {"agentpoll", "etcdschema", "gateway/identity", "gateway/lifecycle"},
+		"gateway/limits":                {"agentpoll", "agentpoll/rate", "gateway/fault"},
+		"gateway/keyring":               {"etcdschema"},
 		"gateway/authority":             {},
 		"gateway/blobstore":             {"github.com/minio/minio-go/v7/..."},
 		"gateway/segments":              {"agentpoll", "agentpoll/server", "gateway/blobstore"},
 		"gateway/lifecycle":             {"agentpoll", "datastores", "deployments", "etcdschema"},
 		"gateway/identity":              {"agentpoll", "agentpoll/rate", "etcdschema", "github.com/google/uuid", "github.com/hashicorp/go-multierror", "github.com/goccy/go-yaml", "golang.org/x/crypto/argon2"},
-		"gateway/cmd/coffer-gateway":    {"agentpoll/server", "etcdschema", "etcdschema/embedded", "gateway", "gateway/blobstore", "gateway/identity", "github.com/hashicorp/go-multierror"},
+		"gateway/cmd/coffer-gateway":    {"agentpoll", "agentpoll/server", "etcdschema", "etcdschema/embedded", "gateway", "gateway/api", "gateway/blobstore", "gateway/identity", "gateway/keyring", "gateway/limits", "github.com/hashicorp/go-multierror"},
 		// Programs of others, for tests.
 		"gateway/blobstore/blobstoretest": {"agentpoll/agentpolltest/until"},
 		// The CLI and the test support of the gateway stand outside: they see both ends on purpose.
@@ -142,6 +149,27 @@ func TestWhoMayImportWhom(t *testing.T) {
 		if _, ok := packages[module+e]; !ok {
 			t.Errorf("engine %s is gone", e)
 		}
+	}
+}
+
+// TestRoomsOfTheGateway holds the number of files in each package of the gateway: what does not fit has two ideas in it.
+func TestRoomsOfTheGateway(t *testing.T) {
+	const most = 25
+	seen := 0
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() || path == "cmd/coffer" { // whose launcher is to leave it
+			return err
+		}
+		files, err := filepath.Glob(filepath.Join(path, "*.go"))
+		files = slices.DeleteFunc(files, func(f string) bool { return strings.HasSuffix(f, "_test.go") })
+		seen += len(files)
+		if len(files) > most {
+			t.Errorf("gateway/%s has %d files; want at most %d", path, len(files), most)
+		}
+		return err
+	})
+	if err != nil || seen == 0 {
+		t.Fatalf("%d files: %v", seen, err)
 	}
 }
 

@@ -2,31 +2,26 @@ package gateway
 
 import (
 	"context"
-	"net/http"
+	"errors"
 	"sync"
 	"time"
 )
 
-// healthz says that the process lives.
-func (g *Gateway) healthz(*request) (reply, error) {
-	return reply{http.StatusOK, map[string]string{"status": "ok"}}, nil
-}
-
-// readyz says whether requests should be sent here: etcd answers and the gateway is not draining.
-func (g *Gateway) readyz(*request) (reply, error) {
+// readyToServe reports whether requests should be sent here: etcd answers and the gateway is not draining.
+func (g *Gateway) readyToServe() error {
 	if g.draining.Load() {
-		return reply{}, faultf(unavailable, "The gateway is draining.")
+		return errors.New("the gateway is draining")
 	}
-	if err := g.ready.ask(time.Now(), g.pingEtcd); err != nil {
-		return reply{}, faultf(unavailable, "etcd does not answer.")
+	if g.ready.ask(time.Now(), g.pingEtcd) != nil {
+		return errors.New("etcd does not answer")
 	}
-	return reply{http.StatusOK, map[string]string{"status": "ready"}}, nil
+	return nil
 }
 
 func (g *Gateway) pingEtcd() error {
-	ctx, cancel := context.WithTimeout(g.running, 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	err := g.store.Ping(ctx)
+	err := g.Store.Ping(ctx)
 	if err != nil {
 		g.log.Warn("not ready: etcd does not answer", "err", err)
 	}

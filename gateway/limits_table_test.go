@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cofferdb/coffer/gateway"
+	"github.com/cofferdb/coffer/gateway/limits"
 )
 
 // TestLimitsTable holds docs/security.md against the table of limits; -update writes it.
@@ -23,7 +23,7 @@ func TestLimitsTable(t *testing.T) {
 	}
 	var b strings.Builder
 	b.WriteString("| limit | value | of | who wants more gets | set by | what |\n|---|---|---|---|---|---|\n")
-	for _, row := range gateway.LimitTable() {
+	for _, row := range limits.Table() {
 		value := fmt.Sprintf("%d %s", row.Value, row.Unit)
 		if row.Value < 0 {
 			value = "none (" + row.Unit + ")"

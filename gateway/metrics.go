@@ -6,20 +6,18 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/google/uuid"
-	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/limits"
 )
 
 // metrics are what /metrics tells.
 type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
-	locks    prometheus.Counter
 }
 
 func newMetrics(g *Gateway) *metrics {
@@ -30,19 +28,19 @@ func newMetrics(g *Gateway) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 8),
 		}, []string{"method", "route", "status"}),
 	}
-	m.locks = prometheus.NewCounter(prometheus.CounterOpts{Name: "coffer_agents_locked_total", Help: "Agents that were locked, since two machines used their identity."})
 	gauge := func(name, help string, value func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
 	}
 	counter := func(name, help string, value func() float64) prometheus.Collector {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, value)
 	}
-	m.registry.MustRegister(m.requests, m.locks, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		gauge("coffer_polls_parked", "Agents whose poll is held here.", func() float64 { return float64(g.agents.Stats().Parked) }),
-		counter("coffer_polls_total", "Polls that agents have sent here.", func() float64 { return float64(g.agents.Stats().Polls) }),
-		counter("coffer_poll_wakes_total", "Parked polls that were answered with something.", func() float64 { return float64(g.agents.Stats().Wakes) }),
-		counter("coffer_polls_overload_total", "Agent calls answered with 429.", func() float64 { return float64(g.agents.Stats().Overload) }),
-		gauge("coffer_definition_problems", "What is wrong with the definitions in etcd; -1 when they cannot be read.", g.countProblems),
+	m.registry.MustRegister(m.requests, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		counter("coffer_agents_locked_total", "Agents that were locked, since two machines used their identity.", func() float64 { return float64(g.backend.Locks()) }),
+		gauge("coffer_polls_parked", "Agents whose poll is held here.", func() float64 { return float64(g.polls.Stats().Parked) }),
+		counter("coffer_polls_total", "Polls that agents have sent here.", func() float64 { return float64(g.polls.Stats().Polls) }),
+		counter("coffer_poll_wakes_total", "Parked polls that were answered with something.", func() float64 { return float64(g.polls.Stats().Wakes) }),
+		counter("coffer_polls_overload_total", "Agent calls answered with 429.", func() float64 { return float64(g.polls.Stats().Overload) }),
+		gauge("coffer_definition_problems", "What is wrong with the definitions in etcd; -1 when they cannot be read.", g.control.CountProblems),
 		gauge("coffer_etcd_size_bytes", "Size of etcd's database on disk.", g.spaceOf(func(s etcdschema.Space) float64 { return float64(s.Size) })),
 		gauge("coffer_etcd_quota_bytes", "What etcd's database may have; 0: not told, as by etcd before 3.6.", g.spaceOf(func(s etcdschema.Space) float64 { return float64(s.Quota) })),
 		gauge("coffer_etcd_full", "1 while etcd is full and takes no writes.", g.spaceOf(func(s etcdschema.Space) float64 {
@@ -57,10 +55,10 @@ func newMetrics(g *Gateway) *metrics {
 			}
 			return 0
 		}))
-	for name, count := range g.Limits.refused {
+	for _, row := range limits.Table() {
 		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "coffer_refused_total", Help: "What exceeded a limit of docs/security.md, by limit.", ConstLabels: prometheus.Labels{"limit": name},
-		}, func() float64 { return float64(count.Load()) }))
+			Name: "coffer_refused_total", Help: "What exceeded a limit of docs/security.md, by limit.", ConstLabels: prometheus.Labels{"limit": row.Name},
+		}, func() float64 { return float64(g.Limits.Count(row.Name)) }))
 	}
 	return m
 }
@@ -76,24 +74,7 @@ func (g *Gateway) Operations() http.Handler {
 	return mux
 }
 
-// observeRequests gives each request an id, counts it and logs it.
-func (g *Gateway) observeRequests(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		began := time.Now()
-		id := "req-" + uuid.NewString()
-		c.Response().Header().Set(headerRequestID, id)
-		if err := next(c); err != nil {
-			c.Error(err) // so that the status is known below
-		}
-		status := c.Response().Status
-		route := c.Path()
-		if route == "" {
-			route = "none"
-		}
-		took := time.Since(began)
-		g.metrics.requests.WithLabelValues(c.Request().Method, route, strconv.Itoa(status)).Observe(took.Seconds())
-		g.log.Info("request", "request_id", id, "method", c.Request().Method, "route", route,
-			"project", c.Param("project"), "status", status, "seconds", took.Seconds(), "remote", c.RealIP())
-		return nil
-	}
+// observe counts a request that was answered.
+func (m *metrics) observe(method, route string, status int, took time.Duration) {
+	m.requests.WithLabelValues(method, route, strconv.Itoa(status)).Observe(took.Seconds())
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/authority"
+	"github.com/cofferdb/coffer/gateway/control"
+	"github.com/cofferdb/coffer/gateway/keyring"
 )
 
 // KnownAuthority is one of the gateways' own CAs, and who knows it.
@@ -25,7 +27,7 @@ type KnownAuthority struct {
 }
 
 // KnownAuthorities tells of the gateways' own CAs, the one that signs first.
-func KnownAuthorities(ctx context.Context, store *etcdschema.Store, keys *Keyring) ([]KnownAuthority, error) {
+func KnownAuthorities(ctx context.Context, store *etcdschema.Store, keys *keyring.Keyring) ([]KnownAuthority, error) {
 	cas, err := madeAuthorities(ctx, store, keys)
 	if err != nil {
 		return nil, err
@@ -59,7 +61,7 @@ func KnownAuthorities(ctx context.Context, store *etcdschema.Store, keys *Keyrin
 }
 
 // madeAuthorities are the CAs that gateways have made.
-func madeAuthorities(ctx context.Context, store *etcdschema.Store, keys *Keyring) ([]*authority.Authority, error) {
+func madeAuthorities(ctx context.Context, store *etcdschema.Store, keys *keyring.Keyring) ([]*authority.Authority, error) {
 	_, err := etcdschema.Get(ctx, store, etcdschema.GatewaysAuthorityKey())
 	if errors.Is(err, etcdschema.ErrNotFound) {
 		return nil, errors.New("the gateways have no CA of their own: none has started, or all serve with -tls-cert or -insecure-http")
@@ -72,7 +74,7 @@ func madeAuthorities(ctx context.Context, store *etcdschema.Store, keys *Keyring
 
 // NextAuthority makes a second CA and returns its fingerprint. Gateways name it to agents from their next start on, while the first one
 // goes on signing.
-func NextAuthority(ctx context.Context, store *etcdschema.Store, keys *Keyring) (fingerprint string, err error) {
+func NextAuthority(ctx context.Context, store *etcdschema.Store, keys *keyring.Keyring) (fingerprint string, err error) {
 	if _, err := madeAuthorities(ctx, store, keys); err != nil {
 		return "", err
 	}
@@ -90,7 +92,7 @@ func NextAuthority(ctx context.Context, store *etcdschema.Store, keys *Keyring) 
 			return nil, err
 		}
 		fingerprint = ca.Fingerprint()
-		op, err := sealAuthority(keys, key, ca)
+		op, err := control.SealAuthority(keys, key, ca)
 		return []etcdschema.Op{op}, err
 	})
 	return fingerprint, err
@@ -98,7 +100,7 @@ func NextAuthority(ctx context.Context, store *etcdschema.Store, keys *Keyring) 
 
 // SwitchAuthorities has the other CA sign from the gateways' next start on, and returns its fingerprint. While a gateway does not name it,
 // or an agent was not told of it, that is refused, unless it is forced: such an agent is lost until it enrols anew.
-func SwitchAuthorities(ctx context.Context, store *etcdschema.Store, keys *Keyring, force bool) (fingerprint string, err error) {
+func SwitchAuthorities(ctx context.Context, store *etcdschema.Store, keys *keyring.Keyring, force bool) (fingerprint string, err error) {
 	other, err := otherAuthority(ctx, store, keys)
 	switch {
 	case err != nil:
@@ -116,11 +118,11 @@ func SwitchAuthorities(ctx context.Context, store *etcdschema.Store, keys *Keyri
 			if err != nil || !rec.Found {
 				return nil, errors.Join(err, errors.New("somebody else is changing the CAs; look at `coffer keys authority list`"))
 			}
-			ca, err := openAuthority(keys, move[0], rec.Value)
+			ca, err := control.OpenAuthority(keys, move[0], rec.Value)
 			if err != nil {
 				return nil, err
 			}
-			op, err := sealAuthority(keys, move[1], ca)
+			op, err := control.SealAuthority(keys, move[1], ca)
 			if err != nil {
 				return nil, err
 			}
@@ -136,7 +138,7 @@ func SwitchAuthorities(ctx context.Context, store *etcdschema.Store, keys *Keyri
 
 // DropAuthority forgets the CA that does not sign, and returns its fingerprint. While a gateway serves with its certificate that is refused.
 // Agents forget it when they rotate their credential next.
-func DropAuthority(ctx context.Context, store *etcdschema.Store, keys *Keyring) (fingerprint string, err error) {
+func DropAuthority(ctx context.Context, store *etcdschema.Store, keys *keyring.Keyring) (fingerprint string, err error) {
 	other, err := otherAuthority(ctx, store, keys)
 	if err != nil {
 		return "", err
@@ -150,7 +152,7 @@ func DropAuthority(ctx context.Context, store *etcdschema.Store, keys *Keyring) 
 		if err != nil {
 			return nil, err
 		}
-		ca, err := openAuthority(keys, key, rec.Value)
+		ca, err := control.OpenAuthority(keys, key, rec.Value)
 		if err == nil && ca.Fingerprint() != other.Fingerprint {
 			err = errors.New("somebody else has changed the CAs; look at `coffer keys authority list`")
 		}
@@ -159,7 +161,7 @@ func DropAuthority(ctx context.Context, store *etcdschema.Store, keys *Keyring) 
 	return other.Fingerprint, err
 }
 
-func otherAuthority(ctx context.Context, store *etcdschema.Store, keys *Keyring) (KnownAuthority, error) {
+func otherAuthority(ctx context.Context, store *etcdschema.Store, keys *keyring.Keyring) (KnownAuthority, error) {
 	known, err := KnownAuthorities(ctx, store, keys)
 	if err == nil && len(known) < 2 {
 		err = errors.New("there is one CA only; `coffer keys authority next` makes another")

@@ -13,12 +13,14 @@ import (
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/authority"
+	"github.com/cofferdb/coffer/gateway/control"
+	"github.com/cofferdb/coffer/gateway/keyring"
 )
 
 // OwnAuthorities returns the gateways' own CAs: the one that signs their certificates, and while another takes its place that one,
 // too. The first gateway that looks makes one; their keys are in etcd, sealed with the key file that all gateways have.
-func OwnAuthorities(ctx context.Context, store *etcdschema.Store, keys *Keyring) (cas []*authority.Authority, err error) {
-	signs, err := authorityAt(ctx, store, keys, etcdschema.GatewaysAuthorityKey(), "Coffer gateways")
+func OwnAuthorities(ctx context.Context, store *etcdschema.Store, keys *keyring.Keyring) (cas []*authority.Authority, err error) {
+	signs, err := control.AuthorityAt(ctx, store, keys, etcdschema.GatewaysAuthorityKey(), "Coffer gateways")
 	if err != nil {
 		return nil, fmt.Errorf("cannot have the gateways' own CA: %w", err)
 	}
@@ -29,46 +31,12 @@ func OwnAuthorities(ctx context.Context, store *etcdschema.Store, keys *Keyring)
 	}
 	var other *authority.Authority
 	if err == nil {
-		other, err = openAuthority(keys, key, rec.Value)
+		other, err = control.OpenAuthority(keys, key, rec.Value)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot have the gateways' other CA: %w", err)
 	}
 	return []*authority.Authority{signs, other}, nil
-}
-
-func openAuthority(keys *Keyring, key etcdschema.Key[etcdschema.Authority], a etcdschema.Authority) (*authority.Authority, error) {
-	private, err := keys.open(key.String(), a.Sealed)
-	if err != nil {
-		return nil, err
-	}
-	return authority.Parse([]byte(a.Certificate), private)
-}
-
-// sealAuthority is a CA as it is kept at a key.
-func sealAuthority(keys *Keyring, key etcdschema.Key[etcdschema.Authority], ca *authority.Authority) (etcdschema.Op, error) {
-	private, err := ca.Key()
-	return etcdschema.Put(key, etcdschema.Authority{Certificate: string(ca.PEM()), Sealed: keys.seal(key.String(), private)}), err
-}
-
-// authorityAt returns the CA of a key. Who looks first makes it, with a name for people.
-func authorityAt(ctx context.Context, store *etcdschema.Store, keys *Keyring, key etcdschema.Key[etcdschema.Authority], name string) (ca *authority.Authority, err error) {
-	_, err = store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		rec, err := etcdschema.Read(s, key)
-		if err != nil {
-			return nil, err
-		}
-		if rec.Found {
-			ca, err = openAuthority(keys, key, rec.Value)
-			return nil, err
-		}
-		if ca, err = authority.New(name, time.Now()); err != nil {
-			return nil, err
-		}
-		op, err := sealAuthority(keys, key, ca)
-		return []etcdschema.Op{op}, err
-	})
-	return ca, err
 }
 
 const (

@@ -10,12 +10,13 @@ import (
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/etcdschema/etcdtest"
 	"github.com/cofferdb/coffer/gateway/authority"
+	"github.com/cofferdb/coffer/gateway/keyring"
 )
 
 // Gateways that start at once have one CA, whose key is nowhere in clear, and which opens with their key file only.
 func TestOwnAuthority(t *testing.T) {
 	etcd := etcdtest.Start(t)
-	keys, err := ParseKeyring(NewKeyLine())
+	keys, err := keyring.Parse(keyring.NewLine())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +46,7 @@ func TestOwnAuthority(t *testing.T) {
 	if _, err := authority.Parse([]byte(rec.Value.Certificate), rec.Value.Sealed); err == nil {
 		t.Error("the key is in clear in etcd")
 	}
-	other, err := ParseKeyring(NewKeyLine())
+	other, err := keyring.Parse(keyring.NewLine())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,5 +81,30 @@ func TestOwnCertificateIsRenewed(t *testing.T) {
 	}
 	if len(serials) != 5 {
 		t.Errorf("%d certificates in 90 days, want 5", len(serials))
+	}
+}
+
+// The gateways' own CA goes on when the key file is rotated.
+func TestResealKeepsTheAuthority(t *testing.T) {
+	store := etcdtest.New(t)
+	first, second := keyring.NewLine(), keyring.NewLine()
+	ring := func(text string) *keyring.Keyring {
+		t.Helper()
+		keys, err := keyring.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return keys
+	}
+	before, err := OwnAuthorities(t.Context(), store, ring(first))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := keyring.Reseal(t.Context(), store, ring(second+first)); n != 1 || err != nil {
+		t.Fatalf("%d records, %v", n, err)
+	}
+	after, err := OwnAuthorities(t.Context(), store, ring(second))
+	if err != nil || string(after[0].PEM()) != string(before[0].PEM()) {
+		t.Errorf("another CA: %v", err)
 	}
 }

@@ -18,7 +18,7 @@ const (
 func (g *Gateway) watchSpace(ctx context.Context) {
 	warned := time.Time{}
 	for {
-		now, err := g.store.Space(ctx)
+		now, err := g.Store.Space(ctx)
 		if err == nil {
 			before := g.space.Swap(&now)
 			g.tellSpace(before, now, &warned)

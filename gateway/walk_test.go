@@ -20,7 +20,7 @@ import (
 	"github.com/cofferdb/coffer/deployments"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/etcdschema/etcdtest"
-	"github.com/cofferdb/coffer/gateway"
+	"github.com/cofferdb/coffer/gateway/api"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 	"github.com/cofferdb/coffer/gateway/lifecycle"
 )
@@ -363,7 +363,7 @@ func TestDeleteFromEveryState(t *testing.T) {
 
 // TestTheWalkHasEveryRoute and every step, so that a new one is walked too.
 func TestTheWalkHasEveryRoute(t *testing.T) {
-	for _, r := range gateway.Routes() {
+	for _, r := range api.Routes() {
 		path, ours := strings.CutPrefix(r.Path, "/v1.0/:project")
 		if !ours || !strings.HasPrefix(path, "/instances/:id") {
 			continue

@@ -16,6 +16,8 @@ import (
 	"github.com/cofferdb/coffer/gateway"
 	"github.com/cofferdb/coffer/gateway/blobstore"
 	"github.com/cofferdb/coffer/gateway/identity"
+	"github.com/cofferdb/coffer/gateway/keyring"
+	"github.com/cofferdb/coffer/gateway/limits"
 )
 
 // The tokens that every gateway of this package takes, and the project that all but Other are of.
@@ -44,7 +46,7 @@ func Hold(d time.Duration) Option { return func(c *gateway.Config) { c.Hold = d 
 
 // Limited sets the limits to those of the table, with settings as -limit takes them. Without it nothing but enrolments has a rate.
 func Limited(settings ...string) Option {
-	return func(c *gateway.Config) { c.Limits = limits(settings...) }
+	return func(c *gateway.Config) { c.Limits = limitsOf(settings...) }
 }
 
 // Unlimited takes the named limits away, beside the rates.
@@ -56,8 +58,8 @@ func Unlimited(names ...string) Option {
 	return Limited(settings...)
 }
 
-func limits(settings ...string) *gateway.Limits {
-	l, err := gateway.NewLimits(settings...)
+func limitsOf(settings ...string) *limits.Limits {
+	l, err := limits.New(settings...)
 	if err != nil {
 		panic(err) // a mistake in a test
 	}
@@ -66,7 +68,7 @@ func limits(settings ...string) *gateway.Limits {
 
 // noRates are settings without a limit of what may be asked in a time: tests ask as fast as they can.
 func noRates() (settings []string) {
-	for _, row := range gateway.LimitTable() {
+	for _, row := range limits.Table() {
 		if row.Fault == "429" && row.Set != "" && row.Name != "enrol" {
 			settings = append(settings, row.Name+"=-1")
 		}
@@ -93,7 +95,7 @@ func Start(t testing.TB, store *etcdschema.Store, options ...Option) *Gateway {
 // StartAt is Start at an address, such as that of a gateway that was stopped.
 func StartAt(t testing.TB, store *etcdschema.Store, addr string, options ...Option) *Gateway {
 	t.Helper()
-	keys, err := gateway.ParseKeyring(Keys)
+	keys, err := keyring.Parse(Keys)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +112,7 @@ func StartAt(t testing.TB, store *etcdschema.Store, addr string, options ...Opti
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := gateway.Config{Store: store, Keys: keys, Identity: tokens, Blobs: blobs, Log: slog.New(slog.DiscardHandler), Version: "test", Limits: limits(noRates()...)}
+	cfg := gateway.Config{Store: store, Keys: keys, Identity: tokens, Blobs: blobs, Log: slog.New(slog.DiscardHandler), Version: "test", Limits: limitsOf(noRates()...)}
 	for _, o := range options {
 		o(&cfg)
 	}

@@ -5,7 +5,6 @@ package segments
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"regexp"
@@ -123,7 +122,7 @@ func (t *transfer) run(path []string, isBackup bool) (err error) {
 	}
 	t.name = t.Prefix
 	if len(path) == 3 {
-		t.name = fmt.Sprintf("%s/%08d", t.name, t.number)
+		t.name = ChunkName(t.name, t.number)
 	}
 	return serve(t)
 }

@@ -20,13 +20,14 @@ import (
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/etcdschema/etcdtest"
 	"github.com/cofferdb/coffer/gateway"
+	"github.com/cofferdb/coffer/gateway/keyring"
 )
 
 // site is a gateway that can be restarted, over an etcd that stays.
 type site struct {
 	*testing.T
 	store           *etcdschema.Store
-	keys            *gateway.Keyring
+	keys            *keyring.Keyring
 	dir, keyFile    string
 	address, server string
 	stop            func()
@@ -35,10 +36,10 @@ type site struct {
 func newSite(t *testing.T) *site {
 	etcd, dir := etcdtest.Start(t), t.TempDir()
 	s := &site{T: t, store: etcd.Store(t), dir: dir, keyFile: filepath.Join(dir, "keys"), address: free(t), server: etcd.Endpoint(), stop: func() {}}
-	line := gateway.NewKeyLine()
+	line := keyring.NewLine()
 	write(t, s.keyFile, []byte(line))
 	var err error
-	if s.keys, err = gateway.ParseKeyring(line); err != nil {
+	if s.keys, err = keyring.Parse(line); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.stop() })

@@ -13,10 +13,11 @@ import (
 
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway"
+	"github.com/cofferdb/coffer/gateway/keyring"
 )
 
 // certificates returns what to serve with, nil for plain HTTP, and the fingerprints of the CAs that agents pin, if they do.
-func certificates(ctx context.Context, cfg config, store *etcdschema.Store, keys *gateway.Keyring, addr net.Addr) (*tls.Config, []string, error) {
+func certificates(ctx context.Context, cfg config, store *etcdschema.Store, keys *keyring.Keyring, addr net.Addr) (*tls.Config, []string, error) {
 	switch {
 	case cfg.insecureHTTP:
 		return nil, cfg.agentCAs, nil

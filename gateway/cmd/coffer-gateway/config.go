@@ -11,8 +11,10 @@ import (
 
 	"github.com/hashicorp/go-multierror"
 
+	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/gateway"
 	"github.com/cofferdb/coffer/gateway/blobstore"
+	"github.com/cofferdb/coffer/gateway/limits"
 )
 
 // config is the command line.
@@ -40,7 +42,7 @@ type config struct {
 	agentCAs        []string
 	region          string
 	hold            time.Duration
-	limits          *gateway.Limits
+	limits          *limits.Limits
 	drain           time.Duration
 	backupDir       string
 	s3              blobstore.S3Config
@@ -81,7 +83,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	agentCA := f.String("agent-ca", "", "hex SHA-256 of the CA certificate (DER) that agents pin, or, while one takes the other's place, of both, comma-separated; empty: that of the gateways' own CA, if it signs")
 	f.StringVar(&c.region, "region", "RegionOne", "region in the catalogue and in instances")
 	f.DurationVar(&c.hold, "hold", 50*time.Second, "how long an agent's poll is held")
-	limits := f.String("limit", "", "comma-separated name=number, what anybody may send, hold or do, -1 for no limit; docs/security.md lists the names")
+	limit := f.String("limit", "", "comma-separated name=number, what anybody may send, hold or do, -1 for no limit; docs/security.md lists the names")
 	f.DurationVar(&c.drain, "drain", 20*time.Second, "how long a stop may take")
 	f.StringVar(&c.backupDir, "backup-dir", "", "directory for backups and published logs, the same for every gateway; empty: <data-dir>/backups with the etcd inside, else none")
 	f.StringVar(&c.s3.Endpoint, "s3-endpoint", "", "URL of an S3 server to keep them instead; keys are read from files, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
@@ -112,10 +114,10 @@ func parse(args []string, out io.Writer) (config, error) {
 		c.backupDir = filepath.Join(c.dataDir, "backups")
 	}
 	var err error
-	if c.agentCAs, err = gateway.ParseAgentCAs(*agentCA); err != nil {
+	if c.agentCAs, err = agentpoll.ParseCAs(*agentCA); err != nil {
 		return c, multierror.Append(fmt.Errorf("-agent-ca: %w", err), c.validate())
 	}
-	if c.limits, err = gateway.NewLimits(list(*limits)...); err != nil {
+	if c.limits, err = limits.New(list(*limit)...); err != nil {
 		return c, multierror.Append(err, c.validate())
 	}
 	return c, c.validate()

@@ -16,8 +16,8 @@ import (
 
 	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
-	"github.com/cofferdb/coffer/gateway"
 	"github.com/cofferdb/coffer/gateway/authority"
+	"github.com/cofferdb/coffer/gateway/keyring"
 )
 
 // guarded is a real etcd over TLS that knows its clients by their certificates, with the roles of deployments/etcd-rbac.
@@ -100,7 +100,7 @@ func (f *failed) Error() string { return f.error.Error() + "\n" + f.out }
 func TestEtcdWithRoles(t *testing.T) {
 	e := startGuarded(t)
 	keys := e.file("keys")
-	write(t, keys, []byte(gateway.NewKeyLine()))
+	write(t, keys, []byte(keyring.NewLine()))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	args := []string{"-listen", "127.0.0.1:0", "-data-dir", e.file("gateway"), "-key-file", keys, "-etcd-endpoints", e.endpoint, "-etcd-ca", e.file("ca.pem")}

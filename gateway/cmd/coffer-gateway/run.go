@@ -18,7 +18,9 @@ import (
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/etcdschema/embedded"
 	"github.com/cofferdb/coffer/gateway"
+	"github.com/cofferdb/coffer/gateway/api"
 	"github.com/cofferdb/coffer/gateway/identity"
+	"github.com/cofferdb/coffer/gateway/keyring"
 )
 
 // run starts a gateway and serves until ctx ends. What a person wants to know goes to out, the log to logs.
@@ -40,7 +42,7 @@ func run(ctx context.Context, args []string, out, logs io.Writer) (err error) {
 	if err := os.MkdirAll(cfg.dataDir, 0o700); err != nil {
 		return err
 	}
-	keys, err := gateway.LoadKeyring(cfg.keyFile, cfg.etcdEndpoints == "")
+	keys, err := keyring.Load(cfg.keyFile, cfg.etcdEndpoints == "")
 	if err != nil {
 		return err
 	}
@@ -168,7 +170,7 @@ func identities(ctx context.Context, cfg config, store *etcdschema.Store, log *s
 	if cfg.identity == "none" {
 		return chain, nil, nil
 	}
-	service, err := identity.New(identity.Config{Store: store, Others: chain, Region: cfg.region, Log: log, PublicURL: gateway.PublicURL(cfg.trustProxy), RemoteIP: gateway.RemoteIP(cfg.trustProxy), Refused: cfg.limits.Refused, TokenRate: cfg.limits.TokenRate()})
+	service, err := identity.New(identity.Config{Store: store, Others: chain, Region: cfg.region, Log: log, PublicURL: api.PublicURL(cfg.trustProxy), RemoteIP: api.RemoteIP(cfg.trustProxy), Refused: cfg.limits.Refused, TokenRate: cfg.limits.TokenRate()})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -10,13 +10,14 @@ import (
 
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway"
+	"github.com/cofferdb/coffer/gateway/keyring"
 )
 
 func (a *app) authorityCommands() *cobra.Command {
-	withKeys := func(use, short string, run func(context.Context, *etcdschema.Store, *gateway.Keyring) error) *cobra.Command {
+	withKeys := func(use, short string, run func(context.Context, *etcdschema.Store, *keyring.Keyring) error) *cobra.Command {
 		var file string
 		return keyFileFlag(a.onEtcd(use, short, func(ctx context.Context, s *etcdschema.Store, _ []string) error {
-			keys, err := gateway.LoadKeyring(file, false)
+			keys, err := keyring.Load(file, false)
 			if err != nil {
 				return err
 			}
@@ -24,13 +25,13 @@ func (a *app) authorityCommands() *cobra.Command {
 		}), &file)
 	}
 	var force bool
-	change := withKeys("switch", "Have the other CA sign, once every agent knows it", func(ctx context.Context, s *etcdschema.Store, keys *gateway.Keyring) error {
+	change := withKeys("switch", "Have the other CA sign, once every agent knows it", func(ctx context.Context, s *etcdschema.Store, keys *keyring.Keyring) error {
 		ca, err := gateway.SwitchAuthorities(ctx, s, keys, force)
 		return a.done(err, "%s signs the certificates of gateways that start from now on: restart all in turn", ca)
 	})
 	change.Flags().BoolVar(&force, "force", false, "do not wait for agents that have not been told of it: they must enrol anew")
 	cmd := group("authority", "The CA by which agents and clients know gateways",
-		withKeys("list", "List the CAs, and who does not know them yet", func(ctx context.Context, s *etcdschema.Store, keys *gateway.Keyring) error {
+		withKeys("list", "List the CAs, and who does not know them yet", func(ctx context.Context, s *etcdschema.Store, keys *keyring.Keyring) error {
 			known, err := gateway.KnownAuthorities(ctx, s, keys)
 			if err != nil {
 				return err
@@ -45,12 +46,12 @@ func (a *app) authorityCommands() *cobra.Command {
 			}
 			return a.print(known, t)
 		}),
-		withKeys("next", "Make the CA that takes the other's place", func(ctx context.Context, s *etcdschema.Store, keys *gateway.Keyring) error {
+		withKeys("next", "Make the CA that takes the other's place", func(ctx context.Context, s *etcdschema.Store, keys *keyring.Keyring) error {
 			ca, err := gateway.NextAuthority(ctx, s, keys)
 			return a.done(err, "made %s: gateways that start from now on name it to agents; restart all in turn", ca)
 		}),
 		change,
-		withKeys("drop", "Forget the CA that does not sign", func(ctx context.Context, s *etcdschema.Store, keys *gateway.Keyring) error {
+		withKeys("drop", "Forget the CA that does not sign", func(ctx context.Context, s *etcdschema.Store, keys *keyring.Keyring) error {
 			ca, err := gateway.DropAuthority(ctx, s, keys)
 			return a.done(err, "dropped %s: restart all gateways in turn, then agents forget it within a day", ca)
 		}),

@@ -11,21 +11,21 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cofferdb/coffer/etcdschema"
-	"github.com/cofferdb/coffer/gateway"
+	"github.com/cofferdb/coffer/gateway/keyring"
 )
 
 func (a *app) keysCommands() *cobra.Command {
 	var file string
 	create := simple("new", "Make a new line for the gateways' key file", func(*cobra.Command, []string) error {
 		if file == "" {
-			_, err := fmt.Fprint(a.out, gateway.NewKeyLine())
+			_, err := fmt.Fprint(a.out, keyring.NewLine())
 			return err
 		}
 		f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
 			return err
 		}
-		_, err = f.WriteString(gateway.NewKeyLine())
+		_, err = f.WriteString(keyring.NewLine())
 		if closed := f.Close(); err == nil {
 			err = closed
 		}
@@ -48,11 +48,11 @@ func keyFileFlag(cmd *cobra.Command, file *string) *cobra.Command {
 func (a *app) keysList() *cobra.Command {
 	var file string
 	return keyFileFlag(a.onEtcd("list", "List the keys in use, and those of the key file", func(ctx context.Context, s *etcdschema.Store, _ []string) error {
-		keys, err := gateway.LoadKeyring(file, false)
+		keys, err := keyring.Load(file, false)
 		if err != nil {
 			return err
 		}
-		inUse, err := gateway.KeysInUse(ctx, s)
+		inUse, err := keyring.InUse(ctx, s)
 		if err != nil {
 			return err
 		}
@@ -76,11 +76,11 @@ func (a *app) keysList() *cobra.Command {
 func (a *app) keysReseal() *cobra.Command {
 	var file string
 	return keyFileFlag(a.onEtcd("reseal", "Seal everything in etcd with the first key of the key file", func(ctx context.Context, s *etcdschema.Store, _ []string) error {
-		keys, err := gateway.LoadKeyring(file, false)
+		keys, err := keyring.Load(file, false)
 		if err != nil {
 			return err
 		}
-		changed, err := gateway.Reseal(ctx, s, keys)
+		changed, err := keyring.Reseal(ctx, s, keys)
 		if err != nil {
 			return fmt.Errorf("%d records were sealed anew, then: %w", changed, err)
 		}

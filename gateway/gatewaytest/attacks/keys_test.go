@@ -14,6 +14,7 @@ import (
 	"github.com/cofferdb/coffer/gateway"
 	"github.com/cofferdb/coffer/gateway/blobstore"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
+	"github.com/cofferdb/coffer/gateway/keyring"
 )
 
 // TestH7RotatingTheKeyFile follows docs/operations.md step by step with backups there, and restores one afterwards; and does what the
@@ -26,19 +27,19 @@ func TestH7RotatingTheKeyFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "keys")
-	first, second := gateway.NewKeyLine(), gateway.NewKeyLine()
-	write := func(lines ...string) *gateway.Keyring {
+	first, second := keyring.NewLine(), keyring.NewLine()
+	write := func(lines ...string) *keyring.Keyring {
 		t.Helper()
 		if err := os.WriteFile(file, []byte(strings.Join(lines, "")), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		keys, err := gateway.LoadKeyring(file, false)
+		keys, err := keyring.Load(file, false)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return keys
 	}
-	with := func(keys *gateway.Keyring) gatewaytest.Option {
+	with := func(keys *keyring.Keyring) gatewaytest.Option {
 		return func(c *gateway.Config) { c.Keys, c.Blobs = keys, blobs }
 	}
 	g := gatewaytest.Start(t, store, with(write(first)))
@@ -50,7 +51,7 @@ func TestH7RotatingTheKeyFile(t *testing.T) {
 	awaitTrue(t, "the backup", func() bool {
 		return c.Do(t, http.MethodGet, "/backups/"+backup, "").Text("backup", "status") == "COMPLETED"
 	})
-	restart := func(keys *gateway.Keyring) {
+	restart := func(keys *keyring.Keyring) {
 		t.Helper()
 		g.Stop(t)
 		g = gatewaytest.StartAt(t, store, strings.TrimPrefix(g.URL, "http://"), with(keys))
@@ -68,13 +69,13 @@ func TestH7RotatingTheKeyFile(t *testing.T) {
 	restart(write(first, second)) // 1
 	keys := write(second, first)  // 2
 	restart(keys)
-	if n, err := gateway.Reseal(t.Context(), store, keys); n != 3 || err != nil { // 3: the keys of backups and of the CA of the project, and of commands
+	if n, err := keyring.Reseal(t.Context(), store, keys); n != 3 || err != nil { // 3: the keys of backups and of the CA of the project, and of commands
 		t.Errorf("%d records were sealed anew, %v", n, err)
 	}
-	if n, err := gateway.Reseal(t.Context(), store, keys); n != 0 || err != nil {
+	if n, err := keyring.Reseal(t.Context(), store, keys); n != 0 || err != nil {
 		t.Errorf("again: %d records, %v", n, err)
 	}
-	inUse, err := gateway.KeysInUse(t.Context(), store) // 4
+	inUse, err := keyring.InUse(t.Context(), store) // 4
 	if err != nil || inUse[strings.Fields(first)[0]] != 0 || inUse[strings.Fields(second)[0]] != 3 {
 		t.Errorf("in use: %v, %v", inUse, err)
 	}
@@ -89,13 +90,13 @@ func TestH7RotatingTheKeyFile(t *testing.T) {
 func TestEKeyFileThatOthersMayRead(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "keys")
 	for mode, good := range map[os.FileMode]bool{0o600: true, 0o400: true, 0o640: false, 0o644: false, 0o602: false} {
-		if err := os.WriteFile(file, []byte(gateway.NewKeyLine()), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(keyring.NewLine()), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Chmod(file, mode); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := gateway.LoadKeyring(file, false); (err == nil) != good {
+		if _, err := keyring.Load(file, false); (err == nil) != good {
 			t.Errorf("mode %04o: %v", mode, err)
 		}
 		if err := os.Remove(file); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cofferdb/coffer/etcdschema/etcdtest"
 	"github.com/cofferdb/coffer/gateway"
+	"github.com/cofferdb/coffer/gateway/api"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 	"github.com/cofferdb/coffer/gateway/identity"
 )
@@ -29,7 +30,7 @@ func newDoors(t *testing.T, n int, tokenRate float64) (doors []door) {
 	password := ""
 	for range n {
 		store := etcd.Store(t)
-		service, err := identity.New(identity.Config{Store: store, RemoteIP: gateway.RemoteIP(true), Log: slog.New(slog.DiscardHandler), TokenRate: tokenRate})
+		service, err := identity.New(identity.Config{Store: store, RemoteIP: api.RemoteIP(true), Log: slog.New(slog.DiscardHandler), TokenRate: tokenRate})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,294 @@
+// Package agents is what the gateway does for those who poll it: it enrols guests and hosts, gives them their commands, takes their results
+// and their words, and passes on what other gateways have put into etcd.
+package agents
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+	"unicode"
+
+	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/agentpoll/server"
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/deployments"
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/control"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+	"github.com/cofferdb/coffer/gateway/limits"
+	"github.com/cofferdb/coffer/gateway/plan"
+)
+
+// Backend is what the server of the agent protocol asks. Make it with [New].
+type Backend struct {
+	control *control.Plane
+	id      string // of this gateway
+	agents  *server.Server
+	session *etcdschema.Session // with which the presence of its agents ends
+	locks   atomic.Uint64       // agents that were locked
+}
+
+var _ server.Backend = (*Backend)(nil)
+
+// New returns the backend of a gateway. Before it is asked for anything, Join must tell it who asks.
+func New(plane *control.Plane, gatewayID string) *Backend {
+	return &Backend{control: plane, id: gatewayID}
+}
+
+// Join gives the backend the server that asks it, and the session on which this gateway says whose polls it holds.
+func (be *Backend) Join(agents *server.Server, session *etcdschema.Session) {
+	be.agents, be.session = agents, session
+}
+
+// Locks is how many agents were locked here, since two machines used their identity.
+func (be *Backend) Locks() uint64 { return be.locks.Load() }
+
+// Pending reads an agent's commands. One whose deadline has passed is left to the server to skip.
+func (be *Backend) Pending(ctx context.Context, agentID string) ([]agentpoll.Command, int64, error) {
+	list, err := etcdschema.List(ctx, be.control.Store, etcdschema.Commands(agentID), etcdschema.Page{})
+	if err != nil {
+		return nil, 0, err
+	}
+	cmds := make([]agentpoll.Command, 0, len(list.Records))
+	for _, rec := range list.Records { // UUIDv7: the order of keys is nearly, not surely, that of enqueueing
+		cmd := be.control.Signer.Deliver(agentID, rec.Value.Command)
+		cmd.Fence = rec.Created
+		cmds = append(cmds, cmd)
+	}
+	sortByFence(cmds)
+	return cmds, list.Revision, nil
+}
+
+// Report takes a guest's status or a host's announcement.
+func (be *Backend) Report(ctx context.Context, agentID string, raw json.RawMessage) error {
+	agentKey := etcdschema.AgentKey(agentID)
+	isHost := false
+	_, err := be.control.Commit(ctx, []etcdschema.Ref{agentKey}, func(s etcdschema.Snapshot) (m plan.Moves, err error) {
+		agent, err := etcdschema.Read(s, agentKey)
+		if err != nil || !agent.Found {
+			return m, err
+		}
+		if isHost = agent.Value.Kind == agentpoll.Host; isHost {
+			m.Ops, err = be.hostAnnounced(s, agentID, raw, nil)
+			return m, err
+		}
+		var status datastores.Status
+		if len(raw) > limits.MaxStatus {
+			return m, tooLong("status", limits.MaxStatus)
+		}
+		if err := json.Unmarshal(raw, &status); err != nil {
+			return m, agentpoll.Errorf(agentpoll.Invalid, "the status cannot be read: %v", err)
+		}
+		status.Message, status.Refused, status.Warning = limits.Shortened(status.Message), limits.Shortened(status.Refused), limits.Shortened(status.Warning)
+		rec, err := etcdschema.Read(s, etcdschema.InstanceKey(agent.Value.Project, agentID))
+		if err != nil || !rec.Found || sameStatus(rec.Value.Service, status) {
+			return m, err
+		}
+		return be.control.Plan(s, rec.Value, lifecycle.Event{Type: lifecycle.Reported, Status: status}).Decide()
+	})
+	if err == nil && isHost {
+		be.control.Go(be.control.Review)
+	}
+	return err
+}
+
+// tooLong refuses what an agent says at too great a length.
+func tooLong(what string, most int) error {
+	return agentpoll.Errorf(agentpoll.Invalid, "the %s has more than %d bytes", what, most)
+}
+
+func sameStatus(a, b datastores.Status) bool {
+	sameVolume := a.Volume == nil && b.Volume == nil || a.Volume != nil && b.Volume != nil && *a.Volume == *b.Volume
+	sameSince := a.Since.Equal(b.Since)
+	a.Volume, b.Volume, a.Since, b.Since = nil, nil, time.Time{}, time.Time{}
+	return a == b && sameVolume && sameSince
+}
+
+// progressEvery is how often the instance's record is written for progress that says nothing new in words.
+const progressEvery = 5 * time.Second
+
+// Progress keeps the last words of a step's command in the instance, and gives a step that moves data more time.
+func (be *Backend) Progress(ctx context.Context, agentID, commandID string, p agentpoll.Progress) error {
+	p.Message, p.Unit = limits.Shortened(p.Message), p.Unit[:min(len(p.Unit), limits.MaxWord)]
+	key := etcdschema.CommandKey(agentID, commandID)
+	var moved etcdschema.Instance
+	_, err := be.control.Store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		moved = etcdschema.Instance{}
+		cmd, err := etcdschema.Read(s, key)
+		if err != nil || !cmd.Found || !cmd.Value.Step {
+			return nil, err
+		}
+		instanceKey := etcdschema.InstanceKey(cmd.Value.Project, cmd.Value.Instance)
+		rec, err := etcdschema.Read(s, instanceKey)
+		if err != nil || !rec.Found || rec.Value.Operation == nil || rec.Value.Operation.Command != commandID {
+			return nil, err
+		}
+		in, now := rec.Value, be.control.Now().UTC()
+		op := *in.Operation
+		said := op.Progress != nil && wording(op.Progress.Message) == wording(p.Message)
+		if limit := lifecycle.Stall(in, now); limit.After(op.Deadline.Add(progressEvery)) {
+			op.Deadline = limit
+		} else if said {
+			return nil, nil
+		}
+		op.Progress, in.Operation = &p, &op
+		ops, err := plan.BackupBegins(s, in)
+		if err != nil {
+			return nil, err
+		}
+		if !said {
+			ops = append(ops, plan.Tell(&in, etcdschema.Event{At: now, Kind: "progress", Message: p.Message})...)
+		}
+		moved = in
+		return append(ops, etcdschema.Put(instanceKey, in)), nil
+	})
+	if err == nil && moved.ID != "" {
+		be.control.Rearm(moved)
+	}
+	return err
+}
+
+// wording is a message without its numbers: the timeline tells what is done, not how much of it.
+func wording(message string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsDigit(c) {
+			return -1
+		}
+		return c
+	}, message)
+}
+
+// Result commits how a command ended: it is deleted, its result stored, and the instance moved on, in one transaction.
+func (be *Backend) Result(ctx context.Context, agentID, commandID string, result agentpoll.Result) error {
+	if e := result.Error; e != nil {
+		result.Error = &agentpoll.Error{Kind: e.Kind[:min(len(e.Kind), limits.MaxWord)], Message: limits.Shortened(e.Message)}
+	}
+	key, resultKey := etcdschema.CommandKey(agentID, commandID), etcdschema.ResultKey(commandID)
+	_, err := be.control.Commit(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) (plan.Moves, error) {
+		cmd, err := etcdschema.Read(s, key)
+		if err != nil {
+			return plan.Moves{}, err
+		}
+		if !cmd.Found {
+			old, err := etcdschema.Read(s, resultKey)
+			if err == nil && (!old.Found || old.Value.Agent != agentID) {
+				err = server.ErrGone
+			}
+			return plan.Moves{}, err
+		}
+		ops := []etcdschema.Op{
+			etcdschema.Delete(key),
+			etcdschema.Put(resultKey, etcdschema.CommandResult{Result: result, Agent: agentID, At: be.control.Now().UTC()}).For(plan.KeepResults),
+		}
+		m, err := be.resultMoves(s, agentID, cmd.Value, result)
+		m.Ops = append(ops, m.Ops...)
+		return m, err
+	})
+	return err
+}
+
+// resultMoves is what a command's result changes of its instance.
+func (be *Backend) resultMoves(s etcdschema.Snapshot, agentID string, cmd etcdschema.Command, result agentpoll.Result) (plan.Moves, error) {
+	if cmd.Method == deployments.MethodCheck && result.Error == nil {
+		ops, err := be.control.Checked(s, agentID, cmd, result.Value)
+		return plan.Moves{Ops: ops}, err
+	}
+	if cmd.Method == deployments.MethodProtect {
+		return be.toldHost(s, cmd, result)
+	}
+	aboutRoot := cmd.Method == datastores.MethodEnableRoot || cmd.Method == datastores.MethodDisableRoot
+	if !cmd.Step && (!aboutRoot || result.Error != nil) {
+		return plan.Moves{}, nil
+	}
+	key := etcdschema.InstanceKey(cmd.Project, cmd.Instance)
+	rec, err := etcdschema.Read(s, key)
+	if err != nil || !rec.Found {
+		return plan.Moves{}, err
+	}
+	if !cmd.Step {
+		return be.rememberRoot(s, rec.Value, rootChange{on: cmd.Method == datastores.MethodEnableRoot, by: cmd.User, at: be.control.Now().UTC()})
+	}
+	if cmd.Method == datastores.MethodPrepare && result.Error == nil {
+		asPrepared(&rec.Value, result.Value, be.control.Now().UTC())
+	}
+	event := lifecycle.Event{Type: lifecycle.Done, Command: cmd.ID, Value: result.Value}
+	if result.Error != nil {
+		event.Type, event.Error = lifecycle.Failed, result.Error
+	}
+	return be.control.Plan(s, rec.Value, event).Decide()
+}
+
+// toldHost puts what came of telling a host anew who may reach an instance into the timeline, when it is not what was asked for:
+// nobody waits for the result.
+func (be *Backend) toldHost(s etcdschema.Snapshot, cmd etcdschema.Command, result agentpoll.Result) (plan.Moves, error) {
+	var told deployments.ProtectReply
+	_ = json.Unmarshal(result.Value, &told) // nothing, when it cannot be read
+	kind, words := "note", told.Notes
+	if result.Error != nil {
+		kind, words = "fault", []string{"the host has not changed who may reach the instance, it is as before: " + result.Error.Message}
+	}
+	if len(words) == 0 {
+		return plan.Moves{}, nil
+	}
+	key := etcdschema.InstanceKey(cmd.Project, cmd.Instance)
+	rec, err := etcdschema.Read(s, key)
+	if err != nil || !rec.Found {
+		return plan.Moves{}, err
+	}
+	var ops []etcdschema.Op
+	for _, text := range words {
+		ops = append(ops, plan.Tell(&rec.Value, etcdschema.Event{At: be.control.Now().UTC(), Kind: kind, Message: text})...)
+	}
+	return plan.Moves{Ops: append(ops, etcdschema.Put(key, rec.Value))}, nil
+}
+
+// Presence records who holds whose poll: on the gateway's session, so that it ends with the gateway. Of an agent that was
+// removed meanwhile nothing is recorded: nobody would ever take it away again.
+func (be *Backend) Presence(ctx context.Context, changes map[string]bool) error {
+	var refs []etcdschema.Ref
+	for id, here := range changes {
+		refs = append(refs, etcdschema.AgentKey(id))
+		if !here {
+			refs = append(refs, etcdschema.PresenceKey(id))
+		}
+	}
+	since := be.control.Now().UTC()
+	_, err := be.control.Store.Update(ctx, refs, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		var ops []etcdschema.Op
+		for id, here := range changes {
+			agent, err := etcdschema.Read(s, etcdschema.AgentKey(id))
+			if err != nil {
+				return nil, err
+			}
+			if !agent.Found {
+				continue
+			}
+			key := etcdschema.PresenceKey(id)
+			if here {
+				ops = append(ops, etcdschema.Put(key, etcdschema.Presence{Gateway: be.id, Since: since}).On(be.session))
+				continue
+			}
+			rec, err := etcdschema.Read(s, key)
+			if err != nil {
+				return nil, err
+			}
+			if rec.Found && rec.Value.Gateway == be.id { // else it has found another gateway
+				last := since
+				if at, ok := be.agents.LastContact(id); ok {
+					last = at
+				}
+				ops = append(ops, etcdschema.Put(key, etcdschema.Presence{Since: last.UTC(), Judged: since}))
+			}
+		}
+		return ops, nil
+	})
+	return err
+}
+
+func sortByFence(cmds []agentpoll.Command) {
+	slices.SortFunc(cmds, func(a, b agentpoll.Command) int { return cmp.Compare(a.Fence, b.Fence) })
+}

@@ -1,0 +1,60 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/fault"
+)
+
+// flavorView is a flavor as clients see it. Its id is a number or null, str_id always a string.
+type flavorView struct {
+	ID        *int   `json:"id"`
+	StrID     string `json:"str_id"`
+	Name      string `json:"name"`
+	RAM       int    `json:"ram"`
+	VCPUs     int    `json:"vcpus"`
+	Disk      int    `json:"disk"`
+	Ephemeral int    `json:"ephemeral"`
+	Links     []link `json:"links"`
+}
+
+func (a *API) viewFlavor(r *request, id string, f etcdschema.Flavor) flavorView {
+	v := flavorView{StrID: id, Name: f.Name, RAM: f.RAM, VCPUs: f.VCPUs, Disk: f.Disk, Links: a.links(r, "flavors/"+id)}
+	if n, err := strconv.Atoi(id); err == nil {
+		v.ID = &n
+	}
+	return v
+}
+
+// listFlavors lists all; below a datastore version too, since every version takes every flavor.
+func (a *API) listFlavors(r *request) (reply, error) {
+	if r.param("version") != "" {
+		if _, err := a.datastoreVersion(r); err != nil {
+			return reply{}, err
+		}
+	}
+	flavors, _, err := a.control.Store.FlavorList(r.ctx)
+	if err != nil {
+		return reply{}, err
+	}
+	views := []flavorView{}
+	for _, f := range flavors {
+		views = append(views, a.viewFlavor(r, f.ID, f.Flavor))
+	}
+	return reply{http.StatusOK, map[string]any{"flavors": views}}, nil
+}
+
+func (a *API) showFlavor(r *request) (reply, error) {
+	id := r.param("flavor")
+	rec, err := etcdschema.Get(r.ctx, a.control.Store, etcdschema.FlavorKey(id))
+	if errors.Is(err, etcdschema.ErrNotFound) {
+		return reply{}, fault.NotFound("Flavor", id)
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{http.StatusOK, map[string]any{"flavor": a.viewFlavor(r, id, rec.Value)}}, nil
+}

@@ -1,0 +1,114 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/fault"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+)
+
+func (a *API) listInstances(r *request) (reply, error) {
+	return a.instancePage(r, etcdschema.Instances(r.Project), a.shortView)
+}
+
+func (a *API) detailInstances(r *request) (reply, error) {
+	return a.instancePage(r, etcdschema.Instances(r.Project), a.detailView)
+}
+
+// instancePage answers one page: chosen by id, which is by age, and shown with the newest first.
+func (a *API) instancePage(r *request, from etcdschema.Prefix[etcdschema.Instance], view func(*request, etcdschema.Instance) instanceView) (reply, error) {
+	records, next, err := readPage(a, r, from)
+	if err != nil {
+		return reply{}, err
+	}
+	var list []etcdschema.Instance
+	for _, rec := range records {
+		if in, err := a.control.Fresh(r.ctx, rec.Value); err == nil { // else it was deleted since the list was read
+			list = append(list, in)
+		}
+	}
+	views := []instanceView{}
+	for _, in := range a.control.Observed(r.ctx, list...) {
+		views = append(views, view(r, in))
+	}
+	slices.Reverse(views)
+	return reply{http.StatusOK, listBody("instances", views, next)}, nil
+}
+
+// instance reads the instance of the request's path.
+func (a *API) instance(r *request) (etcdschema.Instance, error) {
+	return a.control.Instance(r.ctx, r.Caller, r.param("id"))
+}
+
+// callGuest asks the guest of the instance of the request's path.
+func (a *API) callGuest(r *request, method string, args, out any) error {
+	return a.control.CallInstance(r.ctx, r.Caller, r.param("id"), false, method, args, out)
+}
+
+func (a *API) showInstance(r *request) (reply, error) {
+	in, err := a.control.Instance(r.ctx, r.Caller, r.param("id"))
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{http.StatusOK, map[string]any{"instance": a.detailView(r, a.control.Observed(r.ctx, in)[0])}}, nil
+}
+
+func (a *API) deleteInstance(r *request) (reply, error) {
+	return accepted(a.control.Delete(r.ctx, r.Caller, r.param("id")))
+}
+
+// actOnInstance takes exactly one action.
+func (a *API) actOnInstance(r *request) (reply, error) {
+	action, args, err := oneAction(r)
+	if err != nil {
+		return reply{}, err
+	}
+	switch action {
+	case "reset_status":
+		if len(args) > 0 && string(args) != "{}" && string(args) != "null" {
+			var opts struct {
+				ForceDelete *bool `json:"force_delete"`
+			}
+			if err := json.Unmarshal(args, &opts); err != nil || opts.ForceDelete == nil {
+				return reply{}, fault.Errorf(fault.BadRequest, "Validation error: reset_status takes nothing, or {\"force_delete\": true}.")
+			}
+		}
+		return accepted(a.control.Ask(r.ctx, r.Caller, r.param("id"), lifecycle.ResetStatus))
+	case "resize":
+		return a.resizeInstance(r, args)
+	case "promote_to_replica_source":
+		return accepted(a.control.Promote(r.ctx, r.Caller, r.param("id")))
+	case "eject_replica_source":
+		return accepted(a.control.Eject(r.ctx, r.Caller, r.param("id")))
+	}
+	allowed := []string{"reset_status", "resize", "promote_to_replica_source", "eject_replica_source"}
+	for _, op := range lifecycle.Operations() {
+		switch op.Action {
+		case "":
+		case action:
+			return accepted(a.control.Operate(r.ctx, r.Caller, r.param("id"), op))
+		default:
+			allowed = append(allowed, op.Action)
+		}
+	}
+	return reply{}, fault.Errorf(fault.BadRequest, "Action %q is unknown; allowed: %s.", action, strings.Join(allowed, ", "))
+}
+
+// oneAction reads a body that holds a single key.
+func oneAction(r *request) (string, json.RawMessage, error) {
+	body, err := decode[map[string]json.RawMessage](r)
+	if err != nil {
+		return "", nil, err
+	}
+	if len(body) != 1 {
+		return "", nil, fault.Errorf(fault.BadRequest, "Validation error: the body must hold exactly one action, not %d.", len(body))
+	}
+	for action, args := range body {
+		return action, args, nil
+	}
+	panic("unreachable: the body holds one key")
+}

@@ -1,0 +1,103 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/fault"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+)
+
+// mgmtView is an instance as admins see it.
+type mgmtView struct {
+	instanceView
+	ServiceStatus   string      `json:"service_status"`
+	Deleted         bool        `json:"deleted"`
+	DeletedAt       *string     `json:"deleted_at"`
+	TaskDescription string      `json:"task_description"`
+	RootEnabled     bool        `json:"root_enabled"`
+	RootEnabledBy   string      `json:"root_enabled_by,omitempty"`
+	GuestStatus     guestStatus `json:"guest_status"`
+	Server          *serverView `json:"server"`
+}
+
+type guestStatus struct {
+	StateDescription string `json:"state_description"`
+}
+
+// serverView stands where Trove shows the Nova server: the host.
+type serverView struct {
+	ID       string `json:"id"`
+	Host     string `json:"host"`
+	TenantID string `json:"tenant_id"`
+}
+
+func (a *API) viewMgmt(r *request, in etcdschema.Instance) mgmtView {
+	v := mgmtView{
+		instanceView: a.detailView(r, in), ServiceStatus: strings.ToUpper(string(in.Service.Service)),
+		TaskDescription: "No tasks for the instance.", RootEnabled: in.RootEnabled, RootEnabledBy: in.RootEnabledBy,
+		GuestStatus: guestStatus{string(in.Service.Service)},
+	}
+	if in.Operation != nil {
+		v.TaskDescription = in.Operation.Kind + ": " + in.Operation.Step
+	}
+	if in.Host != "" {
+		v.Server = &serverView{ID: in.Host, Host: in.Host, TenantID: in.Project}
+	}
+	return v
+}
+
+func (a *API) mgmtListInstances(r *request) (reply, error) {
+	if isTrue(r.query("deleted")) { // what was deleted leaves no record
+		return reply{http.StatusOK, listBody("instances", []mgmtView{}, nil)}, nil
+	}
+	from, read := etcdschema.AllInstances(), readAllPage[etcdschema.Instance]
+	if p := r.query("project_id"); p != "" {
+		from, read = etcdschema.Instances(p), readPage[etcdschema.Instance]
+	}
+	records, next, err := read(a, r, from)
+	if err != nil {
+		return reply{}, err
+	}
+	var list []etcdschema.Instance
+	for _, rec := range records {
+		list = append(list, rec.Value)
+	}
+	views := []mgmtView{}
+	for _, in := range a.control.Observed(r.ctx, list...) {
+		views = append(views, a.viewMgmt(r, in))
+	}
+	return reply{http.StatusOK, listBody("instances", views, next)}, nil
+}
+
+func (a *API) mgmtShowInstance(r *request) (reply, error) {
+	in, err := a.instance(r)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{http.StatusOK, map[string]any{"instance": a.viewMgmt(r, a.control.Observed(r.ctx, in)[0])}}, nil
+}
+
+func (a *API) mgmtPing(r *request) (reply, error) {
+	return reply{status: http.StatusNoContent}, a.callGuest(r, datastores.MethodPing, nil, nil)
+}
+
+func (a *API) mgmtAct(r *request) (reply, error) {
+	action, _, err := oneAction(r)
+	if err != nil {
+		return reply{}, err
+	}
+	switch action {
+	case "reboot":
+		return accepted(a.control.Ask(r.ctx, r.Caller, r.param("id"), lifecycle.AskRestart))
+	case "stop":
+		return reply{status: http.StatusAccepted}, a.callGuest(r, datastores.MethodStop, nil, nil)
+	case "reset-task-status":
+		return accepted(a.control.Ask(r.ctx, r.Caller, r.param("id"), lifecycle.ResetStatus))
+	case "migrate", "rebuild":
+		return reply{}, fault.Errorf(fault.NotImplemented, "The action %s is not available.", action)
+	}
+	return reply{}, fault.Errorf(fault.BadRequest, "Action %q is unknown; allowed: stop, reboot, reset-task-status.", action)
+}

@@ -1,0 +1,216 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+
+	"github.com/cofferdb/coffer/gateway/fault"
+)
+
+// access says who may use a route.
+type access int
+
+const (
+	open   access = iota // anybody, without a token
+	reader               // any role in the project
+	member               // member or admin of the project
+	admin                // admin
+)
+
+// route is one row of the table. Paths under tenant are the project's own: the token's project must be the path's.
+type route struct {
+	method string
+	path   string
+	access access
+	handle func(*API, *request) (reply, error)
+}
+
+// reply is what a handler answers. A nil body is an empty one.
+type reply struct {
+	status int
+	body   any
+}
+
+// accepted is the answer to what goes on after it, unless it could not begin.
+func accepted(err error) (reply, error) { return reply{status: http.StatusAccepted}, err }
+
+// written is the body of an answer that the handler has written itself.
+type written struct{}
+
+const tenant = "/v1.0/:project"
+
+// routes is everything that clients may ask for, but for the identity service and the agent protocol.
+func routes() []route {
+	return []route{
+		{http.MethodGet, "/", open, (*API).versions},
+		{http.MethodGet, "/v1.0", open, (*API).version},
+		{http.MethodGet, "/v1.0/", open, (*API).version},
+
+		{http.MethodGet, tenant + "/instances", reader, (*API).listInstances},
+		{http.MethodGet, tenant + "/instances/detail", reader, (*API).detailInstances},
+		{http.MethodPost, tenant + "/instances", member, (*API).createInstance},
+		{http.MethodGet, tenant + "/instances/:id", reader, (*API).showInstance},
+		{http.MethodPut, tenant + "/instances/:id", member, (*API).updateInstance},
+		{http.MethodPatch, tenant + "/instances/:id", member, (*API).updateInstance},
+		{http.MethodDelete, tenant + "/instances/:id", member, (*API).deleteInstance},
+		{http.MethodPost, tenant + "/instances/:id/action", member, (*API).actOnInstance},
+		{http.MethodGet, tenant + "/instances/:id/events", reader, (*API).listEvents},
+		{http.MethodGet, tenant + "/instances/:id/why", reader, (*API).why},
+
+		{http.MethodGet, tenant + "/instances/:id/backups", reader, (*API).listInstanceBackups},
+		{http.MethodGet, tenant + "/instances/:id/configuration", reader, (*API).instanceConfiguration},
+		{http.MethodGet, tenant + "/instances/:id/log", reader, (*API).listLogs},
+		{http.MethodPost, tenant + "/instances/:id/log", member, (*API).actOnLog},
+		{http.MethodGet, tenant + "/instances/:id/log/:name", reader, (*API).showLog},
+
+		{http.MethodPost, tenant + "/instances/:id/databases", member, (*API).createDatabases},
+		{http.MethodGet, tenant + "/instances/:id/databases", reader, (*API).listDatabases},
+		{http.MethodGet, tenant + "/instances/:id/databases/:name", reader, (*API).showDatabase},
+		{http.MethodDelete, tenant + "/instances/:id/databases/:name", member, (*API).deleteDatabase},
+
+		{http.MethodPost, tenant + "/instances/:id/users", member, (*API).createUsers},
+		{http.MethodPut, tenant + "/instances/:id/users", member, (*API).changePasswords},
+		{http.MethodGet, tenant + "/instances/:id/users", reader, (*API).listUsers},
+		{http.MethodGet, tenant + "/instances/:id/users/:user", reader, (*API).showUser},
+		{http.MethodPost, tenant + "/instances/:id/users/:user", member, (*API).createUsers}, // openstacksdk; the body names the user
+		{http.MethodPut, tenant + "/instances/:id/users/:user", member, (*API).updateUser},
+		{http.MethodDelete, tenant + "/instances/:id/users/:user", member, (*API).deleteUser},
+		{http.MethodGet, tenant + "/instances/:id/users/:user/databases", reader, (*API).listAccess},
+		{http.MethodPut, tenant + "/instances/:id/users/:user/databases", member, (*API).grantAccess},
+		{http.MethodDelete, tenant + "/instances/:id/users/:user/databases/:name", member, (*API).revokeAccess},
+
+		{http.MethodGet, tenant + "/instances/:id/root", reader, (*API).showRoot},
+		{http.MethodPost, tenant + "/instances/:id/root", member, (*API).enableRoot},
+		{http.MethodDelete, tenant + "/instances/:id/root", member, (*API).disableRoot},
+
+		{http.MethodGet, tenant + "/instances/:id/ssl", reader, (*API).showSSL},
+		{http.MethodPost, tenant + "/instances/:id/ssl", member, (*API).changeSSL},
+		{http.MethodGet, tenant + "/instances/:id/ca", reader, (*API).showCA},
+
+		{http.MethodGet, tenant + "/backups", reader, (*API).listBackups},
+		{http.MethodPost, tenant + "/backups", member, (*API).createBackup},
+		{http.MethodGet, tenant + "/backups/:id", reader, (*API).showBackup},
+		{http.MethodDelete, tenant + "/backups/:id", member, (*API).deleteBackup},
+		{http.MethodPost, tenant + "/backups/:id/action", member, (*API).actOnBackup},
+		{http.MethodGet, tenant + "/backup_strategies", reader, (*API).listBackupStrategies},
+		{http.MethodPost, tenant + "/backup_strategies", member, (*API).createBackupStrategy},
+		{http.MethodDelete, tenant + "/backup_strategies", member, (*API).deleteBackupStrategy},
+
+		{http.MethodGet, tenant + "/configurations", reader, (*API).listConfigurations},
+		{http.MethodPost, tenant + "/configurations", member, (*API).createConfiguration},
+		{http.MethodGet, tenant + "/configurations/:id", reader, (*API).showConfiguration},
+		{http.MethodPatch, tenant + "/configurations/:id", member, (*API).patchConfiguration},
+		{http.MethodPut, tenant + "/configurations/:id", member, (*API).putConfiguration},
+		{http.MethodDelete, tenant + "/configurations/:id", member, (*API).deleteConfiguration},
+		{http.MethodGet, tenant + "/configurations/:id/instances", reader, (*API).listConfigurationInstances},
+
+		{http.MethodGet, tenant + "/datastores", reader, (*API).listDatastores},
+		{http.MethodGet, tenant + "/datastores/:datastore", reader, (*API).showDatastore},
+		{http.MethodGet, tenant + "/datastores/:datastore/versions", reader, (*API).listVersions},
+		{http.MethodGet, tenant + "/datastores/:datastore/versions/:version", reader, (*API).showVersion},
+		{http.MethodGet, tenant + "/datastores/versions/:version", reader, (*API).showVersion},
+		{http.MethodGet, tenant + "/datastores/:datastore/versions/:version/flavors", reader, (*API).listFlavors},
+		{http.MethodGet, tenant + "/datastores/:datastore/versions/:version/parameters", reader, (*API).listParameters},
+		{http.MethodGet, tenant + "/datastores/:datastore/versions/:version/parameters/:name", reader, (*API).showParameter},
+		{http.MethodGet, tenant + "/datastores/versions/:version/parameters", reader, (*API).listParameters},
+		{http.MethodGet, tenant + "/datastores/versions/:version/parameters/:name", reader, (*API).showParameter},
+
+		{http.MethodGet, tenant + "/flavors", reader, (*API).listFlavors},
+		{http.MethodGet, tenant + "/flavors/:flavor", reader, (*API).showFlavor},
+		{http.MethodGet, tenant + "/limits", reader, (*API).limits},
+
+		{http.MethodGet, tenant + "/mgmt/quotas/:tenant", reader, (*API).showQuotas},
+		{http.MethodPut, tenant + "/mgmt/quotas/:tenant", admin, (*API).updateQuotas},
+		{http.MethodGet, tenant + "/mgmt/instances", admin, (*API).mgmtListInstances},
+		{http.MethodGet, tenant + "/mgmt/instances/:id", admin, (*API).mgmtShowInstance},
+		{http.MethodGet, tenant + "/mgmt/instances/:id/root", admin, (*API).mgmtShowRoot},
+		{http.MethodGet, tenant + "/mgmt/instances/:id/rpc_ping", admin, (*API).mgmtPing},
+		{http.MethodPost, tenant + "/mgmt/instances/:id/action", admin, (*API).mgmtAct},
+		{http.MethodGet, tenant + "/mgmt/datastore-problems", admin, (*API).datastoreProblems},
+		{http.MethodGet, tenant + "/mgmt/datastores/versions/:version/parameters", admin, (*API).mgmtListParameters},
+		{http.MethodPost, tenant + "/mgmt/datastores/versions/:version/parameters", admin, (*API).mgmtCreateParameter},
+		{http.MethodGet, tenant + "/mgmt/datastores/versions/:version/parameters/:name", admin, (*API).mgmtShowParameter},
+		{http.MethodPut, tenant + "/mgmt/datastores/versions/:version/parameters/:name", admin, (*API).mgmtUpdateParameter},
+		{http.MethodDelete, tenant + "/mgmt/datastores/versions/:version/parameters/:name", admin, (*API).mgmtDeleteParameter},
+		{http.MethodGet, tenant + "/mgmt/hosts", admin, (*API).listHosts},
+		{http.MethodPatch, tenant + "/mgmt/hosts/:host", admin, (*API).updateHost},
+		{http.MethodDelete, tenant + "/mgmt/hosts/:host", admin, (*API).deleteHost},
+		{http.MethodPost, tenant + "/mgmt/enrolments", admin, (*API).createEnrolment},
+		{http.MethodPost, tenant + "/mgmt/agents/:agent/unlock", admin, (*API).unlockAgent},
+
+		{http.MethodGet, "/healthz", open, (*API).healthz},
+		{http.MethodGet, "/readyz", open, (*API).readyz},
+	}
+}
+
+// serve is the echo handler of one route: authenticate, find the project, call, write.
+func (a *API) serve(rt route) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := newRequest(c, "")
+		r.Project = r.param("project")
+		if err := a.admit(r, rt.access); err != nil {
+			return err
+		}
+		if err := r.acceptable(); err != nil {
+			return err
+		}
+		if rt.access != open {
+			if err := a.control.Limits.Pace(r.Project, c.Request(), strings.HasPrefix(rt.path, tenant+"/mgmt/")); err != nil {
+				return err
+			}
+		}
+		if err := a.locate(r, rt.path); err != nil {
+			return err
+		}
+		rep, err := rt.handle(a, r)
+		if err != nil {
+			return err
+		}
+		if _, done := rep.body.(written); done {
+			return nil
+		}
+		if rep.body == nil {
+			return c.NoContent(rep.status)
+		}
+		return c.JSON(rep.status, rep.body)
+	}
+}
+
+// observeRequests gives each request an id, counts it and logs it.
+func (a *API) observeRequests(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		began := time.Now()
+		id := "req-" + uuid.NewString()
+		c.Response().Header().Set(headerRequestID, id)
+		if err := next(c); err != nil {
+			c.Error(err) // so that the status is known below
+		}
+		status := c.Response().Status
+		route := c.Path()
+		if route == "" {
+			route = "none"
+		}
+		took := time.Since(began)
+		a.Answered(c.Request().Method, route, status, took)
+		a.control.Log.Info("request", "request_id", id, "method", c.Request().Method, "route", route,
+			"project", c.Param("project"), "status", status, "seconds", took.Seconds(), "remote", c.RealIP())
+		return nil
+	}
+}
+
+// healthz says that the process lives.
+func (a *API) healthz(*request) (reply, error) {
+	return reply{http.StatusOK, map[string]string{"status": "ok"}}, nil
+}
+
+// readyz says whether requests should be sent here.
+func (a *API) readyz(*request) (reply, error) {
+	if err := a.Ready(); err != nil {
+		return reply{}, fault.Errorf(fault.Unavailable, "Not ready: %v.", err)
+	}
+	return reply{http.StatusOK, map[string]string{"status": "ready"}}, nil
+}

@@ -1,0 +1,146 @@
+package api
+
+import (
+	"math"
+
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/control"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+)
+
+// instanceView is an instance as clients see it: trove-api v1.0, the list's keys first, then those of the detail.
+type instanceView struct {
+	ID              string         `json:"id"`
+	Name            string         `json:"name"`
+	Status          string         `json:"status"`
+	OperatingStatus string         `json:"operating_status"`
+	Links           []link         `json:"links"`
+	Flavor          flavorRef      `json:"flavor"`
+	Datastore       datastoreRef   `json:"datastore"`
+	Region          string         `json:"region"`
+	Access          control.Access `json:"access"`
+	TenantID        string         `json:"tenant_id,omitempty"` // admins only
+	Volume          *volumeView    `json:"volume,omitempty"`
+	IP              []string       `json:"ip,omitempty"`
+	Addresses       []addressView  `json:"addresses"`
+	ReplicaOf       *memberRef     `json:"replica_of,omitempty"`
+	Locality        string         `json:"locality,omitempty"`
+	Replicas        []memberRef    `json:"replicas,omitempty"`
+
+	*instanceDetail
+}
+
+// instanceDetail is what only a single instance and the detailed list show.
+type instanceDetail struct {
+	Created              string     `json:"created"`
+	Updated              string     `json:"updated"`
+	ServiceStatusUpdated string     `json:"service_status_updated,omitempty"`
+	Configuration        *memberRef `json:"configuration,omitempty"`
+	Fault                *faultView `json:"fault,omitempty"`
+	Warning              string     `json:"warning,omitempty"`   // beyond Trove: what will soon keep the server from its work
+	Password             string     `json:"password,omitempty"`  // in the answer to a create with root_on_create
+	UserData             string     `json:"user_data,omitempty"` // in the answer to a create without a host
+}
+
+type flavorRef struct {
+	ID    string `json:"id"`
+	Links []link `json:"links"`
+}
+
+// memberRef names something that belongs to the instance.
+type memberRef struct {
+	ID    string `json:"id"`
+	Name  string `json:"name,omitempty"`
+	Links []link `json:"links"`
+}
+
+type datastoreRef struct {
+	Type          string `json:"type"`
+	Version       string `json:"version"`
+	VersionNumber string `json:"version_number,omitempty"`
+}
+
+type volumeView struct {
+	Size int      `json:"size"`
+	Used *float64 `json:"used,omitempty"` // GB, when the guest has told
+}
+
+type addressView struct {
+	Address string `json:"address"`
+	Type    string `json:"type"`
+	Network string `json:"network"`
+}
+
+type faultView struct {
+	Message string  `json:"message"`
+	Created string  `json:"created"`
+	Details *string `json:"details"` // null for all but admins
+}
+
+// shortView is an instance in a list.
+func (a *API) shortView(r *request, in etcdschema.Instance) instanceView {
+	v := instanceView{
+		ID: in.ID, Name: in.Name, Status: lifecycle.Status(in), OperatingStatus: lifecycle.OperatingStatus(in),
+		Links:     a.links(r, "instances/"+in.ID),
+		Flavor:    flavorRef{in.FlavorID, a.links(r, "flavors/"+in.FlavorID)},
+		Datastore: datastoreRef{Type: in.Datastore, Version: in.Version},
+		Region:    a.Region,
+		Access:    control.Access{IsPublic: in.Public, AllowedCIDRs: in.AllowedCIDRs},
+		Addresses: []addressView{},
+	}
+	if v.Access.AllowedCIDRs == nil {
+		v.Access.AllowedCIDRs = []string{}
+	}
+	if r.Who.Admin() {
+		v.TenantID = in.Project
+	}
+	if in.VolumeGB > 0 {
+		v.Volume = &volumeView{Size: in.VolumeGB}
+	}
+	if in.ReplicaOf != "" {
+		v.ReplicaOf = &memberRef{ID: in.ReplicaOf, Links: a.links(r, "instances/"+in.ReplicaOf)}
+	}
+	for _, id := range in.Replicas {
+		v.Replicas = append(v.Replicas, memberRef{ID: id, Links: a.links(r, "instances/"+id)})
+	}
+	if in.Address != "" {
+		v.IP = []string{in.Address}
+		v.Addresses = append(v.Addresses, addressView{in.Address, "private", in.Host})
+	}
+	return v
+}
+
+// detailView is an instance by itself.
+func (a *API) detailView(r *request, in etcdschema.Instance) instanceView {
+	v := a.shortView(r, in)
+	v.Datastore.VersionNumber = in.VersionNumber
+	v.Locality = in.Locality
+	v.instanceDetail = &instanceDetail{Created: control.Stamp(in.Created), Updated: control.Stamp(in.Updated)}
+	if !in.ServiceReported.IsZero() {
+		v.ServiceStatusUpdated = control.Stamp(in.ServiceReported)
+	}
+	if in.Configuration != "" {
+		v.Configuration = &memberRef{ID: in.Configuration, Name: a.configurationName(r, in), Links: a.links(r, "configurations/"+in.Configuration)}
+	}
+	if v.Volume != nil && in.Service.Volume != nil {
+		used := math.Round(float64(in.Service.Volume.Used)/(1<<30)*100) / 100
+		v.Volume.Used = &used
+	}
+	v.Warning = in.Service.Warning
+	if f := in.Fault; f != nil {
+		v.Fault = &faultView{Message: f.Message, Created: control.Stamp(f.Created)}
+		if r.Who.Admin() {
+			v.Fault.Details = &f.Details
+		}
+	}
+	return v
+}
+
+// configurationName reads the name of an instance's configuration group; "" when it cannot.
+func (a *API) configurationName(r *request, in etcdschema.Instance) string {
+	rec, err := etcdschema.Get(r.ctx, a.control.Store, etcdschema.ConfigurationKey(in.Project, in.Configuration))
+	if err != nil {
+		return ""
+	}
+	return rec.Value.Name
+}

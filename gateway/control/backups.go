@@ -1,0 +1,199 @@
+package control
+
+import (
+	"context"
+	"slices"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/fault"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+	"github.com/cofferdb/coffer/gateway/limits"
+	"github.com/cofferdb/coffer/gateway/plan"
+)
+
+// Backups reads all that are there; the removal of one that was deleted is taken up when nobody seems to be at it.
+func (cp *Plane) Backups(ctx context.Context, from etcdschema.Prefix[etcdschema.Backup]) ([]etcdschema.Backup, error) {
+	list, err := etcdschema.List(ctx, cp.Store, from, etcdschema.Page{})
+	if err != nil {
+		return nil, err
+	}
+	var there []etcdschema.Backup
+	for _, rec := range list.Records {
+		if cp.isThere(rec.Value) {
+			there = append(there, rec.Value)
+		}
+	}
+	return there, nil
+}
+
+// isThere reports whether clients see a backup.
+func (cp *Plane) isThere(b etcdschema.Backup) bool {
+	cp.takeUp(b)
+	return !b.Deleting
+}
+
+// FindBackup reads the backup of an id.
+func (cp *Plane) FindBackup(ctx context.Context, c Caller, id string) (etcdschema.Backup, error) {
+	rec, err := etcdschema.Get(ctx, cp.Store, etcdschema.BackupKey(c.Project, id))
+	if fault.IsNotFound(err) || err == nil && !cp.isThere(rec.Value) {
+		return rec.Value, fault.NotFound("Backup", id)
+	}
+	return rec.Value, err
+}
+
+type BackupRequest struct {
+	Name          string `json:"name"`
+	Instance      string `json:"instance"`
+	Description   string `json:"description"`
+	ParentID      string `json:"parent_id"`
+	Incremental   Bit    `json:"incremental"`
+	Container     string `json:"swift_container"`
+	RestoreFrom   any    `json:"restore_from"`
+	StorageDriver string `json:"storage_driver"`
+}
+
+// NewBackup has an instance's guest begin a backup.
+func (cp *Plane) NewBackup(ctx context.Context, c Caller, req BackupRequest) (etcdschema.Backup, error) {
+	b, err := cp.orderBackup(ctx, c, req)
+	if err != nil {
+		return b, err
+	}
+	event := lifecycle.Event{Type: lifecycle.AskBackup, Backup: b.BackupID, Request: c.Request}
+	_, err = cp.transition(ctx, c.Project, b.Instance, event, func(p *plan.Plan) error {
+		if err := cp.canBeAsked(p.Snap, p.Before); err != nil {
+			return err
+		}
+		b.Held = plan.SegmentSize
+		used, err := cp.Account(p.Snap, c.Project, func(u etcdschema.Usage) etcdschema.Usage {
+			u.Backups++
+			u.BackupBytes += b.Held
+			return u
+		})
+		if err != nil {
+			return err
+		}
+		joined, err := plan.JoinParent(p.Snap, p.Before, b)
+		key := etcdschema.BackupKey(c.Project, b.BackupID)
+		p.Snap = etcdschema.With(p.Snap, key, b)
+		p.Put(append(slices.Concat(used, joined), etcdschema.Put(key, b))...)
+		return err
+	})
+	return b, err
+}
+
+// orderBackup checks a request against everything but the instance's state and the quota.
+func (cp *Plane) orderBackup(ctx context.Context, c Caller, req BackupRequest) (etcdschema.Backup, error) {
+	var b etcdschema.Backup
+	switch {
+	case !ValidName(req.Name):
+		return b, fault.Errorf(fault.BadRequest, "Validation error: backup['name'] must be a string of 1 to 255 characters with a letter or digit.")
+	case len(req.Description) > limits.MaxDescription || limits.HasControl(req.Description):
+		return b, limits.Bounded("backup['description']", req.Description, limits.MaxDescription)
+	case req.RestoreFrom != nil:
+		return b, fault.Errorf(fault.NotImplemented, "Backups of other systems cannot be registered: restore_from is not available.")
+	case cp.Blobs == nil:
+		return b, fault.Errorf(fault.NotImplemented, "This gateway has no store for backups; its operator sets -backup-dir or -s3-endpoint.")
+	case req.Instance == "":
+		return b, fault.Errorf(fault.BadRequest, "Validation error: backup['instance'] is required: the id of the instance to back up.")
+	}
+	id := LastPart(req.Instance)
+	rec, err := etcdschema.Get(ctx, cp.Store, etcdschema.InstanceKey(c.Project, id))
+	if err != nil {
+		return b, instanceError(err, id)
+	}
+	in := rec.Value
+	if err := supports(in, method(datastores.MethodCreateBackup)); err != nil {
+		return b, err
+	}
+	strategies, err := cp.strategiesOf(ctx, in)
+	if err != nil {
+		return b, err
+	}
+	container, err := cp.containerFor(ctx, c, req.Container, in.ID)
+	if err != nil {
+		return b, err
+	}
+	now := cp.Now().UTC()
+	b = etcdschema.Backup{
+		BackupRef: datastores.BackupRef{BackupID: plan.NewID(), Strategy: datastores.StrategyName{Name: strategies.chosen}},
+		Project:   c.Project, Name: req.Name, Description: req.Description, Instance: in.ID, Datastore: in.Datastore, Version: in.Version,
+		VersionNumber: in.VersionNumber, Manager: in.Manager, Container: container, Status: etcdschema.BackupNew, Created: now, Updated: now,
+	}
+	parent, err := cp.parentOf(ctx, c, req, in, strategies)
+	if err != nil || parent.BackupID == "" {
+		return b, err
+	}
+	chain, err := cp.chainOf(ctx, c, parent)
+	if err == nil && len(chain) >= maxFamily {
+		err = fault.Errorf(fault.Unprocessable, "Backup %s is the last of %d that build on each other; begin again with a full backup.", parent.BackupID, len(chain))
+	}
+	b.Parent, b.Strategy = parent.BackupID, parent.Strategy
+	return b, err
+}
+
+// backupStrategies are those of a datastore version: which is chosen, and what each can do.
+type backupStrategies struct {
+	chosen string
+	all    []datastores.Strategy
+}
+
+// strategiesOf reads them from the definition in force, so that an operator's change takes effect with the next backup.
+func (cp *Plane) strategiesOf(ctx context.Context, in etcdschema.Instance) (backupStrategies, error) {
+	catalogue, err := cp.Catalogue(ctx)
+	if err != nil {
+		return backupStrategies{}, err
+	}
+	v, ok := catalogue.FindVersion(in.Datastore, in.Version)
+	switch {
+	case !ok:
+		return backupStrategies{}, nil // withdrawn; the guest knows its own
+	case v.Server.BackupStrategy == "":
+		return backupStrategies{}, fault.Errorf(fault.NotImplemented, "Backups of %s %s are turned off: its definition has no backup_strategy.", in.Datastore, in.Version)
+	}
+	return backupStrategies{v.Server.BackupStrategy, v.Server.BackupStrategies}, nil
+}
+
+func (s backupStrategies) incremental(name datastores.StrategyName) bool {
+	return slices.ContainsFunc(s.all, func(d datastores.Strategy) bool { return d.StrategyName == name && d.Incremental })
+}
+
+// parentOf finds the backup to build on: the one named, or for an incremental one without a name the newest that can be.
+func (cp *Plane) parentOf(ctx context.Context, c Caller, req BackupRequest, in etcdschema.Instance, strategies backupStrategies) (etcdschema.Backup, error) {
+	var none etcdschema.Backup
+	if req.ParentID != "" {
+		parent, err := cp.FindBackup(ctx, c, req.ParentID)
+		if err == nil {
+			err = plan.MayBeParent(parent, in)
+		}
+		if err == nil && !strategies.incremental(parent.Strategy) {
+			err = fault.Errorf(fault.NotImplemented, "The strategy %s makes no incremental backups.", parent.Strategy)
+		}
+		return parent, err
+	}
+	if !bool(req.Incremental) {
+		return none, nil
+	}
+	all, err := cp.Backups(ctx, etcdschema.Backups(c.Project))
+	for _, b := range all {
+		if plan.MayBeParent(b, in) == nil && strategies.incremental(b.Strategy) && b.Updated.After(none.Updated) {
+			none = b
+		}
+	}
+	return none, err
+}
+
+// Bit is Trove's boolean_string: the integer 0 or 1. JSON's own are taken, too.
+type Bit bool
+
+func (f *Bit) UnmarshalJSON(b []byte) error {
+	switch string(b) {
+	case "0", "false", "null":
+		*f = false
+	case "1", "true":
+		*f = true
+	default:
+		return fault.Errorf(fault.BadRequest, "Validation error: want 0 or 1, not %s.", b)
+	}
+	return nil
+}

@@ -1,0 +1,123 @@
+package control
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/fault"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+	"github.com/cofferdb/coffer/gateway/limits"
+	"github.com/cofferdb/coffer/gateway/plan"
+)
+
+// Instance reads an instance, moved on when it is overdue.
+func (cp *Plane) Instance(ctx context.Context, c Caller, id string) (etcdschema.Instance, error) {
+	rec, err := etcdschema.Get(ctx, cp.Store, etcdschema.InstanceKey(c.Project, id))
+	if err != nil {
+		return rec.Value, instanceError(err, id)
+	}
+	return cp.Fresh(ctx, rec.Value)
+}
+
+// Delete deletes an instance that nobody follows.
+func (cp *Plane) Delete(ctx context.Context, c Caller, id string) error {
+	event := lifecycle.Event{Type: lifecycle.AskDelete, Request: c.Request}
+	_, err := cp.transition(ctx, c.Project, id, event, func(p *plan.Plan) error {
+		if in := p.Before; len(in.Replicas) > 0 {
+			return fault.Errorf(fault.Forbidden, "Instance %s has the replicas %s; delete or detach them first.", in.ID, strings.Join(in.Replicas, ", "))
+		}
+		return nil
+	})
+	return instanceError(err, id)
+}
+
+// Ask lets an instance begin what needs no more than its wish: a restart, another try.
+func (cp *Plane) Ask(ctx context.Context, c Caller, id string, what lifecycle.EventType) error {
+	_, err := cp.transition(ctx, c.Project, id, lifecycle.Event{Type: what, Request: c.Request})
+	return instanceError(err, id)
+}
+
+// Operate begins an operation that takes no arguments, if the instance's manager can do it.
+func (cp *Plane) Operate(ctx context.Context, c Caller, id string, op lifecycle.Operation) error {
+	event := lifecycle.Event{Type: op.Ask(), Request: c.Request}
+	_, err := cp.transition(ctx, c.Project, id, event, func(p *plan.Plan) error { return supports(p.Before, method(op.Method)) })
+	return instanceError(err, id)
+}
+
+// change writes an instance with something about it changed that is no operation.
+func (cp *Plane) change(ctx context.Context, c Caller, id string, f func(etcdschema.Snapshot, *etcdschema.Instance) ([]etcdschema.Op, error)) error {
+	key := etcdschema.InstanceKey(c.Project, id)
+	_, err := cp.Store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, key)
+		in, err := fault.Found(rec, err, "Instance", id)
+		if err != nil {
+			return nil, err
+		}
+		ops, err := f(s, &in)
+		in.Updated = cp.Now().UTC()
+		return append(ops, etcdschema.Put(key, in)), err
+	})
+	return instanceError(err, id)
+}
+
+// Rename gives an instance another name.
+func (cp *Plane) Rename(ctx context.Context, c Caller, id, name string) error {
+	return cp.change(ctx, c, id, func(_ etcdschema.Snapshot, in *etcdschema.Instance) ([]etcdschema.Op, error) {
+		in.Name = name
+		return nil, nil
+	})
+}
+
+// SetAccess says anew who may reach an instance; its host is told.
+func (cp *Plane) SetAccess(ctx context.Context, c Caller, id string, access Access) error {
+	if _, err := networks(access.AllowedCIDRs); err != nil { // whatever the instance is doing
+		return err
+	}
+	return cp.change(ctx, c, id, func(s etcdschema.Snapshot, in *etcdschema.Instance) ([]etcdschema.Op, error) {
+		if in.Operation != nil && !in.Prepared {
+			return nil, &lifecycle.NotAllowed{Message: "Instance " + in.ID + " is still being made."}
+		}
+		peers, err := plan.PeersOf(s, *in)
+		if err != nil {
+			return nil, err
+		}
+		if err := restrict(in, access, true); err != nil {
+			return nil, err
+		}
+		in.Firewall.Peers = nil
+		for _, p := range peers {
+			in.Firewall.Peers = append(in.Firewall.Peers, p.Address)
+		}
+		slices.Sort(in.Firewall.Peers)
+		event := etcdschema.Event{At: cp.Now().UTC(), Kind: "note", Message: whoMayReach(*in), Request: c.Request}
+		ops := plan.Tell(in, event)
+		if in.Host == "" {
+			return ops, nil
+		}
+		op, err := cp.Signer.Protect(*in, cp.Now().UTC())
+		return append(ops, op), err
+	})
+}
+
+// instanceError names the instance where a key or a record did not exist.
+func instanceError(err error, id string) error {
+	if err == nil {
+		return nil
+	}
+	if fault.IsNotFound(err) {
+		return fault.NotFound("Instance", id)
+	}
+	return err
+}
+
+// ValidName reports whether a name is Trove's non_empty_string: 1 to 255 characters, at least one ASCII letter or digit. Control characters are refused:
+// names are read at terminals.
+func ValidName(s string) bool {
+	return utf8.RuneCountInString(s) <= limits.MaxName && !strings.ContainsFunc(s, unicode.IsControl) && strings.ContainsFunc(s, func(c rune) bool {
+		return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+	})
+}

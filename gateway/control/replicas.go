@@ -1,0 +1,210 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/fault"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+	"github.com/cofferdb/coffer/gateway/plan"
+)
+
+const maxReplicaCount = 3 // of one request, Trove's
+
+// Localities of a replication set.
+const (
+	affinity     = "affinity"
+	antiAffinity = "anti-affinity"
+)
+
+// checkExtras refuses what does not go with a create of an instance of its own.
+func checkExtras(req CreateRequest) error {
+	switch {
+	case req.ReplicaCount != nil:
+		return fault.Errorf(fault.BadRequest, "replica_count goes with replica_of.")
+	case len(req.Modules) > 0:
+		return fault.Errorf(fault.NotImplemented, "Modules are not available.")
+	case req.Locality != "" && req.Locality != affinity && req.Locality != antiAffinity:
+		return fault.Errorf(fault.BadRequest, "Validation error: instance['locality'] %q is not affinity or anti-affinity.", req.Locality)
+	}
+	return nil
+}
+
+// createReplicas makes one to three replicas of an instance, and returns the first.
+func (cp *Plane) createReplicas(ctx context.Context, c Caller, req CreateRequest) (first etcdschema.Instance, err error) {
+	count := 1
+	if req.ReplicaCount != nil {
+		count = *req.ReplicaCount
+	}
+	if count < 1 || count > maxReplicaCount {
+		return first, fault.Errorf(fault.BadRequest, "Validation error: replica_count %d is not 1 to %d.", count, maxReplicaCount)
+	}
+	o, err := cp.orderReplica(ctx, c, req)
+	if err != nil {
+		return first, err
+	}
+	if err := cp.roomFor(ctx, o.instance, count); err != nil {
+		return first, err
+	}
+	for n := range count {
+		one := o
+		one.instance.ID = plan.NewID()
+		if count > 1 {
+			one.instance.Name = fmt.Sprintf("%s-%d", req.Name, n+1)
+		}
+		in, _, err := cp.place(ctx, c, one, false)
+		if err != nil && n > 0 {
+			if f := new(fault.Error); errors.As(err, &f) {
+				err = &fault.Error{Kind: f.Kind, Message: fmt.Sprintf("%d of %d replicas were asked for, then: %s", n, count, f.Message), RetryAfter: f.RetryAfter, Limit: f.Limit}
+			}
+		}
+		if err != nil {
+			return first, err
+		}
+		if n == 0 {
+			first = in
+		}
+	}
+	return first, nil
+}
+
+// hostsOfSet are the hosts of the set that a replica joins, when its locality minds them.
+func hostsOfSet(s etcdschema.Snapshot, replica etcdschema.Instance) ([]string, error) {
+	if replica.ReplicaOf == "" || replica.Locality == "" {
+		return nil, nil
+	}
+	rec, err := etcdschema.Read(s, etcdschema.InstanceKey(replica.Project, replica.ReplicaOf))
+	source, err := fault.Found(rec, err, "Instance", replica.ReplicaOf)
+	if err != nil {
+		return nil, err
+	}
+	hosts := []string{source.Host}
+	if replica.Locality == affinity {
+		return hosts, nil
+	}
+	for _, id := range source.Replicas {
+		other, err := etcdschema.Read(s, etcdschema.InstanceKey(replica.Project, id))
+		if err != nil {
+			return nil, err
+		}
+		hosts = append(hosts, other.Value.Host)
+	}
+	return hosts, nil
+}
+
+// orderReplica checks the create of a replica. What it is made of it has from its source.
+func (cp *Plane) orderReplica(ctx context.Context, c Caller, req CreateRequest) (order, error) {
+	var o order
+	if !ValidName(req.Name) {
+		return o, fault.Errorf(fault.BadRequest, "Validation error: instance['name'] must be a string of 1 to 255 characters with a letter or digit.")
+	}
+	for _, given := range []struct {
+		name string
+		is   bool
+	}{
+		{"flavorRef", req.FlavorRef != ""}, {"volume", req.Volume != nil}, {"datastore", req.Datastore.Type+req.Datastore.Version != ""},
+		{"databases", len(req.Databases) > 0}, {"users", len(req.Users) > 0}, {"locality", req.Locality != ""}, {"restorePoint", req.RestorePoint != nil},
+		{"modules", len(req.Modules) > 0}, {"user_data", req.UserData},
+	} {
+		if given.is {
+			return o, fault.Errorf(fault.BadRequest, "A replica has the %s of its source; leave it out.", given.name)
+		}
+	}
+	rec, err := etcdschema.Get(ctx, cp.Store, etcdschema.InstanceKey(c.Project, req.ReplicaOf))
+	if err != nil {
+		return o, instanceError(err, req.ReplicaOf)
+	}
+	source := rec.Value
+	if err := supports(source, method(datastores.MethodAttachReplica)); err != nil {
+		return o, fault.Errorf(fault.BadRequest, "The datastore %s %s does not support replication.", source.Datastore, source.Version)
+	}
+	catalogue, err := cp.Catalogue(ctx)
+	if err != nil {
+		return o, err
+	}
+	o.hosts = catalogue.Hosts
+	version, _ := catalogue.FindVersion(source.Datastore, source.Version)
+	if version.Server.ReplicationStrategy == "" {
+		return o, fault.Errorf(fault.BadRequest, "Replication of %s %s is turned off: its definition has no replication_strategy.", source.Datastore, source.Version)
+	}
+	guest, err := etcdschema.Get(ctx, cp.Store, etcdschema.InstanceGuestKey(source.ID))
+	if err != nil {
+		return o, err
+	}
+	now := cp.Now().UTC()
+	o.guest = guest.Value
+	o.instance = etcdschema.Instance{
+		Project: c.Project, Name: req.Name, Datastore: source.Datastore, Version: source.Version, VersionNumber: source.VersionNumber,
+		Manager: source.Manager, Image: source.Image, Capabilities: source.Capabilities, Names: source.Names, UsersPerServer: source.UsersPerServer, FlavorID: source.FlavorID, Flavor: source.Flavor,
+		VolumeGB: source.VolumeGB, VolumeType: source.VolumeType, Created: now, Updated: now, UsageTimeout: source.UsageTimeout,
+		Service: datastores.Status{Service: datastores.StatusNew}, Public: source.Public, AllowedCIDRs: source.AllowedCIDRs, Firewall: source.Firewall,
+		ReplicaOf: source.ID, Locality: source.Locality, ReplicationStrategy: version.Server.ReplicationStrategy,
+		RootEnabled: source.RootEnabled, RootEnabledAt: source.RootEnabledAt, RootEnabledBy: source.RootEnabledBy,
+	}
+	o.instance.Firewall.Peers = nil
+	if req.Access != nil {
+		if err := restrict(&o.instance, *req.Access, false); err != nil {
+			return o, err
+		}
+	}
+	configuration, err := cp.configurationFor(ctx, c, req.Configuration, version)
+	o.instance.Configuration = configuration.ID
+	o.need = plan.NeedOf(o.instance)
+	return o, err
+}
+
+// Detach makes a replica independent.
+func (cp *Plane) Detach(ctx context.Context, c Caller, id string) error {
+	in, err := cp.Instance(ctx, c, id)
+	if err != nil {
+		return err
+	}
+	if in.ReplicaOf == "" {
+		return fault.Errorf(fault.BadRequest, "Instance %s is not a replica.", in.ID)
+	}
+	return cp.Ask(ctx, c, id, lifecycle.AskDetach)
+}
+
+// Promote puts a replica in the place of its source.
+func (cp *Plane) Promote(ctx context.Context, c Caller, id string) error {
+	in, err := cp.Instance(ctx, c, id)
+	if err != nil {
+		return err
+	}
+	if in.ReplicaOf == "" {
+		return fault.Errorf(fault.BadRequest, "Instance %s is not a replica, so it cannot be promoted.", in.ID)
+	}
+	_, err = cp.transition(ctx, c.Project, in.ID, lifecycle.Event{Type: lifecycle.AskPromote, Request: c.Request},
+		func(p *plan.Plan) error {
+			if lifecycle.Ready(p.Before) != nil {
+				return nil // the life cycle says more
+			}
+			source := etcdschema.Instance{ID: p.Before.ReplicaOf}
+			return cmp.Or(cp.canBeAsked(p.Snap, p.Before), cp.canBeAsked(p.Snap, source)) // before anybody is made to refuse writes
+		})
+	return instanceError(err, in.ID)
+}
+
+// Eject puts a replica in the place of a source whose guest has not been heard of for so long that it counts as gone.
+func (cp *Plane) Eject(ctx context.Context, c Caller, id string) error {
+	in, err := cp.Instance(ctx, c, id)
+	if err != nil {
+		return err
+	}
+	if len(in.Replicas) == 0 {
+		return fault.Errorf(fault.BadRequest, "Instance %s is not a replica source.", in.ID)
+	}
+	_, err = cp.transition(ctx, c.Project, in.ID, lifecycle.Event{Type: lifecycle.AskEject, Request: c.Request},
+		func(p *plan.Plan) error {
+			presence, err := etcdschema.Read(p.Snap, etcdschema.PresenceKey(in.ID))
+			if err == nil && cp.reachable(in.ID, presence) == nil {
+				err = fault.Errorf(fault.BadRequest, "The guest of instance %s is there, so it cannot be ejected; promote one of its replicas instead.", in.ID)
+			}
+			return err
+		})
+	return instanceError(err, in.ID)
+}

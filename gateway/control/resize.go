@@ -1,0 +1,120 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/fault"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+	"github.com/cofferdb/coffer/gateway/plan"
+)
+
+// resizable reads an instance that can have another size.
+func (cp *Plane) resizable(ctx context.Context, c Caller, id string) (etcdschema.Instance, error) {
+	in, err := cp.Instance(ctx, c, id)
+	if err == nil && in.Host == "" {
+		err = fault.Errorf(fault.NotImplemented, "Instance %s runs on a machine of its own; whoever runs that resizes it.", in.ID)
+	}
+	if err == nil {
+		err = lifecycle.Free(in)
+	}
+	return in, err
+}
+
+// sizeOf reads a volume's size: in an object, as openstacksdk does not, or alone.
+func sizeOf(raw json.RawMessage) (int, error) {
+	var object struct {
+		Size StringOrID `json:"size"`
+	}
+	if json.Unmarshal(raw, &object) != nil && json.Unmarshal(raw, &object.Size) != nil {
+		object.Size = ""
+	}
+	size, err := strconv.Atoi(string(object.Size))
+	if err != nil || size < 1 {
+		return 0, fault.Errorf(fault.BadRequest, "Validation error: resize['volume']['size'] %s is not a number of GB of 1 or more.", raw)
+	}
+	return size, nil
+}
+
+// ResizeVolume gives an instance a larger volume, and its replicas with it.
+func (cp *Plane) ResizeVolume(ctx context.Context, c Caller, id string, raw json.RawMessage) error {
+	in, err := cp.resizable(ctx, c, id)
+	if err != nil {
+		return err
+	}
+	size, err := sizeOf(raw)
+	switch {
+	case err != nil:
+		return err
+	case in.VolumeGB == 0:
+		return fault.Errorf(fault.NotImplemented, "The datastore version has no volume.")
+	case size <= in.VolumeGB:
+		return fault.Errorf(fault.BadRequest, "The volume of instance %s has %d GB; a new size must be more.", in.ID, in.VolumeGB)
+	}
+	most, err := cp.maxVolume(ctx, in)
+	if err != nil {
+		return err
+	}
+	if size > most {
+		return fault.Errorf(fault.OverLimit, "A volume of %d GB is larger than the %d GB that this datastore version allows.", size, most)
+	}
+	if err := cp.resize(ctx, c, in.ID, etcdschema.Target{VolumeGB: size}); err != nil {
+		return err
+	}
+	for _, id := range in.Replicas { // each by itself: one that is busy now is not worth refusing the source
+		if err := cp.resize(ctx, c, id, etcdschema.Target{VolumeGB: size}); err != nil {
+			cp.Log.Warn("a replica keeps its volume while its source's grows", "instance_id", id, "err", err)
+		}
+	}
+	return nil
+}
+
+func (cp *Plane) maxVolume(ctx context.Context, in etcdschema.Instance) (int, error) {
+	catalogue, err := cp.Catalogue(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if v, ok := catalogue.FindVersion(in.Datastore, in.Version); ok && v.Server.MaxVolumeSize > 0 {
+		return v.Server.MaxVolumeSize, nil
+	}
+	return datastores.DefaultMaxVolumeSize, nil
+}
+
+// ResizeFlavor gives an instance another flavor.
+func (cp *Plane) ResizeFlavor(ctx context.Context, c Caller, id, flavorID string) error {
+	in, err := cp.resizable(ctx, c, id)
+	if err != nil {
+		return err
+	}
+	if flavorID == in.FlavorID {
+		return fault.Errorf(fault.BadRequest, "Instance %s has the flavor %s already.", in.ID, flavorID)
+	}
+	flavor, err := cp.flavor(ctx, flavorID)
+	if err != nil {
+		return err
+	}
+	return cp.resize(ctx, c, in.ID, etcdschema.Target{FlavorID: flavorID, Flavor: &flavor})
+}
+
+// flavor reads a flavor that a request names.
+func (cp *Plane) flavor(ctx context.Context, id string) (etcdschema.Flavor, error) {
+	rec, err := etcdschema.Get(ctx, cp.Store, etcdschema.FlavorKey(id))
+	if fault.IsNotFound(err) {
+		err = fault.Errorf(fault.BadRequest, "Flavor %s cannot be found; GET flavors lists what there is.", id)
+	}
+	return rec.Value, err
+}
+
+// resize charges for the new size and begins the operation, in one transaction.
+func (cp *Plane) resize(ctx context.Context, c Caller, id string, target etcdschema.Target) error {
+	event := lifecycle.Event{Type: lifecycle.AskResize, Target: &target, Request: c.Request}
+	_, err := cp.transition(ctx, c.Project, id, event, func(p *plan.Plan) error {
+		ops, err := cp.exchange(p.Snap, p.Before, lifecycle.Become(p.Before, target))
+		p.Put(ops...)
+		return err
+	})
+	return instanceError(err, id)
+}

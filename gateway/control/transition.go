@@ -1,0 +1,60 @@
+package control
+
+import (
+	"context"
+
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/fault"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+	"github.com/cofferdb/coffer/gateway/plan"
+)
+
+// Commit makes a decision and writes it in one transaction, then does what follows from it. decide may be called several
+// times: only the moves that were committed count.
+func (cp *Plane) Commit(ctx context.Context, refs []etcdschema.Ref, decide func(etcdschema.Snapshot) (plan.Moves, error)) (plan.Moves, error) {
+	var m plan.Moves
+	_, err := cp.Store.Update(ctx, refs, func(s etcdschema.Snapshot) (_ []etcdschema.Op, err error) {
+		m, err = decide(s)
+		return m.Ops, err
+	})
+	if err != nil {
+		return plan.Moves{}, err
+	}
+	for _, in := range append(m.Peers, m.After) {
+		if in.ID != "" {
+			cp.deadlines.set(in)
+		}
+	}
+	for _, b := range m.Removed {
+		cp.removeLater(b)
+	}
+	if m.Gone && len(m.After.Logs) > 0 {
+		cp.removeLogs(m.After)
+	}
+	return m, nil
+}
+
+// transition lets an event happen to an instance, in one transaction. Each of also checks more, or adds to what is written.
+func (cp *Plane) transition(ctx context.Context, project, id string, event lifecycle.Event, also ...func(*plan.Plan) error) (etcdschema.Instance, error) {
+	key := etcdschema.InstanceKey(project, id)
+	m, err := cp.Commit(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) (plan.Moves, error) {
+		rec, err := etcdschema.Read(s, key)
+		in, err := fault.Found(rec, err, "Instance", id)
+		if err != nil {
+			return plan.Moves{}, err
+		}
+		p := cp.Plan(s, in, event)
+		for _, f := range also {
+			if err := f(p); err != nil {
+				return plan.Moves{}, err
+			}
+		}
+		return p.Decide()
+	})
+	return m.After, err
+}
+
+// Plan begins the plan of what happens to an instance.
+func (cp *Plane) Plan(s etcdschema.Snapshot, in etcdschema.Instance, event lifecycle.Event) *plan.Plan {
+	return plan.New(cp.Keys, cp.Signer, cp.Now(), s, in, event)
+}

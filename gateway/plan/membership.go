@@ -1,0 +1,133 @@
+package plan
+
+import (
+	"slices"
+
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/fault"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+)
+
+// JoinConfiguration lists a new instance in the configuration group that it is made with.
+func JoinConfiguration(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdschema.Op, error) {
+	if in.Configuration == "" {
+		return nil, nil
+	}
+	return memberOf(s, in, in.Configuration, true)
+}
+
+// memberOf lists an instance in a configuration group, or takes it out. A group that was deleted lists nobody and cannot be joined.
+func memberOf(s etcdschema.Snapshot, in etcdschema.Instance, group string, joins bool) ([]etcdschema.Op, error) {
+	key := etcdschema.ConfigurationKey(in.Project, group)
+	rec, err := etcdschema.Read(s, key)
+	switch {
+	case err != nil:
+		return nil, err
+	case !rec.Found && joins:
+		return nil, fault.NotFound("Configuration", group)
+	case !rec.Found:
+		return nil, nil
+	}
+	rec.Value.Instances = WithMember(rec.Value.Instances, in.ID, joins)
+	return []etcdschema.Op{etcdschema.Put(key, rec.Value)}, nil
+}
+
+// membership keeps the list of instances in the configuration groups that the instance begins or ceases to refer to. A group
+// that was deleted meanwhile is refused.
+func (p *Plan) membership() error {
+	was, is := lifecycle.Groups(p.Before), lifecycle.Groups(p.d.Instance)
+	if p.d.Gone {
+		is = nil
+	}
+	for _, id := range slices.Concat(was, is) {
+		if slices.Contains(was, id) && slices.Contains(is, id) {
+			continue
+		}
+		ops, err := memberOf(p.Snap, p.Before, id, slices.Contains(is, id))
+		if err != nil {
+			return err
+		}
+		p.Put(ops...)
+	}
+	return nil
+}
+
+// WithMember returns ids with or without that one.
+func WithMember(ids []string, id string, is bool) []string {
+	ids = slices.DeleteFunc(slices.Clone(ids), func(one string) bool { return one == id })
+	if is {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// MayBeParent refuses to build a backup of an instance on another one.
+func MayBeParent(parent etcdschema.Backup, in etcdschema.Instance) error {
+	switch {
+	case parent.Status != etcdschema.BackupCompleted:
+		return fault.Errorf(fault.Conflict, "Backup %s is not complete (%s), so nothing can be built on it.", parent.BackupID, parent.Status)
+	case parent.Instance != in.ID || parent.Version != in.Version || parent.Snapshot:
+		return fault.Errorf(fault.BadRequest, "Backup %s is of instance %s, version %s; a parent must be of this one as it is now.", parent.BackupID, parent.Instance, parent.Version)
+	}
+	return nil
+}
+
+// JoinParent lists a new backup of an instance with the one that it builds on.
+func JoinParent(s etcdschema.Snapshot, in etcdschema.Instance, b etcdschema.Backup) ([]etcdschema.Op, error) {
+	if in.Version != b.Version {
+		return nil, fault.Errorf(fault.Conflict, "Instance %s has just got version %s; ask for the backup again.", in.ID, in.Version)
+	}
+	if b.Parent == "" {
+		return nil, nil
+	}
+	key := etcdschema.BackupKey(b.Project, b.Parent)
+	rec, err := etcdschema.Read(s, key)
+	if err == nil && (!rec.Found || rec.Value.Deleting) {
+		err = fault.NotFound("Backup", b.Parent)
+	}
+	if err == nil {
+		err = MayBeParent(rec.Value, in)
+	}
+	rec.Value.Children = WithMember(rec.Value.Children, b.BackupID, true)
+	return []etcdschema.Op{etcdschema.Put(key, rec.Value)}, err
+}
+
+// JoinBackups lists a new instance as a reader of the backups that it begins with.
+func JoinBackups(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdschema.Op, error) {
+	var ops []etcdschema.Op
+	for _, id := range in.Restore {
+		key := etcdschema.BackupKey(in.Project, id)
+		rec, err := etcdschema.Read(s, key)
+		if err == nil && (!rec.Found || rec.Value.Deleting) {
+			err = fault.NotFound("Backup", id)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if rec.Value.Status != etcdschema.BackupCompleted {
+			return nil, fault.Errorf(fault.Conflict, "Backup %s is not complete (%s).", id, rec.Value.Status)
+		}
+		rec.Value.Readers = WithMember(rec.Value.Readers, in.ID, true)
+		ops = append(ops, etcdschema.Put(key, rec.Value))
+	}
+	return ops, nil
+}
+
+// MayFollow refuses a replica of an instance that cannot be a source now, or is not as it was when the replica was ordered.
+func MayFollow(s etcdschema.Snapshot, in etcdschema.Instance) error {
+	if in.ReplicaOf == "" {
+		return nil
+	}
+	rec, err := etcdschema.Read(s, etcdschema.InstanceKey(in.Project, in.ReplicaOf))
+	source, err := fault.Found(rec, err, "Instance", in.ReplicaOf)
+	if err != nil {
+		return err
+	}
+	if source.ReplicaOf != "" {
+		return fault.Errorf(fault.Unauthorized, "Instance %s is a replica itself; replicate its source %s.", source.ID, source.ReplicaOf)
+	}
+	if source.VolumeGB != in.VolumeGB || source.Flavor != in.Flavor || source.Version != in.Version {
+		return fault.Errorf(fault.Conflict, "Instance %s has just got another size or version; ask for the replica again.", source.ID)
+	}
+	return lifecycle.Leads(source)
+}

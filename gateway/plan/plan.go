@@ -1,0 +1,170 @@
+// Package plan makes the list of writes of one transaction: from what was read and one decision of package lifecycle, the commands, backups,
+// groups, usage and lines of timelines that go with it. It reads nothing but its snapshot, and writes nothing itself.
+package plan
+
+import (
+	"slices"
+	"time"
+
+	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/keyring"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+)
+
+// Plan is what one transaction changes: the life cycle's decision over an event, and all that has to be written with it. It is made
+// anew for every attempt.
+type Plan struct {
+	keys   *keyring.Keyring
+	signer Signer
+	now    time.Time
+
+	Snap   etcdschema.Snapshot // what was read, and what the plan has put
+	Before etcdschema.Instance
+	Event  lifecycle.Event
+	peers  []etcdschema.Instance // other members of the set, as they were
+	d      lifecycle.Decision
+
+	ops     []etcdschema.Op
+	removed []etcdschema.Backup // whose segments nobody needs any more
+}
+
+// New begins the plan of an event that happens now to an instance.
+func New(keys *keyring.Keyring, signer Signer, now time.Time, s etcdschema.Snapshot, in etcdschema.Instance, event lifecycle.Event) *Plan {
+	return &Plan{keys: keys, signer: signer, now: now.UTC(), Snap: s, Before: in, Event: event}
+}
+
+func (p *Plan) Put(ops ...etcdschema.Op) { p.ops = append(p.ops, ops...) }
+
+// Decide lets the event happen, and lists all that follows.
+func (p *Plan) Decide() (Moves, error) {
+	m := Moves{Ops: p.ops, After: p.Before}
+	var err error
+	if p.Event.Type != lifecycle.Reported {
+		if p.peers, err = PeersOf(p.Snap, p.Before); err != nil {
+			return m, err
+		}
+	}
+	p.Event.Peers = p.peers
+	if p.d, err = lifecycle.Decide(p.Before, p.Event, p.now, NewID); err != nil || !p.d.Changed {
+		return m, err
+	}
+	for _, step := range []func() error{p.letThrough, p.backups, p.commands, p.refund, p.membership, p.options, p.records} {
+		if err := step(); err != nil {
+			return m, err
+		}
+	}
+	return Moves{Ops: p.ops, After: p.d.Instance, Peers: p.d.Peers, Removed: p.removed, Gone: p.d.Gone}, nil
+}
+
+// records writes the instance, the members that have changed, and the timeline, when nothing more will be told.
+func (p *Plan) records() error {
+	if p.d.Drop != nil {
+		p.Put(etcdschema.Delete(etcdschema.CommandKey(p.d.Drop.Agent, p.d.Drop.ID)))
+	}
+	for _, e := range p.d.Events {
+		p.Put(Tell(&p.d.Instance, e)...)
+	}
+	for _, peer := range p.d.Peers {
+		p.Put(etcdschema.Put(etcdschema.InstanceKey(peer.Project, peer.ID), peer))
+	}
+	if p.d.Gone {
+		removal, err := removalOps(p.Snap, p.d.Instance)
+		p.Put(removal...)
+		return err
+	}
+	p.Put(etcdschema.Put(etcdschema.InstanceKey(p.Before.Project, p.Before.ID), p.d.Instance))
+	return nil
+}
+
+// record is the record of a member as the decision leaves it, to be changed further; nil when there is none.
+func (p *Plan) record(id string) *etcdschema.Instance {
+	is := func(in etcdschema.Instance) bool { return in.ID == id }
+	if is(p.d.Instance) {
+		return &p.d.Instance
+	}
+	if i := slices.IndexFunc(p.d.Peers, is); i >= 0 {
+		return &p.d.Peers[i]
+	}
+	if i := slices.IndexFunc(p.peers, is); i >= 0 {
+		return &p.peers[i]
+	}
+	return nil
+}
+
+// refund gives back what a failed resize would have taken.
+func (p *Plan) refund() error {
+	if p.d.Refund == nil {
+		return nil
+	}
+	ops, err := Resized(p.Snap, lifecycle.Become(p.d.Instance, *p.d.Refund), p.d.Instance)
+	p.Put(ops...)
+	return err
+}
+
+// options replaces the guest options of an instance that has got another version.
+func (p *Plan) options() error {
+	op := p.Before.Operation
+	if op == nil || op.Target == nil || op.Target.Version == nil || p.d.Instance.Version == p.Before.Version {
+		return nil
+	}
+	p.Put(etcdschema.Put(etcdschema.InstanceGuestKey(p.Before.ID), op.Target.Version.Guest))
+	return nil
+}
+
+// PeersOf reads the other members of an instance's replication set.
+func PeersOf(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdschema.Instance, error) {
+	read := func(id string) (etcdschema.Record[etcdschema.Instance], error) {
+		return etcdschema.Read(s, etcdschema.InstanceKey(in.Project, id))
+	}
+	var source etcdschema.Instance
+	if in.ReplicaOf != "" {
+		rec, err := read(in.ReplicaOf)
+		if err != nil {
+			return nil, err
+		}
+		source = rec.Value
+	}
+	var peers []etcdschema.Instance
+	for _, id := range lifecycle.Members(in, source) {
+		rec, err := read(id)
+		if err != nil {
+			return nil, err
+		}
+		if rec.Found {
+			peers = append(peers, rec.Value)
+		}
+	}
+	return peers, nil
+}
+
+func EnrolmentOp(token agentpoll.Token, e etcdschema.Enrolment, ttl time.Duration) etcdschema.Op {
+	return etcdschema.Put(etcdschema.EnrolmentKey(agentpoll.HashSecret(token.Secret)), e).For(max(ttl.Round(time.Second), time.Minute))
+}
+
+// removalOps deletes an instance and everything that was only there for it, and gives back what it had.
+func removalOps(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdschema.Op, error) {
+	ops := []etcdschema.Op{
+		etcdschema.Delete(etcdschema.InstanceKey(in.Project, in.ID)),
+		etcdschema.Delete(etcdschema.InstanceGuestKey(in.ID)),
+		etcdschema.Delete(etcdschema.AgentKey(in.ID)),
+		etcdschema.Delete(etcdschema.PresenceKey(in.ID)),
+		etcdschema.DeleteAll(etcdschema.Commands(in.ID)),
+	}
+	if in.Host != "" {
+		host, err := etcdschema.Read(s, etcdschema.HostKey(in.Host))
+		if err != nil {
+			return nil, err
+		}
+		if _, has := host.Value.Allocated[in.ID]; has {
+			delete(host.Value.Allocated, in.ID) // decoded anew for this decision: nobody else's map
+			ops = append(ops, etcdschema.Put(etcdschema.HostKey(in.Host), host.Value))
+		}
+	}
+	usageKey := etcdschema.UsageKey(in.Project)
+	usage, err := etcdschema.Read(s, usageKey)
+	if err != nil {
+		return nil, err
+	}
+	return append(ops, etcdschema.Put(usageKey, AddUsage(usage.Value, in, -1))), nil
+}

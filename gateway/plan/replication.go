@@ -1,0 +1,136 @@
+package plan
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/fault"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+)
+
+// replicationArgs makes the arguments of the commands that make, move and end replicas. command.Subject is the instance that it
+// is about, command.Agent the one whose guest does it.
+func (p *Plan) replicationArgs(command lifecycle.Command) (any, error) {
+	strategy := datastores.StrategyArgs{Strategy: p.replicationStrategy()}
+	switch command.Method {
+	case datastores.MethodReplicationSnapshot:
+		return p.snapshotArgs(strategy)
+	case datastores.MethodEnableAsMaster:
+		accounts, err := p.newAccounts(p.record(command.Agent))
+		return datastores.PromoteArgs{StrategyArgs: strategy, Accounts: accounts}, err
+	case datastores.MethodAttachReplica:
+		return p.followArgs(strategy, command.Agent)
+	case datastores.MethodCleanupSource:
+		return datastores.CleanupArgs{StrategyArgs: strategy, Account: replicaAccount(p.Before)}, nil
+	case datastores.MethodMakeReadOnly:
+		return datastores.ReadOnlyArgs{StrategyArgs: strategy, ReadOnly: command.ReadOnly}, nil
+	case datastores.MethodWaitForTxn:
+		return datastores.WaitArgs{StrategyArgs: strategy, Position: *p.d.Instance.Operation.Position}, nil
+	case datastores.MethodDetachReplica, datastores.MethodLatestTxn:
+		return strategy, nil
+	}
+	return nil, nil
+}
+
+// replicationStrategy is the one of the set: every replica has it.
+func (p *Plan) replicationStrategy() string {
+	for _, in := range append([]etcdschema.Instance{p.Before}, p.peers...) {
+		if in.ReplicationStrategy != "" {
+			return in.ReplicationStrategy
+		}
+	}
+	return ""
+}
+
+// replicaAccount names the account with which a replica logs in to its source.
+func replicaAccount(replica etcdschema.Instance) datastores.ReplicaAccount {
+	return datastores.ReplicaAccount{ReplicaID: replica.ID, User: "slave_" + replica.ID[len(replica.ID)-8:], Address: replica.Address}
+}
+
+// snapshotArgs ask the source of a new replica for an account and, when its strategy needs one, a backup. What the replica
+// must know of it waits, sealed, until it prepares.
+func (p *Plan) snapshotArgs(strategy datastores.StrategyArgs) (datastores.SnapshotArgs, error) {
+	in := &p.d.Instance
+	args := datastores.SnapshotArgs{StrategyArgs: strategy, Account: replicaAccount(*in)}
+	args.Account.Password = datastores.NewSecret(NewPassword()).ForSealing()
+	source := p.record(in.ReplicaOf)
+	if source == nil {
+		return args, fault.NotFound("Instance", in.ReplicaOf)
+	}
+	prepare, err := unsealPrepare(p.keys, *in)
+	if err != nil {
+		return args, err
+	}
+	prepare.Replicate = &datastores.ReplicaArgs{StrategyArgs: strategy, SourceID: source.ID, Address: source.Address, Account: args.Account, TLS: sourceTakesTLS(*source)}
+	if prepare.Replicate.TLS { // as its source
+		prepare.TLS = source.Service.TLS
+	}
+	if err := SealPrepare(p.keys, in, prepare); err != nil {
+		return args, err
+	}
+	backup := etcdschema.Backup{
+		BackupRef: datastores.BackupRef{BackupID: in.Operation.Backup}, Project: in.Project,
+		Name: "Replication snapshot for " + in.ID, Instance: source.ID, Datastore: source.Datastore, Version: source.Version,
+		VersionNumber: source.VersionNumber, Manager: source.Manager, Container: DefaultContainer, Status: etcdschema.BackupNew,
+		Created: p.now, Updated: p.now, Snapshot: true,
+	}
+	key := etcdschema.BackupKey(in.Project, backup.BackupID)
+	p.Snap = etcdschema.With(p.Snap, key, backup)
+	p.Put(etcdschema.Put(key, backup))
+	args.Backup, err = p.backupArgs(backup.BackupID)
+	return args, err
+}
+
+// newAccounts makes the accounts of the members that will follow the promoted one. They wait, sealed, until they do.
+func (p *Plan) newAccounts(promoted *etcdschema.Instance) ([]datastores.ReplicaAccount, error) {
+	var accounts []datastores.ReplicaAccount
+	for _, id := range promoted.Operation.Members {
+		if member := p.record(id); member != nil {
+			account := replicaAccount(*member)
+			account.Password = datastores.NewSecret(NewPassword()).ForSealing()
+			accounts = append(accounts, account)
+		}
+	}
+	raw, err := json.Marshal(accounts)
+	if err != nil {
+		return nil, err
+	}
+	promoted.Operation.Sealed = p.keys.Seal(etcdschema.InstanceKey(promoted.Project, promoted.ID).String(), raw)
+	return accounts, nil
+}
+
+// followArgs tell a member to follow the one that was promoted.
+func (p *Plan) followArgs(strategy datastores.StrategyArgs, member string) (datastores.ReplicaArgs, error) {
+	args := datastores.ReplicaArgs{
+		StrategyArgs: strategy, SourceID: p.Before.ID, Address: p.Before.Address, Former: member == p.Before.ReplicaOf, TLS: sourceTakesTLS(p.Before),
+	}
+	raw, err := p.keys.Open(etcdschema.InstanceKey(p.Before.Project, p.Before.ID).String(), p.Before.Operation.Sealed)
+	if err != nil {
+		return args, err
+	}
+	var accounts []datastores.ReplicaAccount
+	if err := json.Unmarshal(raw, &accounts); err != nil {
+		return args, fmt.Errorf("the accounts of the replicas of %s cannot be read", p.Before.ID)
+	}
+	for _, account := range accounts {
+		if account.ReplicaID == member {
+			args.Account = account
+			args.Account.Password = account.Password.ForSealing()
+			return args, nil
+		}
+	}
+	return args, fmt.Errorf("there is no account for replica %s", member)
+}
+
+// NewPassword makes a password of 36 letters and digits (Trove's default_password_length), about 200 bits.
+func NewPassword() string { return (rand.Text() + rand.Text())[:36] }
+
+// sourceTakesTLS reports whether a replica is to follow an instance by TLS. An instance that was made before its version could do TLS has
+// rules that let none in, whatever its guest says today.
+func sourceTakesTLS(source etcdschema.Instance) bool {
+	return source.Service.TLS.On() && slices.Contains(source.Capabilities, datastores.CanTLS)
+}

@@ -1,0 +1,43 @@
+package plan
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/limits"
+)
+
+// How long records of the past stay.
+const (
+	keepEvents     = 30 * 24 * time.Hour
+	KeepResults    = 10 * time.Minute
+	KeepEnrolments = time.Hour // a used one; an unused one lives as long as the create that waits for it
+)
+
+// maxEvents is how many lines a timeline has at most.
+const maxEvents = 1000
+
+// Tell adds a line to an instance's timeline, and takes the oldest away when it is full.
+func Tell(in *etcdschema.Instance, e etcdschema.Event) []etcdschema.Op {
+	in.LastEvent++
+	e.Message = limits.Shortened(e.Message)
+	ops := []etcdschema.Op{etcdschema.Put(etcdschema.EventKey(in.ID, in.LastEvent), e).For(keepEvents)}
+	if old := in.LastEvent - maxEvents; old > 0 {
+		ops = append(ops, etcdschema.Delete(etcdschema.EventKey(in.ID, old)))
+	}
+	return ops
+}
+
+// NewID makes an id that sorts by time.
+func NewID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// Moves are the changes that a decision comes to.
+type Moves struct {
+	Ops     []etcdschema.Op
+	After   etcdschema.Instance
+	Peers   []etcdschema.Instance
+	Removed []etcdschema.Backup // whose segments nobody needs any more
+	Gone    bool                // the instance was removed
+}
