@@ -43,7 +43,7 @@ const (
 )
 
 // Operation is a row of the table of operations: something that can be asked of an instance. What is asked of its guest alone,
-// in one step, needs no more than a row; docs/operations-add.md says what else belongs to it.
+// in one step, needs no more than a row; CONTRIBUTING.md says what else belongs to it.
 type Operation struct {
 	Kind   string // as it stands in etcdschema.Operation and in an instance's Failed
 	Status string // what clients see while it goes on; "": nothing of it

@@ -6,7 +6,6 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
-	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -14,28 +13,27 @@ import (
 
 // TestWhatAnOperationTouches holds in which files, engines and tests aside, the names of two operations of one step are. What is
 // listed is all that a new one takes: a method, its row, arguments if it has any, and, unless it is an action, a way to ask for it.
-// A file is named by its room and its own name.
 func TestWhatAnOperationTouches(t *testing.T) {
 	for _, c := range []struct {
 		names []string
 		files []string
 	}{
 		{[]string{"AskDetach", "Detaching", "Detach", "MethodDetachReplica"}, []string{
-			"datastores dispatch.go",      // the call of the engine
-			"datastores methods.go",       // its name on the wire, its row
-			"gateway decision.go",         // a detach ends what a promotion has left: nothing that others do
-			"gateway operations.go",       // the row
-			"gateway plan_replication.go", // its arguments
-			"gateway replicas.go",         // its route: PUT instances/{id} with an empty replica_of
+			"datastores/guest/dispatch.go",    // the call of the engine
+			"datastores/methods.go",           // its name on the wire, its row
+			"gateway/control/replicas.go",     // its rule: only of a replica
+			"gateway/lifecycle/decision.go",   // a detach ends what a promotion has left: nothing that others do
+			"gateway/lifecycle/operations.go", // the row
+			"gateway/plan/replication.go",     // its arguments
 		}},
 		{[]string{"AskRestart", "Restarting", "Restart", "MethodRestart"}, []string{
-			"datastores dispatch.go",
-			"datastores methods.go",
-			"gateway create.go",        // a healthy server disproves a failed restart
-			"gateway mgmt.go",          // the operators' name of it: reboot
-			"gateway operations.go",    // the row, and with it the action
-			"gateway plan_commands.go", // its arguments: parameters
-			"gateway stopped.go",       // a start that brings parameters is a restart
+			"datastores/guest/dispatch.go",
+			"datastores/methods.go",
+			"gateway/api/mgmt.go",             // the operators' name of it: reboot
+			"gateway/lifecycle/create.go",     // a healthy server disproves a failed restart
+			"gateway/lifecycle/operations.go", // the row, and with it the action
+			"gateway/lifecycle/stopped.go",    // a start that brings parameters is a restart
+			"gateway/plan/commands.go",        // its arguments: parameters
 		}},
 	} {
 		got := filesNaming(t, c.names)
@@ -64,7 +62,7 @@ func filesNaming(t *testing.T, names []string) (files []string) {
 			return err
 		}
 		if namesOne(parsed, names) {
-			files = append(files, room+" "+path.Base(file))
+			files = append(files, file)
 		}
 		return nil
 	})
