@@ -5,9 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
-	"strconv"
 
+	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema/strict"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -185,23 +184,7 @@ func (s *Store) readBefore(ctx context.Context, revision int64, keys []stored) (
 	return before, nil
 }
 
-// runs splits "10.11-rc1" into 10, ".", 11, "-rc", 1.
-var runs = regexp.MustCompile(`\d+|\D+`)
-
-// compareVersions orders by version number, else by name; numbers in them count as numbers.
+// compareVersions orders by version number, else by name.
 func compareVersions(a, b Version) int {
-	as := runs.FindAllString(cmp.Or(a.Server.VersionNumber, a.Name), -1)
-	bs := runs.FindAllString(cmp.Or(b.Server.VersionNumber, b.Name), -1)
-	for i := range min(len(as), len(bs)) {
-		na, errA := strconv.Atoi(as[i])
-		nb, errB := strconv.Atoi(bs[i])
-		c := cmp.Compare(as[i], bs[i])
-		if errA == nil && errB == nil {
-			c = cmp.Compare(na, nb)
-		}
-		if c != 0 {
-			return c
-		}
-	}
-	return cmp.Or(cmp.Compare(len(as), len(bs)), cmp.Compare(a.Name, b.Name))
+	return cmp.Or(datastores.CompareVersions(cmp.Or(a.Server.VersionNumber, a.Name), cmp.Or(b.Server.VersionNumber, b.Name)), cmp.Compare(a.Name, b.Name))
 }

@@ -9,10 +9,10 @@ import (
 )
 
 // caller calls a method of one server.
-type caller func(t *testing.T, s *server, what string, call func(context.Context, datastores.ReplicationStrategy) error)
+type caller func(t *testing.T, s *server, what string, call func(context.Context, following) error)
 
 // mustAfterCuts is must after calls that were cut, by a new manager.
-func (f *fleet) mustAfterCuts(t *testing.T, s *server, what string, call func(context.Context, datastores.ReplicationStrategy) error) {
+func (f *fleet) mustAfterCuts(t *testing.T, s *server, what string, call func(context.Context, following) error) {
 	t.Helper()
 	s.cutSoon(t, func(ctx context.Context) error { return call(ctx, s.replication(t, f.strategy)) })
 	f.must(t, s, what+", after it was cut", call)
@@ -22,19 +22,19 @@ func (f *fleet) mustAfterCuts(t *testing.T, s *server, what string, call func(co
 func (f *fleet) promote(t *testing.T, candidate *server, call caller) {
 	t.Helper()
 	former := f.source
-	call(t, former, "set read-only", func(ctx context.Context, m datastores.ReplicationStrategy) error {
+	call(t, former, "set read-only", func(ctx context.Context, m following) error {
 		return m.Source.SetReadOnly(ctx, true)
 	})
 	end := f.position(t, former)
-	call(t, candidate, "wait", func(ctx context.Context, m datastores.ReplicationStrategy) error { return m.Replica.WaitFor(ctx, end) })
+	call(t, candidate, "wait", func(ctx context.Context, m following) error { return m.Replica.WaitFor(ctx, end) })
 	others := slices.DeleteFunc(slices.Clone(f.replicas), func(s *server) bool { return s == candidate })
 	f.crown(t, candidate, append(others, former), call)
 	for _, r := range others {
-		call(t, r, "attach to the new source", func(ctx context.Context, m datastores.ReplicationStrategy) error {
+		call(t, r, "attach to the new source", func(ctx context.Context, m following) error {
 			return m.Replica.Attach(ctx, f.attach(f.accounts[r]))
 		})
 	}
-	call(t, former, "attach the former source", func(ctx context.Context, m datastores.ReplicationStrategy) error {
+	call(t, former, "attach the former source", func(ctx context.Context, m following) error {
 		req := f.attach(f.accounts[former])
 		req.Former = true
 		return m.Replica.Attach(ctx, req)
@@ -48,7 +48,7 @@ func (f *fleet) crown(t *testing.T, candidate *server, followers []*server, call
 	for _, r := range followers {
 		accounts = append(accounts, f.account(r))
 	}
-	call(t, candidate, "promote", func(ctx context.Context, m datastores.ReplicationStrategy) error {
+	call(t, candidate, "promote", func(ctx context.Context, m following) error {
 		return m.Replica.Promote(ctx, accounts)
 	})
 	f.source, f.replicas = candidate, followers
@@ -76,7 +76,7 @@ func testPromotion(t *testing.T, g *stage) {
 	f.allKept(t)
 	f.refuses(t, former, former.login)
 	again := f.accountsOf(f.replicas)
-	f.must(t, f.source, "promote again", func(ctx context.Context, m datastores.ReplicationStrategy) error {
+	f.must(t, f.source, "promote again", func(ctx context.Context, m following) error {
 		return m.Replica.Promote(ctx, again)
 	})
 	f.goesOn(t)
@@ -136,7 +136,7 @@ func testNotFenced(t *testing.T, g *stage) {
 	f.crown(t, candidate, append(survivors[1:], former), f.must)
 	f.replicas = survivors[1:]
 	for _, r := range f.replicas {
-		f.must(t, r, "attach", func(ctx context.Context, m datastores.ReplicationStrategy) error {
+		f.must(t, r, "attach", func(ctx context.Context, m following) error {
 			return m.Replica.Attach(ctx, f.attach(f.accounts[r]))
 		})
 	}

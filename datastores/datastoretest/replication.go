@@ -9,6 +9,9 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 )
 
+// following is how the servers of a fleet follow each other.
+type following = datastores.ReplicationStrategy
+
 // fleet is a source and its replicas. A test that changes who is who leaves a source that is followed by the others.
 type fleet struct {
 	strategy datastores.StrategyName
@@ -39,7 +42,7 @@ func (f *fleet) add(t *testing.T, g *stage) *server {
 	t.Helper()
 	r := newServer(t, g.t, g.Harness)
 	account := f.account(r)
-	f.must(t, f.source, "add replica", func(ctx context.Context, m datastores.ReplicationStrategy) error {
+	f.must(t, f.source, "add replica", func(ctx context.Context, m following) error {
 		return m.Source.AddReplica(ctx, account)
 	})
 	r.must(t, "prepare a replica", r.prepareWith(t, f.prepareRequest(t, r, account)))
@@ -87,7 +90,7 @@ func (s *server) replication(t *testing.T, name datastores.StrategyName) datasto
 }
 
 // must calls a method of one server.
-func (f *fleet) must(t *testing.T, s *server, what string, call func(context.Context, datastores.ReplicationStrategy) error) {
+func (f *fleet) must(t *testing.T, s *server, what string, call func(context.Context, following) error) {
 	t.Helper()
 	s.must(t, what, call(s.within(t), s.replication(t, f.strategy)))
 }
@@ -135,7 +138,7 @@ func testReplica(t *testing.T, g *stage) {
 		t.Errorf("the replica is at %+v, its source at %+v", at, of)
 	}
 	for range 2 {
-		f.must(t, r, "wait", func(ctx context.Context, m datastores.ReplicationStrategy) error { return m.Replica.WaitFor(ctx, of) })
+		f.must(t, r, "wait", func(ctx context.Context, m following) error { return m.Replica.WaitFor(ctx, of) })
 	}
 	f.source.write(t, 1)
 	if then := f.position(t, f.source); then.Count <= of.Count {
@@ -225,7 +228,7 @@ func testReadOnlySource(t *testing.T, g *stage) {
 	f := g.fleet(t)
 	readOnly := func(on bool) {
 		for range 2 {
-			f.must(t, f.source, "set read-only", func(ctx context.Context, m datastores.ReplicationStrategy) error {
+			f.must(t, f.source, "set read-only", func(ctx context.Context, m following) error {
 				return m.Source.SetReadOnly(ctx, on)
 			})
 		}
@@ -252,7 +255,7 @@ func (f *fleet) complete(t *testing.T) {
 	t.Helper()
 	end := f.position(t, f.source)
 	for _, r := range f.replicas {
-		f.must(t, r, "wait", func(ctx context.Context, m datastores.ReplicationStrategy) error { return m.Replica.WaitFor(ctx, end) })
+		f.must(t, r, "wait", func(ctx context.Context, m following) error { return m.Replica.WaitFor(ctx, end) })
 		if got, want := r.contents(t), f.source.contents(t); got != want {
 			t.Errorf("at %+v a replica has %v, its source %v", end, got, want)
 		}
@@ -265,20 +268,20 @@ func testReplicationTwice(t *testing.T, g *stage) {
 	r := f.replicas[0]
 	account := f.account(r) // a new password
 	for range 2 {
-		f.must(t, f.source, "add replica", func(ctx context.Context, m datastores.ReplicationStrategy) error {
+		f.must(t, f.source, "add replica", func(ctx context.Context, m following) error {
 			return m.Source.AddReplica(ctx, account)
 		})
 	}
 	for range 2 {
-		f.must(t, r, "attach", func(ctx context.Context, m datastores.ReplicationStrategy) error {
+		f.must(t, r, "attach", func(ctx context.Context, m following) error {
 			return m.Replica.Attach(ctx, f.attach(account))
 		})
 	}
 	unknown := datastores.ReplicaAccount{ReplicaID: newID(), User: "replica_unknown", Address: "127.9.9.9"}
-	f.must(t, f.source, "remove an unknown replica", func(ctx context.Context, m datastores.ReplicationStrategy) error {
+	f.must(t, f.source, "remove an unknown replica", func(ctx context.Context, m following) error {
 		return m.Source.RemoveReplica(ctx, unknown)
 	})
-	f.must(t, f.source, "detach a source", func(ctx context.Context, m datastores.ReplicationStrategy) error { return m.Replica.Detach(ctx) })
+	f.must(t, f.source, "detach a source", func(ctx context.Context, m following) error { return m.Replica.Detach(ctx) })
 	f.source.write(t, someItems)
 	f.settled(t)
 	f.refuses(t, r, r.login)
@@ -291,11 +294,11 @@ func testDetach(t *testing.T, g *stage) {
 	r := f.replicas[len(f.replicas)-1]
 	r.cutSoon(t, func(ctx context.Context) error { return r.replication(t, f.strategy).Replica.Detach(ctx) })
 	for range 2 {
-		f.must(t, r, "detach", func(ctx context.Context, m datastores.ReplicationStrategy) error { return m.Replica.Detach(ctx) })
+		f.must(t, r, "detach", func(ctx context.Context, m following) error { return m.Replica.Detach(ctx) })
 	}
 	f.replicas = slices.DeleteFunc(f.replicas, func(s *server) bool { return s == r })
 	for range 2 {
-		f.must(t, f.source, "remove replica", func(ctx context.Context, m datastores.ReplicationStrategy) error {
+		f.must(t, f.source, "remove replica", func(ctx context.Context, m following) error {
 			account := f.accounts[r]
 			account.Password = datastores.Secret{}
 			return m.Source.RemoveReplica(ctx, account)
@@ -321,7 +324,7 @@ func testDetach(t *testing.T, g *stage) {
 
 func (f *fleet) position(t *testing.T, s *server) (p datastores.Position) {
 	t.Helper()
-	f.must(t, s, "position", func(ctx context.Context, m datastores.ReplicationStrategy) (err error) {
+	f.must(t, s, "position", func(ctx context.Context, m following) (err error) {
 		p, err = m.Position(ctx)
 		return err
 	})

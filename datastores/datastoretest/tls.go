@@ -123,7 +123,7 @@ func testReplicaTLS(t *testing.T, g *stage) {
 	deceived.tls.Set(t, stranger, datastores.TLSBasic, true)
 	account := f.account(deceived)
 	delete(f.accounts, deceived)
-	f.must(t, f.source, "add replica", func(ctx context.Context, m datastores.ReplicationStrategy) error {
+	f.must(t, f.source, "add replica", func(ctx context.Context, m following) error {
 		return m.Source.AddReplica(ctx, account)
 	})
 	t.Cleanup(func() {

@@ -1,10 +1,6 @@
 package mysql
 
 import (
-	"slices"
-	"strconv"
-	"strings"
-
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/configfile"
 )
@@ -114,18 +110,4 @@ func mysqlSettings(uint32, string) []configfile.Setting {
 }
 
 // atLeast compares version numbers: 10.11 is more than 10.4.
-func atLeast(version, least string) bool {
-	return slices.Compare(numbers(version), numbers(least)) >= 0
-}
-
-func numbers(version string) []int {
-	var all []int
-	for part := range strings.SplitSeq(version, ".") {
-		n, err := strconv.Atoi(part)
-		if err != nil {
-			break
-		}
-		all = append(all, n)
-	}
-	return all
-}
+func atLeast(version, least string) bool { return datastores.CompareVersions(version, least) >= 0 }

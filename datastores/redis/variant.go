@@ -2,8 +2,9 @@ package redis
 
 import (
 	"slices"
-	"strconv"
 	"strings"
+
+	"github.com/cofferdb/coffer/datastores"
 )
 
 // variant is a server that the manager knows, and what is different about it.
@@ -48,21 +49,7 @@ func (v variant) version() string { _, version, _ := strings.Cut(v.name, "-"); r
 // Valkey after a Redis whose format it reads.
 func (v variant) takesOver(old variant) bool {
 	if v.server() == old.server() {
-		return !older(v.version(), old.version())
+		return datastores.CompareVersions(v.version(), old.version()) >= 0
 	}
 	return v.server() == "valkey" && old.rdb <= v.rdb
-}
-
-// older compares versions such as 7.0 and 7.10.
-func older(a, b string) bool {
-	return slices.Compare(numbers(a), numbers(b)) < 0
-}
-
-func numbers(version string) []int {
-	var list []int
-	for part := range strings.SplitSeq(version, ".") {
-		n, _ := strconv.Atoi(part)
-		list = append(list, n)
-	}
-	return list
 }
