@@ -103,6 +103,11 @@ func refuse(what, name, pattern string) error {
 
 // wholly reports whether the whole of v matches pattern.
 func wholly(pattern, v string) bool {
-	re, err := regexp.Compile(`\A(?:` + pattern + `)\z`)
+	re, err := whole(pattern)
 	return err == nil && re.MatchString(v)
+}
+
+// whole is a pattern for all of a text. One that is good alone may be none so, such as \Qabc.
+func whole(pattern string) (*regexp.Regexp, error) {
+	return regexp.Compile(`\A(?:` + pattern + `)\z`)
 }

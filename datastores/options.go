@@ -3,6 +3,7 @@ package datastores
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
@@ -17,6 +18,7 @@ type ServerOptions struct {
 	Active              *bool        `json:"active,omitempty" doc:"false hides the version from tenants; default true"`
 	TCPPorts            []PortRange  `json:"tcp_ports,omitempty" doc:"ports opened to allowed_cidrs: 3306 or \"21100-21199\""`
 	UDPPorts            []PortRange  `json:"udp_ports,omitempty" doc:"as tcp_ports, for UDP"`
+	PrivateCIDRs        []string     `json:"private_cidrs,omitempty" doc:"networks of IPv4 that reach an instance made without allowed_cidrs that is not is_public; everybody when left out"`
 	ICMP                bool         `json:"icmp,omitempty" doc:"answer ping from allowed_cidrs"`
 	RootOnCreate        bool         `json:"root_on_create,omitempty" doc:"enable root at create; the reply carries the password, once"`
 	UsageTimeout        int          `json:"usage_timeout,omitempty" doc:"seconds from create to ACTIVE; default 1800"`
@@ -117,6 +119,11 @@ func (o ServerOptions) Problems() []error {
 			bad("capabilities[%d]: %q is unknown; allowed: %v", i, c, AllCapabilities())
 		}
 	}
+	for i, cidr := range o.PrivateCIDRs {
+		if p, err := netip.ParsePrefix(cidr); err != nil || !p.Addr().Is4() || p != p.Masked() {
+			bad("private_cidrs[%d]: %q is not a network of IPv4; want such as 10.0.0.0/8", i, cidr)
+		}
+	}
 	problems = append(problems, o.strategyProblems()...)
 	for i, p := range o.Parameters {
 		for _, err := range p.problems() {
@@ -127,7 +134,7 @@ func (o ServerOptions) Problems() []error {
 		{"names.database", o.Names.Database}, {"names.user", o.Names.User},
 		{"names.host", o.Names.Host}, {"names.password", o.Names.Password},
 	} {
-		if _, err := regexp.Compile(r.pattern); err != nil {
+		if _, err := whole(r.pattern); err != nil {
 			bad("%s: %v", r.path, err)
 		}
 	}

@@ -38,14 +38,15 @@ func TestServerOptionsProblems(t *testing.T) {
 	}
 	bad := ServerOptions{
 		Manager: "../redis", UsageTimeout: -1, MaxVolumeSize: -1,
-		Capabilities: []Capability{"flying"}, Names: NameRules{Database: `(`, Password: `[`},
+		Capabilities: []Capability{"flying"}, Names: NameRules{Database: `(`, User: `\Qabc`, Password: `[`},
+		PrivateCIDRs: []string{"fd00::/8"},
 	}
 	var texts []string
 	for _, p := range bad.Problems() {
 		texts = append(texts, p.Error())
 	}
 	all := strings.Join(texts, "\n")
-	for _, path := range []string{"manager:", "usage_timeout:", "max_volume_size:", "capabilities[0]:", "names.database:", "names.password:"} {
+	for _, path := range []string{"manager:", "usage_timeout:", "max_volume_size:", "capabilities[0]:", "names.database:", "names.user:", "names.password:", "private_cidrs[0]:"} {
 		if !strings.Contains(all, path) {
 			t.Errorf("nothing is said of %s in\n%s", path, all)
 		}

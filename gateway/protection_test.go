@@ -84,7 +84,10 @@ func TestAccess(t *testing.T) {
 
 	for _, bad := range []string{"fd00::/8", "::1", "10.0.0.0/33", "10.0.0", "all", "", "10.0.0.0/8\",\"10.0.0.0/8"} {
 		access := `"access":{"allowed_cidrs":["` + bad + `"]}`
-		c.Want(t, 400, http.MethodPut, at, `{"instance":{`+access+`}}`)
+		told := c.Want(t, 400, http.MethodPut, at, `{"instance":{`+access+`}}`).Text("badRequest", "message")
+		if !strings.Contains(told, "access['allowed_cidrs']") || strings.Contains(bad, ":") && !strings.HasSuffix(told, "Instances have addresses of IPv4 only: name those that clients come from.") {
+			t.Errorf("%q is refused with %q", bad, told)
+		}
 		c.Want(t, 400, http.MethodPost, "/instances", `{"instance":{"name":"x","flavorRef":1,"volume":{"size":1},"datastore":{"type":"memory"},`+access+`}}`)
 		c.Want(t, 400, http.MethodPost, "/instances", fmt.Sprintf(`{"instance":{"name":"x","replica_of":%q,%s}}`, id, access))
 	}

@@ -29,8 +29,9 @@ type S3Config struct {
 	Create bool
 }
 
-// signedFor is how long a pre-signed URL is good.
-const signedFor = 15 * time.Minute
+// signedFor is how long a pre-signed URL can be used: to begin with, not to end. It is followed at once; what is longer is for clocks
+// that differ, and time for who would write to a backup that is complete.
+const signedFor = 2 * time.Minute
 
 // S3 is a [Store] in a bucket, and a [Presigner]. In a bucket with versions a deleted blob stays as an old version for as long
 // as the bucket's rules say.

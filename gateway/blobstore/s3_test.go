@@ -78,6 +78,9 @@ func TestS3Presigned(t *testing.T) {
 		return u
 	}
 	putURL := signed(func() (string, error) { return s.PresignPut(ctx, "backups/p/id/00000001", int64(len(body))) })
+	if !strings.Contains(putURL, "X-Amz-Expires=120&") {
+		t.Errorf("a PUT is signed for longer than two minutes: %s", putURL)
+	}
 	getURL := signed(func() (string, error) { return s.PresignGet(ctx, "backups/p/id/00000001") })
 	if status, _ := call(http.MethodGet, getURL, nil, [16]byte{}); status != http.StatusNotFound {
 		t.Errorf("a blob that is not there: %d", status)

@@ -233,10 +233,8 @@ func (cp *Plane) order(ctx context.Context, c Caller, req CreateRequest) (order,
 		o.instance.VolumeType = req.Volume.Type
 	}
 	o.instance.Firewall = firewall(version.Server)
-	if req.Access != nil {
-		if err := restrict(&o.instance, *req.Access, false); err != nil {
-			return o, err
-		}
+	if err := restrict(&o.instance, accessOf(req.Access, version.Server), false); err != nil {
+		return o, err
 	}
 	o.guest = version.Guest
 	o.need = plan.NeedOf(o.instance)

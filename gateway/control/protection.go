@@ -36,6 +36,18 @@ func restrict(in *etcdschema.Instance, a Access, made bool) error {
 	return nil
 }
 
+// accessOf is who may reach a new instance: as the request says, and where that names no network and does not make it public, the
+// networks of its definition.
+func accessOf(asked *Access, server datastores.ServerOptions) (a Access) {
+	if asked != nil {
+		a = *asked
+	}
+	if !a.IsPublic && len(a.AllowedCIDRs) == 0 {
+		a.AllowedCIDRs = server.PrivateCIDRs
+	}
+	return a
+}
+
 // whoMayReach tells it for the timeline.
 func whoMayReach(in etcdschema.Instance) string {
 	switch {

@@ -31,7 +31,7 @@ func (b *bar) event(e dbext.Event) {
 func (b *bar) state(why dbext.Why) {
 	b.clear()
 	b.turns++
-	text := b.render(why)
+	text := strings.ReplaceAll(plain(b.render(why)), "\n", " ")
 	if cut := []rune(text); len(cut) >= b.width {
 		text = string(cut[:b.width-1])
 	}

@@ -150,7 +150,7 @@ func (a *app) read(ctx context.Context, dir, guests string) (*definitions.Set, e
 		}
 	} else {
 		for _, p := range set.Problems {
-			fmt.Fprintln(a.out, p.Error())
+			fmt.Fprintln(a.out, plain(p.Error()))
 		}
 	}
 	return nil, fmt.Errorf("%s is not good: problems: %d", dir, len(set.Problems))

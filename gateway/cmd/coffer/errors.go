@@ -62,7 +62,7 @@ func (a *app) fail(err error) int {
 	}
 	code, message := explain(err)
 	if message != "" {
-		fmt.Fprintln(a.errs, "coffer:", message)
+		fmt.Fprintln(a.errs, "coffer:", plain(message))
 	}
 	return code
 }

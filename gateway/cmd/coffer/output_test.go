@@ -2,8 +2,13 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/gateway/cmd/coffer/dbext"
 )
 
 // A tenant's name with an escape sequence must not reach an operator's terminal.
@@ -13,6 +18,26 @@ func TestOutputHasNoControlCharacters(t *testing.T) {
 		v.write(&out)
 		if strings.ContainsAny(out.String(), "\x1b\u009b\r") || !strings.Contains(out.String(), "a[2Jb31m") {
 			t.Errorf("%T: %q", v, out.String())
+		}
+	}
+}
+
+// What a guest says or a name is reaches the terminal by errors, the timeline and progress, too.
+func TestNothingElseHasControlCharacters(t *testing.T) {
+	const planted = "a\x1b[2Jb\u009b31m\r"
+	for what, write := range map[string]func(*bytes.Buffer){
+		"an error": func(out *bytes.Buffer) { (&app{errs: out}).fail(errors.New(planted)) },
+		"an event": func(out *bytes.Buffer) { (&lines{w: out}).event(dbext.Event{Kind: "progress", Message: planted}) },
+		"a step":   func(out *bytes.Buffer) { (&lines{w: out}).state(dbext.Why{Step: planted}) },
+		"progress": func(out *bytes.Buffer) {
+			(&bar{w: out, width: 200, now: time.Now}).state(dbext.Why{Progress: &agentpoll.Progress{Message: planted}})
+		},
+		"what was done": func(out *bytes.Buffer) { (&app{out: out}).say("deleted %s", planted) },
+	} {
+		var out bytes.Buffer
+		write(&out)
+		if strings.ContainsAny(out.String(), "\x1b\u009b\r") || !strings.Contains(out.String(), "a[2Jb31m") {
+			t.Errorf("%s: %q", what, out.String())
 		}
 	}
 }

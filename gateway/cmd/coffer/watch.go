@@ -136,5 +136,5 @@ func (l *lines) state(why dbext.Why) {
 func (l *lines) end() {}
 
 func (l *lines) write(at time.Time, kind, message string) {
-	fmt.Fprintf(l.w, "%s  %-8s  %s\n", at.Format(time.TimeOnly), kind, message)
+	fmt.Fprintf(l.w, "%s  %-8s  %s\n", at.Format(time.TimeOnly), plain(kind), plain(message))
 }
