@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"strconv"
 
 	"github.com/cofferdb/coffer/gateway/control"
 	"github.com/cofferdb/coffer/gateway/fault"
@@ -133,5 +134,24 @@ func (a *API) resizeInstance(r *request, raw json.RawMessage) (reply, error) {
 	if args.FlavorRef != "" {
 		return accepted(a.control.ResizeFlavor(r.ctx, r.Caller, r.param("id"), control.LastPart(string(args.FlavorRef))))
 	}
-	return accepted(a.control.ResizeVolume(r.ctx, r.Caller, r.param("id"), args.Volume))
+	size, err := sizeOf(args.Volume)
+	if err != nil {
+		return reply{}, err
+	}
+	return accepted(a.control.ResizeVolume(r.ctx, r.Caller, r.param("id"), size))
+}
+
+// sizeOf reads a volume's size: in an object, as openstacksdk does not, or alone.
+func sizeOf(raw json.RawMessage) (int, error) {
+	var object struct {
+		Size control.StringOrID `json:"size"`
+	}
+	if json.Unmarshal(raw, &object) != nil && json.Unmarshal(raw, &object.Size) != nil {
+		object.Size = ""
+	}
+	size, err := strconv.Atoi(string(object.Size))
+	if err != nil || size < 1 {
+		return 0, fault.Errorf(fault.BadRequest, "Validation error: resize['volume']['size'] %s is not a number of GB of 1 or more.", raw)
+	}
+	return size, nil
 }

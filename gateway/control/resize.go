@@ -2,8 +2,6 @@ package control
 
 import (
 	"context"
-	"encoding/json"
-	"strconv"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
@@ -24,31 +22,13 @@ func (cp *Plane) resizable(ctx context.Context, c Caller, id string) (etcdschema
 	return in, err
 }
 
-// sizeOf reads a volume's size: in an object, as openstacksdk does not, or alone.
-func sizeOf(raw json.RawMessage) (int, error) {
-	var object struct {
-		Size StringOrID `json:"size"`
-	}
-	if json.Unmarshal(raw, &object) != nil && json.Unmarshal(raw, &object.Size) != nil {
-		object.Size = ""
-	}
-	size, err := strconv.Atoi(string(object.Size))
-	if err != nil || size < 1 {
-		return 0, fault.Errorf(fault.BadRequest, "Validation error: resize['volume']['size'] %s is not a number of GB of 1 or more.", raw)
-	}
-	return size, nil
-}
-
-// ResizeVolume gives an instance a larger volume, and its replicas with it.
-func (cp *Plane) ResizeVolume(ctx context.Context, c Caller, id string, raw json.RawMessage) error {
+// ResizeVolume gives an instance a larger volume, of size GB, and its replicas with it.
+func (cp *Plane) ResizeVolume(ctx context.Context, c Caller, id string, size int) error {
 	in, err := cp.resizable(ctx, c, id)
 	if err != nil {
 		return err
 	}
-	size, err := sizeOf(raw)
 	switch {
-	case err != nil:
-		return err
 	case in.VolumeGB == 0:
 		return fault.Errorf(fault.NotImplemented, "The datastore version has no volume.")
 	case size <= in.VolumeGB:
