@@ -100,6 +100,7 @@ func (d *decision) prepared() error {
 func (d *decision) reset() error {
 	reason := cmp.Or(d.event.Reason, "the status was reset")
 	step, op, failed := StepOf(d.Instance), d.Instance.Operation, d.Instance.Failed
+	staysFenced := op != nil && d.mayBeFenced() && d.staysFenced()
 	if op != nil {
 		d.giveUp(reason)
 	}
@@ -109,7 +110,7 @@ func (d *decision) reset() error {
 	switch {
 	case !d.Instance.Prepared:
 		d.Instance.Failed = Create
-	case step == Promoting:
+	case step == Promoting, staysFenced:
 		d.leaveFenced(op.Kind)
 	case step == Fencing, step == CatchingUp, step == Unfencing:
 		d.tellSource(datastores.MethodMakeReadOnly) // it may be fenced

@@ -9,7 +9,7 @@ import (
 // remove is possible in any state: what is being done is given up, and those that wait for this instance go on without it.
 func (d *decision) remove() error {
 	if d.Instance.Operation != nil {
-		if d.mayBeFenced() {
+		if d.mayBeFenced() && !d.staysFenced() {
 			d.tellSource(datastores.MethodMakeReadOnly)
 		}
 		d.giveUp("the instance was deleted")

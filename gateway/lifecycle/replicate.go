@@ -87,6 +87,9 @@ func (d *decision) promote() error {
 	if err := cmp.Or(replica(d.Instance), mayChangeRoles(d.Instance)); err != nil {
 		return err
 	}
+	if other := d.givenUp(); other != "" {
+		return &NotAllowed{fmt.Sprintf("The promotion of instance %s was given up before it was done, and that one may be a source. Promote it again, or delete it, or reset its status first.", other)}
+	}
 	var others []string
 	for _, p := range d.event.Peers {
 		if err := mayChangeRoles(p); err != nil {
@@ -130,6 +133,22 @@ func (d *decision) leaveFenced(kind string) {
 		source.Fault = &etcdschema.Fault{Created: d.now, Message: "it takes no writes since the promotion of " + d.Instance.ID +
 			" was given up; promote that again, or have this one take writes again with reset_status"}
 	}
+}
+
+// staysFenced reports whether the source was fenced for an earlier promotion that was given up. What has become of that nobody
+// knows, so only a person may let the source take writes again.
+func (d *decision) staysFenced() bool {
+	return slices.ContainsFunc(d.event.Peers, func(p etcdschema.Instance) bool { return p.ID == d.Instance.ReplicaOf && p.Failed == Fence })
+}
+
+// givenUp returns another replica whose promotion was given up while it may have become a source; "": there is none.
+func (d *decision) givenUp() string {
+	for _, p := range d.event.Peers {
+		if d.staysFenced() && p.ReplicaOf == d.Instance.ReplicaOf && p.Failed == Promote {
+			return p.ID
+		}
+	}
+	return ""
 }
 
 func (d *decision) fenced() error {
@@ -199,9 +218,15 @@ func (d *decision) notPromoted() error {
 	return d.unfence()
 }
 
-// unfence lets the old source take writes again.
+// unfence lets the old source take writes again, unless it was fenced before.
 func (d *decision) unfence() error {
 	reason := d.reason()
+	if d.staysFenced() {
+		kind := d.Instance.Operation.Kind
+		d.fail(reason)
+		d.leaveFenced(kind)
+		return nil
+	}
 	d.withdraw()
 	op := d.operation()
 	op.Reason, op.FailedStep, op.Position = reason, op.Step, nil

@@ -227,6 +227,44 @@ func TestAFailureDoesNotHideAFence(t *testing.T) {
 	}
 }
 
+// TestAGivenUpPromotionStaysFenced: nobody knows whether the replica has become a source, so another promotion that fails must
+// not let the source take writes again, however it ends, nor may another replica be promoted.
+func TestAGivenUpPromotionStaysFenced(t *testing.T) {
+	for name, end := range map[string]func(*cluster){
+		"fails": func(c *cluster) {
+			c.answer(t, datastores.MethodWaitForTxn, ``, agentpoll.Errorf(agentpoll.Conflict, "it is no replica"))
+		},
+		"given up": func(c *cluster) { _ = c.apply("m1", lifecycle.Event{Type: lifecycle.ResetStatus}) },
+		"deleted":  func(c *cluster) { _ = c.apply("m1", lifecycle.Event{Type: lifecycle.AskDelete}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(2)
+			for range 2 {
+				if err := c.apply("m1", lifecycle.Event{Type: lifecycle.AskPromote}); err != nil {
+					t.Fatal(err)
+				}
+				c.answer(t, datastores.MethodMakeReadOnly, `{"id":"7","count":7}`, nil)
+				if c.records["m0"].Failed == lifecycle.Fence {
+					break
+				}
+				c.answer(t, datastores.MethodWaitForTxn, ``, nil)
+				_ = c.apply("m1", lifecycle.Event{Type: lifecycle.ResetStatus})
+				if err := c.apply("m2", lifecycle.Event{Type: lifecycle.AskPromote}); err == nil {
+					t.Error("another replica is promoted while this one may be a source")
+				}
+			}
+			end(c)
+			if c.records["m0"].Failed != lifecycle.Fence || !c.fenced["m0"] {
+				t.Errorf("the source is told to take writes again: %+v", c.records["m0"])
+			}
+			if name != "deleted" && c.records["m1"].Failed != lifecycle.Promote {
+				t.Errorf("the replica: %+v", c.records["m1"])
+			}
+			c.consistent(t)
+		})
+	}
+}
+
 // TestTheFaultNamesTheStepThatFailed, not the one that undoes what came before.
 func TestTheFaultNamesTheStepThatFailed(t *testing.T) {
 	c := newCluster(1)

@@ -69,12 +69,12 @@ func rowsOf(operations []Operation, steps []StepRow, asks []EventType) []Row {
 		{Electing, Overdue, []Step{Electing, Idle}, (*decision).abstained},
 
 		{Fencing, Done, []Step{CatchingUp}, (*decision).fenced},
-		{Fencing, Failed, []Step{Unfencing}, (*decision).unfence},
-		{Fencing, Overdue, []Step{Unfencing}, (*decision).unfence},
+		{Fencing, Failed, []Step{Unfencing, Idle}, (*decision).unfence},
+		{Fencing, Overdue, []Step{Unfencing, Idle}, (*decision).unfence},
 
 		{CatchingUp, Done, []Step{Promoting}, (*decision).caughtUp},
-		{CatchingUp, Failed, []Step{Unfencing}, (*decision).unfence},
-		{CatchingUp, Overdue, []Step{Unfencing}, (*decision).unfence},
+		{CatchingUp, Failed, []Step{Unfencing, Idle}, (*decision).unfence},
+		{CatchingUp, Overdue, []Step{Unfencing, Idle}, (*decision).unfence},
 
 		// Whether a replica that does not answer has become a source nobody knows, so nothing else may be done than to wait.
 		{Promoting, Done, []Step{Idle}, (*decision).promoted},

@@ -1,0 +1,315 @@
+package lifecycle_test
+
+import (
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+)
+
+// history is a set as etcd holds it, beside what each of its servers has been told and has become.
+type history struct {
+	*rapid.T
+	records map[string]etcdschema.Instance
+	pending []lifecycle.Command
+	servers map[string]*server
+	now     time.Time
+	newID   func() string
+}
+
+// server is a database server with its guest.
+type server struct {
+	source   bool
+	readOnly bool
+	gone     bool                       // with its guest
+	left     bool                       // it was detached: it is nobody's any more
+	queue    []lifecycle.Command        // delivered, and perhaps withdrawn since
+	seen     map[string]bool            // delivered since the guest was started
+	journal  map[string]lifecycle.Event // how each command ended
+	sent     []lifecycle.Event          // results that were committed
+}
+
+func newHistory(t *rapid.T) *history {
+	c := newCluster(rapid.IntRange(1, 3).Draw(t, "replicas"))
+	h := &history{T: t, records: c.records, servers: map[string]*server{}, now: start, newID: c.newID}
+	for id, in := range c.records {
+		h.servers[id] = &server{source: in.ReplicaOf == "", seen: map[string]bool{}, journal: map[string]lifecycle.Event{}}
+	}
+	return h
+}
+
+// TestHistoriesOfSets lets anything happen to a set, in any order: what is asked for, deadlines, deliveries that are late or
+// repeated, results that are lost, late or repeated, guests that start anew, commands that are withdrawn while they run,
+// transactions that are refused, sources that are gone. No command is lost, every step is due at some time, and no two servers of
+// a set ever acknowledge writes. In the end everything comes to rest.
+func TestHistoriesOfSets(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := newHistory(t)
+		for range rapid.IntRange(1, 80).Draw(t, "events") {
+			h.now = h.now.Add(time.Duration(rapid.SampledFrom([]int{0, 0, 1, 1, 100, 1000}).Draw(t, "seconds")) * time.Second)
+			h.happens()
+			h.check()
+		}
+		h.rest()
+	})
+}
+
+func (h *history) happens() {
+	if len(h.records) == 0 {
+		return
+	}
+	id := rapid.SampledFrom(slices.Sorted(maps.Keys(h.records))).Draw(h.T, "member")
+	s := h.servers[id]
+	refused := rapid.IntRange(0, 9).Draw(h.T, "refused") == 0
+	switch rapid.SampledFrom([]string{"ask", "ask", "deliver", "deliver", "execute", "execute", "execute", "answer", "answer", "repeat", "overdue", "start", "round", "round", "round"}).Draw(h.T, "what") {
+	case "ask":
+		h.asks(id, refused)
+	case "deliver":
+		h.deliver(id)
+	case "execute":
+		h.execute(id, rapid.IntRange(0, 3).Draw(h.T, "ends badly") == 0)
+	case "answer":
+		h.answer(id, refused)
+	case "repeat":
+		if len(s.sent) > 0 {
+			h.late(id, rapid.SampledFrom(s.sent).Draw(h.T, "result"))
+		}
+	case "round":
+		h.deliver(id)
+		h.execute(id, false)
+		h.answer(id, refused)
+	case "overdue":
+		h.commit(id, lifecycle.Event{Type: lifecycle.Overdue}, refused)
+	case "start":
+		s.queue, s.seen, s.gone = nil, map[string]bool{}, s.gone && h.ejecting()
+	}
+}
+
+// asks is what a person may ask for who looks first: an ejection is of a source that is gone, and a source that was fenced for a
+// promotion that was given up is let go only when that has not come to its end.
+func (h *history) asks(id string, refused bool) {
+	in := h.records[id]
+	kind := rapid.SampledFrom([]lifecycle.EventType{
+		lifecycle.AskPromote, lifecycle.AskPromote, lifecycle.AskPromote, lifecycle.AskEject, lifecycle.AskDetach, lifecycle.AskDelete,
+		lifecycle.AskRestart, lifecycle.AskBackup, lifecycle.ResetStatus, lifecycle.ResetStatus,
+	}).Draw(h.T, "ask")
+	switch {
+	case kind == lifecycle.AskDelete && len(in.Replicas) > 0:
+		return // the gateway refuses it
+	case kind == lifecycle.AskEject:
+		if h.unknown() {
+			return
+		}
+		h.servers[id].gone = true
+	case kind == lifecycle.ResetStatus && in.Operation == nil && in.Failed != "" && h.unknown():
+		return
+	}
+	h.commit(id, lifecycle.Event{Type: kind, Backup: "b"}, refused)
+}
+
+// unknown reports whether a replica has become a source, or may still, of which the records know nothing.
+func (h *history) unknown() bool {
+	for id, s := range h.servers {
+		running := slices.ContainsFunc(s.queue, func(c lifecycle.Command) bool { return c.Method == datastores.MethodEnableAsMaster })
+		if h.records[id].ReplicaOf != "" && !s.left && (s.source && !s.readOnly || running) {
+			return true
+		}
+	}
+	return false
+}
+
+// ejecting reports whether an ejection goes on, or was given up half way.
+func (h *history) ejecting() bool {
+	for _, in := range h.records {
+		if in.Failed == lifecycle.Eject || in.Operation != nil && in.Operation.Kind == lifecycle.Eject && lifecycle.StepOf(in) != lifecycle.Following {
+			return true
+		}
+	}
+	return false
+}
+
+// commit lets an event happen, unless its transaction is refused: then nothing of it is written.
+func (h *history) commit(id string, e lifecycle.Event, refused bool) lifecycle.Decision {
+	h.Helper()
+	in := h.records[id]
+	e.Peers = nil
+	for _, p := range lifecycle.Members(in, h.records[in.ReplicaOf]) {
+		if peer, ok := h.records[p]; ok {
+			e.Peers = append(e.Peers, peer)
+		}
+	}
+	d, err := lifecycle.Decide(in, e, h.now, h.newID)
+	if err != nil || refused {
+		return lifecycle.Decision{}
+	}
+	if e.Type == lifecycle.Done || e.Type == lifecycle.Failed {
+		h.withdraw(e.Command)
+	}
+	if !d.Changed {
+		return d
+	}
+	if d.Drop != nil {
+		h.withdraw(d.Drop.ID)
+	}
+	h.pending = append(h.pending, d.Commands...)
+	h.records[id] = d.Instance
+	for _, p := range d.Peers {
+		h.records[p.ID] = p
+	}
+	if d.Gone {
+		delete(h.records, id)
+		h.pending = slices.DeleteFunc(h.pending, func(c lifecycle.Command) bool { return c.Agent == id })
+	}
+	return d
+}
+
+func (h *history) withdraw(id string) {
+	h.pending = slices.DeleteFunc(h.pending, func(c lifecycle.Command) bool { return c.ID == id })
+}
+
+// deliver gives a guest what is pending and it was not given since it started.
+func (h *history) deliver(id string) {
+	s := h.servers[id]
+	for _, c := range h.pending {
+		if c.Agent == id && !s.seen[c.ID] && !s.gone {
+			s.seen[c.ID] = true
+			s.queue = append(s.queue, c)
+		}
+	}
+}
+
+// execute runs the command whose turn it is, even one that was withdrawn, and not again one that was run.
+func (h *history) execute(id string, badly bool) {
+	s := h.servers[id]
+	if len(s.queue) == 0 || s.gone {
+		return
+	}
+	c := s.queue[0]
+	s.queue = s.queue[1:]
+	if _, ran := s.journal[c.ID]; ran {
+		return
+	}
+	e := lifecycle.Event{Type: lifecycle.Done, Command: c.ID, Value: []byte(`{"id":"x","count":1,"backup_id":"b"}`)}
+	if badly || h.now.After(c.Deadline) {
+		e.Type, e.Error = lifecycle.Failed, agentpoll.Errorf(agentpoll.Internal, "broken")
+	}
+	s.journal[c.ID] = e
+	if e.Type == lifecycle.Failed {
+		return
+	}
+	switch c.Method {
+	case datastores.MethodMakeReadOnly:
+		s.readOnly = c.ReadOnly
+	case datastores.MethodEnableAsMaster:
+		s.source, s.readOnly = true, false
+	case datastores.MethodAttachReplica:
+		s.source, s.left = false, false
+	case datastores.MethodDetachReplica:
+		s.source, s.readOnly, s.left = true, false, true
+	}
+}
+
+// answer sends the result of a command that is pending; hosts have theirs at once.
+func (h *history) answer(id string, refused bool) {
+	s := h.servers[id]
+	for _, c := range h.pending {
+		e, ran := s.journal[c.ID]
+		if c.Agent == "host" && c.Waiter == id {
+			e, ran = lifecycle.Event{Type: lifecycle.Done, Command: c.ID}, true
+		} else if c.Agent != id {
+			continue
+		}
+		if !ran {
+			continue
+		}
+		if c.Waiter == "" {
+			h.withdraw(c.ID)
+			return
+		}
+		h.commit(c.Waiter, e, refused)
+		if !refused {
+			s.sent = append(s.sent, e)
+		}
+		return
+	}
+}
+
+// late lets a result come that was committed before.
+func (h *history) late(id string, e lifecycle.Event) {
+	for _, in := range h.records {
+		if d, err := lifecycle.Decide(in, e, h.now, h.newID); err == nil && d.Changed {
+			h.Fatalf("the result of %s was taken twice: %+v", e.Command, in.Operation)
+		}
+	}
+}
+
+func (h *history) check() {
+	h.Helper()
+	acknowledge := map[string][]string{}
+	for id, in := range h.records {
+		if op := in.Operation; op != nil {
+			if op.Deadline.IsZero() {
+				h.Fatalf("%s waits for ever: %+v", id, op)
+			}
+			_, is := h.records[op.Agent]
+			is = is || op.Agent == "host" // else its commands have gone with it, and the deadline goes on without it
+			if op.Command != "" && is && !slices.ContainsFunc(h.pending, func(c lifecycle.Command) bool { return c.ID == op.Command && c.Waiter == id }) {
+				h.Fatalf("%s waits for %s, which is not pending: %+v", id, op.Command, op)
+			}
+			if op.Kind == lifecycle.Delete {
+				continue
+			}
+		}
+		root := in.ReplicaOf
+		if root == "" {
+			root = id
+		}
+		if s := h.servers[id]; s.source && !s.readOnly && !s.gone && !s.left {
+			acknowledge[root] = append(acknowledge[root], id)
+		}
+	}
+	for root, ids := range acknowledge {
+		if len(ids) > 1 {
+			h.Fatalf("%v acknowledge writes, all of the set of %s: %+v", ids, root, h.records)
+		}
+	}
+	for _, c := range h.pending {
+		in, is := h.records[c.Waiter]
+		if c.Waiter != "" && (!is || in.Operation == nil || in.Operation.Command != c.ID) {
+			h.Fatalf("%+v is pending, and nobody waits for it", c)
+		}
+	}
+}
+
+// rest lets all guests be there and every command end.
+func (h *history) rest() {
+	h.Helper()
+	for range 100 {
+		for _, id := range slices.Sorted(maps.Keys(h.servers)) {
+			h.servers[id].gone = false
+			if _, is := h.records[id]; is {
+				h.deliver(id)
+				h.execute(id, false)
+				h.answer(id, false)
+				h.commit(id, lifecycle.Event{Type: lifecycle.Overdue}, false)
+			}
+		}
+		if !slices.ContainsFunc(slices.Collect(maps.Values(h.records)), func(in etcdschema.Instance) bool { return in.Operation != nil }) {
+			for id, in := range h.records {
+				if len(in.Holds) > 0 {
+					h.Fatalf("%s is claimed by somebody who does nothing: %+v", id, in.Holds)
+				}
+			}
+			return
+		}
+		h.now = h.now.Add(time.Minute)
+	}
+	h.Fatalf("it does not come to rest: %+v", h.records)
+}
