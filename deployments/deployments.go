@@ -59,6 +59,11 @@ type Capacity struct {
 	DiskGB   int `json:"disk_gb"`
 }
 
+// String is a capacity for people.
+func (c Capacity) String() string {
+	return fmt.Sprintf("%d MB %d cpu %d GB", c.MemoryMB, c.VCPUs, c.DiskGB)
+}
+
 // LaunchArgs ask for a guest. Launching an instance that is there already changes what differs and starts a guest that
 // does not run; a new Token is handed to a guest that has not enrolled.
 type LaunchArgs struct {

@@ -22,6 +22,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cofferdb/coffer/gateway/cmd/coffer/dbext"
+	"github.com/cofferdb/coffer/gateway/cmd/coffer/launch"
 )
 
 // demo is a show of the main job: every command is one that its audience can type, run for real.
@@ -29,51 +30,53 @@ type demo struct {
 	*app
 	engines
 	ctx    context.Context
-	stage  *stage
+	stage  *launch.Stage
 	tenant map[string]string // environment of alice, who logs in
 	begun  time.Time
 	steps  int
 }
 
 func (a *app) demoCommand() *cobra.Command {
-	cfg := stageConfig{listen: "127.0.0.1:0"}
+	cfg := launch.Config{Listen: "127.0.0.1:0"}
 	cmd := simple("demo", "Show the main job, on real databases, and clean up", func(cmd *cobra.Command, _ []string) error {
 		ctx, cancel := a.withTimeout(cmd.Context())
 		defer cancel()
 		return a.demo(ctx, cfg)
 	})
 	cmd.Hidden = true
-	cfg.flags(cmd)
+	stageFlags(&cfg, cmd)
 	return cmd
 }
 
-func (a *app) demo(ctx context.Context, cfg stageConfig) (err error) {
+func (a *app) demo(ctx context.Context, cfg launch.Config) (err error) {
 	if err := a.ready(); err != nil {
 		return err
 	}
-	if cfg.dir, err = os.MkdirTemp("", "coffer-demo-"); err != nil {
+	if cfg.Dir, err = os.MkdirTemp("", "coffer-demo-"); err != nil {
 		return err
 	}
-	if err := os.Chmod(cfg.dir, 0o711); err != nil { // see stage.hostDir
+	if err := os.Chmod(cfg.Dir, 0o711); err != nil { // see Stage.HostDir
 		return err
 	}
 	corner := mathrand.IntN(250) // of this machine, which no other demo is likely to have
-	cfg.firewall = fmt.Sprintf("coffer_demo_%d", corner)
+	cfg.Firewall = fmt.Sprintf("coffer_demo_%d", corner)
 	first := 0x78000000 + corner*64*1024
-	cfg.ids = fmt.Sprintf("%d-%d", first, first+64*1024-1)
+	cfg.IDs = fmt.Sprintf("%d-%d", first, first+64*1024-1)
 	net := 10
 	if os.Geteuid() != 0 {
 		net = 127
 	}
-	cfg.host = []string{"-address-pool", fmt.Sprintf("%d.79.%d.0/24", net, corner)}
+	cfg.Host = []string{"-address-pool", fmt.Sprintf("%d.79.%d.0/24", net, corner)}
 	d := &demo{app: a, ctx: ctx, begun: time.Now()}
 	d.step("A gateway with etcd inside, and a host that enrols at it")
-	d.stage, err = a.startStage(ctx, cfg, d.note)
+	lent := a.stageConfig(d.note)
+	cfg.Say, cfg.Open, cfg.Trust = lent.Say, lent.Open, lent.Trust
+	d.stage, err = launch.Start(ctx, cfg)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return errors.Join(err, os.RemoveAll(cfg.dir))
+		return errors.Join(err, os.RemoveAll(cfg.Dir))
 	case err != nil:
-		return fmt.Errorf("%w; the logs are in %s", err, cfg.dir)
+		return fmt.Errorf("%w; the logs are in %s", err, cfg.Dir)
 	}
 	defer func() { err = errors.Join(err, d.clean()) }()
 	acts := []func() error{d.openProject, d.lookAround, d.redis, d.mariadb, d.restore, d.restart, d.root, d.remove}
@@ -111,13 +114,13 @@ func (a *app) ready() error {
 func (d *demo) openProject() error {
 	d.step("The operator opens a project for a tenant (Keystone's API, built in)")
 	chief := gophercloud.AuthOptions{
-		IdentityEndpoint: d.stage.url + "/identity/v3", Username: "admin", Password: d.stage.password, DomainName: "Default", TenantName: "admin",
+		IdentityEndpoint: d.stage.URL + "/identity/v3", Username: "admin", Password: d.stage.Password, DomainName: "Default", TenantName: "admin",
 	}
 	provider, err := openstack.NewClient(chief.IdentityEndpoint)
 	if err != nil {
 		return err
 	}
-	provider.HTTPClient = d.stage.http
+	provider.HTTPClient = d.stage.HTTP
 	if err := openstack.Authenticate(d.ctx, provider, chief); err != nil {
 		return err
 	}
@@ -147,7 +150,7 @@ func (d *demo) openProject() error {
 		return err
 	}
 	d.tenant = map[string]string{
-		"OS_AUTH_URL": d.stage.url + "/identity/v3", "OS_USERNAME": "alice", "OS_PASSWORD": password, "OS_PROJECT_NAME": "shop", "OS_CACERT": d.stage.ca,
+		"OS_AUTH_URL": d.stage.URL + "/identity/v3", "OS_USERNAME": "alice", "OS_PASSWORD": password, "OS_PROJECT_NAME": "shop", "OS_CACERT": d.stage.CA,
 	}
 	d.note("project shop, user alice with the role member")
 	return nil
@@ -178,10 +181,10 @@ func (d *demo) remove() error {
 func (d *demo) clean() error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.ctx), 5*time.Minute)
 	defer cancel()
-	if err := d.stage.clear(ctx, d.progress(d.out)); err != nil {
-		return fmt.Errorf("cannot clean up: %w; what is left is in %s", err, d.stage.dir)
+	if err := d.clear(ctx, d.stage, d.progress(d.out)); err != nil {
+		return fmt.Errorf("cannot clean up: %w; what is left is in %s", err, d.stage.Dir)
 	}
-	return os.RemoveAll(d.stage.dir)
+	return os.RemoveAll(d.stage.Dir)
 }
 
 func (d *demo) step(title string) {
@@ -253,4 +256,23 @@ func (a *app) as(env map[string]string) *app {
 	other.endpoint, other.token, other.cacert = "", "", ""
 	other.getenv = func(name string) string { return env[name] }
 	return &other
+}
+
+// indenter writes every line a little to the right.
+type indenter struct {
+	w      io.Writer
+	inside bool // a line has begun
+}
+
+func (i *indenter) Write(b []byte) (int, error) {
+	var out []byte
+	for line := range bytes.Lines(b) {
+		if !i.inside {
+			out = append(out, "     "...)
+		}
+		out = append(out, line...)
+		i.inside = line[len(line)-1] != '\n'
+	}
+	_, err := i.w.Write(out)
+	return len(b), err
 }

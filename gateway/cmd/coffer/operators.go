@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -48,7 +47,7 @@ func (a *app) listHosts(ctx context.Context, c *gophercloud.ServiceClient, _ []s
 	t := table{{"id", "name", "state", "managers", "instances", "free", "of", "pool"}}
 	for _, h := range all {
 		t = append(t, []string{
-			h.ID, h.Name, hostState(h), strings.Join(h.Managers, ", "), strconv.Itoa(len(h.Instances)), capacity(h.Free), capacity(h.Capacity), h.Pool,
+			h.ID, h.Name, hostState(h), strings.Join(h.Managers, ", "), strconv.Itoa(len(h.Instances)), h.Free.String(), h.Capacity.String(), h.Pool,
 		})
 	}
 	if err := a.print(all, t); err != nil {
@@ -77,7 +76,7 @@ func (a *app) showHost(ctx context.Context, c *gophercloud.ServiceClient, args [
 	h := all[slices.IndexFunc(all, func(h dbext.Host) bool { return h.ID == id })]
 	f := fields{
 		{"id", h.ID}, {"name", h.Name}, {"state", hostState(h)}, {"since", h.Since.String()}, {"enrolled", h.Enrolled.String()},
-		{"driver", h.Driver}, {"free", capacity(h.Free)}, {"of", capacity(h.Capacity)}, {"pool", h.Pool},
+		{"driver", h.Driver}, {"free", h.Free.String()}, {"of", h.Capacity.String()}, {"pool", h.Pool},
 		{"managers", strings.Join(h.Managers, ", ")}, {"instances", strings.Join(h.Instances, ", ")}, {"serves", strings.Join(h.Serves, ", ")},
 	}
 	for _, version := range slices.Sorted(maps.Keys(h.Cannot)) {
@@ -104,10 +103,6 @@ func hostState(h dbext.Host) string {
 		state += ", disabled"
 	}
 	return state
-}
-
-func capacity(c deployments.Capacity) string {
-	return fmt.Sprintf("%d MB %d cpu %d GB", c.MemoryMB, c.VCPUs, c.DiskGB)
 }
 
 // findHost turns a name or id into an id.

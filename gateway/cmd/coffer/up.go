@@ -1,70 +1,79 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack/db/v1/instances"
 	"github.com/spf13/cobra"
+
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/cmd/coffer/dbext"
+	"github.com/cofferdb/coffer/gateway/cmd/coffer/launch"
 )
 
 // lastingConfig is of what stays: nothing of it may be another host's on the same machine.
-func lastingConfig() stageConfig {
-	return stageConfig{
-		dir: ".coffer", listen: "127.0.0.1:8779", firewall: "coffer_up", ids: "1879048192-1912602623",
+func (a *app) lastingConfig() launch.Config {
+	cfg := a.stageConfig(a.say)
+	cfg.Dir, cfg.Listen, cfg.Firewall, cfg.IDs = ".coffer", "127.0.0.1:8779", "coffer_up", "1879048192-1912602623"
+	return cfg
+}
+
+// stageConfig lends a stage what this program has.
+func (a *app) stageConfig(say func(format string, args ...any)) launch.Config {
+	return launch.Config{
+		Say: say, Trust: trusting,
+		Open: func(ctx context.Context, endpoints string) (*etcdschema.Store, error) {
+			return a.openEtcd(ctx, etcdFlags{endpoints: endpoints})
+		},
 	}
 }
 
-// flags adds the flags of every stage to a command.
-func (cfg *stageConfig) flags(cmd *cobra.Command) {
+// stageFlags adds the flags of every stage to a command.
+func stageFlags(cfg *launch.Config, cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&cfg.bin, "bin", "", "directory of coffer-gateway, coffer-host and guests/; where this program is when left out")
-	f.StringVar(&cfg.definitions, "definitions", "deployments/definitions", "directory of definitions to put")
+	f.StringVar(&cfg.Bin, "bin", "", "directory of coffer-gateway, coffer-host and guests/; where this program is when left out")
+	f.StringVar(&cfg.Definitions, "definitions", "deployments/definitions", "directory of definitions to put")
 }
 
 // lastingFlags adds those of one that lasts.
-func (cfg *stageConfig) lastingFlags(cmd *cobra.Command) {
-	cfg.flags(cmd)
+func lastingFlags(cfg *launch.Config, cmd *cobra.Command) {
+	stageFlags(cfg, cmd)
 	f := cmd.Flags()
-	f.StringVar(&cfg.dir, "dir", cfg.dir, "directory of everything that lasts")
-	f.StringVar(&cfg.listen, "listen", cfg.listen, "address of the gateway")
-	f.StringArrayVar(&cfg.host, "host-flag", nil, "further flag of coffer-host, such as -memory=4096; may be repeated")
+	f.StringVar(&cfg.Dir, "dir", cfg.Dir, "directory of everything that lasts")
+	f.StringVar(&cfg.Listen, "listen", cfg.Listen, "address of the gateway")
+	f.StringArrayVar(&cfg.Host, "host-flag", nil, "further flag of coffer-host, such as -memory=4096; may be repeated")
 }
 
 func (a *app) upCommand() *cobra.Command {
-	cfg := lastingConfig()
+	cfg := a.lastingConfig()
 	cmd := simple("up", "Run a gateway with its etcd and a host on this machine, for development", func(cmd *cobra.Command, _ []string) error {
-		s, err := a.startStage(cmd.Context(), cfg, a.say)
+		s, err := launch.Start(cmd.Context(), cfg)
 		if err != nil {
 			return err
 		}
 		if err := a.welcome(s); err != nil {
-			return errors.Join(err, s.stop())
+			return errors.Join(err, s.Stop())
 		}
-		select {
-		case <-cmd.Context().Done():
-		case <-s.gateway.done:
-			err = s.gateway.ended()
-		case <-s.host.done:
-			err = s.host.ended()
-		}
-		err = errors.Join(err, s.stop())
+		err = errors.Join(s.Wait(cmd.Context()), s.Stop())
 		a.say("\nGateway and host have stopped. Databases and their guests run on, and are found again by `coffer up`.\n" +
 			"`coffer down` removes them, their data and everything else.")
 		return err
 	})
-	cfg.lastingFlags(cmd)
+	lastingFlags(&cfg, cmd)
 	return cmd
 }
 
 // welcome says how to go on.
-func (a *app) welcome(s *stage) error {
-	openrc := filepath.Join(s.dir, "openrc")
+func (a *app) welcome(s *launch.Stage) error {
+	openrc := filepath.Join(s.Dir, "openrc")
 	login := fmt.Sprintf(`export OS_AUTH_URL=%s/identity/v3
 export OS_IDENTITY_API_VERSION=3
 export OS_USERNAME=admin
@@ -76,7 +85,7 @@ export OS_CACERT='%[4]s'
 export ETCDCTL_API=3
 export ETCDCTL_ENDPOINTS='%[3]s'
 export COFFER_ETCD_ENDPOINTS='%[3]s'
-`, s.url, filepath.Join(s.dir, passwordFile), s.etcd, s.ca)
+`, s.URL, filepath.Join(s.Dir, launch.PasswordFile), s.Etcd, s.CA)
 	if err := os.WriteFile(openrc, []byte(login), 0o600); err != nil {
 		return err
 	}
@@ -93,33 +102,28 @@ These lines are in %s. Then, in another terminal:
 . %s
 %s instance create cache --datastore redis --flavor tiny --size 1 --wait
 
-Ctrl-C stops gateway and host.`, s.url, login, openrc, openrc, self)
+Ctrl-C stops gateway and host.`, s.URL, login, openrc, openrc, self)
 	return nil
 }
 
 func (a *app) downCommand() *cobra.Command {
-	cfg := lastingConfig()
+	cfg := a.lastingConfig()
 	cmd := simple("down", "Remove everything that `coffer up` has made: instances, their data, etcd's", func(cmd *cobra.Command, _ []string) error {
-		if _, err := os.Stat(cfg.dir); err != nil {
-			return notFoundf("there is nothing in %s", cfg.dir)
+		if _, err := os.Stat(cfg.Dir); err != nil {
+			return notFoundf("there is nothing in %s", cfg.Dir)
 		}
 		ctx, cancel := a.withTimeout(cmd.Context())
 		defer cancel()
-		s, err := a.startStage(ctx, cfg, a.say)
+		s, err := launch.Start(ctx, cfg)
 		if err != nil {
 			return err
 		}
-		if err := s.clear(ctx, a.progress(a.errs)); err != nil {
-			return fmt.Errorf("%s is kept: %w", cfg.dir, err)
+		if err := a.clear(ctx, s, a.progress(a.errs)); err != nil {
+			return fmt.Errorf("%s is kept: %w", cfg.Dir, err)
 		}
-		err = os.RemoveAll(s.hostDir())
-		for _, name := range []string{"gateway", "gateway.log", "host.log", "tokens.yaml", "openrc", passwordFile, claimFile} {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(s.dir, name)))
-		}
-		_ = os.Remove(s.dir) // unless somebody keeps something else there
-		return a.done(err, "everything is removed")
+		return a.done(s.Remove(), "everything is removed")
 	})
-	cfg.lastingFlags(cmd)
+	lastingFlags(&cfg, cmd)
 	return cmd
 }
 
@@ -135,4 +139,18 @@ func (a *app) remove(ctx context.Context, c *gophercloud.ServiceClient, id strin
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	return a.follow(ctx, c, id, marker, "delete", w)
+}
+
+// clear deletes every instance of every project of a stage, waits, and stops it.
+func (a *app) clear(ctx context.Context, s *launch.Stage, w watcher) error {
+	all, err := dbext.ListAllInstances(ctx, s.Client("admin"))
+	if err != nil {
+		return errors.Join(err, s.Stop())
+	}
+	slices.SortStableFunc(all, func(a, b dbext.Instance) int { return cmp.Compare(len(a.Replicas), len(b.Replicas)) }) // replicas go first
+	var errs []error
+	for _, in := range all {
+		errs = append(errs, a.remove(ctx, s.Client(in.Project), in.ID, w))
+	}
+	return errors.Join(append(errs, s.Stop())...)
 }

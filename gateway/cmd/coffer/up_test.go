@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/datastores/datastoretest"
+	"github.com/cofferdb/coffer/gateway/cmd/coffer/launch"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
 
@@ -81,7 +82,7 @@ func (u upper) coffer(t *testing.T, args ...string) string {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, u.program, args...)
-	password, err := os.ReadFile(filepath.Join(u.dir, passwordFile))
+	password, err := os.ReadFile(filepath.Join(u.dir, launch.PasswordFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,23 +116,5 @@ func TestUp(t *testing.T) {
 	u.coffer(t, append([]string{"down"}, u.flags...)...)
 	if _, err := os.Stat(u.dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%s is still there: %v", u.dir, err)
-	}
-}
-
-// TestClaim: a directory is one process's at a time, which the second is told.
-func TestClaim(t *testing.T) {
-	first, second := &stage{stageConfig: stageConfig{dir: t.TempDir()}}, &stage{}
-	second.dir = first.dir
-	if err := first.claim(); err != nil {
-		t.Fatal(err)
-	}
-	if err := second.claim(); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("in use by process %d,", os.Getpid())) {
-		t.Errorf("the second claim: %v", err)
-	}
-	if err := first.stop(); err != nil {
-		t.Fatal(err)
-	}
-	if err := second.claim(); err != nil {
-		t.Errorf("a claim after the first has stopped: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package launch
 
 import (
 	"os"
@@ -31,8 +31,8 @@ func TestGuestsOfAUsersCheckout(t *testing.T) {
 			if err := c.spoil(bin); err != nil {
 				t.Fatal(err)
 			}
-			s := &stage{stageConfig: stageConfig{bin: bin, dir: t.TempDir()}, say: t.Logf}
-			t.Cleanup(func() { _ = os.RemoveAll(s.hostDir()) })
+			s := &Stage{Config: Config{Bin: bin, Dir: t.TempDir(), Say: t.Logf}}
+			t.Cleanup(func() { _ = os.RemoveAll(s.HostDir()) })
 			for range 2 {
 				dir, err := s.guestDir()
 				if err != nil {

@@ -1,4 +1,4 @@
-package main
+package launch
 
 import (
 	"cmp"
@@ -10,10 +10,10 @@ import (
 	"syscall"
 )
 
-// hostDir is where the instances are: in dir, unless they are elsewhere already, or the databases' users, who are nobody special, could
+// HostDir is where the instances are: in dir, unless they are elsewhere already, or the databases' users, who are nobody special, could
 // not get there, as below root's home, or others than root may write there. Who is not root runs everything as himself.
-func (s *stage) hostDir() string {
-	inside, elsewhere := filepath.Join(s.dir, "host"), fmt.Sprintf("/var/lib/coffer-up-%.4x", sha256.Sum256([]byte(s.dir)))
+func (s *Stage) HostDir() string {
+	inside, elsewhere := filepath.Join(s.Dir, "host"), fmt.Sprintf("/var/lib/coffer-up-%.4x", sha256.Sum256([]byte(s.Dir)))
 	if os.Geteuid() != 0 {
 		return inside
 	}
@@ -23,7 +23,7 @@ func (s *stage) hostDir() string {
 	if _, err := os.Stat(inside); err == nil {
 		return inside
 	}
-	for d := s.dir; ; d = filepath.Dir(d) {
+	for d := s.Dir; ; d = filepath.Dir(d) {
 		if info, err := os.Stat(d); err != nil || info.Mode()&0o001 == 0 || !rootsAlone(info) {
 			return elsewhere
 		}
@@ -42,16 +42,16 @@ func rootsAlone(info fs.FileInfo) bool {
 // guestDir is where the host finds the guests' programs: beside this program. A host that is root takes none that others could have
 // put there, as in a checkout that is a user's; whoever runs this as root there means those, so they are copied to where they are
 // root's.
-func (s *stage) guestDir() (string, error) {
-	built := filepath.Join(s.bin, "guests")
+func (s *Stage) guestDir() (string, error) {
+	built := filepath.Join(s.Bin, "guests")
 	if os.Geteuid() != 0 || !others(built) {
 		return built, nil
 	}
-	copied := filepath.Join(s.hostDir(), "guests-of-checkout")
+	copied := filepath.Join(s.HostDir(), "guests-of-checkout")
 	if err := os.RemoveAll(copied); err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(s.hostDir(), 0o711); err != nil {
+	if err := os.MkdirAll(s.HostDir(), 0o711); err != nil {
 		return "", err
 	}
 	err := os.CopyFS(copied, os.DirFS(built))
@@ -61,7 +61,7 @@ func (s *stage) guestDir() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("cannot copy the guests' programs to where they are root's: %w", err)
 	}
-	s.say("%s may be written by others than root: its programs run from %s, as they are now", built, copied)
+	s.Say("%s may be written by others than root: its programs run from %s, as they are now", built, copied)
 	return copied, nil
 }
 

@@ -1,4 +1,4 @@
-package main
+package launch
 
 import (
 	"errors"
@@ -13,8 +13,8 @@ import (
 const claimFile = "lock"
 
 // claim makes the stage's directory this process's until release. It says who has it otherwise.
-func (s *stage) claim() error {
-	f, err := os.OpenFile(filepath.Join(s.dir, claimFile), os.O_CREATE|os.O_RDWR, 0o600)
+func (s *Stage) claim() error {
+	f, err := os.OpenFile(filepath.Join(s.Dir, claimFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}
@@ -22,7 +22,7 @@ func (s *stage) claim() error {
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		holder, _ := os.ReadFile(f.Name())
 		return errors.Join(fmt.Errorf("%s is in use by process %s, a `coffer up` or `coffer down`; end that first, as with Ctrl-C in its terminal",
-			s.dir, strings.TrimSpace(string(holder))), f.Close())
+			s.Dir, strings.TrimSpace(string(holder))), f.Close())
 	}
 	if err == nil {
 		err = f.Truncate(0)
@@ -38,7 +38,7 @@ func (s *stage) claim() error {
 }
 
 // release lets another process have the directory.
-func (s *stage) release() error {
+func (s *Stage) release() error {
 	if s.claimed == nil {
 		return nil
 	}
