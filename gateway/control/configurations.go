@@ -113,6 +113,7 @@ func (cp *Plane) EditConfiguration(ctx context.Context, c Caller, id string, req
 	}
 	key := etcdschema.ConfigurationKey(c.Project, id)
 	var after etcdschema.Configuration
+	counted := false
 	_, err = cp.Store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		rec, err := etcdschema.Read(s, key)
 		group, err := fault.Found(rec, err, "Configuration", id)
@@ -121,6 +122,16 @@ func (cp *Plane) EditConfiguration(ctx context.Context, c Caller, id string, req
 		}
 		if group, err = req.edited(group, catalogue, merge); err != nil {
 			return nil, err
+		}
+		if !counted {
+			text, err := json.Marshal(group.Values)
+			if err == nil {
+				err = cp.Limits.Writes(c.Project, int64(len(text)))
+			}
+			if err != nil {
+				return nil, err
+			}
+			counted = true
 		}
 		group.Updated = cp.Now().UTC()
 		after = group

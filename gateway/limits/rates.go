@@ -37,7 +37,13 @@ func (l *Limits) Pace(project string, req *http.Request, mgmt bool) error {
 	if name == "get" || name == "delete" {
 		return nil
 	}
-	if wait := l.writes.Take(project, float64(writeBytes+max(req.ContentLength, 0))); wait > 0 {
+	return l.Writes(project, writeBytes+max(req.ContentLength, 0))
+}
+
+// Writes refuses with 429 what writes so many bytes for a project that has written too much. A request whose body is small and whose
+// record is large is counted by what it writes, too.
+func (l *Limits) Writes(project string, bytes int64) error {
+	if wait := l.writes.Take(project, float64(bytes)); wait > 0 {
 		return tooFast("write_bytes", wait, "The project writes more than %d bytes a second. Try again later.", l.Value("write_bytes"))
 	}
 	return nil

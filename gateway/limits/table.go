@@ -76,7 +76,7 @@ func Table() []Row {
 		{"put", 600, "a minute", "a project", "429", byFlag, "PUT and PATCH"},
 		{"delete", 600, "a minute", "a project", "429", byFlag, "DELETE"},
 		{"mgmt_post", 600, "a minute", "a project", "429", byFlag, "POST below mgmt"},
-		{"write_bytes", 32 * KiB, "bytes a second", "a project", "429", byFlag, "bodies of POST, PUT and PATCH, each and 1 KiB; two minutes' worth at once"},
+		{"write_bytes", 32 * KiB, "bytes a second", "a project", "429", byFlag, "bodies of POST, PUT and PATCH, each and 1 KiB, and the values of a configuration group that is changed; two minutes' worth at once"},
 
 		{"agent_bytes", 32 * KiB, "bytes a second", "an agent", "429", byFlag, "bodies of its calls; two minutes' worth at once"},
 		{"progress", 1, "a second", "a command", "429", "", "reports of progress"},

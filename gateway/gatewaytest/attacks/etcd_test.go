@@ -144,3 +144,27 @@ func (s scene) commands(t *testing.T, agent string) (cmds []etcdschema.Command) 
 	}
 	return cmds
 }
+
+// TestH5SmallRequestsRewriteLargeRecords gives a configuration group values of 1 KB once, and then changes its description by requests of
+// some bytes: each writes all of it anew, and history counts.
+func TestH5SmallRequestsRewriteLargeRecords(t *testing.T) {
+	s := newScene(t, gatewaytest.Limited("write_bytes=1024"), withMachines)
+	c := s.Client(gatewaytest.Member)
+	id := c.Want(t, http.StatusOK, http.MethodPost, "/configurations", fmt.Sprintf(
+		`{"configuration":{"name":"g","values":{"greeting":%q},"datastore":{"type":"memory","version":"1"}}}`, strings.Repeat("x", 1000))).Text("configuration", "id")
+	begun, made := time.Now(), 0
+	for n := range 600 {
+		a := c.Do(t, http.MethodPatch, "/configurations/"+id, fmt.Sprintf(`{"configuration":{"description":"%d"}}`, n))
+		if a.Status == http.StatusTooManyRequests {
+			break
+		}
+		if a.Status != http.StatusOK {
+			t.Fatalf("%d %s", a.Status, a.Body)
+		}
+		made++
+	}
+	// The burst, and what is earned meanwhile, at 1 KiB a second: a request is 1 KiB, and what it writes.
+	if most := (128 + int(time.Since(begun).Seconds()) + 1) * 1024 / (1024 + 1000); made > most || made == 0 {
+		t.Errorf("%d changes of a group of 1 KB were made, want at most %d", made, most)
+	}
+}
