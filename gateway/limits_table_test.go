@@ -39,3 +39,24 @@ func TestLimitsTable(t *testing.T) {
 		t.Errorf("%s does not say what the table says; go test ./gateway -run TestLimitsTable -update writes it", file)
 	}
 }
+
+// TestSharesOfEtcd sums what the table lets a project's members, and one of its guests, hold of the etcd inside a gateway: history of ten
+// minutes, written as fast as may be after a burst, and what is kept. What they write for each byte they send is measured by the
+// attacks' tests.
+func TestSharesOfEtcd(t *testing.T) {
+	most := map[string]int64{}
+	for _, row := range limits.Table() {
+		most[row.Name] = row.Value
+	}
+	const etcd, history = int64(4 << 30), 600 + 128 // bytes, seconds
+	members := most["write_bytes"]*history + most["configurations"]*(most["values"]+most["description"]+1024) + most["backups"]*4096
+	guest := most["agent_bytes"]*history + most["status"] + most["events"]*(most["message"]+256)
+	project := members + most["instances"]*guest
+	for what, share := range map[string]struct{ is, want int64 }{
+		"the members of a project": {members, etcd / 100}, "a guest": {guest, etcd / 100}, "a project with all its guests": {project, etcd / 10},
+	} {
+		if share.is > share.want || share.is <= 0 {
+			t.Errorf("%s may hold %d MiB of etcd, want at most %d", what, share.is>>20, share.want>>20)
+		}
+	}
+}
