@@ -87,6 +87,7 @@ func New(cfg Config) (*Host, error) {
 	if err != nil {
 		h.log.Error("some instances are left alone", "err", err)
 	}
+	h.reserve()
 	return h, nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/deployments"
 )
@@ -16,8 +18,36 @@ import (
 const killTimeout = 15 * time.Second
 
 // Remove ends an instance's guest and database and takes away everything that a launch made. An instance that is not
-// there is no error. A remove that failed, or was cut half way, is completed by the next. No launch brings the instance back.
+// there is no error. A remove that failed, or was cut half way, is completed by the next. No launch brings the instance back. A full disk
+// does not keep an instance from being removed: what has to be written then takes the place of the reserve.
 func (h *Host) Remove(ctx context.Context, args deployments.RemoveArgs) error {
+	err := h.remove(ctx, args)
+	if errors.Is(err, unix.ENOSPC) && os.Remove(h.reserved()) == nil {
+		err = h.remove(ctx, args)
+	}
+	h.reserve()
+	return err
+}
+
+// reserve keeps a little of the disk aside for removes. Without it removes work as long as the disk is not full.
+func (h *Host) reserve() {
+	const size = 1 << 20
+	if _, err := os.Stat(h.reserved()); err == nil {
+		return
+	}
+	f, err := os.OpenFile(h.reserved(), os.O_WRONLY|os.O_CREATE, 0o600)
+	if err == nil {
+		err = errors.Join(allocate(f, size), f.Close())
+	}
+	if err != nil {
+		_ = os.Remove(h.reserved())
+		h.log.Warn("the disk is full: instances may not be removable until there is room", "dir", h.cfg.Dir, "err", err)
+	}
+}
+
+func (h *Host) reserved() string { return filepath.Join(h.cfg.Dir, "reserve") }
+
+func (h *Host) remove(ctx context.Context, args deployments.RemoveArgs) error {
 	if !uuidPattern.MatchString(args.InstanceID) {
 		return agentpoll.Errorf(agentpoll.Invalid, "instance_id: %q is not a UUID", args.InstanceID)
 	}

@@ -2,6 +2,7 @@ package host
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/deployments"
 )
 
 func TestVolumeIsFull(t *testing.T) {
@@ -106,6 +108,20 @@ func TestM3DiskIsPromisedOnce(t *testing.T) {
 	}
 	if info, err := os.Stat(full); err != nil || info.Size() < 900<<20 {
 		t.Errorf("it has got %v of 1 GB, %v", info, err)
+	}
+	for n := 0; n < 10_000; n++ { // to the last block
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint("crumb-", n)), []byte("x"), 0o600); err != nil {
+			break
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "more"), []byte("x"), 0o600); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("the disk is not full: %v", err)
+	}
+	if err := h.Remove(t.Context(), deployments.RemoveArgs{InstanceID: inst.id}); err != nil {
+		t.Errorf("an instance on a full disk cannot be removed: %v", err)
+	}
+	if _, err := h.Launch(t.Context(), request(0)); err == nil {
+		t.Error("a launch that comes after the remove brings it back")
 	}
 }
 
