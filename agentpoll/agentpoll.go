@@ -101,8 +101,8 @@ type Command struct {
 	Sealed []byte `json:"sealed,omitempty"`
 	// Deadline is when the gateway stops waiting; the agent should not start the command after it.
 	Deadline time.Time `json:"deadline"`
-	// Fence is the etcd revision that enqueued the command. It only grows for one agent; set at delivery.
-	Fence       int64  `json:"fence,omitempty"`
+	// NotBefore is the etcd revision that enqueued the command. It only grows for one agent; set at delivery.
+	NotBefore   int64  `json:"fence,omitempty"`
 	Traceparent string `json:"traceparent,omitempty"` // W3C trace context
 	// MAC is the gateways', see [Command.Sign]. An agent that was told a key runs nothing without.
 	MAC []byte `json:"mac,omitempty"`

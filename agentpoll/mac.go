@@ -33,7 +33,7 @@ func CommandKey(own *ecdh.PrivateKey, other []byte, agentID string) []byte {
 	return key
 }
 
-// mac covers everything that says what is done, by whom, and until when it may be begun. Fence and Traceparent decide nothing and are
+// mac covers everything that says what is done, by whom, and until when it may be begun. NotBefore and Traceparent decide nothing and are
 // left out. Args count as the bytes that they are.
 func (c Command) mac(key []byte, agentID string) []byte {
 	digest := func(b []byte) string {

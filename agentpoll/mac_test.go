@@ -11,7 +11,7 @@ func signedCommand(t testing.TB) (Command, []byte) {
 	gateways, _ := NewKey()
 	agent, _ := NewKey()
 	key := CommandKey(gateways, agent.PublicKey().Bytes(), "agent")
-	c := Command{ID: "c", Method: "remove", Args: json.RawMessage(`{"a":"<1>"}`), Sealed: []byte("s"), Deadline: time.Now(), Fence: 7}
+	c := Command{ID: "c", Method: "remove", Args: json.RawMessage(`{"a":"<1>"}`), Sealed: []byte("s"), Deadline: time.Now(), NotBefore: 7}
 	c.Sign(key, "agent")
 	if !c.SignedBy(CommandKey(agent, gateways.PublicKey().Bytes(), "agent"), "agent") {
 		t.Fatal("the MAC is not good")

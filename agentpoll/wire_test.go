@@ -28,7 +28,7 @@ func messages() map[string]any {
 		"poll_request": PollRequest{Cursor: cursor, Status: json.RawMessage(`{"status":"HEALTHY"}`), Running: []string{"a", "b"}},
 		"poll_reply": PollReply{
 			Commands: []Command{
-				{ID: "a", Method: "create_database", Args: json.RawMessage(`{"databases":[]}`), Deadline: deadline, Fence: 41, Traceparent: "00-01-02-03", MAC: []byte("signature")},
+				{ID: "a", Method: "create_database", Args: json.RawMessage(`{"databases":[]}`), Deadline: deadline, NotBefore: 41, Traceparent: "00-01-02-03", MAC: []byte("signature")},
 				{ID: "b", Method: "enable_root", Sealed: []byte("sealed"), Deadline: deadline},
 			},
 			Cancelled: []string{"c"}, Cursor: cursor, Hold: 50_000,

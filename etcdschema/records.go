@@ -100,8 +100,8 @@ type Instance struct {
 	ReplicationStrategy string `json:"replication_strategy,omitempty"`
 	// Restore are the backups that the guest may read while it prepares: a chain, the full one first.
 	Restore []string `json:"restore,omitempty"`
-	// Holds are operations of other instances that this one takes part in.
-	Holds []Hold `json:"holds,omitempty"`
+	// Claims are operations of other instances that this one takes part in.
+	Claims []Claim `json:"holds,omitempty"`
 
 	RootEnabled   bool      `json:"root_enabled,omitempty"`
 	RootEnabledAt time.Time `json:"root_enabled_at,omitzero"` // first time; kept after disable
@@ -170,8 +170,8 @@ type Upgrade struct {
 	Guest         json.RawMessage         `json:"guest"`
 }
 
-// Hold keeps an instance from other operations while it takes part in one.
-type Hold struct {
+// Claim keeps an instance from other operations while it takes part in one.
+type Claim struct {
 	Kind string `json:"kind"` // of the operation
 	By   string `json:"by"`   // the instance whose operation it is
 }

@@ -71,7 +71,7 @@ func stands() []stand {
 			case lifecycle.Promote, lifecycle.Eject:
 				for _, m := range []*etcdschema.Instance{&s.source, &s.other} {
 					if m.ID != "" && step != lifecycle.Following {
-						m.Holds = []etcdschema.Hold{{Kind: kind, By: s.it.ID}}
+						m.Claims = []etcdschema.Claim{{Kind: kind, By: s.it.ID}}
 						op.Members = append(op.Members, m.ID)
 					}
 				}
@@ -83,7 +83,7 @@ func stands() []stand {
 				op.Command = ""
 			case lifecycle.Snapshotting:
 				op.Agent, op.Backup = s.source.ID, idOf(s.it, 8)
-				s.source.Holds = []etcdschema.Hold{{Kind: lifecycle.Backup, By: s.it.ID}}
+				s.source.Claims = []etcdschema.Claim{{Kind: lifecycle.Backup, By: s.it.ID}}
 			case lifecycle.Fencing, lifecycle.Unfencing:
 				op.Agent, op.Reason, op.FailedStep = s.source.ID, "no luck", string(lifecycle.CatchingUp)
 			case lifecycle.Electing:
@@ -94,7 +94,7 @@ func stands() []stand {
 	held := func(kind string, set func(*set3)) func(*set3) {
 		return func(s *set3) {
 			set(s)
-			s.it.Holds = []etcdschema.Hold{{Kind: kind, By: s.other.ID}}
+			s.it.Claims = []etcdschema.Claim{{Kind: kind, By: s.other.ID}}
 			s.other.Operation = &etcdschema.Operation{
 				Kind: kind, Step: string(lifecycle.CatchingUp), Since: s.it.Created, Started: s.it.Created, Deadline: s.it.Created.Add(24 * time.Hour),
 				Agent: s.other.ID, Command: idOf(s.it, 9), Members: []string{s.it.ID},

@@ -66,7 +66,7 @@ func (l *lanes) prepare(j *job) (Command, *agentpoll.Error) {
 		return Command{}, errCancelled
 	}
 	cmd := Command{
-		ID: j.ID, Method: j.Method, Args: j.Args, Deadline: j.Deadline, Fence: j.Fence,
+		ID: j.ID, Method: j.Method, Args: j.Args, Deadline: j.Deadline, NotBefore: j.NotBefore,
 		Accepted: now, Traceparent: j.Traceparent,
 	}
 	if len(j.Sealed) > 0 {

@@ -106,7 +106,7 @@ func (g *gateway) enqueue(id, method, args string) {
 func (g *gateway) enqueueCommand(c agentpoll.Command) {
 	g.change(func() {
 		g.revision++
-		c.Fence = g.revision
+		c.NotBefore = g.revision
 		g.pending = append(g.pending, c)
 	})
 }
@@ -117,7 +117,7 @@ func (g *gateway) restore(epoch string, commands ...agentpoll.Command) {
 		g.epoch, g.revision, g.pending = epoch, 1, nil
 		for _, c := range commands {
 			g.revision++
-			c.Fence = g.revision
+			c.NotBefore = g.revision
 			g.pending = append(g.pending, c)
 			delete(g.results, c.ID)
 		}
@@ -248,7 +248,7 @@ func (g *gateway) poll(w http.ResponseWriter, r *http.Request, body *json.Decode
 		reply := agentpoll.PollReply{Cursor: agentpoll.Cursor{Epoch: g.epoch, Revision: g.revision}, Cancelled: g.cancelled}
 		g.cancelled = nil
 		for _, c := range g.pending {
-			if req.Cursor.Epoch != g.epoch || c.Fence > req.Cursor.Revision {
+			if req.Cursor.Epoch != g.epoch || c.NotBefore > req.Cursor.Revision {
 				reply.Commands = append(reply.Commands, c)
 			}
 		}

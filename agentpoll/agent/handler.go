@@ -30,11 +30,11 @@ type Traits struct {
 
 // Command is a call of a method.
 type Command struct {
-	ID       string
-	Method   string
-	Args     json.RawMessage // opened when they came sealed
-	Deadline time.Time       // zero: none
-	Fence    int64           // see [agentpoll.Command.Fence]
+	ID        string
+	Method    string
+	Args      json.RawMessage // opened when they came sealed
+	Deadline  time.Time       // zero: none
+	NotBefore int64           // see [agentpoll.Command.NotBefore]
 	// Accepted is when the agent first meant to run the command. Of a command that changes something it survives
 	// restarts.
 	Accepted time.Time

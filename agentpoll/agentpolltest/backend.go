@@ -173,7 +173,7 @@ func (b *Backend) Pending(_ context.Context, agentID string) ([]agentpoll.Comman
 	for _, c := range b.inOrder() {
 		if c.agentID == agentID {
 			value := c.value
-			value.Fence = c.revision
+			value.NotBefore = c.revision
 			pending = append(pending, value)
 		}
 	}

@@ -122,7 +122,7 @@ func (s *Server) wake(answers []delivery, p *poll, n *news, now time.Time) []del
 	for _, change := range n.commands {
 		if change.Revision > p.told && !expired(change.Command, now) {
 			command := *change.Command
-			command.Fence = change.Revision
+			command.NotBefore = change.Revision
 			a.Commands = append(a.Commands, command)
 		}
 	}

@@ -17,7 +17,7 @@ type Backend interface {
 	// Enroll answers [ErrUnauthorized] for a token that is unknown, used by another, or expired, and an
 	// *agentpoll.Error of kind Invalid for a request that makes no sense.
 	Enroll(ctx context.Context, req agentpoll.EnrollRequest) (agentpoll.EnrollReply, error)
-	// Pending reads an agent's pending commands in the order in which they were enqueued, each with its Fence, and the
+	// Pending reads an agent's pending commands in the order in which they were enqueued, each with its NotBefore, and the
 	// revision at which they were read.
 	Pending(ctx context.Context, agentID string) ([]agentpoll.Command, int64, error)
 	// Report takes the status that came with a poll.

@@ -26,8 +26,8 @@ func TestPendingIsToldAtOnceAndInOrder(t *testing.T) {
 	if diff := cmp.Diff(want, ids(r.poll.Commands)); diff != "" {
 		t.Fatal(diff)
 	}
-	if r.poll.Commands[0].Fence <= 0 || r.poll.Commands[0].Fence >= r.poll.Commands[1].Fence {
-		t.Errorf("fences %d, %d do not grow", r.poll.Commands[0].Fence, r.poll.Commands[1].Fence)
+	if r.poll.Commands[0].NotBefore <= 0 || r.poll.Commands[0].NotBefore >= r.poll.Commands[1].NotBefore {
+		t.Errorf("revisions %d, %d do not grow", r.poll.Commands[0].NotBefore, r.poll.Commands[1].NotBefore)
 	}
 	if r.poll.Hold != 50_000 {
 		t.Errorf("hold %d ms", r.poll.Hold)
@@ -50,7 +50,7 @@ func TestParkedPollIsWokenWithoutRead(t *testing.T) {
 		id := b.Enqueue(agent.AgentID, agentpoll.Command{Method: "restart", Args: []byte(`{"a":1}`)})
 		r := p.answer()
 		want := agentpoll.Cursor{Epoch: b.Epoch(), Revision: b.Revision()}
-		if len(r.poll.Commands) != 1 || r.poll.Commands[0].ID != id || r.poll.Cursor != want || r.poll.Commands[0].Fence != want.Revision {
+		if len(r.poll.Commands) != 1 || r.poll.Commands[0].ID != id || r.poll.Cursor != want || r.poll.Commands[0].NotBefore != want.Revision {
 			t.Fatalf("got %+v, want command %s at %v", r.poll, id, want)
 		}
 		cursor = r.poll.Cursor

@@ -119,7 +119,7 @@ func (s *Server) read(p *poll, commands []agentpoll.Command, revision int64) ans
 	a := answer{PollReply: agentpoll.PollReply{Hold: s.config.Hold.Milliseconds()}}
 	for _, c := range commands {
 		pending[c.ID] = true
-		if c.Fence > p.told && !expired(&c, now) {
+		if c.NotBefore > p.told && !expired(&c, now) {
 			a.Commands = append(a.Commands, c)
 		}
 	}

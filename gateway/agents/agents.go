@@ -56,10 +56,10 @@ func (be *Backend) Pending(ctx context.Context, agentID string) ([]agentpoll.Com
 	cmds := make([]agentpoll.Command, 0, len(list.Records))
 	for _, rec := range list.Records { // UUIDv7: the order of keys is nearly, not surely, that of enqueueing
 		cmd := be.control.Signer.Deliver(agentID, rec.Value.Command)
-		cmd.Fence = rec.Created
+		cmd.NotBefore = rec.Created
 		cmds = append(cmds, cmd)
 	}
-	sortByFence(cmds)
+	inOrder(cmds)
 	return cmds, list.Revision, nil
 }
 
@@ -289,6 +289,6 @@ func (be *Backend) Presence(ctx context.Context, changes map[string]bool) error 
 	return err
 }
 
-func sortByFence(cmds []agentpoll.Command) {
-	slices.SortFunc(cmds, func(a, b agentpoll.Command) int { return cmp.Compare(a.Fence, b.Fence) })
+func inOrder(cmds []agentpoll.Command) {
+	slices.SortFunc(cmds, func(a, b agentpoll.Command) int { return cmp.Compare(a.NotBefore, b.NotBefore) })
 }

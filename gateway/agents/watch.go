@@ -93,7 +93,7 @@ func (be *Backend) commandChange(agent, id string, c etcdschema.Change, finished
 		return change
 	}
 	cmd.Command = be.control.Signer.Deliver(agent, cmd.Command)
-	cmd.Command.Fence = c.Revision
+	cmd.Command.NotBefore = c.Revision
 	change.Command = &cmd.Command
 	return change
 }

@@ -51,7 +51,7 @@ func (d *decision) enrolled() error {
 	}
 	op := d.operation()
 	op.Backup = d.newID()
-	source.Holds = append(slices.Clone(source.Holds), etcdschema.Hold{Kind: Backup, By: d.Instance.ID})
+	source.Claims = append(slices.Clone(source.Claims), etcdschema.Claim{Kind: Backup, By: d.Instance.ID})
 	d.enter(Snapshotting, "the guest has enrolled; asked the source's guest for an account and a copy of the data")
 	return nil
 }

@@ -305,8 +305,8 @@ func (h *history) rest() {
 		}
 		if !slices.ContainsFunc(slices.Collect(maps.Values(h.records)), func(in etcdschema.Instance) bool { return in.Operation != nil }) {
 			for id, in := range h.records {
-				if len(in.Holds) > 0 {
-					h.Fatalf("%s is claimed by somebody who does nothing: %+v", id, in.Holds)
+				if len(in.Claims) > 0 {
+					h.Fatalf("%s is claimed by somebody who does nothing: %+v", id, in.Claims)
 				}
 			}
 			return

@@ -92,7 +92,7 @@ func peers(in etcdschema.Instance) []etcdschema.Instance {
 			p.ReplicaOf = in.ID
 		}
 		if in.Operation != nil {
-			p.Holds = []etcdschema.Hold{{Kind: in.Operation.Kind, By: in.ID}}
+			p.Claims = []etcdschema.Claim{{Kind: in.Operation.Kind, By: in.ID}}
 		}
 		all = append(all, p)
 	}

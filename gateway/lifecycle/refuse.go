@@ -17,7 +17,7 @@ func (e *NotAllowed) Error() string { return e.Message }
 // notAllowed refuses what cannot be done to an instance now: in Trove's sentence, and then in words what can be done.
 func notAllowed(in etcdschema.Instance) error {
 	status := Status(in)
-	if in.Operation == nil && in.Failed == "" && len(in.Holds) == 0 && down(in) {
+	if in.Operation == nil && in.Failed == "" && len(in.Claims) == 0 && down(in) {
 		status = strings.ToUpper(string(in.Service.Service))
 	}
 	return &NotAllowed{fmt.Sprintf("Instance %s is not currently available for an action to be performed (instance status was %s). %s", in.ID, status, Next(in))}
@@ -32,8 +32,8 @@ func Next(in etcdschema.Instance) string {
 		return fmt.Sprintf("Its %s is at step %q: wait until it ends, give it up with reset_status, or delete the instance.", op.Kind, op.Step)
 	case !in.Prepared:
 		return "It never became ready, and its fault says why: delete it."
-	case len(in.Holds) > 0:
-		h := in.Holds[0]
+	case len(in.Claims) > 0:
+		h := in.Claims[0]
 		return fmt.Sprintf("It takes part in the %s of instance %s: wait until that ends, or give it up with reset_status of that instance.", h.Kind, h.By)
 	case in.Failed == Follow:
 		return "It does not follow its source: detach it, or delete it and make another replica."
@@ -59,7 +59,7 @@ func down(in etcdschema.Instance) bool {
 // Serves refuses what needs the database server when the guest cannot be asked for it.
 func Serves(in etcdschema.Instance) error {
 	busy := in.Operation != nil && !harmless(in.Operation.Kind)
-	held := slices.ContainsFunc(in.Holds, func(h etcdschema.Hold) bool { return !harmless(h.Kind) })
+	held := slices.ContainsFunc(in.Claims, func(h etcdschema.Claim) bool { return !harmless(h.Kind) })
 	if !in.Prepared || busy || held || down(in) {
 		return notAllowed(in)
 	}
@@ -88,7 +88,7 @@ func Leads(in etcdschema.Instance) error {
 // Free refuses what cannot be asked for while something else is being done, nor of an instance that never was ready. What heals
 // an instance asks for no more.
 func Free(in etcdschema.Instance) error {
-	if !in.Prepared || in.Operation != nil || len(in.Holds) > 0 {
+	if !in.Prepared || in.Operation != nil || len(in.Claims) > 0 {
 		return notAllowed(in)
 	}
 	return nil

@@ -29,26 +29,26 @@ func (d *decision) peer(id string) *etcdschema.Instance {
 func (d *decision) claim(kind string, ids []string) {
 	for _, id := range ids {
 		if m := d.peer(id); m != nil {
-			m.Holds = append(slices.Clone(m.Holds), etcdschema.Hold{Kind: kind, By: d.Instance.ID})
+			m.Claims = append(slices.Clone(m.Claims), etcdschema.Claim{Kind: kind, By: d.Instance.ID})
 		}
 	}
 }
 
 // release ends every claim of this instance on others.
 func (d *decision) release() {
-	mine := func(h etcdschema.Hold) bool { return h.By == d.Instance.ID }
+	mine := func(h etcdschema.Claim) bool { return h.By == d.Instance.ID }
 	for _, p := range d.event.Peers {
 		if m := d.claimed(p.ID, mine); m != nil {
-			m.Holds = slices.DeleteFunc(slices.Clone(m.Holds), mine)
+			m.Claims = slices.DeleteFunc(slices.Clone(m.Claims), mine)
 		}
 	}
 }
 
 // claimed returns a member that such a claim is on; others are left alone.
-func (d *decision) claimed(id string, is func(etcdschema.Hold) bool) *etcdschema.Instance {
+func (d *decision) claimed(id string, is func(etcdschema.Claim) bool) *etcdschema.Instance {
 	for _, list := range [][]etcdschema.Instance{d.Peers, d.event.Peers} {
 		if i := slices.IndexFunc(list, func(in etcdschema.Instance) bool { return in.ID == id }); i >= 0 {
-			if slices.ContainsFunc(list[i].Holds, is) {
+			if slices.ContainsFunc(list[i].Claims, is) {
 				return d.peer(id)
 			}
 			return nil
@@ -268,7 +268,7 @@ func (d *decision) eject() error {
 	if len(d.Instance.Replicas) == 0 {
 		return &NotAllowed{fmt.Sprintf("Instance %s is not a replica source.", d.Instance.ID)}
 	}
-	if len(d.Instance.Holds) > 0 {
+	if len(d.Instance.Claims) > 0 {
 		return notAllowed(d.Instance)
 	}
 	var able []string // a replica that never was ready has nothing to say
@@ -276,7 +276,7 @@ func (d *decision) eject() error {
 		if p.Operation != nil && p.Operation.Kind == Delete {
 			continue
 		}
-		if p.Operation != nil || len(p.Holds) > 0 {
+		if p.Operation != nil || len(p.Claims) > 0 {
 			return notAllowed(p)
 		}
 		if p.Prepared {
@@ -358,11 +358,11 @@ func (d *decision) crown(winner *etcdschema.Instance, op etcdschema.Operation) {
 		Agent: winner.ID, Command: command.ID, Request: op.Request, Members: others,
 	}
 	winner.Updated = d.now
-	claim := etcdschema.Hold{Kind: Eject, By: winner.ID}
-	d.Instance.Holds = append(slices.Clone(d.Instance.Holds), claim)
+	claim := etcdschema.Claim{Kind: Eject, By: winner.ID}
+	d.Instance.Claims = append(slices.Clone(d.Instance.Claims), claim)
 	for _, id := range others {
 		if m := d.peer(id); m != nil {
-			m.Holds = append(slices.Clone(m.Holds), claim)
+			m.Claims = append(slices.Clone(m.Claims), claim)
 		}
 	}
 	d.send(command)

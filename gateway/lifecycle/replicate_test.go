@@ -305,8 +305,8 @@ func TestEjectionElectsTheOneWithMost(t *testing.T) {
 func (c *cluster) consistent(t fataler) {
 	t.Helper()
 	for id, in := range c.records {
-		if in.Operation == nil && len(in.Holds) > 0 && !c.busy() {
-			t.Fatalf("%s is held though nothing is being done: %+v", id, in.Holds)
+		if in.Operation == nil && len(in.Claims) > 0 && !c.busy() {
+			t.Fatalf("%s is held though nothing is being done: %+v", id, in.Claims)
 		}
 		if lifecycle.Status(in) == lifecycle.StatusActive && in.ReplicaOf == "" && c.fenced[id] {
 			t.Fatalf("%s is shown as ACTIVE, and was told to refuse writes", id)

@@ -29,11 +29,11 @@ func (r *rules) status(in etcdschema.Instance) string {
 	if in.Failed != "" && (in.Operation == nil || in.Failed == Delete) { // else another operation is under way, which may mend it
 		return StatusError
 	}
-	kinds := make([]string, 0, 1+len(in.Holds))
+	kinds := make([]string, 0, 1+len(in.Claims))
 	if in.Operation != nil {
 		kinds = append(kinds, in.Operation.Kind)
 	}
-	for _, h := range in.Holds {
+	for _, h := range in.Claims {
 		kinds = append(kinds, h.Kind)
 	}
 	for _, kind := range kinds {
@@ -49,7 +49,7 @@ func (r *rules) status(in etcdschema.Instance) string {
 
 // OperatingStatus works out the API's operating_status: the database server's own, told only when nothing is being done.
 func OperatingStatus(in etcdschema.Instance) string {
-	if in.Operation != nil || in.Failed != "" || len(in.Holds) > 0 {
+	if in.Operation != nil || in.Failed != "" || len(in.Claims) > 0 {
 		return ""
 	}
 	return strings.ToUpper(string(in.Service.Service))
