@@ -93,6 +93,12 @@ type Firewall struct {
 	Peers []string `json:"peers,omitempty"`
 }
 
+// At are the same rules at the ports of another.
+func (f Firewall) At(other Firewall) Firewall {
+	f.TCPPorts, f.UDPPorts, f.ICMP = other.TCPPorts, other.UDPPorts, other.ICMP
+	return f
+}
+
 // Open reports whether everybody may reach the ports.
 func (f Firewall) Open() bool { return len(f.CIDRs) == 0 && !f.Closed }
 

@@ -165,6 +165,7 @@ type Upgrade struct {
 	VersionNumber string                  `json:"version_number,omitempty"`
 	Capabilities  []datastores.Capability `json:"capabilities,omitempty"`
 	Names         datastores.NameRules    `json:"names,omitzero"`
+	Ports         *deployments.Firewall   `json:"ports,omitempty"`        // at which its server is reached; nil: as before
 	Image         string                  `json:"image,omitempty"`        // see [Instance.Image]
 	FormerImage   string                  `json:"former_image,omitempty"` // of the version before
 	Guest         json.RawMessage         `json:"guest"`

@@ -5,11 +5,13 @@ import (
 	"encoding/pem"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
 
@@ -97,5 +99,44 @@ func TestSSLOfAllOrNone(t *testing.T) {
 		if got := c.Want(t, 200, http.MethodGet, gatewaytest.Instance(id)+"/ssl", ""); got.Text("ssl", "mode") != "basic" {
 			t.Errorf("after a change that failed: %s", got.Body)
 		}
+	}
+}
+
+// TestSSLOfAnEarlierInstance: an instance that was made before its manager could do TLS has it once it takes what its version's definition
+// says now; so it does with an upgrade to another version.
+func TestSSLOfAnEarlierInstance(t *testing.T) {
+	for name, version := range map[string]string{"its own version": "1", "the next version": "2"} {
+		t.Run(name, func(t *testing.T) {
+			etcd, g, _ := start(t)
+			store, c := etcd.Store(t), g.Client(gatewaytest.Member)
+			id := c.Create(t, "db", tenant)
+			c.Await(t, id, "ACTIVE", soon)
+			at, key := gatewaytest.Instance(id), etcdschema.InstanceKey(gatewaytest.Project, id)
+			var made etcdschema.Instance
+			_, err := store.Update(t.Context(), []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+				rec, err := etcdschema.Read(s, key)
+				in := rec.Value
+				made = in
+				in.Capabilities = slices.DeleteFunc(slices.Clone(in.Capabilities), func(can datastores.Capability) bool { return can == datastores.CanTLS })
+				in.Firewall.TCPPorts = []string{"1"}
+				return []etcdschema.Op{etcdschema.Put(key, in)}, err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Want(t, 501, http.MethodGet, at+"/ssl", "")
+			c.Want(t, 202, http.MethodPatch, at, `{"instance":{"datastore_version":"`+version+`"}}`)
+			c.Await(t, id, "ACTIVE", soon)
+			c.Want(t, 200, http.MethodGet, at+"/ssl", "")
+			rec, err := etcdschema.Get(t.Context(), store, key)
+			if err != nil || !slices.Equal(rec.Value.Firewall.TCPPorts, made.Firewall.TCPPorts) {
+				t.Errorf("its ports are %v, want %v; %v", rec.Value.Firewall.TCPPorts, made.Firewall.TCPPorts, err)
+			}
+			c.Want(t, 202, http.MethodPatch, at, `{"instance":{"datastore_version":"`+version+`"}}`)
+			again, err := etcdschema.Get(t.Context(), store, key)
+			if err != nil || again.Value.LastEvent != rec.Value.LastEvent {
+				t.Errorf("what has it already is told again: %v", err)
+			}
+		})
 	}
 }

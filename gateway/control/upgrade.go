@@ -2,11 +2,13 @@ package control
 
 import (
 	"context"
+	"reflect"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/fault"
 	"github.com/cofferdb/coffer/gateway/lifecycle"
+	"github.com/cofferdb/coffer/gateway/plan"
 )
 
 // Upgrade brings an instance to another version of its datastore, by name or id.
@@ -23,7 +25,7 @@ func (cp *Plane) Upgrade(ctx context.Context, c Caller, id, ref string) error {
 	v, ok := FindVersion(d.Versions, ref)
 	switch {
 	case ok && v.Name == in.Version:
-		return nil
+		return cp.refresh(ctx, c, in.ID, v)
 	case !ok || !v.Offered():
 		return fault.Errorf(fault.BadRequest, "Datastore version '%s' of %s cannot be found or is not active.", ref, in.Datastore)
 	case v.Server.Manager != in.Manager:
@@ -40,11 +42,34 @@ func (cp *Plane) Upgrade(ctx context.Context, c Caller, id, ref string) error {
 	if err := cp.checkUpgradeOf(ctx, c, in, v); err != nil {
 		return err
 	}
+	ports := firewall(v.Server)
 	target := &etcdschema.Target{Version: &etcdschema.Upgrade{
-		Version: v.Name, VersionNumber: v.Server.VersionNumber, Capabilities: v.Server.Capabilities, Names: v.Server.Names, Image: v.Server.Image, Guest: v.Guest,
+		Version: v.Name, VersionNumber: v.Server.VersionNumber, Capabilities: v.Server.Capabilities, Names: v.Server.Names, Ports: &ports, Image: v.Server.Image, Guest: v.Guest,
 	}}
 	_, err = cp.transition(ctx, c.Project, in.ID, lifecycle.Event{Type: lifecycle.AskUpgrade, Target: target, Request: c.Request})
 	return instanceError(err, in.ID)
+}
+
+// refresh has an instance take what the definition of its version says today of what its manager can do, of names and of ports: its record
+// keeps what was said when it was made, which may have been before its guest's program learned more.
+func (cp *Plane) refresh(ctx context.Context, c Caller, id string, v etcdschema.Version) error {
+	return cp.change(ctx, c, id, func(_ etcdschema.Snapshot, in *etcdschema.Instance) ([]etcdschema.Op, error) {
+		was := *in
+		in.Capabilities, in.Names, in.UsersPerServer = v.Server.Capabilities, v.Server.Names, v.Server.UsersPerServer
+		in.Firewall = in.Firewall.At(firewall(v.Server))
+		if reflect.DeepEqual(was, *in) {
+			return nil, nil
+		}
+		if err := lifecycle.Free(*in); err != nil {
+			return nil, err
+		}
+		ops := plan.Tell(in, etcdschema.Event{At: cp.Now().UTC(), Kind: "note", Message: "the instance has what the definition of its version says now", Request: c.Request})
+		if in.Host == "" {
+			return ops, nil
+		}
+		op, err := cp.Signer.Protect(*in, cp.Now().UTC())
+		return append(ops, op), err
+	})
 }
 
 // checkUpgradeOf refuses a version that does not take the values of the instance's configuration group.

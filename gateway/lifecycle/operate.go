@@ -129,6 +129,9 @@ func Become(in etcdschema.Instance, t etcdschema.Target) etcdschema.Instance {
 	if v := t.Version; v != nil {
 		in.Version, in.VersionNumber, in.Capabilities, in.Names = v.Version, v.VersionNumber, v.Capabilities, v.Names
 		in.Image = v.Image
+		if v.Ports != nil {
+			in.Firewall = in.Firewall.At(*v.Ports)
+		}
 	}
 	return in
 }

@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"reflect"
 	"slices"
 	"time"
 
@@ -102,14 +103,17 @@ func (p *Plan) refund() error {
 	return err
 }
 
-// options replaces the guest options of an instance that has got another version.
+// options replaces the guest options of an instance that has got another version, and has its host open the ports of that.
 func (p *Plan) options() error {
 	op := p.Before.Operation
 	if op == nil || op.Target == nil || op.Target.Version == nil || p.d.Instance.Version == p.Before.Version {
 		return nil
 	}
 	p.Put(etcdschema.Put(etcdschema.InstanceGuestKey(p.Before.ID), op.Target.Version.Guest))
-	return nil
+	if p.Before.Host == "" || reflect.DeepEqual(p.Before.Firewall, p.d.Instance.Firewall) {
+		return nil
+	}
+	return p.tellHost(p.Before.ID)
 }
 
 // PeersOf reads the other members of an instance's replication set.
