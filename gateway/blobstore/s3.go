@@ -112,16 +112,25 @@ func (s *S3) Put(ctx context.Context, name string, size int64, sha256 string, r 
 	return s.stored(ctx, name, put)
 }
 
-// stored looks at a blob that the store says it has: a backup is COMPLETED on its word. Another blob may have come after it.
+// stored looks at a blob that the store says it has: a backup is COMPLETED on its word. Another blob may have come after it, and while that
+// takes its place some stores tell the tag of one and the size of the other: what is wrong is looked at again.
 func (s *S3) stored(ctx context.Context, name string, put minio.UploadInfo) error {
-	info, err := s.client.StatObject(ctx, s.bucket, s.prefix+name, minio.StatObjectOptions{})
-	switch {
-	case err != nil:
-		return fmt.Errorf("cannot see %s, which was stored: %w", name, errors.Join(ofS3(err), err))
-	case info.ETag == put.ETag && info.Size != put.Size:
-		return fmt.Errorf("the store has %d bytes of %s; want %d", info.Size, name, put.Size)
+	for wait := 10 * time.Millisecond; ; wait *= 2 {
+		info, err := s.client.StatObject(ctx, s.bucket, s.prefix+name, minio.StatObjectOptions{})
+		switch {
+		case err != nil:
+			return fmt.Errorf("cannot see %s, which was stored: %w", name, errors.Join(ofS3(err), err))
+		case info.ETag != put.ETag || info.Size == put.Size:
+			return nil
+		case wait > time.Second:
+			return fmt.Errorf("the store has %d bytes of %s; want %d", info.Size, name, put.Size)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
 	}
-	return nil
 }
 
 // ofS3 is what an answer of the server means for the store; nil: nothing in particular. A store that is full says so with 507,
