@@ -31,7 +31,7 @@ func bench(t *testing.T) {
 // durable runs an etcd that syncs to disk, as in production.
 func durable(t *testing.T) string {
 	t.Helper()
-	e, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
+	e, err := embedded.Start(t.Context(), embedded.Config{Dir: private(t), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,6 +95,16 @@ func get(client *http.Client, url, token string) error {
 		err = fmt.Errorf("%s: %s: %s", url, resp.Status, body)
 	}
 	return err
+}
+
+// private is a directory that nobody else gets into, as etcd's socket wants it.
+func private(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 func clients(n int) []*http.Client {

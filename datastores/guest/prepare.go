@@ -53,9 +53,7 @@ func (g *Guest) build(ctx context.Context, progress func(agentpoll.Progress), ar
 	if err != nil {
 		return nil, fmt.Errorf("prepare: %w", err)
 	}
-	if args.Restore != nil {
-		defer debug.FreeOSMemory() // see backup
-	}
+	defer debug.FreeOSMemory() // enrolment, TLS and a restore took more than an idle guest may
 	// As if repeated, always: whatever is there was made by an earlier try.
 	c := call{s.reserved, s.manager, true}
 	steps := []struct {

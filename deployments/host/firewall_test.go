@@ -213,11 +213,11 @@ func listen(t *testing.T, ip string) string {
 	return l.Addr().String()
 }
 
-// reaches tells whether a connection can be made. What is dropped is never answered, so a short time is enough on
+// reaches reports whether a connection can be made. What is dropped is never answered; a second is long for one that is made on
 // loopback.
 func reaches(t *testing.T, from, to string) bool {
 	t.Helper()
-	d := net.Dialer{Timeout: 200 * time.Millisecond, LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	d := net.Dialer{Timeout: time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 	conn, err := d.Dial("tcp", to)
 	if err != nil {
 		return false
