@@ -177,8 +177,8 @@ func TestBackupCancelled(t *testing.T) {
 	c.Want(t, 202, http.MethodPost, gatewaytest.Instance(id)+"/databases", `{"databases":[{"name":"beside"}]}`)
 	c.Want(t, 409, http.MethodPost, "/instances", fmt.Sprintf(`{"instance":{"name":"x","flavorRef":1,"volume":{"size":1},"restorePoint":{"backupRef":%q}}}`, a.Text("backup", "id")))
 	c.Want(t, 202, http.MethodPost, backup+"/action", `{"cancel":{}}`)
-	if got := c.Want(t, 200, http.MethodGet, backup, "").Text("backup", "status"); got != "FAILED" {
-		t.Errorf("a cancelled backup is %s", got)
+	if got := c.Want(t, 200, http.MethodGet, backup, ""); got.Text("backup", "status") != "FAILED" || !strings.Contains(got.Text("backup", "fault"), "cancelled by") {
+		t.Errorf("a cancelled backup: %s", got.Body)
 	}
 	c.Want(t, 422, http.MethodPost, backup+"/action", `{"cancel":{}}`)
 	c.Await(t, id, "ACTIVE", soon)

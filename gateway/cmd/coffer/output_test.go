@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +39,30 @@ func TestNothingElseHasControlCharacters(t *testing.T) {
 		write(&out)
 		if strings.ContainsAny(out.String(), "\x1b\u009b\r") || !strings.Contains(out.String(), "a[2Jb31m") {
 			t.Errorf("%s: %q", what, out.String())
+		}
+	}
+}
+
+// TestSizesOfBackups: a small backup has a size, too.
+func TestSizesOfBackups(t *testing.T) {
+	for size, want := range map[float64]string{0: "", 0.0001: "0.1 MB", 0.0098: "10.0 MB", 0.25: "0.25 GB"} {
+		if got := backupSize(dbext.Backup{Size: size}); got != want {
+			t.Errorf("%v GB is shown as %q, want %q", size, got, want)
+		}
+	}
+}
+
+// TestUserWithAHost: an address behind the last @ is a host, anything else belongs to the name.
+func TestUserWithAHost(t *testing.T) {
+	for text, want := range map[string][]string{
+		"eve@10.0.0.1": {"eve", "10.0.0.1"}, "eve@10.0.0.%": {"eve", "10.0.0.%"}, "eve@%": {"eve", "%"}, "ann@example.com": nil, "eve": nil,
+	} {
+		var got []string
+		if divided := nameAtHost.FindStringSubmatch(text); divided != nil {
+			got = divided[1:]
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s is %q, want %q", text, got, want)
 		}
 	}
 }
