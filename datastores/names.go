@@ -107,7 +107,7 @@ func wholly(pattern, v string) bool {
 	return err == nil && re.MatchString(v)
 }
 
-// whole is a pattern for all of a text. One that is good alone may be none so, such as \Qabc.
+// whole makes a pattern match all of a text. It fails for a pattern that is good only by itself, such as \Qabc.
 func whole(pattern string) (*regexp.Regexp, error) {
 	return regexp.Compile(`\A(?:` + pattern + `)\z`)
 }

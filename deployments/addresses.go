@@ -26,7 +26,7 @@ func (p Pool) Prefix() netip.Prefix { return p.prefix }
 // Gateway is the first host address, which no instance has: the host's own towards its instances, where it has one.
 func (p Pool) Gateway() netip.Addr { return p.prefix.Addr().Next() }
 
-// Usable tells whether an instance may have the address.
+// Usable reports whether an instance may have the address.
 func (p Pool) Usable(a netip.Addr) bool {
 	if !p.prefix.Contains(a) {
 		return false

@@ -108,7 +108,7 @@ func measure(t *testing.T, dir string) sizes {
 	return s
 }
 
-// anotherEngine tells whether a package is of an engine of this repository other than that one.
+// anotherEngine reports whether a package is of an engine of this repository other than that one.
 func anotherEngine(path, engine string) bool {
 	rest, ours := strings.CutPrefix(path, module+"/datastores/")
 	name, _, _ := strings.Cut(rest, "/")

@@ -54,7 +54,7 @@ func (v Version) Definition() deployments.Definition {
 	return deployments.Definition{Manager: v.Server.Manager, Image: v.Server.Image, Guest: v.Guest}
 }
 
-// Offered tells whether tenants may see the version.
+// Offered reports whether tenants may see the version.
 func (v Version) Offered() bool { return v.Server.Active == nil || *v.Server.Active }
 
 // Problem is one thing that is wrong with what operators have defined.

@@ -27,7 +27,7 @@ func (d Datastore) Problems() []error {
 	return nil
 }
 
-// Offered tells whether tenants may see the datastore.
+// Offered reports whether tenants may see the datastore.
 func (d Datastore) Offered() bool { return d.Active == nil || *d.Active }
 
 // Problems returns everything that is wrong with f.

@@ -102,8 +102,8 @@ func prefix[T any](pattern string, parts ...part) Prefix[T] {
 	return Prefix[T]{path, err}
 }
 
-// ValidName tells whether s may be a variable part of a key: a project, a datastore, a version, a flavor.
+// ValidName reports whether s may be a variable part of a key: a project, a datastore, a version, a flavor.
 func ValidName(s string) bool { return nameRE.MatchString(s) }
 
-// ValidID tells whether s is a UUID in its usual form.
+// ValidID reports whether s is a UUID in its usual form.
 func ValidID(s string) bool { return anID("", s).check(s) == "" }

@@ -214,7 +214,7 @@ type Gateway struct {
 	Address string    `json:"address"`
 	Started time.Time `json:"started"`
 	Signs   bool      `json:"signs,omitempty"` // it signs commands, and passes those of others on
-	// CAs are those that it names to agents: hex SHA-256. Of the gateways' own CAs the first has signed its certificate.
+	// CAs are those that it names to agents: hex SHA-256. The first one has signed its certificate, when they are the gateways' own.
 	CAs []string `json:"cas,omitempty"`
 }
 

@@ -46,7 +46,7 @@ func goList(t *testing.T, patterns ...string) map[string]listed {
 	}
 }
 
-// below tells whether path is one of the packages, or lies under one that ends in "/...".
+// below reports whether path is one of the packages, or lies under one that ends in "/...".
 func below(path string, patterns []string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool {
 		if tree, ok := strings.CutSuffix(p, "/..."); ok {

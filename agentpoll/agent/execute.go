@@ -114,5 +114,5 @@ func bounded(text string) string {
 
 const maxMessage = 4 << 10
 
-// validValue tells whether a handler's value can travel.
+// validValue reports whether a handler's value can travel.
 func validValue(value []byte) bool { return len(value) == 0 || json.Valid(value) }

@@ -50,7 +50,7 @@ func (o *outbox) add(p *parcel) {
 	}
 }
 
-// again tells whether a result of the command is on its way, and sees to it that it is sent to the end after now.
+// again reports whether a result of the command is on its way, and sees to it that it is sent to the end after now.
 func (o *outbox) again(id string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

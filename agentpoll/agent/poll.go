@@ -59,7 +59,7 @@ func (p *poller) run(ctx context.Context) {
 	}
 }
 
-// poll makes one poll and acts on the answer. It tells whether the answer brought anything new.
+// poll makes one poll and acts on the answer. It reports whether the answer brought anything new.
 func (p *poller) poll(ctx context.Context) (news bool, err error) {
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)

@@ -50,7 +50,7 @@ func judge(err error) verdict {
 	return again
 }
 
-// cut tells whether a call was ended by something on the way, such as a proxy with a short timeout. A poll is simply
+// cut reports whether a call was ended by something on the way, such as a proxy with a short timeout. A poll is simply
 // repeated then, at the same gateway.
 func cut(err error, lived time.Duration) bool {
 	status := statusOf(err)
@@ -60,7 +60,7 @@ func cut(err error, lived time.Duration) bool {
 
 const cutAfter = 3 * time.Second
 
-// elsewhere tells whether another gateway may do better. ctx is the call's.
+// elsewhere reports whether another gateway may do better. ctx is the call's.
 func elsewhere(ctx context.Context, err error, lived time.Duration) bool {
 	switch status := statusOf(err); {
 	case errors.Is(ctx.Err(), context.Canceled):
@@ -120,7 +120,7 @@ func (b *backoff) next(err error) time.Duration {
 	return wait
 }
 
-// unreachable tells whether there was nobody to connect to.
+// unreachable reports whether there was nobody to connect to.
 func unreachable(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && op.Op == "dial"

@@ -119,7 +119,7 @@ func sum(body []byte) string {
 	return hex.EncodeToString(s[:])
 }
 
-// allowed tells whether a gateway may send the agent there: to https, and to where plain http may be spoken anyway.
+// allowed reports whether a gateway may send the agent there: to https, and to where plain http may be spoken anyway.
 func (c Config) allowed(u *url.URL) bool {
 	return u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && c.AllowHTTP)
 }

@@ -38,7 +38,7 @@ func (x *index) remove(agentID, id string) {
 	x.pending[agentID] = entries
 }
 
-// newer tells whether anything that was enqueued after a revision is pending for the agent.
+// newer reports whether anything that was enqueued after a revision is pending for the agent.
 func (x *index) newer(agentID string, after int64) bool {
 	entries := x.pending[agentID]
 	return len(entries) > 0 && entries[len(entries)-1].revision > after

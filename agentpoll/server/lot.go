@@ -51,7 +51,7 @@ func (l *lot) token() uint64 {
 	return l.last
 }
 
-// take removes a poll and tells whether it was still parked.
+// take removes a poll and reports whether it was still parked.
 func (l *lot) take(p *poll) bool {
 	if p == nil || p.token == 0 {
 		return false

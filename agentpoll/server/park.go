@@ -39,7 +39,7 @@ func (s *Server) park(c *call, p *poll) (any, error) {
 	}
 }
 
-// room tells whether one more may be parked.
+// room reports whether one more may be parked.
 func (s *Server) room(agentID string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

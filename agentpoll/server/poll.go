@@ -89,7 +89,7 @@ func (s *Server) ask(ctx context.Context, p *poll) (answer, error) {
 	return answer{}, nil
 }
 
-// due tells whether there may be something to tell. A cursor beyond what is known to exist is due too: etcd was
+// due reports whether there may be something to tell. A cursor beyond what is known to exist is due too: etcd was
 // restored, or the watch lags.
 func (s *Server) due(p *poll, first bool) bool {
 	s.mu.Lock()
@@ -135,7 +135,7 @@ func (s *Server) read(p *poll, commands []agentpoll.Command, revision int64) ans
 	return a
 }
 
-// expired tells whether the gateway does not wait for the command any more.
+// expired reports whether the gateway does not wait for the command any more.
 func expired(c *agentpoll.Command, now time.Time) bool {
 	return !c.Deadline.IsZero() && now.After(c.Deadline)
 }

@@ -51,7 +51,7 @@ func (s *Server) rest(conn net.Conn) {
 	s.resting[token] = resting{conn, time.Now().Add(restTimeout)}
 }
 
-// bare tells whether nothing but TLS can hold bytes back between the socket and us.
+// bare reports whether nothing but TLS can hold bytes back between the socket and us.
 func bare(conn net.Conn) bool {
 	if t, ok := conn.(*tls.Conn); ok {
 		conn = t.NetConn()

@@ -124,7 +124,7 @@ func (s *Server) SetEpoch(epoch string) {
 	s.deliver(answers)
 }
 
-// Holds tells whether an agent's poll is parked here, or was until less than the expiry ago.
+// Holds reports whether an agent's poll is parked here, or was until less than the expiry ago.
 func (s *Server) Holds(agentID string) bool { return s.presence.holds(agentID) }
 
 // LastContact is when an agent that [Server.Holds] last called, or its last poll ended. It is false for any other.

@@ -40,7 +40,7 @@ type binary struct {
 	err    error  // why it is of no use
 }
 
-// stamp tells whether a file is still the same.
+// stamp reports whether a file is still the same.
 type stamp struct {
 	Inode   uint64      `json:"inode"`
 	Size    int64       `json:"size"`
@@ -111,7 +111,7 @@ func (b *binaries) stamp(manager string) (stamp, bool) {
 	return known.stamp, ok && known.err == nil
 }
 
-// scan looks at the directory and tells whether anything is different from the last time. Only one goroutine may scan.
+// scan looks at the directory and reports whether anything is different from the last time. Only one goroutine may scan.
 func (b *binaries) scan(ctx context.Context) (changed bool, err error) {
 	entries, err := os.ReadDir(b.dir)
 	if err != nil {

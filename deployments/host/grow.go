@@ -68,7 +68,7 @@ func setCapacity(device *os.File, image string, size int64) error {
 	return os.NewSyscallError("LOOP_SET_CAPACITY", unix.IoctlSetInt(int(device.Fd()), unix.LOOP_SET_CAPACITY, 0))
 }
 
-// resizeFile makes an image larger, with all of it put aside, or small again. One that cannot be that large stays as it was.
+// resizeFile makes an image larger, with all of its blocks put aside, or small again. When it fails the image stays as it was.
 func resizeFile(f *os.File, size int64) error {
 	info, err := f.Stat()
 	if err != nil {

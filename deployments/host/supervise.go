@@ -74,7 +74,7 @@ func (h *Host) recover(ctx context.Context, inst *instance) error {
 	return err
 }
 
-// outdated tells whether the guest was started from another file than the one that its manager has now, and that has
+// outdated reports whether the guest was started from another file than the one that its manager has now, and that has
 // described itself. A file that has not is of no use, or half written.
 func (h *Host) outdated(inst *instance) bool {
 	now, ok := h.binaries.stamp(inst.rec.Launch.Manager)

@@ -105,8 +105,8 @@ func loopsAllowed() error {
 	return nil
 }
 
-// makeImage makes a file with an empty ext4, to which the disk's blocks are given at once. The inode tables are written when they are first needed, so that it
-// takes some 10 ms whatever the size; discarding is pointless in a new file.
+// makeImage makes a file with an empty ext4, to which the disk's blocks are given at once. The inode tables are written when they are
+// first needed, so that it takes some 10 ms whatever the size; discarding is pointless in a new file.
 func makeImage(ctx context.Context, path string, sizeGB int) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {

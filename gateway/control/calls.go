@@ -104,7 +104,7 @@ func (cp *Plane) enqueue(ctx context.Context, c Caller, instanceID string, asRep
 	return err
 }
 
-// writes tells whether a method changes what tenants have in the database.
+// writes reports whether a method changes what tenants have in the database.
 func writes(m datastores.Method) bool {
 	switch m.Needs {
 	case datastores.CanDatabases, datastores.CanUsers, datastores.CanAccess, datastores.CanRoot:
@@ -203,7 +203,7 @@ func (w *waiters) deliver(id string, result agentpoll.Result) {
 	}
 }
 
-// waits tells whether anybody here waits for the command.
+// waits reports whether anybody here waits for the command.
 func (w *waiters) waits(id string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -19,7 +19,7 @@ type Contact struct {
 	Last      time.Time // when it was last heard of, as far as this gateway can know; zero: never
 }
 
-// Contact tells whether an agent is there, and since when it is not.
+// Contact reports whether an agent is there, why it is refused, and when it was last heard of.
 func (cp *Plane) Contact(ctx context.Context, agent string) (seen Contact, err error) {
 	presence, err := etcdschema.Get(ctx, cp.Store, etcdschema.PresenceKey(agent))
 	if err != nil && !errors.Is(err, etcdschema.ErrNotFound) {

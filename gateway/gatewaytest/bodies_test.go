@@ -104,7 +104,7 @@ func testBodies(t *testing.T, s *stage) {
 	}
 }
 
-// isFault tells whether an answer is a refusal in Trove's envelope. 501 is one; other failures of the server are not.
+// isFault reports whether an answer is a refusal in Trove's envelope. 501 is one; other failures of the server are not.
 func isFault(a gatewaytest.Answer) bool {
 	clients := a.Status >= 400 && a.Status < 500 || a.Status == http.StatusNotImplemented
 	var envelope map[string]any

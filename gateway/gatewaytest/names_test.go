@@ -71,7 +71,7 @@ func (n hell) state() []string {
 	return all
 }
 
-// made tells whether a request was granted. It must else be refused with 400, in Trove's envelope.
+// made reports whether a request was granted. It must else be refused with 400, in Trove's envelope.
 func (n hell) made(method, path, body string) bool {
 	n.t.Helper()
 	a := n.client.Do(n.t, method, n.at+path, body)
@@ -90,7 +90,7 @@ func (n hell) count(query string, args ...any) (count int) {
 	return count
 }
 
-// connect tells whether a tenant can, and leaves the connection to the next.
+// connect reports whether a tenant can, and leaves the connection to the next.
 func (n hell) connect(user, password, database string) error {
 	db := openMySQL(n.t, n.address, user, password, database)
 	defer db.Close()
@@ -263,7 +263,7 @@ func (n hell) paths() {
 	n.client.Want(n.t, http.StatusAccepted, http.MethodDelete, n.at+"/users/bob%401.2.3.4", "")
 }
 
-// keeper tells whether a request was for the one user that there is: by its host, which is any.
+// keeper reports whether a request was for the one user that there is: by its host, which is any.
 func (n hell) keeper(try [2]string, a gatewaytest.Answer) bool {
 	return a.Status == http.StatusOK && try[0] == http.MethodGet && a.Text("user", "name") == "keeper" && a.Text("user", "host") == "%"
 }

@@ -96,7 +96,7 @@ func (d directory[T]) set(snap etcdschema.Snapshot, before *T, v T) ([]etcdschem
 	return append(ops, etcdschema.Put(etcdschema.IdentityNameKey(d.kind, name), claim)), nil
 }
 
-// sameName tells whether two names are one, as [etcdschema.IdentityNameKey] has it.
+// sameName reports whether two names are one, as [etcdschema.IdentityNameKey] has it.
 func sameName(a, b string) bool {
 	return etcdschema.IdentityNameKey("", a).String() == etcdschema.IdentityNameKey("", b).String()
 }

@@ -41,13 +41,13 @@ type Who struct {
 	Expires     time.Time // zero: never
 }
 
-// Admin tells whether the management API is open.
+// Admin reports whether the management API is open.
 func (w Who) Admin() bool { return slices.Contains(w.Roles, Admin) }
 
-// Member tells whether what belongs to the project may be changed.
+// Member reports whether what belongs to the project may be changed.
 func (w Who) Member() bool { return w.Admin() || slices.Contains(w.Roles, Member) }
 
-// Reader tells whether what belongs to the project may be seen.
+// Reader reports whether what belongs to the project may be seen.
 func (w Who) Reader() bool { return w.Member() || slices.Contains(w.Roles, Reader) }
 
 // ErrUnauthorized is returned for a token that is missing, unknown, expired or revoked.

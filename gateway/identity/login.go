@@ -24,7 +24,7 @@ type reference struct {
 	} `json:"domain"`
 }
 
-// here tells whether the domain is the one that there is, or not said.
+// here reports whether the domain is the one that there is, or not said.
 func (r reference) here() bool {
 	return (r.Domain.ID == "" || r.Domain.ID == domainID) && (r.Domain.Name == "" || strings.EqualFold(r.Domain.Name, domainName))
 }

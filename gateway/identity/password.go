@@ -63,7 +63,7 @@ func (s *Service) hash(ctx context.Context, password string) (string, error) {
 	return formatHash(salt, argon2.IDKey([]byte(password), salt, hashPasses, hashMemory, hashLanes, sumBytes)), nil
 }
 
-// matchesHash tells whether stored is a PHC string of the password. With an empty stored it is false, and takes as long.
+// matchesHash reports whether stored is a PHC string of the password. With an empty stored it is false, and takes as long.
 // The caller must have a turn of the [gate].
 func matchesHash(stored, password string) (bool, error) {
 	phc := stored

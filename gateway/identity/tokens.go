@@ -29,7 +29,7 @@ type grant struct {
 	ancestors  []string
 }
 
-// scoped tells whether it is for one project.
+// scoped reports whether it is for one project.
 func (g grant) scoped() bool { return g.Project != "" && g.Project != AnyProject }
 
 // Authenticate implements [Authenticator] for the tokens of the service. A call that the cache answers costs no read.

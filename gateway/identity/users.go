@@ -109,7 +109,7 @@ func (s *Service) listUsers(r *request) (reply, error) {
 	return ok(r.list("users", views))
 }
 
-// wants tells whether a list's filters let an entry through.
+// wants reports whether a list's filters let an entry through.
 func (r *request) wants(name string, disabled bool) bool {
 	if want := r.query.Get("name"); want != "" && !sameName(want, name) {
 		return false

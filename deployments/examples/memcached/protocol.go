@@ -17,7 +17,7 @@ const callTimeout = 5 * time.Second
 // errDenied: the server does not know the user, or not with this password.
 var errDenied = errors.New("memcached refuses user and password")
 
-// login tells whether a user is let in.
+// login reports whether a user is let in.
 func login(ctx context.Context, address, user, password string) error {
 	c, _, err := dial(ctx, address, user, password)
 	if err != nil {

@@ -169,7 +169,7 @@ func typed(t datastores.ParameterType, text string) any {
 	return text
 }
 
-// isNumber tells whether text is one in JSON.
+// isNumber reports whether text is one in JSON.
 func isNumber(text string) bool {
 	return json.Valid([]byte(text)) && (text[0] == '-' || text[0] >= '0' && text[0] <= '9')
 }

@@ -89,7 +89,7 @@ func (a *app) say(format string, args ...any) {
 	}
 }
 
-// onTerminal tells whether w is one, and how wide.
+// onTerminal reports whether w is one, and how wide.
 func onTerminal(w io.Writer) (width int, ok bool) {
 	file, ok := w.(interface{ Fd() uintptr })
 	if !ok || !term.IsTerminal(int(file.Fd())) {

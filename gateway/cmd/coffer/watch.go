@@ -59,7 +59,7 @@ func (a *app) follow(ctx context.Context, c *gophercloud.ServiceClient, id, mark
 	}
 }
 
-// transient tells whether a gateway's failure may pass: one that is restarted must not end the watching.
+// transient reports whether a gateway's failure may pass: one that is restarted must not end the watching.
 func transient(err error) bool {
 	code, _ := explain(err)
 	return code == exitUnavailable

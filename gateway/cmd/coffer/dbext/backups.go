@@ -34,7 +34,7 @@ type BackupDatastore struct {
 	VersionID string `json:"version_id,omitempty"`
 }
 
-// Running tells whether it is still being made.
+// Running reports whether it is still being made.
 func (b Backup) Running() bool {
 	return b.Status == "NEW" || b.Status == "BUILDING" || b.Status == "SAVING"
 }

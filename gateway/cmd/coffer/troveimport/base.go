@@ -126,7 +126,7 @@ func firstFile(dir fs.FS, key string) ([]byte, error) {
 	return nil, nil
 }
 
-// has tells whether anything is known of a manager.
+// has reports whether anything is known of a manager.
 func (b *Base) has(manager string) bool {
 	return b.own[manager] != nil || slices.ContainsFunc(b.offers, func(o offer) bool { return o.server.Manager == manager })
 }

@@ -50,7 +50,7 @@ func namespaces() map[string]string {
 // lastPart is the name of a class or module without where it lies.
 func lastPart(dotted string) string { return dotted[strings.LastIndexByte(dotted, '.')+1:] }
 
-// none tells whether a strategy or namespace is given as nothing at all.
+// none reports whether a strategy or namespace is given as nothing at all.
 func none(value string) bool { return value == "" || value == "None" }
 
 // strategy turns a strategy of Trove's into one of those that the manager lists. chosen is the definition's until now.
