@@ -79,7 +79,7 @@ func (a *API) locate(r *request, path string) error {
 	if err != nil || project == r.Project {
 		return err
 	}
-	a.control.Log.Info("an admin acts in another project", "request_id", r.Request, "user", r.Who.UserName, "of_project", r.Project,
+	a.Control.Log.Info("an admin acts in another project", "request_id", r.Request, "user", r.Who.UserName, "of_project", r.Project,
 		"project", project, "method", r.echo.Request().Method, "route", path, "id", r.param("id"))
 	r.Project = project
 	return nil
@@ -87,7 +87,7 @@ func (a *API) locate(r *request, path string) error {
 
 // ownerOfInstance asks the record of the instance's guest first: most instances have one.
 func (a *API) ownerOfInstance(r *request) (string, error) {
-	agent, err := etcdschema.Get(r.ctx, a.control.Store, etcdschema.AgentKey(r.param("id")))
+	agent, err := etcdschema.Get(r.ctx, a.Control.Store, etcdschema.AgentKey(r.param("id")))
 	if err == nil && agent.Value.Project != "" {
 		return agent.Value.Project, nil
 	}
@@ -97,7 +97,7 @@ func (a *API) ownerOfInstance(r *request) (string, error) {
 // ownerOf is the project that has what the path's id names: the path's own when it has it or nobody does.
 func ownerOf[T any](a *API, r *request, keyOf func(project, id string) etcdschema.Key[T], all etcdschema.Prefix[T]) (string, error) {
 	id := r.param("id")
-	if _, err := etcdschema.Get(r.ctx, a.control.Store, keyOf(r.Project, id)); !errors.Is(err, etcdschema.ErrNotFound) {
+	if _, err := etcdschema.Get(r.ctx, a.Control.Store, keyOf(r.Project, id)); !errors.Is(err, etcdschema.ErrNotFound) {
 		return r.Project, nil // whatever else there is to say about it, the handler finds
 	}
 	owner, err := findOwner(a, r, id, all)
@@ -110,7 +110,7 @@ func ownerOf[T any](a *API, r *request, keyOf func(project, id string) etcdschem
 // findOwner looks through every project for what an id names; "" when nobody has it.
 func findOwner[T any](a *API, r *request, id string, all etcdschema.Prefix[T]) (string, error) {
 	for page := (etcdschema.Page{Limit: 1000}); ; {
-		list, err := etcdschema.List(r.ctx, a.control.Store, all, page)
+		list, err := etcdschema.List(r.ctx, a.Control.Store, all, page)
 		if err != nil {
 			return "", err
 		}

@@ -24,13 +24,10 @@ type Config struct {
 }
 
 // API answers clients. Make it with [New].
-type API struct {
-	Config
-	control *control.Plane
-}
+type API struct{ Config }
 
 // New returns the API.
-func New(cfg Config) *API { return &API{Config: cfg, control: cfg.Control} }
+func New(cfg Config) *API { return &API{cfg} }
 
 // Handler answers every request of the API, also those for what there is not.
 func (a *API) Handler() http.Handler {

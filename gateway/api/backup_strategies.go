@@ -27,7 +27,7 @@ func (a *API) createBackupStrategy(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	err = a.control.SetContainer(r.ctx, r.Caller, want)
+	err = a.Control.SetContainer(r.ctx, r.Caller, want)
 	view := strategyView{r.Project, want.Instance, storeName, want.Container}
 	return reply{http.StatusAccepted, map[string]any{"backup_strategy": view}}, err
 }
@@ -59,7 +59,7 @@ func (a *API) listBackupStrategies(r *request) (reply, error) {
 		return reply{}, err
 	}
 	from := etcdschema.BackupStrategies(project)
-	list, err := etcdschema.List(r.ctx, a.control.Store, from, etcdschema.Page{})
+	list, err := etcdschema.List(r.ctx, a.Control.Store, from, etcdschema.Page{})
 	if err != nil {
 		return reply{}, err
 	}
@@ -93,5 +93,5 @@ func (a *API) deleteBackupStrategy(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return accepted(a.control.UnsetContainer(r.ctx, project, r.query("instance_id")))
+	return accepted(a.Control.UnsetContainer(r.ctx, project, r.query("instance_id")))
 }

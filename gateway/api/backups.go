@@ -104,7 +104,7 @@ func (a *API) backupPage(r *request, from etcdschema.Prefix[etcdschema.Backup], 
 	if err != nil || offset < 0 {
 		return reply{}, fault.Errorf(fault.BadRequest, "marker %q is not a number of 0 or more.", marker)
 	}
-	all, err := a.control.Backups(r.ctx, from)
+	all, err := a.Control.Backups(r.ctx, from)
 	if err != nil {
 		return reply{}, err
 	}
@@ -127,7 +127,7 @@ func (a *API) backupPage(r *request, from etcdschema.Prefix[etcdschema.Backup], 
 }
 
 func (a *API) showBackup(r *request) (reply, error) {
-	b, err := a.control.FindBackup(r.ctx, r.Caller, r.param("id"))
+	b, err := a.Control.FindBackup(r.ctx, r.Caller, r.param("id"))
 	if err != nil {
 		return reply{}, err
 	}
@@ -145,7 +145,7 @@ func (a *API) createBackup(r *request) (reply, error) {
 	if body.Backup == nil {
 		return reply{}, fault.Errorf(fault.BadRequest, "Validation error: 'backup' is a required property.")
 	}
-	b, err := a.control.NewBackup(r.ctx, r.Caller, *body.Backup)
+	b, err := a.Control.NewBackup(r.ctx, r.Caller, *body.Backup)
 	if err != nil {
 		return reply{}, err
 	}
@@ -158,7 +158,7 @@ func isTrue(s string) bool {
 }
 
 func (a *API) deleteBackup(r *request) (reply, error) {
-	return accepted(a.control.RemoveBackup(r.ctx, r.Caller, r.param("id")))
+	return accepted(a.Control.RemoveBackup(r.ctx, r.Caller, r.param("id")))
 }
 
 func (a *API) actOnBackup(r *request) (reply, error) {
@@ -169,5 +169,5 @@ func (a *API) actOnBackup(r *request) (reply, error) {
 	if action != "cancel" {
 		return reply{}, fault.Errorf(fault.BadRequest, "Action %q is unknown; allowed: cancel.", action)
 	}
-	return accepted(a.control.CancelBackup(r.ctx, r.Caller, r.param("id")))
+	return accepted(a.Control.CancelBackup(r.ctx, r.Caller, r.param("id")))
 }

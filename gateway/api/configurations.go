@@ -51,7 +51,7 @@ func (a *API) listConfigurations(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	catalogue, err := a.control.Catalogue(r.ctx)
+	catalogue, err := a.Control.Catalogue(r.ctx)
 	if err != nil {
 		return reply{}, err
 	}
@@ -63,11 +63,11 @@ func (a *API) listConfigurations(r *request) (reply, error) {
 }
 
 func (a *API) showConfiguration(r *request) (reply, error) {
-	c, err := a.control.FindConfiguration(r.ctx, r.Caller, r.param("id"))
+	c, err := a.Control.FindConfiguration(r.ctx, r.Caller, r.param("id"))
 	if err != nil {
 		return reply{}, err
 	}
-	catalogue, err := a.control.Catalogue(r.ctx)
+	catalogue, err := a.Control.Catalogue(r.ctx)
 	return reply{http.StatusOK, map[string]any{"configuration": detailConfiguration(c, catalogue)}}, err
 }
 
@@ -89,7 +89,7 @@ func (a *API) createConfiguration(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	group, catalogue, err := a.control.NewConfiguration(r.ctx, r.Caller, req)
+	group, catalogue, err := a.Control.NewConfiguration(r.ctx, r.Caller, req)
 	return reply{http.StatusOK, map[string]any{"configuration": detailConfiguration(group, catalogue)}}, err
 }
 
@@ -97,7 +97,7 @@ func (a *API) createConfiguration(r *request) (reply, error) {
 func (a *API) patchConfiguration(r *request) (reply, error) {
 	req, err := decodeConfiguration(r)
 	if err == nil {
-		err = a.control.EditConfiguration(r.ctx, r.Caller, r.param("id"), req, true)
+		err = a.Control.EditConfiguration(r.ctx, r.Caller, r.param("id"), req, true)
 	}
 	return reply{status: http.StatusOK}, err
 }
@@ -106,17 +106,17 @@ func (a *API) patchConfiguration(r *request) (reply, error) {
 func (a *API) putConfiguration(r *request) (reply, error) {
 	req, err := decodeConfiguration(r)
 	if err == nil {
-		err = a.control.EditConfiguration(r.ctx, r.Caller, r.param("id"), req, false)
+		err = a.Control.EditConfiguration(r.ctx, r.Caller, r.param("id"), req, false)
 	}
 	return accepted(err)
 }
 
 func (a *API) deleteConfiguration(r *request) (reply, error) {
-	return accepted(a.control.RemoveConfiguration(r.ctx, r.Caller, r.param("id")))
+	return accepted(a.Control.RemoveConfiguration(r.ctx, r.Caller, r.param("id")))
 }
 
 func (a *API) listConfigurationInstances(r *request) (reply, error) {
-	c, err := a.control.FindConfiguration(r.ctx, r.Caller, r.param("id"))
+	c, err := a.Control.FindConfiguration(r.ctx, r.Caller, r.param("id"))
 	if err != nil {
 		return reply{}, err
 	}
@@ -133,7 +133,7 @@ func (a *API) listConfigurationInstances(r *request) (reply, error) {
 	}
 	views := []map[string]string{}
 	for _, id := range ids {
-		rec, err := etcdschema.Get(r.ctx, a.control.Store, etcdschema.InstanceKey(c.Project, id))
+		rec, err := etcdschema.Get(r.ctx, a.Control.Store, etcdschema.InstanceKey(c.Project, id))
 		if fault.IsNotFound(err) {
 			continue
 		}

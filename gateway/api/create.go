@@ -17,7 +17,7 @@ func (a *API) createInstance(r *request) (reply, error) {
 	if body.Instance == nil {
 		return reply{}, fault.Errorf(fault.BadRequest, "Validation error: 'instance' is a required property.")
 	}
-	made, err := a.control.Create(r.ctx, r.Caller, *body.Instance)
+	made, err := a.Control.Create(r.ctx, r.Caller, *body.Instance)
 	if err != nil {
 		return reply{}, err
 	}

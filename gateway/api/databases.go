@@ -23,7 +23,7 @@ func nameViews(dbs []datastores.Database) []nameView {
 
 // rules reads what names the instance's datastore takes.
 func (a *API) rules(r *request) (control.NameRules, error) {
-	return a.control.NamesOf(r.ctx, r.Caller, r.param("id"))
+	return a.Control.NamesOf(r.ctx, r.Caller, r.param("id"))
 }
 
 func (a *API) createDatabases(r *request) (reply, error) {

@@ -67,7 +67,7 @@ func (a *API) shown(r *request, d etcdschema.CatalogueDatastore) []etcdschema.Ve
 	}
 	var active []etcdschema.Version
 	for _, v := range d.Versions {
-		if v.Offered() && (v.Unserved == "" || len(a.control.AgentURLs) > 0) {
+		if v.Offered() && (v.Unserved == "" || len(a.Control.AgentURLs) > 0) {
 			active = append(active, v)
 		}
 	}
@@ -75,7 +75,7 @@ func (a *API) shown(r *request, d etcdschema.CatalogueDatastore) []etcdschema.Ve
 }
 
 func (a *API) listDatastores(r *request) (reply, error) {
-	catalogue, err := a.control.Catalogue(r.ctx)
+	catalogue, err := a.Control.Catalogue(r.ctx)
 	if err != nil {
 		return reply{}, err
 	}
@@ -90,7 +90,7 @@ func (a *API) listDatastores(r *request) (reply, error) {
 
 // datastore finds the datastore of the path, by id or name.
 func (a *API) datastore(r *request) (etcdschema.CatalogueDatastore, error) {
-	catalogue, err := a.control.Catalogue(r.ctx)
+	catalogue, err := a.Control.Catalogue(r.ctx)
 	if err != nil {
 		return etcdschema.CatalogueDatastore{}, err
 	}
@@ -138,7 +138,7 @@ func (a *API) datastoreVersion(r *request) (etcdschema.Version, error) {
 		}
 		among = a.shown(r, d)
 	} else {
-		catalogue, err := a.control.Catalogue(r.ctx)
+		catalogue, err := a.Control.Catalogue(r.ctx)
 		if err != nil {
 			return etcdschema.Version{}, err
 		}
@@ -155,7 +155,7 @@ func (a *API) datastoreVersion(r *request) (etcdschema.Version, error) {
 
 // datastoreProblems tells what is wrong with the definitions.
 func (a *API) datastoreProblems(r *request) (reply, error) {
-	catalogue, err := a.control.Settled(r.ctx)
+	catalogue, err := a.Control.Settled(r.ctx)
 	if err != nil {
 		return reply{}, err
 	}

@@ -52,9 +52,9 @@ func (a *API) writeError(err error, c echo.Context) {
 	id := requestID(c)
 	f := fault.Of(fromRouter(err), id)
 	status := statuses[f.Kind]
-	a.control.Limits.Refused(f.Limit)
+	a.Control.Limits.Refused(f.Limit)
 	if status >= 500 && c.Request().Context().Err() == nil {
-		a.control.Log.Error("request failed", "request_id", id, "method", c.Request().Method, "path", c.Path(), "status", status, "err", err)
+		a.Control.Log.Error("request failed", "request_id", id, "method", c.Request().Method, "path", c.Path(), "status", status, "err", err)
 	}
 	body := map[string]any{"code": status, "message": f.Message}
 	if f.RetryAfter > 0 {
@@ -66,6 +66,6 @@ func (a *API) writeError(err error, c echo.Context) {
 		c.Response().Header().Set("WWW-Authenticate", `Keystone uri="/identity/v3"`)
 	}
 	if err := c.JSON(status, map[fault.Kind]any{f.Kind: body}); err != nil {
-		a.control.Log.Debug("cannot answer", "request_id", id, "err", err)
+		a.Control.Log.Debug("cannot answer", "request_id", id, "err", err)
 	}
 }

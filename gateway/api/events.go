@@ -61,7 +61,7 @@ func (a *API) why(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	in = a.control.Observed(r.ctx, in)[0]
+	in = a.Control.Observed(r.ctx, in)[0]
 	v := whyView{Status: lifecycle.Status(in)}
 	if in.Fault != nil {
 		v.Fault = in.Fault.Message
@@ -79,7 +79,7 @@ func (a *API) why(r *request) (reply, error) {
 			v.WaitingFor = "the guest of instance " + agent
 		}
 	}
-	seen, err := a.control.Contact(r.ctx, agent)
+	seen, err := a.Control.Contact(r.ctx, agent)
 	if err != nil {
 		return reply{}, err
 	}

@@ -36,7 +36,7 @@ func (a *API) listFlavors(r *request) (reply, error) {
 			return reply{}, err
 		}
 	}
-	flavors, _, err := a.control.Store.FlavorList(r.ctx)
+	flavors, _, err := a.Control.Store.FlavorList(r.ctx)
 	if err != nil {
 		return reply{}, err
 	}
@@ -49,7 +49,7 @@ func (a *API) listFlavors(r *request) (reply, error) {
 
 func (a *API) showFlavor(r *request) (reply, error) {
 	id := r.param("flavor")
-	rec, err := etcdschema.Get(r.ctx, a.control.Store, etcdschema.FlavorKey(id))
+	rec, err := etcdschema.Get(r.ctx, a.Control.Store, etcdschema.FlavorKey(id))
 	if errors.Is(err, etcdschema.ErrNotFound) {
 		return reply{}, fault.NotFound("Flavor", id)
 	}

@@ -35,11 +35,11 @@ type hostView struct {
 }
 
 func (a *API) listHosts(r *request) (reply, error) {
-	list, err := etcdschema.List(r.ctx, a.control.Store, etcdschema.Hosts(), etcdschema.Page{})
+	list, err := etcdschema.List(r.ctx, a.Control.Store, etcdschema.Hosts(), etcdschema.Page{})
 	if err != nil {
 		return reply{}, err
 	}
-	catalogue, err := a.control.Settled(r.ctx)
+	catalogue, err := a.Control.Settled(r.ctx)
 	if err != nil {
 		return reply{}, err
 	}
@@ -54,12 +54,12 @@ func (a *API) listHosts(r *request) (reply, error) {
 		for instance := range h.Allocated {
 			v.Instances = append(v.Instances, instance)
 		}
-		if p, err := etcdschema.Get(r.ctx, a.control.Store, etcdschema.PresenceKey(id)); err == nil {
+		if p, err := etcdschema.Get(r.ctx, a.Control.Store, etcdschema.PresenceKey(id)); err == nil {
 			v.Connected, v.Since = p.Value.Gateway != "", control.Stamp(p.Value.Since)
 		} else if !errors.Is(err, etcdschema.ErrNotFound) {
 			return reply{}, err
 		}
-		if agent, err := etcdschema.Get(r.ctx, a.control.Store, etcdschema.AgentKey(id)); err == nil {
+		if agent, err := etcdschema.Get(r.ctx, a.Control.Store, etcdschema.AgentKey(id)); err == nil {
 			v.Locked = agent.Value.Locked
 			v.Connected = v.Connected && v.Locked == ""
 		} else if !errors.Is(err, etcdschema.ErrNotFound) {
@@ -83,11 +83,11 @@ func (a *API) updateHost(r *request) (reply, error) {
 	if body.Host.Disabled == nil {
 		return reply{}, fault.Errorf(fault.BadRequest, "Validation error: host['disabled'] must be true or false.")
 	}
-	return accepted(a.control.DisableHost(r.ctx, r.param("host"), *body.Host.Disabled))
+	return accepted(a.Control.DisableHost(r.ctx, r.param("host"), *body.Host.Disabled))
 }
 
 func (a *API) deleteHost(r *request) (reply, error) {
-	return accepted(a.control.ForgetHost(r.ctx, r.param("host")))
+	return accepted(a.Control.ForgetHost(r.ctx, r.param("host")))
 }
 
 // createEnrolment makes a single-use token for a host: a new one, or one that enrols anew under its old id.
@@ -106,7 +106,7 @@ func (a *API) createEnrolment(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	e, err := a.control.EnrolHost(r.ctx, body.Enrolment.Host, granted)
+	e, err := a.Control.EnrolHost(r.ctx, body.Enrolment.Host, granted)
 	if err != nil {
 		return reply{}, err
 	}
@@ -134,5 +134,5 @@ func grantOf(capacity *deployments.Capacity, pool string) (*etcdschema.HostGrant
 }
 
 func (a *API) unlockAgent(r *request) (reply, error) {
-	return accepted(a.control.Unlock(r.ctx, r.Caller, r.param("agent")))
+	return accepted(a.Control.Unlock(r.ctx, r.Caller, r.param("agent")))
 }

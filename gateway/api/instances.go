@@ -27,12 +27,12 @@ func (a *API) instancePage(r *request, from etcdschema.Prefix[etcdschema.Instanc
 	}
 	var list []etcdschema.Instance
 	for _, rec := range records {
-		if in, err := a.control.Fresh(r.ctx, rec.Value); err == nil { // else it was deleted since the list was read
+		if in, err := a.Control.Fresh(r.ctx, rec.Value); err == nil { // else it was deleted since the list was read
 			list = append(list, in)
 		}
 	}
 	views := []instanceView{}
-	for _, in := range a.control.Observed(r.ctx, list...) {
+	for _, in := range a.Control.Observed(r.ctx, list...) {
 		views = append(views, view(r, in))
 	}
 	slices.Reverse(views)
@@ -41,24 +41,24 @@ func (a *API) instancePage(r *request, from etcdschema.Prefix[etcdschema.Instanc
 
 // instance reads the instance of the request's path.
 func (a *API) instance(r *request) (etcdschema.Instance, error) {
-	return a.control.Instance(r.ctx, r.Caller, r.param("id"))
+	return a.Control.Instance(r.ctx, r.Caller, r.param("id"))
 }
 
 // callGuest asks the guest of the instance of the request's path.
 func (a *API) callGuest(r *request, method string, args, out any) error {
-	return a.control.CallInstance(r.ctx, r.Caller, r.param("id"), false, method, args, out)
+	return a.Control.CallInstance(r.ctx, r.Caller, r.param("id"), false, method, args, out)
 }
 
 func (a *API) showInstance(r *request) (reply, error) {
-	in, err := a.control.Instance(r.ctx, r.Caller, r.param("id"))
+	in, err := a.Control.Instance(r.ctx, r.Caller, r.param("id"))
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{http.StatusOK, map[string]any{"instance": a.detailView(r, a.control.Observed(r.ctx, in)[0])}}, nil
+	return reply{http.StatusOK, map[string]any{"instance": a.detailView(r, a.Control.Observed(r.ctx, in)[0])}}, nil
 }
 
 func (a *API) deleteInstance(r *request) (reply, error) {
-	return accepted(a.control.Delete(r.ctx, r.Caller, r.param("id")))
+	return accepted(a.Control.Delete(r.ctx, r.Caller, r.param("id")))
 }
 
 // actOnInstance takes exactly one action.
@@ -77,20 +77,20 @@ func (a *API) actOnInstance(r *request) (reply, error) {
 				return reply{}, fault.Errorf(fault.BadRequest, "Validation error: reset_status takes nothing, or {\"force_delete\": true}.")
 			}
 		}
-		return accepted(a.control.Ask(r.ctx, r.Caller, r.param("id"), lifecycle.ResetStatus))
+		return accepted(a.Control.Ask(r.ctx, r.Caller, r.param("id"), lifecycle.ResetStatus))
 	case "resize":
 		return a.resizeInstance(r, args)
 	case "promote_to_replica_source":
-		return accepted(a.control.Promote(r.ctx, r.Caller, r.param("id")))
+		return accepted(a.Control.Promote(r.ctx, r.Caller, r.param("id")))
 	case "eject_replica_source":
-		return accepted(a.control.Eject(r.ctx, r.Caller, r.param("id")))
+		return accepted(a.Control.Eject(r.ctx, r.Caller, r.param("id")))
 	}
 	allowed := []string{"reset_status", "resize", "promote_to_replica_source", "eject_replica_source"}
 	for _, op := range lifecycle.Operations() {
 		switch op.Action {
 		case "":
 		case action:
-			return accepted(a.control.Operate(r.ctx, r.Caller, r.param("id"), op))
+			return accepted(a.Control.Operate(r.ctx, r.Caller, r.param("id"), op))
 		default:
 			allowed = append(allowed, op.Action)
 		}

@@ -72,7 +72,7 @@ func (a *API) actOnLog(r *request) (reply, error) {
 	if req.Name == "" || chosen > 1 {
 		return reply{}, fault.Errorf(fault.BadRequest, "Validation error: name a log and at most one of enable, disable, discard; publish may go with each.")
 	}
-	if bool(req.Publish) && a.control.Blobs == nil {
+	if bool(req.Publish) && a.Control.Blobs == nil {
 		return reply{}, fault.Errorf(fault.NotImplemented, "This gateway has no store for logs; its operator sets -backup-dir or -s3-endpoint.")
 	}
 	in, err := a.instance(r)
@@ -93,14 +93,14 @@ func (a *API) showLog(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if a.control.Blobs == nil {
+	if a.Control.Blobs == nil {
 		return reply{}, fault.Errorf(fault.ItemNotFound, "Nothing of log %s was published.", r.param("name"))
 	}
 	prefix := segments.LogPrefix(in.Project, in.ID, r.param("name"))
 	if err := blobstore.CheckName(prefix); err != nil {
 		return reply{}, fault.Errorf(fault.ItemNotFound, "There is no log %q.", r.param("name"))
 	}
-	first, _, err := a.control.Blobs.Get(r.ctx, segments.ChunkName(prefix, 1))
+	first, _, err := a.Control.Blobs.Get(r.ctx, segments.ChunkName(prefix, 1))
 	if errors.Is(err, blobstore.ErrNotFound) {
 		return reply{}, fault.Errorf(fault.ItemNotFound, "Nothing of log %s was published.", r.param("name"))
 	}
@@ -122,7 +122,7 @@ func (a *API) copyChunks(ctx context.Context, w io.Writer, chunk io.ReadCloser, 
 		if err != nil {
 			return err
 		}
-		chunk, _, err = a.control.Blobs.Get(ctx, segments.ChunkName(prefix, n))
+		chunk, _, err = a.Control.Blobs.Get(ctx, segments.ChunkName(prefix, n))
 		if errors.Is(err, blobstore.ErrNotFound) {
 			return nil
 		}

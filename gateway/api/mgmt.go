@@ -66,7 +66,7 @@ func (a *API) mgmtListInstances(r *request) (reply, error) {
 		list = append(list, rec.Value)
 	}
 	views := []mgmtView{}
-	for _, in := range a.control.Observed(r.ctx, list...) {
+	for _, in := range a.Control.Observed(r.ctx, list...) {
 		views = append(views, a.viewMgmt(r, in))
 	}
 	return reply{http.StatusOK, listBody("instances", views, next)}, nil
@@ -77,7 +77,7 @@ func (a *API) mgmtShowInstance(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{http.StatusOK, map[string]any{"instance": a.viewMgmt(r, a.control.Observed(r.ctx, in)[0])}}, nil
+	return reply{http.StatusOK, map[string]any{"instance": a.viewMgmt(r, a.Control.Observed(r.ctx, in)[0])}}, nil
 }
 
 func (a *API) mgmtPing(r *request) (reply, error) {
@@ -91,11 +91,11 @@ func (a *API) mgmtAct(r *request) (reply, error) {
 	}
 	switch action {
 	case "reboot":
-		return accepted(a.control.Ask(r.ctx, r.Caller, r.param("id"), lifecycle.AskRestart))
+		return accepted(a.Control.Ask(r.ctx, r.Caller, r.param("id"), lifecycle.AskRestart))
 	case "stop":
 		return reply{status: http.StatusAccepted}, a.callGuest(r, datastores.MethodStop, nil, nil)
 	case "reset-task-status":
-		return accepted(a.control.Ask(r.ctx, r.Caller, r.param("id"), lifecycle.ResetStatus))
+		return accepted(a.Control.Ask(r.ctx, r.Caller, r.param("id"), lifecycle.ResetStatus))
 	case "migrate", "rebuild":
 		return reply{}, fault.Errorf(fault.NotImplemented, "The action %s is not available.", action)
 	}

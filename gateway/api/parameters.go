@@ -134,7 +134,7 @@ func (a *API) putParameter(r *request, name string) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	err = a.control.EditParameters(r.ctx, v, func(all []datastores.Parameter) ([]datastores.Parameter, error) {
+	err = a.Control.EditParameters(r.ctx, v, func(all []datastores.Parameter) ([]datastores.Parameter, error) {
 		i := slices.IndexFunc(all, func(q datastores.Parameter) bool { return q.Name == p.Name })
 		switch {
 		case i >= 0 && name == "":
@@ -155,7 +155,7 @@ func (a *API) mgmtDeleteParameter(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	err = a.control.EditParameters(r.ctx, v, func(all []datastores.Parameter) ([]datastores.Parameter, error) {
+	err = a.Control.EditParameters(r.ctx, v, func(all []datastores.Parameter) ([]datastores.Parameter, error) {
 		rest := slices.DeleteFunc(all, func(p datastores.Parameter) bool { return p.Name == r.param("name") })
 		if len(rest) == len(v.Server.Parameters) {
 			return nil, fault.Errorf(fault.BadRequest, "%s %s has no parameter %s.", v.Datastore, v.Name, r.param("name"))

@@ -19,7 +19,7 @@ type rateView struct {
 }
 
 func (a *API) limits(r *request) (reply, error) {
-	resources, err := a.control.Quota(r.ctx, r.Project)
+	resources, err := a.Control.Quota(r.ctx, r.Project)
 	if err != nil {
 		return reply{}, err
 	}
@@ -28,7 +28,7 @@ func (a *API) limits(r *request) (reply, error) {
 		absolute["max_"+res.Name] = res.Limit
 	}
 	views := []any{absolute}
-	for _, rate := range a.control.Limits.Rates(r.Project, a.control.Now()) {
+	for _, rate := range a.Control.Limits.Rates(r.Project, a.Control.Now()) {
 		views = append(views, rateView{
 			Verb: rate.Verb, URI: "*", Regex: ".*", Value: rate.Value, Unit: "MINUTE", Remaining: rate.Remaining, NextAvailable: control.Stamp(rate.Next),
 		})
@@ -42,7 +42,7 @@ func (a *API) showQuotas(r *request) (reply, error) {
 	if project != r.Project && !r.Who.Admin() {
 		return reply{}, fault.Errorf(fault.Unauthorized, "Another project's quotas need the role admin.")
 	}
-	resources, err := a.control.Quota(r.ctx, project)
+	resources, err := a.Control.Quota(r.ctx, project)
 	if err != nil {
 		return reply{}, err
 	}
@@ -63,5 +63,5 @@ func (a *API) updateQuotas(r *request) (reply, error) {
 	if len(body.Quotas) == 0 {
 		return reply{}, fault.Errorf(fault.BadRequest, "Validation error: 'quotas' must hold at least one resource with its limit.")
 	}
-	return reply{http.StatusOK, map[string]any{"quotas": body.Quotas}}, a.control.SetQuota(r.ctx, r.param("tenant"), body.Quotas)
+	return reply{http.StatusOK, map[string]any{"quotas": body.Quotas}}, a.Control.SetQuota(r.ctx, r.param("tenant"), body.Quotas)
 }

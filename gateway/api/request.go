@@ -197,7 +197,7 @@ func readAllPage[T any](a *API, r *request, from etcdschema.Prefix[T]) ([]etcdsc
 }
 
 func listPage[T any](a *API, r *request, from etcdschema.Prefix[T], limit int, marker string) ([]etcdschema.Record[T], []link, error) {
-	list, err := etcdschema.List(r.ctx, a.control.Store, from, etcdschema.Page{Limit: limit, After: marker})
+	list, err := etcdschema.List(r.ctx, a.Control.Store, from, etcdschema.Page{Limit: limit, After: marker})
 	if err != nil || !list.More {
 		return list.Records, nil, err
 	}

@@ -21,7 +21,7 @@ func (a *API) enableRoot(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	name, password, failed, err := a.control.EnableRoot(r.ctx, r.Caller, r.param("id"), body.Password)
+	name, password, failed, err := a.Control.EnableRoot(r.ctx, r.Caller, r.param("id"), body.Password)
 	if err != nil {
 		return reply{}, err
 	}
@@ -33,7 +33,7 @@ func (a *API) enableRoot(r *request) (reply, error) {
 }
 
 func (a *API) disableRoot(r *request) (reply, error) {
-	failed, err := a.control.DisableRoot(r.ctx, r.Caller, r.param("id"))
+	failed, err := a.Control.DisableRoot(r.ctx, r.Caller, r.param("id"))
 	if err == nil && len(failed) > 0 {
 		return reply{http.StatusOK, map[string]any{"failed_slaves": failed}}, nil
 	}

@@ -159,7 +159,7 @@ func (a *API) serve(rt route) echo.HandlerFunc {
 			return err
 		}
 		if rt.access != open {
-			if err := a.control.Limits.Pace(r.Project, c.Request(), strings.HasPrefix(rt.path, tenant+"/mgmt/")); err != nil {
+			if err := a.Control.Limits.Pace(r.Project, c.Request(), strings.HasPrefix(rt.path, tenant+"/mgmt/")); err != nil {
 				return err
 			}
 		}
@@ -196,7 +196,7 @@ func (a *API) observeRequests(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		took := time.Since(began)
 		a.Answered(c.Request().Method, route, status, took)
-		a.control.Log.Info("request", "request_id", id, "method", c.Request().Method, "route", route,
+		a.Control.Log.Info("request", "request_id", id, "method", c.Request().Method, "route", route,
 			"project", c.Param("project"), "status", status, "seconds", took.Seconds(), "remote", c.RealIP())
 		return nil
 	}

@@ -57,7 +57,7 @@ func (a *API) changeSSL(r *request) (reply, error) {
 	if body.SSL == nil {
 		return reply{}, fault.Errorf(fault.BadRequest, "Validation error: 'ssl' is a required property.")
 	}
-	is, err := a.control.SetSSL(r.ctx, r.Caller, r.param("id"), *body.SSL)
+	is, err := a.Control.SetSSL(r.ctx, r.Caller, r.param("id"), *body.SSL)
 	if err != nil {
 		return reply{}, err
 	}
@@ -72,7 +72,7 @@ func (a *API) showCA(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	ca, err := a.control.ProjectAuthority(r.ctx, in.Project)
+	ca, err := a.Control.ProjectAuthority(r.ctx, in.Project)
 	if err != nil {
 		return reply{}, err
 	}

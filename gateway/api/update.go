@@ -35,7 +35,7 @@ func (a *API) updateInstance(r *request) (reply, error) {
 			return accepted(err)
 		}
 	}
-	return accepted(a.control.Rename(r.ctx, r.Caller, r.param("id"), name))
+	return accepted(a.Control.Rename(r.ctx, r.Caller, r.param("id"), name))
 }
 
 // change is what an update does to an instance beside its name.
@@ -63,7 +63,7 @@ func (a *API) changeOf(update map[string]json.RawMessage) (wanted change, err er
 		case "configuration":
 			one, err = a.attachment(value)
 		case "replica_of", "slave_of":
-			one = a.control.Detach
+			one = a.Control.Detach
 		case "datastore_version":
 			one, err = a.upgrading(value)
 		case "access":
@@ -80,7 +80,7 @@ func (a *API) changeOf(update map[string]json.RawMessage) (wanted change, err er
 		wanted = one
 	}
 	if len(update) == 0 {
-		wanted = func(ctx context.Context, c control.Caller, id string) error { return a.control.Attach(ctx, c, id, "") }
+		wanted = func(ctx context.Context, c control.Caller, id string) error { return a.Control.Attach(ctx, c, id, "") }
 	}
 	return wanted, nil
 }
@@ -96,7 +96,7 @@ func (a *API) attachment(raw json.RawMessage) (change, error) {
 		id = control.LastPart(*group)
 	}
 	return func(ctx context.Context, c control.Caller, instance string) error {
-		return a.control.Attach(ctx, c, instance, id)
+		return a.Control.Attach(ctx, c, instance, id)
 	}, nil
 }
 
@@ -107,7 +107,7 @@ func (a *API) accessChange(raw json.RawMessage) (change, error) {
 		return nil, fault.Errorf(fault.BadRequest, `Validation error: access must be like {"is_public": true, "allowed_cidrs": ["10.0.0.0/8"]}.`)
 	}
 	return func(ctx context.Context, c control.Caller, id string) error {
-		return a.control.SetAccess(ctx, c, id, access)
+		return a.Control.SetAccess(ctx, c, id, access)
 	}, nil
 }
 
@@ -118,7 +118,7 @@ func (a *API) upgrading(raw json.RawMessage) (change, error) {
 		return nil, fault.Errorf(fault.BadRequest, "Validation error: instance['datastore_version'] must be the name or id of a version.")
 	}
 	return func(ctx context.Context, c control.Caller, id string) error {
-		return a.control.Upgrade(ctx, c, id, ref)
+		return a.Control.Upgrade(ctx, c, id, ref)
 	}, nil
 }
 
@@ -132,13 +132,13 @@ func (a *API) resizeInstance(r *request, raw json.RawMessage) (reply, error) {
 		return reply{}, fault.Errorf(fault.BadRequest, `Validation error: resize takes {"volume": {"size": GB}} or {"flavorRef": id}.`)
 	}
 	if args.FlavorRef != "" {
-		return accepted(a.control.ResizeFlavor(r.ctx, r.Caller, r.param("id"), control.LastPart(string(args.FlavorRef))))
+		return accepted(a.Control.ResizeFlavor(r.ctx, r.Caller, r.param("id"), control.LastPart(string(args.FlavorRef))))
 	}
 	size, err := sizeOf(args.Volume)
 	if err != nil {
 		return reply{}, err
 	}
-	return accepted(a.control.ResizeVolume(r.ctx, r.Caller, r.param("id"), size))
+	return accepted(a.Control.ResizeVolume(r.ctx, r.Caller, r.param("id"), size))
 }
 
 // sizeOf reads a volume's size: in an object, as openstacksdk does not, or alone.

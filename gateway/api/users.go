@@ -189,7 +189,7 @@ func (a *API) revokeAccess(r *request) (reply, error) {
 // changeUsers asks the guest, and those of the replicas where every server has users of its own. The answer names the replicas
 // that could not be told.
 func (a *API) changeUsers(r *request, method string, args any) (reply, error) {
-	failed, err := a.control.CallSet(r.ctx, r.Caller, r.param("id"), method, args, nil)
+	failed, err := a.Control.CallSet(r.ctx, r.Caller, r.param("id"), method, args, nil)
 	if err == nil && len(failed) > 0 {
 		return reply{http.StatusAccepted, map[string]any{"failed_slaves": failed}}, nil // as for root
 	}

@@ -138,7 +138,7 @@ func (a *API) detailView(r *request, in etcdschema.Instance) instanceView {
 
 // configurationName reads the name of an instance's configuration group; "" when it cannot.
 func (a *API) configurationName(r *request, in etcdschema.Instance) string {
-	rec, err := etcdschema.Get(r.ctx, a.control.Store, etcdschema.ConfigurationKey(in.Project, in.Configuration))
+	rec, err := etcdschema.Get(r.ctx, a.Control.Store, etcdschema.ConfigurationKey(in.Project, in.Configuration))
 	if err != nil {
 		return ""
 	}
