@@ -54,30 +54,23 @@ func (cp *Plane) onlySigned(ctx context.Context, agentID string) (bool, error) {
 
 // CommandKey returns the private key of which gateways make the keys of commands. The first gateway that looks makes it; it is in etcd, sealed with the
 // key file that all of them have.
-func CommandKey(ctx context.Context, store *etcdschema.Store, keys *keyring.Keyring) (private *ecdh.PrivateKey, err error) {
+func CommandKey(ctx context.Context, store *etcdschema.Store, keys *keyring.Keyring) (*ecdh.PrivateKey, error) {
 	key := etcdschema.CommandsAuthorityKey()
-	_, err = store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		rec, err := etcdschema.Read(s, key)
+	private, err := kept(ctx, store, key, func(a etcdschema.Authority) (*ecdh.PrivateKey, error) {
+		seed, err := keys.Open(key.String(), a.Sealed)
 		if err != nil {
 			return nil, err
 		}
-		if rec.Found {
-			seed, err := keys.Open(key.String(), rec.Value.Sealed)
-			if err == nil {
-				private, err = ecdh.X25519().NewPrivateKey(seed)
-			}
-			return nil, err
-		}
-		if private, err = agentpoll.NewKey(); err != nil {
-			return nil, err
+		return ecdh.X25519().NewPrivateKey(seed)
+	}, func() (*ecdh.PrivateKey, etcdschema.Op, error) {
+		private, err := agentpoll.NewKey()
+		if err != nil {
+			return nil, etcdschema.Op{}, err
 		}
 		public, err := x509.MarshalPKIXPublicKey(private.PublicKey())
-		if err != nil {
-			return nil, err
-		}
-		return []etcdschema.Op{etcdschema.Put(key, etcdschema.Authority{
+		return private, etcdschema.Put(key, etcdschema.Authority{
 			Certificate: string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})), Sealed: keys.Seal(key.String(), private.Bytes()),
-		})}, nil
+		}), err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot have the key that signs commands: %w", err)
@@ -86,23 +79,37 @@ func CommandKey(ctx context.Context, store *etcdschema.Store, keys *keyring.Keyr
 }
 
 // AuthorityAt returns the CA of a key. Who looks first makes it, with a name for people.
-func AuthorityAt(ctx context.Context, store *etcdschema.Store, keys *keyring.Keyring, key etcdschema.Key[etcdschema.Authority], name string) (ca *authority.Authority, err error) {
+func AuthorityAt(ctx context.Context, store *etcdschema.Store, keys *keyring.Keyring, key etcdschema.Key[etcdschema.Authority], name string) (*authority.Authority, error) {
+	return kept(ctx, store, key, func(a etcdschema.Authority) (*authority.Authority, error) {
+		return OpenAuthority(keys, key, a)
+	}, func() (*authority.Authority, etcdschema.Op, error) {
+		ca, err := authority.New(name, time.Now())
+		if err != nil {
+			return nil, etcdschema.Op{}, err
+		}
+		op, err := SealAuthority(keys, key, ca)
+		return ca, op, err
+	})
+}
+
+// kept returns what open reads from the record of a key. When there is no record it returns what first makes, and writes that.
+func kept[T any](ctx context.Context, store *etcdschema.Store, key etcdschema.Key[etcdschema.Authority],
+	open func(etcdschema.Authority) (*T, error), first func() (*T, etcdschema.Op, error),
+) (thing *T, err error) {
 	_, err = store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		rec, err := etcdschema.Read(s, key)
 		if err != nil {
 			return nil, err
 		}
 		if rec.Found {
-			ca, err = OpenAuthority(keys, key, rec.Value)
+			thing, err = open(rec.Value)
 			return nil, err
 		}
-		if ca, err = authority.New(name, time.Now()); err != nil {
-			return nil, err
-		}
-		op, err := SealAuthority(keys, key, ca)
+		var op etcdschema.Op
+		thing, op, err = first()
 		return []etcdschema.Op{op}, err
 	})
-	return ca, err
+	return thing, err
 }
 
 // OpenAuthority reads the CA that is kept at a key.
