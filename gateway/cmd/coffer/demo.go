@@ -37,7 +37,8 @@ type demo struct {
 }
 
 func (a *app) demoCommand() *cobra.Command {
-	cfg := launch.Config{Listen: "127.0.0.1:0"}
+	cfg := a.stageConfig()
+	cfg.Listen = "127.0.0.1:0"
 	cmd := simple("demo", "Show the main job, on real databases, and clean up", func(cmd *cobra.Command, _ []string) error {
 		ctx, cancel := a.withTimeout(cmd.Context())
 		defer cancel()
@@ -69,8 +70,7 @@ func (a *app) demo(ctx context.Context, cfg launch.Config) (err error) {
 	cfg.Host = []string{"-address-pool", fmt.Sprintf("%d.79.%d.0/24", net, corner)}
 	d := &demo{app: a, ctx: ctx, begun: time.Now()}
 	d.step("A gateway with etcd inside, and a host that enrols at it")
-	lent := a.stageConfig(d.note)
-	cfg.Say, cfg.Open, cfg.Trust = lent.Say, lent.Open, lent.Trust
+	cfg.Say = d.note
 	d.stage, err = launch.Start(ctx, cfg)
 	switch {
 	case err != nil && ctx.Err() != nil:

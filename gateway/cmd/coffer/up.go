@@ -21,15 +21,16 @@ import (
 
 // lastingConfig is of what stays: nothing of it may be another host's on the same machine.
 func (a *app) lastingConfig() launch.Config {
-	cfg := a.stageConfig(a.say)
+	cfg := a.stageConfig()
+	cfg.Say = a.say
 	cfg.Dir, cfg.Listen, cfg.Firewall, cfg.IDs = ".coffer", "127.0.0.1:8779", "coffer_up", "1879048192-1912602623"
 	return cfg
 }
 
 // stageConfig lends a stage what this program has.
-func (a *app) stageConfig(say func(format string, args ...any)) launch.Config {
+func (a *app) stageConfig() launch.Config {
 	return launch.Config{
-		Say: say, Trust: trusting,
+		Trust: trusting,
 		Open: func(ctx context.Context, endpoints string) (*etcdschema.Store, error) {
 			return a.openEtcd(ctx, etcdFlags{endpoints: endpoints})
 		},
