@@ -26,14 +26,27 @@ const (
 	RemoveTimeout = 180 * time.Second
 )
 
-// Announcement is what a host says of its machine at enrolment and, as the status of a poll, whenever it changes.
+// Announcement is what a host says of itself at enrolment and, as the status of a poll, whenever it changes.
 type Announcement struct {
+	Machine
+	Offer
+}
+
+// Machine is the part of an announcement by which instances are placed. It is small, whatever the host offers.
+type Machine struct {
 	Name     string   `json:"name"`   // the machine's host name
 	Driver   string   `json:"driver"` // how instances run, such as [DriverSandbox]
 	Capacity Capacity `json:"capacity"`
 	// Pool is the CIDR from which instances get their addresses. The network and broadcast addresses are not used, nor
 	// is the first host address.
-	Pool string `json:"pool"`
+	Pool   string            `json:"pool"`
+	Labels map[string]string `json:"labels,omitempty"`
+	// Unfiltered: the host has no firewall, so that it takes only instances that are open to everybody.
+	Unfiltered bool `json:"unfiltered,omitempty"`
+}
+
+// Offer is what a host has for database servers to run with. It grows with every plug-in.
+type Offer struct {
 	// Managers are those whose guest binaries were found and describe themselves.
 	Managers []string `json:"managers"`
 	// Refused are those whose guest binaries were found and are not offered; a note says why.
@@ -44,10 +57,7 @@ type Announcement struct {
 	Digests map[string]string `json:"digests,omitempty"`
 	// Inventory changes when the guest binaries, the images or their packages do: what the host said to [MethodCheck] before is
 	// then no longer sure.
-	Inventory string            `json:"inventory,omitempty"`
-	Labels    map[string]string `json:"labels,omitempty"`
-	// Unfiltered: the host has no firewall, so that it takes only instances that are open to everybody.
-	Unfiltered bool `json:"unfiltered,omitempty"`
+	Inventory string `json:"inventory,omitempty"`
 	// Notes are for operators: what this machine cannot do ("no cgroup controllers: instances are not limited").
 	Notes []string `json:"notes,omitempty"`
 }

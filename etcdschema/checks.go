@@ -11,12 +11,10 @@ import (
 	"github.com/cofferdb/coffer/deployments"
 )
 
-// HostCheck is what a host says of definitions. It is apart from the host's record, which changes with every instance.
+// HostCheck is what a host offers and what it says of definitions. It is apart from the host's record, which changes with every
+// instance.
 type HostCheck struct {
-	Managers  []string `json:"managers"`            // as last announced
-	Refused   []string `json:"refused,omitempty"`   // as last announced
-	Images    []string `json:"images,omitempty"`    // as last announced
-	Inventory string   `json:"inventory,omitempty"` // as last announced
+	deployments.Offer // as last announced
 	// Verdicts are by the id of the definition. They were given at Checked, with the inventory that is named there.
 	Verdicts map[string]datastores.Verdict `json:"verdicts,omitempty"`
 	Checked  string                        `json:"checked,omitempty"`

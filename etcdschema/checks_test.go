@@ -20,7 +20,7 @@ func TestHostIsAsked(t *testing.T) {
 	all := []deployments.Definition{one, two, one, other}
 	host := func(change func(*etcdschema.HostCheck)) etcdschema.HostCheck {
 		h := etcdschema.HostCheck{
-			Managers: []string{"redis"}, Inventory: "i", Checked: "i", At: now,
+			Offer: deployments.Offer{Managers: []string{"redis"}, Inventory: "i"}, Checked: "i", At: now,
 			Verdicts: map[string]datastores.Verdict{one.ID(): {}, two.ID(): {}},
 		}
 		change(&h)
@@ -54,7 +54,7 @@ func TestCatalogueHearsHosts(t *testing.T) {
 	put := func(n string, managers []string, v datastores.Verdict) {
 		t.Helper()
 		d := deployments.Definition{Manager: "redis", Guest: json.RawMessage(goodGuest)}
-		value, err := json.Marshal(etcdschema.HostCheck{Managers: managers, Verdicts: map[string]datastores.Verdict{d.ID(): v}})
+		value, err := json.Marshal(etcdschema.HostCheck{Offer: deployments.Offer{Managers: managers}, Verdicts: map[string]datastores.Verdict{d.ID(): v}})
 		if err != nil {
 			t.Fatal(err)
 		}

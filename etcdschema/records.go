@@ -192,9 +192,10 @@ type Event struct {
 	Request string    `json:"request,omitempty"`
 }
 
-// HostRecord is a host as the gateways know it.
+// HostRecord is a host as the gateways know it. It is written with every instance that comes and goes: what the host offers is in
+// its [HostCheck].
 type HostRecord struct {
-	deployments.Announcement
+	deployments.Machine
 	Enrolled  time.Time             `json:"enrolled"`
 	Allocated map[string]Allocation `json:"allocated,omitempty"` // by instance
 	Disabled  bool                  `json:"disabled,omitempty"`  // takes no new instances

@@ -21,21 +21,24 @@ func (h *Host) announce(context.Context) json.RawMessage {
 	refused, notes := h.binaries.refused()
 	managers := h.binaries.managers()
 	images, more := h.newcomers().images()
-	a := deployments.Announcement{
-		Name:       h.cfg.Name,
-		Driver:     h.cfg.Driver,
-		Capacity:   h.capacity(),
-		Pool:       h.pool.String(),
-		Managers:   managers,
-		Refused:    refused,
-		Digests:    h.binaries.digests(),
-		Images:     images,
-		Inventory:  h.inventory(managers, images),
-		Labels:     h.cfg.Labels,
-		Unfiltered: !h.newcomers().filters(),
-		Notes:      slices.Concat(h.notes(), notes, more),
-	}
-	b, err := json.Marshal(a)
+	b, err := json.Marshal(deployments.Announcement{
+		Machine: deployments.Machine{
+			Name:       h.cfg.Name,
+			Driver:     h.cfg.Driver,
+			Capacity:   h.capacity(),
+			Pool:       h.pool.String(),
+			Labels:     h.cfg.Labels,
+			Unfiltered: !h.newcomers().filters(),
+		},
+		Offer: deployments.Offer{
+			Managers:  managers,
+			Refused:   refused,
+			Digests:   h.binaries.digests(),
+			Images:    images,
+			Inventory: h.inventory(managers, images),
+			Notes:     slices.Concat(h.notes(), notes, more),
+		},
+	})
 	if err != nil {
 		h.log.Error("cannot describe this host", "err", err)
 	}

@@ -206,7 +206,7 @@ func (be *Backend) hostAnnounced(s etcdschema.Snapshot, id string, raw json.RawM
 	if a, err = withinGrant(a, *host.Granted); err != nil {
 		return nil, err
 	}
-	host.Announcement = a
+	host.Machine = a.Machine
 	if !rec.Found {
 		host.Enrolled = be.control.Now().UTC()
 	}
@@ -215,7 +215,7 @@ func (be *Backend) hostAnnounced(s etcdschema.Snapshot, id string, raw json.RawM
 	if err != nil {
 		return nil, err
 	}
-	check.Value.Managers, check.Value.Refused, check.Value.Images, check.Value.Inventory = a.Managers, a.Refused, a.Images, a.Inventory
+	check.Value.Offer = a.Offer
 	return []etcdschema.Op{etcdschema.Put(key, host), etcdschema.Put(checkKey, check.Value)}, nil
 }
 

@@ -48,7 +48,7 @@ func (a *API) listHosts(r *request) (reply, error) {
 		id, h := etcdschema.Hosts().Name(rec.Key), rec.Value
 		v := hostView{
 			ID: id, Name: h.Name, Driver: h.Driver, Disabled: h.Disabled, Capacity: h.Capacity, Free: control.Free(h), Pool: h.Pool,
-			Managers: h.Managers, Instances: []string{}, Labels: h.Labels, Notes: h.Notes, Enrolled: control.Stamp(h.Enrolled),
+			Managers: catalogue.Hosts[id].Managers, Instances: []string{}, Labels: h.Labels, Notes: catalogue.Hosts[id].Notes, Enrolled: control.Stamp(h.Enrolled),
 		}
 		v.Serves, v.Cannot = control.VerdictsOf(catalogue, id)
 		for instance := range h.Allocated {

@@ -153,7 +153,7 @@ func (cp *Plane) commitFailure(ctx context.Context, c Caller, o order, why strin
 func noHost(hosts []etcdschema.Record[etcdschema.HostRecord], o order) string {
 	var able, roomy, disabled, permitted, others, unfiltered int
 	for _, h := range hosts {
-		if starts(h.Value, o.instance.Manager) {
+		if o.hosts[etcdschema.Hosts().Name(h.Key)].Starts(o.instance.Manager) {
 			able++
 			if h.Value.Disabled {
 				disabled++
@@ -226,7 +226,7 @@ func candidates(hosts []etcdschema.Record[etcdschema.HostRecord], serves func(ho
 
 func canTake(h etcdschema.HostRecord, in etcdschema.Instance, need deployments.Capacity) bool {
 	f := Free(h)
-	return !h.Disabled && starts(h, in.Manager) && separates(h, in.Project) && (in.Firewall.Open() || !h.Unfiltered) &&
+	return !h.Disabled && separates(h, in.Project) && (in.Firewall.Open() || !h.Unfiltered) &&
 		f.MemoryMB >= need.MemoryMB && f.VCPUs >= need.VCPUs && f.DiskGB >= need.DiskGB
 }
 
@@ -252,10 +252,6 @@ func Free(h etcdschema.HostRecord) deployments.Capacity {
 		left.DiskGB -= a.DiskGB
 	}
 	return left
-}
-
-func starts(h etcdschema.HostRecord, manager string) bool {
-	return slices.Contains(h.Managers, manager)
 }
 
 // freeAddress picks the lowest address of the host's pool that no instance has; "" when the pool is used up.

@@ -71,7 +71,9 @@ func Agents(t testing.TB, store *etcdschema.Store, kind agentpoll.Kind, handler 
 		cancel()
 		running.Wait()
 	})
-	manifest, err := json.Marshal(deployments.Announcement{Name: "fleet", Driver: "none", Pool: "127.98.0.0/16", Capacity: capacity(handler), Managers: []string{"memory"}})
+	manifest, err := json.Marshal(deployments.Announcement{
+		Machine: deployments.Machine{Name: "fleet", Driver: "none", Pool: "127.98.0.0/16", Capacity: capacity(handler)}, Offer: deployments.Offer{Managers: []string{"memory"}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,6 +51,7 @@ type Host struct {
 	agent    *agent.Agent
 	lacks    map[string]string // by colour: why
 
+	says       func(*deployments.Announcement)
 	unfiltered error // why rules cannot be changed
 
 	launching sync.RWMutex // read-locked by each launch
@@ -210,11 +211,25 @@ func (h *Host) CannotFilter(why error) {
 func (h *Host) announce(context.Context) json.RawMessage {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	b, _ := json.Marshal(deployments.Announcement{
-		Name: "test", Driver: "memory", Capacity: deployments.Capacity{MemoryMB: 1 << 20, VCPUs: 64, DiskGB: 1 << 20},
-		Pool: "127.99.0.0/16", Managers: []string{h.Memory.Plugin().Manifest().Manager}, Inventory: fmt.Sprint(h.lacks),
-	})
+	a := deployments.Announcement{
+		Machine: deployments.Machine{
+			Name: "test", Driver: "memory", Capacity: deployments.Capacity{MemoryMB: 1 << 20, VCPUs: 64, DiskGB: 1 << 20}, Pool: "127.99.0.0/16",
+		},
+		Offer: deployments.Offer{Managers: []string{h.Memory.Plugin().Manifest().Manager}, Inventory: fmt.Sprint(h.lacks)},
+	}
+	if h.says != nil {
+		h.says(&a)
+	}
+	b, _ := json.Marshal(a)
 	return b
+}
+
+// Says has the host announce what f makes of its announcement, with its next status. f must not change what it was given.
+func (h *Host) Says(f func(*deployments.Announcement)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.says = f
+	h.agent.StatusChanged()
 }
 
 // resize is a host's whose volumes grow only while the server is stopped.

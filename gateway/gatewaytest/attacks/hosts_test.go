@@ -17,8 +17,8 @@ func TestM9AHostThatBoasts(t *testing.T) {
 	admin := s.Client(gatewaytest.Admin)
 	announce := func(memory int, pool string) json.RawMessage {
 		text, _ := json.Marshal(deployments.Announcement{
-			Name: "rogue", Driver: "oci", Pool: pool, Managers: []string{"memory"},
-			Capacity: deployments.Capacity{MemoryMB: memory, VCPUs: 1000, DiskGB: 1 << 30},
+			Machine: deployments.Machine{Name: "rogue", Driver: "oci", Pool: pool, Capacity: deployments.Capacity{MemoryMB: memory, VCPUs: 1000, DiskGB: 1 << 30}},
+			Offer:   deployments.Offer{Managers: []string{"memory"}},
 		})
 		return text
 	}
