@@ -5,8 +5,8 @@ import (
 	"net/netip"
 )
 
-// Pool is the IPv4 network from which the instances of a host get their addresses. See [Announcement.Pool] for the
-// addresses of it that are not used.
+// Pool is the IPv4 network from which the instances of a host get their addresses; the zero Pool has none. See [Machine] for the
+// addresses of it that are not used. In JSON it is a CIDR.
 type Pool struct{ prefix netip.Prefix }
 
 // ParsePool reads a CIDR such as 10.20.0.0/24. The network must be IPv4 and hold one usable address at least (/30).
@@ -18,7 +18,32 @@ func ParsePool(cidr string) (Pool, error) {
 	return Pool{p.Masked()}, nil
 }
 
-func (p Pool) String() string { return p.prefix.String() }
+// IsZero reports whether the pool has no addresses, since nobody has said which.
+func (p Pool) IsZero() bool { return !p.prefix.IsValid() }
+
+// String is the pool's CIDR; "" of the zero Pool.
+func (p Pool) String() string {
+	if p.IsZero() {
+		return ""
+	}
+	return p.prefix.String()
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (p Pool) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *Pool) UnmarshalText(cidr []byte) (err error) {
+	if *p = (Pool{}); len(cidr) > 0 {
+		*p, err = ParsePool(string(cidr))
+	}
+	return err
+}
+
+// Within reports whether all of the pool lies in another one.
+func (p Pool) Within(other Pool) bool {
+	return p.prefix.Bits() >= other.prefix.Bits() && other.prefix.Contains(p.prefix.Addr())
+}
 
 // Prefix is the network.
 func (p Pool) Prefix() netip.Prefix { return p.prefix }

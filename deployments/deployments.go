@@ -1,7 +1,9 @@
 package deployments
 
 import (
+	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 )
 
@@ -39,7 +41,7 @@ type Machine struct {
 	Capacity Capacity `json:"capacity"`
 	// Pool is the CIDR from which instances get their addresses. The network and broadcast addresses are not used, nor
 	// is the first host address.
-	Pool   string            `json:"pool"`
+	Pool   Pool              `json:"pool"`
 	Labels map[string]string `json:"labels,omitempty"`
 	// Unfiltered: the host has no firewall, so that it takes only instances that are open to everybody.
 	Unfiltered bool `json:"unfiltered,omitempty"`
@@ -95,7 +97,8 @@ type Firewall struct {
 	TCPPorts []string `json:"tcp_ports,omitempty"` // "3306", "21100-21199"
 	UDPPorts []string `json:"udp_ports,omitempty"`
 	ICMP     bool     `json:"icmp,omitempty"`
-	CIDRs    []string `json:"allowed_cidrs,omitempty"` // networks of IPv4; none: everybody, unless Closed
+	// CIDRs are networks of IPv4; none: everybody, unless Closed.
+	CIDRs []netip.Prefix `json:"allowed_cidrs,omitempty"`
 	// Closed lets nobody in but the peers, when there are no CIDRs.
 	Closed bool `json:"closed,omitempty"`
 	// Peers are addresses of instances that must get through whatever CIDRs and Closed say, and that this one must reach: source
@@ -156,8 +159,8 @@ type RemoveArgs struct {
 // Problems returns everything in an announcement that a gateway could not work with.
 func (a Announcement) Problems() []error {
 	var problems []error
-	if _, err := ParsePool(a.Pool); err != nil {
-		problems = append(problems, fmt.Errorf("pool: %w", err))
+	if a.Pool.IsZero() {
+		problems = append(problems, errors.New("pool: want an IPv4 network such as 127.77.0.0/16"))
 	}
 	if a.Capacity.MemoryMB < 0 || a.Capacity.VCPUs < 0 || a.Capacity.DiskGB < 0 {
 		problems = append(problems, fmt.Errorf("capacity: %+v is negative", a.Capacity))

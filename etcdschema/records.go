@@ -268,8 +268,8 @@ type Enrolment struct {
 
 // HostGrant is what an operator lets a host give: what it announces counts up to that.
 type HostGrant struct {
-	Capacity deployments.Capacity `json:"capacity"`       // 0: what it says
-	Pool     string               `json:"pool,omitempty"` // the host's own must lie in it; "": any
+	Capacity deployments.Capacity `json:"capacity"`      // 0: what it says
+	Pool     deployments.Pool     `json:"pool,omitzero"` // the host's own must lie in it; zero: any
 }
 
 // Presence is where an agent's poll is held.

@@ -27,8 +27,8 @@ func TestAccess(t *testing.T) {
 		"no access is everybody":        {"", deployments.Firewall{}},
 		"no networks are everybody":     {`,"access":{"is_public":true}`, deployments.Firewall{}},
 		"an empty list is everybody":    {`,"access":{"allowed_cidrs":[]}`, deployments.Firewall{}},
-		"an address is a network":       {`,"access":{"allowed_cidrs":["10.0.0.5","10.1.2.3/16","10.0.0.5/32"]}`, deployments.Firewall{CIDRs: []string{"10.0.0.5/32", "10.1.0.0/16"}}},
-		"everybody in so many words is": {`,"access":{"allowed_cidrs":["0.0.0.0/0"]}`, deployments.Firewall{CIDRs: []string{"0.0.0.0/0"}}},
+		"an address is a network":       {`,"access":{"allowed_cidrs":["10.0.0.5","10.1.2.3/16","10.0.0.5/32"]}`, deployments.Firewall{CIDRs: gatewaytest.Prefixes("10.0.0.5/32", "10.1.0.0/16")}},
+		"everybody in so many words is": {`,"access":{"allowed_cidrs":["0.0.0.0/0"]}`, deployments.Firewall{CIDRs: gatewaytest.Prefixes("0.0.0.0/0")}},
 	} {
 		id := c.Create(t, "db", test.access)
 		c.Await(t, id, "ACTIVE", soon)
@@ -44,9 +44,9 @@ func TestAccess(t *testing.T) {
 		name, access, shown string
 		want                deployments.Firewall
 	}{
-		{"an address is a network", `{"allowed_cidrs":["10.0.0.5"]}`, "[10.0.0.5]", deployments.Firewall{CIDRs: []string{"10.0.0.5/32"}}},
+		{"an address is a network", `{"allowed_cidrs":["10.0.0.5"]}`, "[10.0.0.5]", deployments.Firewall{CIDRs: gatewaytest.Prefixes("10.0.0.5/32")}},
 		{"no networks are nobody", `{"is_public":true}`, "[]", deployments.Firewall{Closed: true}},
-		{"networks open it again", `{"allowed_cidrs":["10.0.0.5/32","192.0.2.0/24"]}`, "[10.0.0.5/32 192.0.2.0/24]", deployments.Firewall{CIDRs: []string{"10.0.0.5/32", "192.0.2.0/24"}}},
+		{"networks open it again", `{"allowed_cidrs":["10.0.0.5/32","192.0.2.0/24"]}`, "[10.0.0.5/32 192.0.2.0/24]", deployments.Firewall{CIDRs: gatewaytest.Prefixes("10.0.0.5/32", "192.0.2.0/24")}},
 		{"an empty list is nobody", `{"is_public":false,"allowed_cidrs":[]}`, "[]", deployments.Firewall{Closed: true}},
 	} {
 		c.Want(t, 202, http.MethodPut, at, `{"instance":{"access":`+test.access+`}}`)
@@ -75,7 +75,7 @@ func TestAccess(t *testing.T) {
 	if got := replicas["r"]; !got.Closed || len(got.Peers) == 0 {
 		t.Errorf("the replica of a closed source is closed: %v, and lets through %v", got.Closed, got.Peers)
 	}
-	if got := replicas["s"]; got.Closed || !slices.Equal(got.CIDRs, []string{"10.0.0.7/32"}) {
+	if got := replicas["s"]; got.Closed || !slices.Equal(got.CIDRs, gatewaytest.Prefixes("10.0.0.7/32")) {
 		t.Errorf("the replica with an address lets in %v", got.CIDRs)
 	}
 	if got := rules(id).Peers; len(got) != 2 {

@@ -65,7 +65,7 @@ func TestHostIsKilled(t *testing.T) {
 	if err := json.Unmarshal(gateway.Enrolled(id).Manifest, &told); err != nil {
 		t.Fatal(err)
 	}
-	if told.Name != "killed" || told.Driver != driverProcess || told.Capacity.MemoryMB != 4096 || told.Pool != h.cfg.Pool || len(told.Managers) != 1 || told.Inventory == "" {
+	if told.Name != "killed" || told.Driver != driverProcess || told.Capacity.MemoryMB != 4096 || told.Pool != h.pool || len(told.Managers) != 1 || told.Inventory == "" {
 		t.Errorf("it announced %+v", told)
 	}
 

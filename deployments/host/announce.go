@@ -26,7 +26,7 @@ func (h *Host) announce(context.Context) json.RawMessage {
 			Name:       h.cfg.Name,
 			Driver:     h.cfg.Driver,
 			Capacity:   h.capacity(),
-			Pool:       h.pool.String(),
+			Pool:       h.pool,
 			Labels:     h.cfg.Labels,
 			Unfiltered: !h.newcomers().filters(),
 		},

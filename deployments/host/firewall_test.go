@@ -17,6 +17,13 @@ import (
 	"github.com/cofferdb/coffer/deployments"
 )
 
+func prefixes(cidrs ...string) (all []netip.Prefix) {
+	for _, cidr := range cidrs {
+		all = append(all, netip.MustParsePrefix(cidr))
+	}
+	return all
+}
+
 func TestRulesOf(t *testing.T) {
 	address := netip.MustParseAddr("127.99.0.2")
 	always := []rule{{established: true}, {from: netip.MustParsePrefix("127.99.0.2/32")}}
@@ -30,13 +37,13 @@ func TestRulesOf(t *testing.T) {
 		"nothing is open":                      {deployments.Firewall{}, nil},
 		"no CIDRs is all":                      {deployments.Firewall{TCPPorts: []string{"3306"}}, []rule{{protocol: tcp, ports: port(3306, 3306)}}},
 		"ping":                                 {deployments.Firewall{ICMP: true}, []rule{{protocol: icmp}}},
-		"bits are masked":                      {deployments.Firewall{ICMP: true, CIDRs: []string{"10.1.2.3/8"}}, []rule{{from: ten, protocol: icmp}}},
-		"only IPv6 is none":                    {deployments.Firewall{ICMP: true, CIDRs: []string{"fd00::/8"}}, nil},
+		"bits are masked":                      {deployments.Firewall{ICMP: true, CIDRs: prefixes("10.1.2.3/8")}, []rule{{from: ten, protocol: icmp}}},
+		"only IPv6 is none":                    {deployments.Firewall{ICMP: true, CIDRs: prefixes("fd00::/8")}, nil},
 		"closed is none":                       {deployments.Firewall{TCPPorts: []string{"3306"}, ICMP: true, Closed: true}, nil},
 		"closed, but for peers":                {deployments.Firewall{ICMP: true, Closed: true, Peers: []string{"192.0.2.1"}}, []rule{{from: one, protocol: icmp}}},
 		"peers without CIDRs are as everybody": {deployments.Firewall{ICMP: true, Peers: []string{"127.99.0.9"}}, []rule{{protocol: icmp}}},
 		"peers beside CIDRs": {
-			deployments.Firewall{TCPPorts: []string{"1"}, CIDRs: []string{"10.0.0.0/8"}, Peers: []string{"127.99.0.9", "fd00::1", "127.99.0.4", "127.99.0.9"}},
+			deployments.Firewall{TCPPorts: []string{"1"}, CIDRs: prefixes("10.0.0.0/8"), Peers: []string{"127.99.0.9", "fd00::1", "127.99.0.4", "127.99.0.9"}},
 			[]rule{
 				{from: netip.MustParsePrefix("127.99.0.4/32"), protocol: tcp, ports: port(1, 1)},
 				{from: netip.MustParsePrefix("127.99.0.9/32"), protocol: tcp, ports: port(1, 1)},
@@ -44,7 +51,7 @@ func TestRulesOf(t *testing.T) {
 			},
 		},
 		"each with each": {
-			deployments.Firewall{TCPPorts: []string{"1", "5-9"}, UDPPorts: []string{"7"}, CIDRs: []string{"10.0.0.0/8", "192.0.2.1/32"}},
+			deployments.Firewall{TCPPorts: []string{"1", "5-9"}, UDPPorts: []string{"7"}, CIDRs: prefixes("10.0.0.0/8", "192.0.2.1/32")},
 			[]rule{
 				{from: ten, protocol: tcp, ports: port(1, 1)}, {from: ten, protocol: tcp, ports: port(5, 9)}, {from: ten, protocol: udp, ports: port(7, 7)},
 				{from: one, protocol: tcp, ports: port(1, 1)}, {from: one, protocol: tcp, ports: port(5, 9)}, {from: one, protocol: udp, ports: port(7, 7)},
@@ -61,7 +68,7 @@ func TestRulesOf(t *testing.T) {
 		}
 	}
 	for _, fw := range []deployments.Firewall{
-		{TCPPorts: []string{"0"}}, {UDPPorts: []string{"9-1"}}, {TCPPorts: []string{"http"}}, {CIDRs: []string{"10.0.0.1"}},
+		{TCPPorts: []string{"0"}}, {UDPPorts: []string{"9-1"}}, {TCPPorts: []string{"http"}},
 		{Peers: []string{"10.0.0.1/32"}},
 	} {
 		if rules, err := rulesOf(address, fw); err == nil {
@@ -98,10 +105,10 @@ func TestFirewall(t *testing.T) {
 	check("127.98.1.1", false)
 	check(address.String(), true) // itself
 	_, port, _ := net.SplitHostPort(server)
-	set(deployments.Firewall{TCPPorts: []string{port}, CIDRs: []string{"127.98.1.0/24"}})
+	set(deployments.Firewall{TCPPorts: []string{port}, CIDRs: prefixes("127.98.1.0/24")})
 	check("127.98.1.1", true)
 	check("127.98.2.1", false)
-	set(deployments.Firewall{TCPPorts: []string{port}, CIDRs: []string{"127.98.1.0/24"}, Peers: []string{"127.98.2.1"}})
+	set(deployments.Firewall{TCPPorts: []string{port}, CIDRs: prefixes("127.98.1.0/24"), Peers: []string{"127.98.2.1"}})
 	check("127.98.1.1", true)
 	check("127.98.2.1", true)
 	check("127.98.2.2", false)
@@ -131,7 +138,7 @@ func TestFirewallText(t *testing.T) {
 	fw := testFirewall(t)
 	address := netip.MustParseAddr("127.98.0.4")
 	rules, err := rulesOf(address, deployments.Firewall{
-		TCPPorts: []string{"3306", "21100-21199"}, UDPPorts: []string{"53"}, ICMP: true, CIDRs: []string{"10.0.0.0/8", "0.0.0.0/0"},
+		TCPPorts: []string{"3306", "21100-21199"}, UDPPorts: []string{"53"}, ICMP: true, CIDRs: prefixes("10.0.0.0/8", "0.0.0.0/0"),
 	})
 	if err != nil {
 		t.Fatal(err)

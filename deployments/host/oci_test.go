@@ -229,7 +229,7 @@ func TestSandboxNetwork(t *testing.T) {
 	}
 	host := h.pool.Gateway().String()
 	open := start(0, deployments.Firewall{TCPPorts: []string{"7000"}})
-	closed := start(1, deployments.Firewall{TCPPorts: []string{"7000"}, CIDRs: []string{"192.0.2.0/24"}})
+	closed := start(1, deployments.Firewall{TCPPorts: []string{"7000"}, CIDRs: prefixes("192.0.2.0/24")})
 	friend := start(2, deployments.Firewall{TCPPorts: []string{"7000"}, Closed: true, Peers: []string{open.address.String()}})
 	for _, inst := range []struct {
 		*instance
@@ -256,7 +256,7 @@ func TestSandboxNetwork(t *testing.T) {
 
 	// A rule that is changed counts at once, for what runs.
 	args := friend.rec.Launch
-	args.Firewall.Closed, args.Firewall.CIDRs = false, []string{host + "/32"}
+	args.Firewall.Closed, args.Firewall.CIDRs = false, prefixes(host+"/32")
 	launch(t, h, args)
 	if !connects(friend.address.String() + ":7000") {
 		t.Error("the new rule lets nobody in")

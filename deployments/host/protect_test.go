@@ -34,7 +34,7 @@ func TestProtect(t *testing.T) {
 		}
 	}
 	bad := open
-	bad.CIDRs = []string{"everywhere"}
+	bad.Peers = []string{"everywhere"}
 	wantKind(t, "bad rules", protect(bad), "invalid")
 
 	want := args

@@ -11,7 +11,7 @@ import (
 
 func TestRuleText(t *testing.T) {
 	rules, err := rulesOf(netip.MustParseAddr("10.1.0.2"), deployments.Firewall{
-		TCPPorts: []string{"3306", "4000-4010"}, UDPPorts: []string{"53"}, ICMP: true, CIDRs: []string{"10.9.0.7/16"},
+		TCPPorts: []string{"3306", "4000-4010"}, UDPPorts: []string{"53"}, ICMP: true, CIDRs: prefixes("10.9.0.7/16"),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/netip"
 	"regexp"
 	"slices"
 	"time"
@@ -229,15 +228,7 @@ func withinGrant(a deployments.Announcement, grant etcdschema.HostGrant) (deploy
 			*n.says = min(*n.says, n.most)
 		}
 	}
-	if grant.Pool == "" || grant.Pool == a.Pool {
-		return a, nil
-	}
-	most, err := netip.ParsePrefix(grant.Pool)
-	if err != nil {
-		return a, err
-	}
-	pool, err := netip.ParsePrefix(a.Pool)
-	if err != nil || pool.Bits() < most.Bits() || !most.Contains(pool.Addr()) {
+	if !grant.Pool.IsZero() && !a.Pool.Within(grant.Pool) {
 		return a, agentpoll.Errorf(agentpoll.Invalid, "the address pool %s does not lie in %s, which this host was granted: enrol it anew with another grant", a.Pool, grant.Pool)
 	}
 	return a, nil

@@ -3,7 +3,6 @@ package api
 import (
 	"errors"
 	"net/http"
-	"net/netip"
 	"strings"
 
 	"github.com/cofferdb/coffer/agentpoll"
@@ -24,7 +23,7 @@ type hostView struct {
 	Disabled  bool                 `json:"disabled"`
 	Capacity  deployments.Capacity `json:"capacity"`
 	Free      deployments.Capacity `json:"free"`
-	Pool      string               `json:"pool"`
+	Pool      deployments.Pool     `json:"pool"`
 	Managers  []string             `json:"managers"`
 	Instances []string             `json:"instances"`
 	Labels    map[string]string    `json:"labels,omitempty"`
@@ -120,15 +119,15 @@ func grantOf(capacity *deployments.Capacity, pool string) (*etcdschema.HostGrant
 	if capacity == nil && pool == "" {
 		return nil, nil
 	}
-	grant := &etcdschema.HostGrant{Pool: pool}
+	grant := &etcdschema.HostGrant{}
 	if capacity != nil {
 		grant.Capacity = *capacity
 	}
 	if c := grant.Capacity; c.MemoryMB < 0 || c.VCPUs < 0 || c.DiskGB < 0 {
 		return nil, fault.Errorf(fault.BadRequest, "Validation error: enrolment['capacity'] must be like {\"memory_mb\": 65536, \"vcpus\": 16, \"disk_gb\": 1000}.")
 	}
-	if _, err := netip.ParsePrefix(pool); pool != "" && err != nil {
-		return nil, fault.Errorf(fault.BadRequest, "Validation error: enrolment['pool'] %q is not a network such as 10.20.0.0/16.", pool)
+	if grant.Pool.UnmarshalText([]byte(pool)) != nil {
+		return nil, fault.Errorf(fault.BadRequest, "Validation error: enrolment['pool'] %q is not a network of IPv4 such as 10.20.0.0/16.", pool)
 	}
 	return grant, nil
 }

@@ -256,15 +256,14 @@ func Free(h etcdschema.HostRecord) deployments.Capacity {
 
 // freeAddress picks the lowest address of the host's pool that no instance has; "" when the pool is used up.
 func freeAddress(h etcdschema.HostRecord) string {
-	pool, err := deployments.ParsePool(h.Pool)
-	if err != nil {
+	if h.Pool.IsZero() {
 		return ""
 	}
 	used := map[string]bool{}
 	for _, a := range h.Allocated {
 		used[a.Address] = true
 	}
-	address, ok := pool.Free(func(a netip.Addr) bool { return used[a.String()] })
+	address, ok := h.Pool.Free(func(a netip.Addr) bool { return used[a.String()] })
 	if !ok {
 		return ""
 	}

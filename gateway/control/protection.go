@@ -56,7 +56,11 @@ func whoMayReach(in etcdschema.Instance) string {
 	case in.Firewall.Closed:
 		return "nobody may reach the instance, since allowed_cidrs names no network"
 	}
-	return strings.Join(in.Firewall.CIDRs, ", ") + " may reach the instance"
+	var who []string
+	for _, p := range in.Firewall.CIDRs {
+		who = append(who, p.String())
+	}
+	return strings.Join(who, ", ") + " may reach the instance"
 }
 
 // maxNetworks bounds the rules of one instance.
@@ -64,11 +68,11 @@ const maxNetworks = 200
 
 // networks reads allowed_cidrs: networks of IPv4, or addresses alone, each once. Instances have addresses of IPv4 only, so
 // one of IPv6 could let nobody in; it is refused.
-func networks(allowed []string) ([]string, error) {
+func networks(allowed []string) ([]netip.Prefix, error) {
 	if len(allowed) > maxNetworks {
 		return nil, fault.Errorf(fault.OverLimit, "access['allowed_cidrs'] holds %d networks; an instance can have %d.", len(allowed), maxNetworks)
 	}
-	var cidrs []string
+	var cidrs []netip.Prefix
 	for i, s := range allowed {
 		p, err := netip.ParsePrefix(s)
 		if a, alone := netip.ParseAddr(s); alone == nil {
@@ -80,7 +84,7 @@ func networks(allowed []string) ([]string, error) {
 		if slices.Contains(allowed[:i], s) {
 			return nil, fault.Errorf(fault.BadRequest, "Validation error: access['allowed_cidrs'] holds %q twice.", s)
 		}
-		if cidr := p.Masked().String(); !slices.Contains(cidrs, cidr) {
+		if cidr := p.Masked(); !slices.Contains(cidrs, cidr) {
 			cidrs = append(cidrs, cidr)
 		}
 	}

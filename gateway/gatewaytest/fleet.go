@@ -72,7 +72,7 @@ func Agents(t testing.TB, store *etcdschema.Store, kind agentpoll.Kind, handler 
 		running.Wait()
 	})
 	manifest, err := json.Marshal(deployments.Announcement{
-		Machine: deployments.Machine{Name: "fleet", Driver: "none", Pool: "127.98.0.0/16", Capacity: capacity(handler)}, Offer: deployments.Offer{Managers: []string{"memory"}},
+		Machine: deployments.Machine{Name: "fleet", Driver: "none", Pool: Pool("127.98.0.0/16"), Capacity: capacity(handler)}, Offer: deployments.Offer{Managers: []string{"memory"}},
 	})
 	if err != nil {
 		t.Fatal(err)

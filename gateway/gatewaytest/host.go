@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -213,7 +214,7 @@ func (h *Host) announce(context.Context) json.RawMessage {
 	defer h.mu.Unlock()
 	a := deployments.Announcement{
 		Machine: deployments.Machine{
-			Name: "test", Driver: "memory", Capacity: deployments.Capacity{MemoryMB: 1 << 20, VCPUs: 64, DiskGB: 1 << 20}, Pool: "127.99.0.0/16",
+			Name: "test", Driver: "memory", Capacity: deployments.Capacity{MemoryMB: 1 << 20, VCPUs: 64, DiskGB: 1 << 20}, Pool: Pool("127.99.0.0/16"),
 		},
 		Offer: deployments.Offer{Managers: []string{h.Memory.Plugin().Manifest().Manager}, Inventory: fmt.Sprint(h.lacks)},
 	}
@@ -222,6 +223,23 @@ func (h *Host) announce(context.Context) json.RawMessage {
 	}
 	b, _ := json.Marshal(a)
 	return b
+}
+
+// Pool is a pool that a test knows to be one.
+func Pool(cidr string) deployments.Pool {
+	p, err := deployments.ParsePool(cidr)
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+// Prefixes are networks that a test knows to be some.
+func Prefixes(cidrs ...string) (all []netip.Prefix) {
+	for _, cidr := range cidrs {
+		all = append(all, netip.MustParsePrefix(cidr))
+	}
+	return all
 }
 
 // Says has the host announce what f makes of its announcement, with its next status. f must not change what it was given.

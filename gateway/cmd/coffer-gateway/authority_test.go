@@ -85,7 +85,11 @@ func (s *site) host(id string, cas ...string) *agent.Agent {
 	if err != nil {
 		s.Fatal(err)
 	}
-	manifest, _ := json.Marshal(deployments.Announcement{Machine: deployments.Machine{Name: id, Driver: "none", Pool: "127.98.0.0/16"}, Offer: deployments.Offer{Managers: []string{"memory"}}})
+	pool, err := deployments.ParsePool("127.98.0.0/16")
+	if err != nil {
+		s.Fatal(err)
+	}
+	manifest, _ := json.Marshal(deployments.Announcement{Machine: deployments.Machine{Name: id, Driver: "none", Pool: pool}, Offer: deployments.Offer{Managers: []string{"memory"}}})
 	enrolled := make(chan struct{})
 	a, err := agent.New(agent.Config{
 		Gateways: []string{"https://" + s.address}, Dir: s.TempDir(), Kind: agentpoll.Host, Token: token.String(), Manifest: manifest, Handler: noMethods{},

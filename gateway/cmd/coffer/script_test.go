@@ -33,7 +33,7 @@ func TestScripts(t *testing.T) {
 	store := etcdtest.New(t)
 	gatewaytest.Define(t, store)
 	put(t, store, etcdschema.Put(etcdschema.FlavorKey("9"), etcdschema.Flavor{Name: "huge", RAM: 1 << 21, VCPUs: 1, Disk: 1}))
-	spare := etcdschema.HostRecord{Machine: deployments.Machine{Name: "spare", Pool: "127.98.0.0/16"}} // may be disabled while scripts need the other
+	spare := etcdschema.HostRecord{Machine: deployments.Machine{Name: "spare", Pool: gatewaytest.Pool("127.98.0.0/16")}} // may be disabled while scripts need the other
 	put(t, store, etcdschema.Put(etcdschema.HostKey("0199d0a1-0000-7000-8000-000000000001"), spare))
 	var password string
 	g := gatewaytest.Start(t, store, func(c *gateway.Config) { password = logins(t, c) })

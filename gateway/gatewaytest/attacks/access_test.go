@@ -20,7 +20,9 @@ func TestH9AccessThatChangesNothing(t *testing.T) {
 	c.Await(t, id, "ACTIVE", patience)
 	at := gatewaytest.Instance(id)
 	c.Want(t, http.StatusAccepted, http.MethodPut, at, `{"instance":{"access":{"allowed_cidrs":["10.0.0.5"]}}}`)
-	awaitTrue(t, "the host to let in one address", func() bool { return slices.Equal(host.Launched(id).Firewall.CIDRs, []string{"10.0.0.5/32"}) })
+	awaitTrue(t, "the host to let in one address", func() bool {
+		return slices.Equal(host.Launched(id).Firewall.CIDRs, gatewaytest.Prefixes("10.0.0.5/32"))
+	})
 	c.Want(t, http.StatusBadRequest, http.MethodPut, at, `{"instance":{"access":{"allowed_cidrs":["fd00::/8"]}}}`)
 
 	host.CannotFilter(errors.New("nft: permission denied"))

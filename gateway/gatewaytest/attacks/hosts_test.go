@@ -17,7 +17,7 @@ func TestM9AHostThatBoasts(t *testing.T) {
 	admin := s.Client(gatewaytest.Admin)
 	announce := func(memory int, pool string) json.RawMessage {
 		text, _ := json.Marshal(deployments.Announcement{
-			Machine: deployments.Machine{Name: "rogue", Driver: "oci", Pool: pool, Capacity: deployments.Capacity{MemoryMB: memory, VCPUs: 1000, DiskGB: 1 << 30}},
+			Machine: deployments.Machine{Name: "rogue", Driver: "oci", Pool: gatewaytest.Pool(pool), Capacity: deployments.Capacity{MemoryMB: memory, VCPUs: 1000, DiskGB: 1 << 30}},
 			Offer:   deployments.Offer{Managers: []string{"memory"}},
 		})
 		return text
