@@ -17,7 +17,7 @@ import (
 // Programs is a directory of Coffer's programs, built for a test.
 type Programs string
 
-// Build builds them: the gateway, the CLI and the host, and below guests/ the guests of the engines.
+// Build builds them, static and stripped as `task build` does: the gateway, the CLI and the host, and below guests/ the guests of the engines.
 func Build(t testing.TB) Programs {
 	t.Helper()
 	return BuildIn(t, t.TempDir())
@@ -37,8 +37,8 @@ func BuildIn(t testing.TB, dir string) Programs {
 		if err := os.MkdirAll(out, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.Command("go", "build", "-o", out, b.pkg)
-		cmd.Dir = moduleRoot(t)
+		cmd := exec.Command("go", "build", "-ldflags", "-s -w", "-o", out, b.pkg)
+		cmd.Dir, cmd.Env = moduleRoot(t), append(os.Environ(), "CGO_ENABLED=0")
 		if text, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v\n%s", cmd, err, text)
 		}
