@@ -33,6 +33,8 @@ const (
 	projectCAPattern     = "/server/projects/*/authority"
 	configurationPattern = "/server/configurations/*/*"
 	eventPattern         = "/server/events/*/*"
+	dueKindPattern       = "/server/due/*"
+	duePattern           = "/server/due/*/*/*/*"
 	hostPattern          = "/server/hosts/*"
 	hostCheckPattern     = "/server/checks/*"
 	gatewayPattern       = "/server/gateways/*"
@@ -69,6 +71,8 @@ func Keys() []KeyDoc {
 		{streamKeyPattern, "StreamKey", "gateway", "", "what seals the project's backups, sealed with the gateways' key; without it they cannot be read"},
 		{configurationPattern, "Configuration", "gateway", "", "a configuration group: its values, and which instances have it"},
 		{eventPattern, "Event", "gateway", "30 days", "one line of an instance's timeline"},
+		{duePattern, "Due", "gateway", "", "what is due: its kind, when (UTC), project and id. It goes with the record whose time it is, may be early and is never late"},
+		{dueKindPattern, "DueKind", "gateway", "", "every record of the kind that has a time has its key: those of earlier releases were given theirs"},
 		{hostPattern, "HostRecord", "gateway", "", "a host: its machine, its allocations"},
 		{hostCheckPattern, "HostCheck", "gateway", "", "what a host offers and says of definitions: managers, images, notes; wrong options, what it cannot serve and why"},
 		{gatewayPattern, "Gateway", "gateway", "session", "a running gateway"},

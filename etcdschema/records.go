@@ -79,6 +79,8 @@ type Instance struct {
 	Address string `json:"address,omitempty"`
 
 	Operation *Operation `json:"operation,omitempty"`
+	// Due is the time of the instance's key in the due index: that of the operation's deadline or an earlier one. Zero: it has none.
+	Due time.Time `json:"due,omitzero"`
 	// Failed names the operation that failed last, or lifecycle.Follow or Fence, until another one succeeds or reset_status; the
 	// API says ERROR.
 	Failed          string `json:"failed,omitempty"`
@@ -215,6 +217,7 @@ type Gateway struct {
 	Address string    `json:"address"`
 	Started time.Time `json:"started"`
 	Signs   bool      `json:"signs,omitempty"` // it signs commands, and passes those of others on
+	Dues    bool      `json:"dues,omitempty"`  // it gives whatever has a time a key in the due index
 	// CAs are those that it names to agents: hex SHA-256. The first one has signed its certificate, when they are the gateways' own.
 	CAs []string `json:"cas,omitempty"`
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -38,7 +39,16 @@ func (s *Store) Watch(ctx context.Context, prefix string, handle func(Batch)) er
 // Follow is [Store.Watch] for a prefix of which only a part is worth listing: a Resync holds what is there under listed,
 // which lies under prefix; of the rest it says only that anything may have happened.
 func (s *Store) Follow(ctx context.Context, prefix, listed string, handle func(Batch)) error {
-	w := watch{store: s, prefix: prefix, listed: listed, handle: handle, known: map[string]struct{}{}}
+	return (&watch{store: s, prefix: prefix, listed: listed, handle: handle, known: map[string]struct{}{}}).last(ctx)
+}
+
+// Tail is [Store.Watch] for a prefix of which nothing is listed: a Resync is empty, and says that anything may have happened.
+func (s *Store) Tail(ctx context.Context, prefix string, handle func(Batch)) error {
+	return (&watch{store: s, prefix: prefix, tail: true, handle: handle}).last(ctx)
+}
+
+// last watches until ctx ends.
+func (w *watch) last(ctx context.Context) error {
 	retry := watchRetryMin
 	for {
 		began := time.Now()
@@ -49,7 +59,7 @@ func (s *Store) Follow(ctx context.Context, prefix, listed string, handle func(B
 		if time.Since(began) > watchRetryMax {
 			retry = watchRetryMin
 		}
-		s.log.Warn("the watch begins anew", "prefix", prefix, "revision", w.revision, "err", err)
+		w.store.log.Warn("the watch begins anew", "prefix", w.prefix, "revision", w.revision, "err", err)
 		pause(ctx, retry)
 		retry = min(2*retry, watchRetryMax)
 	}
@@ -67,6 +77,7 @@ type watch struct {
 	store    *Store
 	prefix   string
 	listed   string // the part of prefix that a resync lists
+	tail     bool   // it lists nothing; nobody decides over the records that go by, so none is remembered
 	handle   func(Batch)
 	known    map[string]struct{} // keys under listed that were told and are not deleted
 	revision int64               // told up to here; 0: a resync is due
@@ -110,21 +121,30 @@ func (w *watch) apply(ctx context.Context, resp clientv3.WatchResponse) error {
 	}
 	for _, e := range resp.Events {
 		c := Change{Key: string(e.Kv.Key), Revision: e.Kv.ModRevision}
-		if e.Type == clientv3.EventTypeDelete {
-			delete(w.known, c.Key)
-			w.store.recent.saw(c.Key, nil)
-		} else {
-			w.store.recent.saw(c.Key, e.Kv)
+		if e.Type != clientv3.EventTypeDelete {
 			c.Value = present(e.Kv.Value)
-			if strings.HasPrefix(c.Key, w.listed) {
-				w.known[c.Key] = struct{}{}
-			}
 		}
+		w.remember(c, e.Kv)
 		batch.Changes = append(batch.Changes, c)
 	}
 	w.revision = batch.Revision
 	w.handle(batch)
 	return nil
+}
+
+// remember keeps what a change says for a later resync and for decisions.
+func (w *watch) remember(c Change, kv *mvccpb.KeyValue) {
+	switch {
+	case w.tail:
+	case c.Value == nil:
+		delete(w.known, c.Key)
+		w.store.recent.saw(c.Key, nil)
+	default:
+		w.store.recent.saw(c.Key, kv)
+		if strings.HasPrefix(c.Key, w.listed) {
+			w.known[c.Key] = struct{}{}
+		}
+	}
 }
 
 // suspect looks closer when an answer is of an earlier revision than what was told, or of another cluster. It may be a

@@ -16,6 +16,9 @@ func (w *watch) resync(ctx context.Context) error {
 	batch := Batch{Resync: true}
 	known := map[string]struct{}{}
 	from, end := w.listed, clientv3.GetPrefixRangeEnd(w.listed)
+	if w.tail {
+		from, end = w.prefix, w.prefix+"\x00" // no record's key: its answer tells the revision
+	}
 	var cluster uint64
 	for more := true; more; {
 		resp, err := w.page(ctx, from, end, batch.Revision)
@@ -52,7 +55,7 @@ func (w *watch) page(ctx context.Context, from, end string, revision int64) (*cl
 	defer cancel()
 	resp, err := w.store.client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithRev(revision), clientv3.WithLimit(listPage))
 	if err != nil {
-		return nil, fmt.Errorf("cannot list %s: %w", w.listed, err)
+		return nil, fmt.Errorf("cannot list %s: %w", w.prefix, err)
 	}
 	return resp, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/cofferdb/coffer/etcdschema/etcdtest"
 	"github.com/cofferdb/coffer/gateway/api"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
+	"github.com/cofferdb/coffer/gateway/plan"
 )
 
 // somewhere fills in a route's parameters with things that exist nowhere.
@@ -28,7 +29,7 @@ func TestAccessMatrix(t *testing.T) {
 	etcd := etcdtest.Start(t)
 	g := gatewaytest.Start(t, etcd.Store(t))
 	agent := agentpoll.Credential{AgentID: "01234567-89ab-7cde-8f01-23456789abcd", Secret: agentpoll.NewSecret()}.Header()
-	before := etcd.All(t, "/")
+	before := atRest(t, etcd)
 	refusals := 0
 	for _, route := range api.Routes() {
 		for _, who := range []struct {
@@ -76,7 +77,7 @@ func TestAccessMatrix(t *testing.T) {
 func TestAgentRoutes(t *testing.T) {
 	etcd := etcdtest.Start(t)
 	g := gatewaytest.Start(t, etcd.Store(t))
-	before := etcd.All(t, "/")
+	before := atRest(t, etcd)
 	paths := []string{agentpoll.PathPoll, agentpoll.PathProgress, agentpoll.PathResult, agentpoll.PathRotate}
 	for _, path := range paths {
 		for _, token := range []string{"", gatewaytest.Admin, gatewaytest.Member} {
@@ -102,6 +103,16 @@ func TestAgentRoutes(t *testing.T) {
 	if diff := cmp.Diff(withoutGateways(before), withoutGateways(etcd.All(t, "/"))); diff != "" {
 		t.Errorf("refused calls changed etcd:\n%s", diff)
 	}
+}
+
+// atRest is all that is in etcd when a gateway that has just begun writes nothing more by itself.
+func atRest(t *testing.T, etcd *etcdtest.Server) (all map[string]string) {
+	t.Helper()
+	waitFor(t, func() bool {
+		all = etcd.All(t, "/")
+		return all[etcdschema.DueKindKey(plan.DueInstance).String()] != ""
+	})
+	return all
 }
 
 func status(code int) func(api.Route) []int {

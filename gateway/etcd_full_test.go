@@ -17,6 +17,7 @@ import (
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/etcdschema/etcdtest"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
+	"github.com/cofferdb/coffer/gateway/plan"
 )
 
 // tinyEtcd runs the machine's own etcd with room for 2 MiB, and returns where, and what fills it.
@@ -137,7 +138,7 @@ func expire(t *testing.T, store *etcdschema.Store, id string, deadline time.Time
 		op := *rec.Value.Operation
 		op.Deadline = deadline
 		rec.Value.Operation = &op
-		return []etcdschema.Op{etcdschema.Put(key, rec.Value)}, nil
+		return append(plan.Due(&rec.Value, time.Now()), etcdschema.Put(key, rec.Value)), nil
 	}); err != nil {
 		t.Fatal(err)
 	}

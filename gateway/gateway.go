@@ -139,6 +139,7 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	})
 	g.control.Go(g.watchSpace)
 	g.announce()
+	g.control.Begin()
 	return g, nil
 }
 
@@ -147,7 +148,7 @@ func (g *Gateway) announce() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	_, err := g.Store.Update(ctx, nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		record := etcdschema.Gateway{Version: g.Version, Address: g.Address, Started: g.started.UTC(), Signs: true, CAs: g.AgentCAs}
+		record := etcdschema.Gateway{Version: g.Version, Address: g.Address, Started: g.started.UTC(), Signs: true, Dues: true, CAs: g.AgentCAs}
 		return []etcdschema.Op{etcdschema.Put(etcdschema.GatewayKey(g.id), record).On(g.session)}, nil
 	})
 	if err != nil {

@@ -115,9 +115,7 @@ const progressEvery = 5 * time.Second
 func (be *Backend) Progress(ctx context.Context, agentID, commandID string, p agentpoll.Progress) error {
 	p.Message, p.Unit = limits.Shortened(p.Message), p.Unit[:min(len(p.Unit), limits.MaxWord)]
 	key := etcdschema.CommandKey(agentID, commandID)
-	var moved etcdschema.Instance
 	_, err := be.control.Store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		moved = etcdschema.Instance{}
 		cmd, err := etcdschema.Read(s, key)
 		if err != nil || !cmd.Found || !cmd.Value.Step {
 			return nil, err
@@ -143,12 +141,8 @@ func (be *Backend) Progress(ctx context.Context, agentID, commandID string, p ag
 		if !said {
 			ops = append(ops, plan.Tell(&in, etcdschema.Event{At: now, Kind: "progress", Message: p.Message})...)
 		}
-		moved = in
 		return append(ops, etcdschema.Put(instanceKey, in)), nil
 	})
-	if err == nil && moved.ID != "" {
-		be.control.Rearm(moved)
-	}
 	return err
 }
 

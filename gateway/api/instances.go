@@ -27,9 +27,7 @@ func (a *API) instancePage(r *request, from etcdschema.Prefix[etcdschema.Instanc
 	}
 	var list []etcdschema.Instance
 	for _, rec := range records {
-		if in, err := a.Control.Fresh(r.ctx, rec.Value); err == nil { // else it was deleted since the list was read
-			list = append(list, in)
-		}
+		list = append(list, rec.Value)
 	}
 	views := []instanceView{}
 	for _, in := range a.Control.Observed(r.ctx, list...) {

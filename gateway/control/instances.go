@@ -14,13 +14,10 @@ import (
 	"github.com/cofferdb/coffer/gateway/plan"
 )
 
-// Instance reads an instance, moved on when it is overdue.
+// Instance reads an instance.
 func (cp *Plane) Instance(ctx context.Context, c Caller, id string) (etcdschema.Instance, error) {
 	rec, err := etcdschema.Get(ctx, cp.Store, etcdschema.InstanceKey(c.Project, id))
-	if err != nil {
-		return rec.Value, instanceError(err, id)
-	}
-	return cp.Fresh(ctx, rec.Value)
+	return rec.Value, instanceError(err, id)
 }
 
 // Delete deletes an instance that nobody follows.

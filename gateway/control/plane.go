@@ -53,7 +53,6 @@ type Plane struct {
 
 	waiters       waiters
 	problems      problems
-	deadlines     deadlines
 	conversations conversations
 
 	removing chan struct{}   // holds a place for each backup that is being removed
@@ -73,7 +72,6 @@ func New(cfg Config) *Plane {
 	}
 	cp := &Plane{Config: cfg, removing: make(chan struct{}, removals)}
 	cp.running, cp.cancel = context.WithCancel(context.Background())
-	cp.deadlines.overdue = cp.overdue
 	return cp
 }
 
@@ -83,7 +81,6 @@ func (cp *Plane) Go(f func(ctx context.Context)) { cp.work.Go(func() { f(cp.runn
 // Close ends what the plane does by itself, and waits for it.
 func (cp *Plane) Close() {
 	cp.cancel()
-	cp.deadlines.close()
 	cp.work.Wait()
 }
 

@@ -20,11 +20,6 @@ func (cp *Plane) Commit(ctx context.Context, refs []etcdschema.Ref, decide func(
 	if err != nil {
 		return plan.Moves{}, err
 	}
-	for _, in := range append(m.Peers, m.After) {
-		if in.ID != "" {
-			cp.deadlines.set(in)
-		}
-	}
 	for _, b := range m.Removed {
 		cp.removeLater(b)
 	}

@@ -67,13 +67,17 @@ func (p *Plan) records() error {
 		p.Put(Tell(&p.d.Instance, e)...)
 	}
 	for _, peer := range p.d.Peers {
+		p.Put(Due(&peer, p.now)...)
 		p.Put(etcdschema.Put(etcdschema.InstanceKey(peer.Project, peer.ID), peer))
 	}
 	if p.d.Gone {
+		_, none := MoveDue(DueInstance, p.Before.Project, p.Before.ID, p.d.Instance.Due, time.Time{}, p.now)
+		p.Put(none...)
 		removal, err := removalOps(p.Snap, p.d.Instance)
 		p.Put(removal...)
 		return err
 	}
+	p.Put(Due(&p.d.Instance, p.now)...)
 	p.Put(etcdschema.Put(etcdschema.InstanceKey(p.Before.Project, p.Before.ID), p.d.Instance))
 	return nil
 }

@@ -1,0 +1,42 @@
+package plan
+
+import (
+	"time"
+
+	"github.com/cofferdb/coffer/etcdschema"
+)
+
+// DueInstance is the kind of the deadlines of instances' operations in the due index.
+const DueInstance = "instance"
+
+// MoveDue has a record whose key in the due index is of the time has, zero for none, be due at the time at, zero for never. It returns the
+// time of the key that the record has then, which the record must say, and the changes. A key may be early, never late: one that is
+// before its time stays until it comes due, so that what moves on again and again costs nothing.
+func MoveDue(kind, project, id string, has, at, now time.Time) (time.Time, []etcdschema.Op) {
+	if !at.IsZero() {
+		if at = etcdschema.DueTime(at); has.After(now) && !has.After(at) {
+			at = has
+		}
+	}
+	if at.Equal(has) {
+		return has, nil
+	}
+	var ops []etcdschema.Op
+	if !has.IsZero() {
+		ops = append(ops, etcdschema.Delete(etcdschema.DueKey(kind, has, project, id)))
+	}
+	if !at.IsZero() {
+		ops = append(ops, etcdschema.Put(etcdschema.DueKey(kind, at, project, id), etcdschema.Due{}))
+	}
+	return at, ops
+}
+
+// Due has an instance be due when its operation is, and remember that.
+func Due(in *etcdschema.Instance, now time.Time) (ops []etcdschema.Op) {
+	var at time.Time
+	if in.Operation != nil {
+		at = in.Operation.Deadline
+	}
+	in.Due, ops = MoveDue(DueInstance, in.Project, in.ID, in.Due, at, now)
+	return ops
+}
