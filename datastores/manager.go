@@ -92,6 +92,8 @@ type Status struct {
 	// Warning is filled by the guest runtime: what will soon keep the server from its work, and what to do about it. It says the
 	// same for as long as that is so.
 	Warning string `json:"warning,omitempty"`
+	// Replication is filled by the guest runtime, from [Replication]. nil: its manager has none, or it is not known now.
+	Replication *Following `json:"replication,omitempty"`
 	// Volume is filled by the guest runtime.
 	Volume *VolumeUsage `json:"volume,omitempty"`
 }

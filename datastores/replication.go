@@ -9,6 +9,10 @@ import (
 type Replication interface {
 	// ReplicationStrategies returns the ways to do it, the default one first. The Env may be the zero one.
 	ReplicationStrategies() []ReplicationStrategy
+	// Following asks this server whether it follows another, and how that goes, whatever strategy made it so. It asks no other
+	// server, and may run beside anything, as Status may. It must return within the context's deadline; an error says that the
+	// server could not be asked.
+	Following(ctx context.Context) (Following, error)
 }
 
 // ReplicationStrategy is one way for a server (a replica) to follow another (its source). All functions must be set. Each may be

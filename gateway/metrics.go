@@ -36,6 +36,8 @@ func newMetrics(g *Gateway) *metrics {
 	}
 	m.registry.MustRegister(m.requests, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		counter("coffer_agents_locked_total", "Agents that were locked, since two machines used their identity.", func() float64 { return float64(g.backend.Locks()) }),
+		counter("coffer_replicas_strayed_total", "Replicas whose guest has told this gateway that they do not follow their source any more.", func() float64 { n, _ := g.backend.Followings(); return float64(n) }),
+		counter("coffer_replicas_rejoined_total", "Replicas whose guest has told this gateway that they follow their source again.", func() float64 { _, n := g.backend.Followings(); return float64(n) }),
 		gauge("coffer_polls_parked", "Agents whose poll is held here.", func() float64 { return float64(g.polls.Stats().Parked) }),
 		counter("coffer_polls_total", "Polls that agents have sent here.", func() float64 { return float64(g.polls.Stats().Polls) }),
 		counter("coffer_poll_wakes_total", "Parked polls that were answered with something.", func() float64 { return float64(g.polls.Stats().Wakes) }),

@@ -63,6 +63,7 @@
 //   - replica survives restarts: its own, its source's, and SIGKILL
 //   - second replica: made while tenants write
 //   - read-only source: it refuses tenants and root through restarts and SIGKILL
+//   - replica is watched: it says whether it follows, and why not when its source is gone
 //   - replication methods twice: each call again
 //   - replica by tls: it takes no source's certificate but of its CA
 //   - promotion: nothing acknowledged is lost, not by SIGKILL after it either

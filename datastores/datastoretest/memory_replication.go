@@ -22,6 +22,25 @@ func (m *memoryManager) ReplicationStrategies() []datastores.ReplicationStrategy
 	return []datastores.ReplicationStrategy{s}
 }
 
+// Following implements [datastores.Replication].
+func (m *memoryManager) Following(ctx context.Context) (is datastores.Following, err error) {
+	err = m.ask(ctx, func(s *memoryServer) error {
+		if is.Role = datastores.RoleSource; s.source == nil {
+			return nil
+		}
+		is = datastores.Following{Role: datastores.RoleReplica, Follows: true, At: strconv.Itoa(len(s.history)), Lag: datastores.Lag{datastores.Transactions: 0}}
+		source := m.memory.server(s.source.address)
+		if err := source.admits(s.source.user, s.source.password); err != nil {
+			is.Follows, is.Why = false, err.Error()
+		}
+		if behind := len(source.history) - len(s.history); behind > 0 {
+			is.Waits, is.Lag[datastores.Transactions] = true, int64(behind)
+		}
+		return nil
+	})
+	return is, err
+}
+
 // memorySource is whom a replica follows, and as whom.
 type memorySource struct{ address, user, password string }
 

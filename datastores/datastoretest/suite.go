@@ -161,6 +161,7 @@ func suite() []suiteTest {
 		{"replica survives restarts", datastores.CanReplication, replicationStrategies, testReplicaRestarts},
 		{"second replica", datastores.CanReplication, replicationStrategies, testSecondReplica},
 		{"read-only source", datastores.CanReplication, replicationStrategies, testReadOnlySource},
+		{"replica is watched", datastores.CanReplication, replicationStrategies, testReplicaIsWatched},
 		{"replication methods twice", datastores.CanReplication, replicationStrategies, testReplicationTwice},
 		// Before those that may use replicas up: a former source that diverges does not come back, and the last replica is detached.
 		{"replica by tls", datastores.CanReplication, replicationStrategies, testReplicaTLS},

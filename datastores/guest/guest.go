@@ -62,6 +62,7 @@ type Guest struct {
 	aside      aside                  // the backup that runs without the turn
 	operations atomic.Int64           // begun and ended by commands that start or stop the server: odd during one
 	trouble    atomic.Pointer[string] // why the server could not be started again
+	followed   followed
 }
 
 // served is the server as one version's options describe it. It does not change.

@@ -43,6 +43,7 @@ func (g *Guest) attach(ctx context.Context, cmd agent.Command, args datastores.R
 	job.Request.Progress = func(message string) { cmd.Progress(agentpoll.Progress{Message: message}) }
 	begin := func(s *state) { s.Running, s.Attaching = true, true }
 	return none{}, g.operate(ctx, cmd.Method, begin, func(s *served) error {
+		g.followed.forget()
 		if err := g.followByTLS(ctx, s, args.TLS); err != nil {
 			return errors.Join(err, g.state.change(func(s *state) { s.Attaching = false }))
 		}
@@ -78,6 +79,7 @@ func (g *Guest) reshape(ctx context.Context, cmd agent.Command, args datastores.
 		if err != nil {
 			return err
 		}
+		g.followed.forget()
 		return do(r)
 	})
 }

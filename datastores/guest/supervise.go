@@ -168,7 +168,11 @@ func clean(st datastores.Status) string {
 
 // status is what the agent reports.
 func (g *Guest) status(ctx context.Context) json.RawMessage {
-	b, err := json.Marshal(g.observe(ctx))
+	st := g.observe(ctx)
+	if g.broken == nil && g.state.get().Phase == phasePrepared {
+		st.Replication = g.following(ctx, st)
+	}
+	b, err := json.Marshal(st)
 	if err != nil {
 		g.log.Error("cannot report the status", "err", err)
 		return nil

@@ -45,7 +45,8 @@ type replicationWords struct {
 	start, startApplying, stop, stopReceiving, forget, status string
 	change, sourceTLS, sourceCA, sourceChecked                string
 	host, receiving, applying, receiveError, receiveErrno     string
-	applyError, applyState                                    string
+	applyError, applyErrno, applyState                        string
+	behind, received                                          string // seconds; GTIDs, "" when the status has no such column
 }
 
 // mariadbDialect: what tenants do is in domain 0. What a read-only server logs all the same, such as a FLUSH, goes to a
@@ -83,8 +84,8 @@ func (mariadbDialect) words() replicationWords {
 		status: "SHOW SLAVE STATUS",
 		change: "CHANGE MASTER TO", sourceTLS: "Master_SSL_Allowed", sourceCA: "Master_SSL_CA_File", sourceChecked: "Master_SSL_Verify_Server_Cert",
 		host: "Master_Host", receiving: "Slave_IO_Running", applying: "Slave_SQL_Running",
-		receiveError: "Last_IO_Error", receiveErrno: "Last_IO_Errno", applyError: "Last_SQL_Error",
-		applyState: "Slave_SQL_Running_State",
+		receiveError: "Last_IO_Error", receiveErrno: "Last_IO_Errno", applyError: "Last_SQL_Error", applyErrno: "Last_SQL_Errno",
+		applyState: "Slave_SQL_Running_State", behind: "Seconds_Behind_Master", received: "Gtid_IO_Pos",
 	}
 }
 
@@ -183,8 +184,8 @@ func (mysqlDialect) words() replicationWords {
 		status: "SHOW REPLICA STATUS",
 		change: "CHANGE REPLICATION SOURCE TO", sourceTLS: "Source_SSL_Allowed", sourceCA: "Source_SSL_CA_File", sourceChecked: "Source_SSL_Verify_Server_Cert",
 		host: "Source_Host", receiving: "Replica_IO_Running", applying: "Replica_SQL_Running",
-		receiveError: "Last_IO_Error", receiveErrno: "Last_IO_Errno", applyError: "Last_SQL_Error",
-		applyState: "Replica_SQL_Running_State",
+		receiveError: "Last_IO_Error", receiveErrno: "Last_IO_Errno", applyError: "Last_SQL_Error", applyErrno: "Last_SQL_Errno",
+		applyState: "Replica_SQL_Running_State", behind: "Seconds_Behind_Source",
 	}
 }
 

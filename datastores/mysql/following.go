@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -18,6 +19,7 @@ type following struct {
 	drained   bool   // all that was received is applied
 	broken    string // why it does not go on
 	trouble   string // why it does not receive, for the moment
+	row       map[string]string
 }
 
 func (m *Manager) follows(ctx context.Context, db *sql.DB) (following, error) {
@@ -33,6 +35,7 @@ func (m *Manager) follows(ctx context.Context, db *sql.DB) (following, error) {
 		drained:   strings.Contains(row[words.applyState], "has read all relay log"),
 		broken:    row[words.applyError],
 		trouble:   row[words.receiveError],
+		row:       row,
 	}
 	if row[words.receiveErrno] == errSourceCannotGoOn {
 		f.broken = f.trouble
@@ -42,6 +45,76 @@ func (m *Manager) follows(ctx context.Context, db *sql.DB) (following, error) {
 
 // errSourceCannotGoOn is what a replica is told that asks for what the source has not got, or not any more.
 const errSourceCannotGoOn = "1236"
+
+// Following implements [datastores.Replication].
+func (m *Manager) Following(ctx context.Context) (is datastores.Following, err error) {
+	err = m.session(func(db *sql.DB) error {
+		f, err := m.follows(ctx, db)
+		if err != nil || f.source == "" {
+			is.Role = datastores.RoleSource
+			return err
+		}
+		at, err := m.variant.dialect.position(ctx, db)
+		is = datastores.Following{
+			Role: datastores.RoleReplica, Follows: f.receiving == "Yes" && f.applying,
+			At: at.ID, Waits: !f.drained, Lag: f.lag(m.variant.dialect.words(), at),
+		}
+		if !is.Follows {
+			is.Why = f.why(m.variant.dialect.words())
+		}
+		return failed(err, "cannot read the server's position")
+	})
+	return is, err
+}
+
+// lag is how far behind a replica is that has come to at.
+func (f following) lag(words replicationWords, at datastores.Position) datastores.Lag {
+	lag := datastores.Lag{}
+	if seconds, err := strconv.ParseInt(f.row[words.behind], 10, 64); err == nil { // else NULL: it does not receive or apply
+		lag[datastores.Seconds] = max(0, seconds)
+	}
+	if received, err := parseGTIDs(f.row[words.received]); err == nil {
+		if last, ok := received.last(0); ok {
+			lag[datastores.Transactions] = max(0, int64(last.seq)-int64(at.Count))
+		}
+	}
+	return lag
+}
+
+// why says why a replica does not follow: what stands before the first quote of the server's own words, for a row may follow, and
+// what the number of the error means.
+func (f following) why(words replicationWords) string {
+	said, number := f.row[words.applyError], f.row[words.applyErrno]
+	switch {
+	case said != "":
+	case !f.applying:
+		return "the server was told to stop applying what it receives"
+	default:
+		said, number = f.trouble, f.row[words.receiveErrno]
+	}
+	if said == "" {
+		if f.receiving == "No" {
+			return "the server was told to stop receiving from its source"
+		}
+		return "the server does not reach its source"
+	}
+	if at := strings.IndexAny(said, "'\"`"); at >= 0 {
+		said = said[:at]
+	}
+	said = strings.TrimRight(said, " :;,.(")
+	if meaning, ok := replicaErrors[number]; ok {
+		return meaning + ": " + said + " (error " + number + ")"
+	}
+	return said + " (error " + number + ")"
+}
+
+// replicaErrors are the numbers of what usually stops a replica.
+var replicaErrors = map[string]string{
+	"1007": "a database is there already", "1008": "a database is missing", "1032": "a row is missing", "1045": "the source does not let it in",
+	"1049": "a database is missing", "1050": "a table is there already", "1054": "a column is missing", "1062": "a row is there already",
+	"1146": "a table is missing", errSourceCannotGoOn: "the source has not, or not any more, what it asks for",
+	"2003": "it does not reach its source", "2013": "the source does not answer",
+}
 
 // awaitFollowing returns when the replica receives and applies.
 func (m *Manager) awaitFollowing(ctx context.Context, db *sql.DB) error {

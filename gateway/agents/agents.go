@@ -25,11 +25,13 @@ import (
 
 // Backend is what the server of the agent protocol asks. Make it with [New].
 type Backend struct {
-	control *control.Plane
-	id      string // of this gateway
-	agents  *server.Server
-	session *etcdschema.Session // with which the presence of its agents ends
-	locks   atomic.Uint64       // agents that were locked
+	control  *control.Plane
+	id       string // of this gateway
+	agents   *server.Server
+	session  *etcdschema.Session // with which the presence of its agents ends
+	locks    atomic.Uint64       // agents that were locked
+	strayed  atomic.Uint64       // replicas that were told to follow no more
+	rejoined atomic.Uint64       // and again
 }
 
 var _ server.Backend = (*Backend)(nil)
@@ -46,6 +48,21 @@ func (be *Backend) Join(agents *server.Server, session *etcdschema.Session) {
 
 // Locks is how many agents were locked here, since two machines used their identity.
 func (be *Backend) Locks() uint64 { return be.locks.Load() }
+
+// Followings is how often a replica was said to follow its source no more, and how often to follow it again, to this gateway.
+func (be *Backend) Followings() (strayed, rejoined uint64) {
+	return be.strayed.Load(), be.rejoined.Load()
+}
+
+// countFollowing counts what a report has changed.
+func (be *Backend) countFollowing(before, after etcdschema.Instance) {
+	switch was, is := lifecycle.Astray(before) != "", lifecycle.Astray(after) != ""; {
+	case is && !was:
+		be.strayed.Add(1)
+	case was && !is:
+		be.rejoined.Add(1)
+	}
+}
 
 // Pending reads an agent's commands. One whose deadline has passed is left to the server to skip.
 func (be *Backend) Pending(ctx context.Context, agentID string) ([]agentpoll.Command, int64, error) {
@@ -67,6 +84,7 @@ func (be *Backend) Pending(ctx context.Context, agentID string) ([]agentpoll.Com
 func (be *Backend) Report(ctx context.Context, agentID string, raw json.RawMessage) error {
 	agentKey := etcdschema.AgentKey(agentID)
 	isHost := false
+	var before, after etcdschema.Instance
 	_, err := be.control.Commit(ctx, []etcdschema.Ref{agentKey}, func(s etcdschema.Snapshot) (m plan.Moves, err error) {
 		agent, err := etcdschema.Read(s, agentKey)
 		if err != nil || !agent.Found {
@@ -84,12 +102,20 @@ func (be *Backend) Report(ctx context.Context, agentID string, raw json.RawMessa
 			return m, agentpoll.Errorf(agentpoll.Invalid, "the status cannot be read: %v", err)
 		}
 		status.Message, status.Refused, status.Warning = limits.Shortened(status.Message), limits.Shortened(status.Refused), limits.Shortened(status.Warning)
+		if f := status.Replication; f != nil {
+			f.Why = limits.Shortened(f.Why)
+		}
 		rec, err := etcdschema.Read(s, etcdschema.InstanceKey(agent.Value.Project, agentID))
 		if err != nil || !rec.Found || sameStatus(rec.Value.Service, status) {
 			return m, err
 		}
-		return be.control.Plan(s, rec.Value, lifecycle.Event{Type: lifecycle.Reported, Status: status}).Decide()
+		m, err = be.control.Plan(s, rec.Value, lifecycle.Event{Type: lifecycle.Reported, Status: status}).Decide()
+		before, after = rec.Value, m.After
+		return m, err
 	})
+	if err == nil {
+		be.countFollowing(before, after)
+	}
 	if err == nil && isHost {
 		be.control.Go(be.control.Review)
 	}
@@ -103,9 +129,10 @@ func tooLong(what string, most int) error {
 
 func sameStatus(a, b datastores.Status) bool {
 	sameVolume := a.Volume == nil && b.Volume == nil || a.Volume != nil && b.Volume != nil && *a.Volume == *b.Volume
-	sameSince := a.Since.Equal(b.Since)
+	sameSince, sameFollowing := a.Since.Equal(b.Since), a.Replication.Same(b.Replication)
 	a.Volume, b.Volume, a.Since, b.Since = nil, nil, time.Time{}, time.Time{}
-	return a == b && sameVolume && sameSince
+	a.Replication, b.Replication = nil, nil
+	return a == b && sameVolume && sameSince && sameFollowing
 }
 
 // progressEvery is how often the instance's record is written for progress that says nothing new in words.

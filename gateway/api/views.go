@@ -3,6 +3,7 @@ package api
 import (
 	"math"
 
+	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/control"
 	"github.com/cofferdb/coffer/gateway/lifecycle"
@@ -37,9 +38,11 @@ type instanceDetail struct {
 	ServiceStatusUpdated string     `json:"service_status_updated,omitempty"`
 	Configuration        *memberRef `json:"configuration,omitempty"`
 	Fault                *faultView `json:"fault,omitempty"`
-	Warning              string     `json:"warning,omitempty"`   // beyond Trove: what will soon keep the server from its work
-	Password             string     `json:"password,omitempty"`  // in the answer to a create with root_on_create
-	UserData             string     `json:"user_data,omitempty"` // in the answer to a create without a host
+	// Beyond Trove: how a replica gets on, when its guest has told.
+	Replication *replicationView `json:"replication,omitempty"`
+	Warning     string           `json:"warning,omitempty"`   // beyond Trove: what will soon keep the server from its work
+	Password    string           `json:"password,omitempty"`  // in the answer to a create with root_on_create
+	UserData    string           `json:"user_data,omitempty"` // in the answer to a create without a host
 }
 
 type flavorRef struct {
@@ -75,6 +78,39 @@ type faultView struct {
 	Message string  `json:"message"`
 	Created string  `json:"created"`
 	Details *string `json:"details"` // null for all but admins
+}
+
+// replicationView is how a replica gets on with its source.
+type replicationView struct {
+	Role    datastores.Role `json:"role"` // replica; source when its server follows nobody
+	Follows bool            `json:"follows"`
+	Since   string          `json:"since,omitempty"` // since when it does, or does not
+	Why     string          `json:"why,omitempty"`   // it does not
+	// How far it is behind, as far as it knows, and as far as its engine counts so. It is told when it has doubled or halved.
+	LagSeconds      *int64 `json:"lag_seconds,omitempty"`
+	LagBytes        *int64 `json:"lag_bytes,omitempty"`
+	LagTransactions *int64 `json:"lag_transactions,omitempty"`
+}
+
+func replicationOf(in etcdschema.Instance) *replicationView {
+	f := in.Service.Replication
+	if in.ReplicaOf == "" || f == nil {
+		return nil
+	}
+	lag := func(unit datastores.LagUnit) *int64 {
+		if n, known := f.Lag[unit]; known {
+			return &n
+		}
+		return nil
+	}
+	v := &replicationView{
+		Role: f.Role, Follows: f.Follows, Why: lifecycle.Astray(in),
+		LagSeconds: lag(datastores.Seconds), LagBytes: lag(datastores.Bytes), LagTransactions: lag(datastores.Transactions),
+	}
+	if !f.Since.IsZero() {
+		v.Since = control.Stamp(f.Since)
+	}
+	return v
 }
 
 // shortView is an instance in a list.
@@ -126,7 +162,7 @@ func (a *API) detailView(r *request, in etcdschema.Instance) instanceView {
 		used := math.Round(float64(in.Service.Volume.Used)/(1<<30)*100) / 100
 		v.Volume.Used = &used
 	}
-	v.Warning = in.Service.Warning
+	v.Warning, v.Replication = in.Service.Warning, replicationOf(in)
 	if f := in.Fault; f != nil {
 		v.Fault = &faultView{Message: f.Message, Created: control.Stamp(f.Created)}
 		if r.Who.Admin() {

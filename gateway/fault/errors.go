@@ -75,6 +75,7 @@ func Of(err error, requestID string) *Error {
 	var (
 		own    *Error
 		state  *lifecycle.NotAllowed
+		inWay  *lifecycle.Conflict
 		badKey *etcdschema.ErrBadKey
 		agent  *agentpoll.Error
 	)
@@ -83,6 +84,8 @@ func Of(err error, requestID string) *Error {
 		return own
 	case errors.As(err, &state):
 		return Errorf(Unprocessable, "%s", state.Message)
+	case errors.As(err, &inWay):
+		return Errorf(Conflict, "%s", inWay.Message)
 	case errors.As(err, &badKey):
 		return Errorf(ItemNotFound, "%s %q cannot be found.", badKey.Part, badKey.Value)
 	case errors.Is(err, etcdschema.ErrNotFound):

@@ -89,7 +89,7 @@ func (d *decision) prepared() error {
 		d.Backup = &BackupEnd{ID: backup, Remove: true}
 	}
 	d.Instance.Prepared, d.Instance.Restore = true, nil
-	d.Instance.Service = datastores.Status{Service: datastores.StatusHealthy, Since: d.now, TLS: d.Instance.Service.TLS}
+	d.runs()
 	d.Instance.ServiceReported = d.now
 	d.finish(fmt.Sprintf("the database server is ready, %.1f s after it was asked for", d.now.Sub(d.Instance.Created).Seconds()))
 	return nil
@@ -134,8 +134,11 @@ func (d *decision) report() error {
 	if d.Instance.Failed == Restart && d.event.Status.Service == datastores.StatusHealthy {
 		d.Instance.Failed, d.Instance.Fault = "", nil
 	}
-	had := d.Instance.Service
+	had, astray := d.Instance.Service, Astray(d.Instance)
 	d.Instance.Service = d.event.Status
+	if d.Instance.Operation == nil {
+		d.tellFollowing(astray)
+	}
 	if why := d.event.Status.Refused; why != had.Refused {
 		d.refused(why)
 	}

@@ -38,7 +38,14 @@ func (d *decision) refused(why string) {
 
 // runs takes it that the server has just been started.
 func (d *decision) runs() {
-	d.Instance.Service = datastores.Status{Service: datastores.StatusHealthy, Since: d.now, Volume: d.Instance.Service.Volume, TLS: d.Instance.Service.TLS}
+	d.Instance.Service = d.server(datastores.StatusHealthy)
+	d.Instance.Service.Since = d.now
+}
+
+// server is the status of a server of which the gateway knows this. What its guest alone knows stays until it tells otherwise.
+func (d *decision) server(is datastores.ServiceStatus) datastores.Status {
+	had := d.Instance.Service
+	return datastores.Status{Service: is, Volume: had.Volume, TLS: had.TLS, Replication: had.Replication}
 }
 
 // configure gives the server the parameters of the target's configuration group, or none. A server that is not well may be so

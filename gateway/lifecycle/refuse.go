@@ -14,6 +14,19 @@ type NotAllowed struct{ Message string }
 
 func (e *NotAllowed) Error() string { return e.Message }
 
+// Conflict is returned for what something known stands against, which is to be mended first. HTTP 409.
+type Conflict struct{ Message string }
+
+func (e *Conflict) Error() string { return e.Message }
+
+// mustFollow refuses to make a source of a replica that is known not to have what its source has.
+func mustFollow(in etcdschema.Instance) error {
+	if why := Astray(in); why != "" {
+		return &Conflict{fmt.Sprintf("Instance %s does not follow its source: %s. Nothing was done: mend that first, promote another replica, or eject the source if it is gone.", in.ID, why)}
+	}
+	return nil
+}
+
 // notAllowed refuses what cannot be done to an instance now: in Trove's sentence, and then in words what can be done.
 func notAllowed(in etcdschema.Instance) error {
 	status := Status(in)
@@ -45,6 +58,8 @@ func Next(in etcdschema.Instance) string {
 		return "Its database server does not run: restart it. Its configuration group can be detached and its volume resized before."
 	case in.Service.Service == datastores.StatusBlocked:
 		return "Its database server does not answer: restart it."
+	case Astray(in) != "":
+		return "It does not follow its source: " + Astray(in) + ". It cannot be promoted as long as that is so; it can be detached, or deleted and made again."
 	case in.RestartRequired:
 		return "Some of its parameters take a restart."
 	}

@@ -84,7 +84,7 @@ func (d *decision) detached() error {
 // promote makes a replica the source, without losing a write that the old one has acknowledged: that one is made to refuse
 // writes first, and the replica to have everything that it took.
 func (d *decision) promote() error {
-	if err := cmp.Or(replica(d.Instance), mayChangeRoles(d.Instance)); err != nil {
+	if err := cmp.Or(replica(d.Instance), mayChangeRoles(d.Instance), mustFollow(d.Instance)); err != nil {
 		return err
 	}
 	if other := d.givenUp(); other != "" {
@@ -182,6 +182,7 @@ func (d *decision) promoted() error {
 		}
 		d.Instance.Replicas = append(d.Instance.Replicas, id)
 		m.ReplicaOf, m.Replicas, m.Updated = d.Instance.ID, nil, d.now
+		m.Service.Replication = nil // was of the other source
 		m.ReplicationStrategy = d.Instance.ReplicationStrategy
 		if m.Operation != nil {
 			continue // it is being deleted

@@ -1,8 +1,10 @@
 package lifecycle
 
 import (
+	"cmp"
 	"strings"
 
+	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
 )
 
@@ -47,10 +49,39 @@ func (r *rules) status(in etcdschema.Instance) string {
 	return StatusActive
 }
 
-// OperatingStatus works out the API's operating_status: the database server's own, told only when nothing is being done.
+// OperatingStatus works out the API's operating_status: the database server's own, told only when nothing is being done. A replica
+// that does not follow its source is RUNNING: Trove's word for a server that runs and is not what it should be.
 func OperatingStatus(in etcdschema.Instance) string {
 	if in.Operation != nil || in.Failed != "" || len(in.Claims) > 0 {
 		return ""
 	}
+	if in.Service.Service == datastores.StatusHealthy && Astray(in) != "" {
+		return "RUNNING"
+	}
 	return strings.ToUpper(string(in.Service.Service))
+}
+
+// Astray says why a replica does not follow its source. It is "" of a replica that does, as far as its guest has told, and of
+// what is no replica.
+func Astray(in etcdschema.Instance) string {
+	f := in.Service.Replication
+	if in.ReplicaOf == "" || !in.Prepared || f == nil || f.Follows {
+		return ""
+	}
+	if f.Role == datastores.RoleSource {
+		return "its server follows nobody"
+	}
+	return cmp.Or(f.Why, "its server does not say why")
+}
+
+// tellFollowing puts into the timeline that a replica has ceased to follow its source, or follows again. was is what Astray said
+// before.
+func (d *decision) tellFollowing(was string) {
+	switch is := Astray(d.Instance); {
+	case (was == "") == (is == ""):
+	case is == "":
+		d.tell("status", "the replica follows its source again")
+	default:
+		d.tell("status", "the replica does not follow its source: "+is)
+	}
 }

@@ -18,7 +18,7 @@ func (d *decision) start(message string) {
 }
 
 func (d *decision) stopped() error {
-	d.Instance.Service = datastores.Status{Service: datastores.StatusShutdown, Volume: d.Instance.Service.Volume, TLS: d.Instance.Service.TLS}
+	d.Instance.Service = d.server(datastores.StatusShutdown)
 	return d.rules.operation(d.Instance.Operation.Kind).stopped(d)
 }
 

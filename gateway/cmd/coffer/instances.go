@@ -118,6 +118,9 @@ func instanceFields(in dbext.Instance) fields {
 		{"replica of", refs(in.ReplicaOf)}, {"replicas", joined(in.Replicas)}, {"configuration", refs(in.Configuration)},
 		{"created", in.Created.String()}, {"updated", in.Updated.String()}, {"root password", in.Password},
 	}
+	if in.Replication != nil {
+		f = append(f, [2]string{"replication", following(*in.Replication)})
+	}
 	if in.Warning != "" {
 		f = append(f, [2]string{"warning", in.Warning})
 	}
@@ -125,6 +128,23 @@ func instanceFields(in dbext.Instance) fields {
 		f = append(f, [2]string{"fault", in.Fault.Created.String() + " " + in.Fault.Message})
 	}
 	return f
+}
+
+// following says in one line how a replica gets on.
+func following(r dbext.Replication) string {
+	if !r.Follows {
+		return "does not follow since " + r.Since.String() + ": " + r.Why
+	}
+	words := []string{"follows"}
+	for _, lag := range []struct {
+		n    *int64
+		unit string
+	}{{r.LagSeconds, "s"}, {r.LagTransactions, "transactions"}, {r.LagBytes, "bytes"}} {
+		if lag.n != nil && *lag.n > 0 {
+			words = append(words, fmt.Sprintf("%d %s behind", *lag.n, lag.unit))
+		}
+	}
+	return strings.Join(words, ", ")
 }
 
 func refs(r *dbext.Ref) string {

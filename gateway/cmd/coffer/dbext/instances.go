@@ -14,26 +14,38 @@ import (
 
 // Instance is an instance with everything that Coffer tells of it; gophercloud's has a part.
 type Instance struct {
-	ID              string    `json:"id"`
-	Name            string    `json:"name"`
-	Status          string    `json:"status"`
-	OperatingStatus string    `json:"operating_status"`
-	Datastore       Datastore `json:"datastore"`
-	Flavor          FlavorRef `json:"flavor"`
-	Volume          *Volume   `json:"volume,omitempty"` // nil: the datastore has none
-	Addresses       []Address `json:"addresses"`
-	Region          string    `json:"region"`
-	Project         string    `json:"tenant_id,omitempty"` // told to admins only
-	Access          Access    `json:"access"`
-	ReplicaOf       *Ref      `json:"replica_of,omitempty"` // of a replica
-	Replicas        []Ref     `json:"replicas,omitempty"`   // of a source
-	Created         Time      `json:"created,omitzero"`     // this and what follows: not in lists
-	Updated         Time      `json:"updated,omitzero"`
-	Configuration   *Ref      `json:"configuration,omitempty"` // attached
-	Warning         string    `json:"warning,omitempty"`       // what will soon keep the server from its work
-	Fault           *Fault    `json:"fault,omitempty"`
-	Password        string    `json:"password,omitempty"`  // of root, in the answer to a create of some datastores
-	UserData        string    `json:"user_data,omitempty"` // in the answer to a create without a host
+	ID              string       `json:"id"`
+	Name            string       `json:"name"`
+	Status          string       `json:"status"`
+	OperatingStatus string       `json:"operating_status"`
+	Datastore       Datastore    `json:"datastore"`
+	Flavor          FlavorRef    `json:"flavor"`
+	Volume          *Volume      `json:"volume,omitempty"` // nil: the datastore has none
+	Addresses       []Address    `json:"addresses"`
+	Region          string       `json:"region"`
+	Project         string       `json:"tenant_id,omitempty"` // told to admins only
+	Access          Access       `json:"access"`
+	ReplicaOf       *Ref         `json:"replica_of,omitempty"` // of a replica
+	Replicas        []Ref        `json:"replicas,omitempty"`   // of a source
+	Created         Time         `json:"created,omitzero"`     // this and what follows: not in lists
+	Updated         Time         `json:"updated,omitzero"`
+	Configuration   *Ref         `json:"configuration,omitempty"` // attached
+	Replication     *Replication `json:"replication,omitempty"`   // of a replica, when its guest has told
+	Warning         string       `json:"warning,omitempty"`       // what will soon keep the server from its work
+	Fault           *Fault       `json:"fault,omitempty"`
+	Password        string       `json:"password,omitempty"`  // of root, in the answer to a create of some datastores
+	UserData        string       `json:"user_data,omitempty"` // in the answer to a create without a host
+}
+
+// Replication is how a replica gets on with its source.
+type Replication struct {
+	Role            string `json:"role"` // replica; source when its server follows nobody
+	Follows         bool   `json:"follows"`
+	Since           Time   `json:"since,omitzero"`
+	Why             string `json:"why,omitempty"` // it does not follow
+	LagSeconds      *int64 `json:"lag_seconds,omitempty"`
+	LagBytes        *int64 `json:"lag_bytes,omitempty"`
+	LagTransactions *int64 `json:"lag_transactions,omitempty"`
 }
 
 // Datastore names an instance's datastore and version.
