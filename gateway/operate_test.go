@@ -108,6 +108,36 @@ func TestResize(t *testing.T) {
 	}
 }
 
+// TestUpgradeWithAValueThatIsUnknown: a version that does not know a parameter of the attached group is refused at once, and nothing is
+// stopped for it.
+func TestUpgradeWithAValueThatIsUnknown(t *testing.T) {
+	etcd, g, host := start(t)
+	c := g.Client(gatewaytest.Member)
+	etcd.Put(t, "/server/datastores/memory/3", `{"manager":"memory","volume_support":true,"capabilities":["configuration","upgrade"],
+		"configuration_parameters":[{"name":"greeting","type":"string","pattern":"[a-z]*"}]}`)
+	etcd.Put(t, "/guest/datastores/memory/3", `{"mount_point":"/var/lib/memory","release":2}`)
+	id := c.Create(t, "db", "")
+	address := c.Await(t, id, "ACTIVE", soon).Text("instance", "ip", 0)
+	group := c.Want(t, 200, http.MethodPost, "/configurations",
+		`{"configuration":{"name":"g","values":{"max_connections":50,"greeting":"Hello"},"datastore":{"type":"memory","version":"1"}}}`).Text("configuration", "id")
+	at := gatewaytest.Instance(id)
+	c.Want(t, 202, http.MethodPut, at, fmt.Sprintf(`{"instance":{"configuration":%q}}`, group))
+	c.Await(t, id, "ACTIVE", soon)
+	before := host.Memory.Starts(address)
+	message := c.Want(t, 422, http.MethodPatch, at, `{"instance":{"datastore_version":"3"}}`).Text("unprocessableEntity", "message")
+	for _, word := range []string{group, "max_connections", "greeting", "detach"} {
+		if !strings.Contains(message, word) {
+			t.Errorf("the answer does not name %s: %s", word, message)
+		}
+	}
+	if a := c.Want(t, 200, http.MethodGet, at, ""); a.Text("instance", "status") != "ACTIVE" || host.Memory.Starts(address) != before {
+		t.Errorf("%d starts, before %d: %s", host.Memory.Starts(address), before, a.Body)
+	}
+	c.Want(t, 202, http.MethodPut, at, `{"instance":{"configuration":null}}`)
+	c.Await(t, id, "ACTIVE", soon)
+	c.Want(t, 202, http.MethodPatch, at, `{"instance":{"datastore_version":"3"}}`)
+}
+
 func TestUpgrade(t *testing.T) {
 	_, g, host := start(t)
 	c := g.Client(gatewaytest.Member)

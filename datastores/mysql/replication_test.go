@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -55,9 +56,26 @@ func backupOf(t *testing.T, m *Manager, parent *datastores.BackupLink) datastore
 		ID: instanceID(), Parent: parent, Output: &stream, Expect: func(int64) {},
 	})
 	must(t, err)
+	wantWithoutLogs(t, m, reply)
 	return datastores.BackupLink{ID: instanceID(), Meta: reply.Meta, Open: func(context.Context) (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(stream.Bytes())), nil
 	}}
+}
+
+// wantWithoutLogs: what a restore does not bring back is the binary logs, of a server that writes nothing meanwhile.
+func wantWithoutLogs(t *testing.T, m *Manager, reply datastores.BackupReply) {
+	t.Helper()
+	files, err := filepath.Glob(m.path(dataDir) + "/binlog.*")
+	must(t, err)
+	var logs int64
+	for _, name := range files {
+		info, err := os.Stat(name)
+		must(t, err)
+		logs += info.Size()
+	}
+	if logs == 0 || reply.Without != logs {
+		t.Errorf("a restore needs %d bytes less than the volume has; want the %d of the logs", reply.Without, logs)
+	}
 }
 
 // caughtUp waits until a replica has what its source has.

@@ -51,3 +51,21 @@ func TestParseFlagsRefuses(t *testing.T) {
 		t.Errorf("%v does not name the environment variable", err)
 	}
 }
+
+// TestHelpOfTwoHosts: what two hosts on one machine must not share says so.
+func TestHelpOfTwoHosts(t *testing.T) {
+	var help strings.Builder
+	if _, err := ParseFlags([]string{"-help"}, func(string) string { return "" }, &help); !errors.Is(err, flag.ErrHelp) {
+		t.Fatal(err)
+	}
+	said := map[string]bool{}
+	for _, text := range strings.Split(help.String(), "\n  -")[1:] {
+		name, _, _ := strings.Cut(text, " ")
+		said[name] = strings.Contains(text, "two hosts on one machine need two")
+	}
+	for _, name := range []string{"uids", "ids", "address-pool", "firewall-table"} {
+		if !said[name] {
+			t.Errorf("the help of -%s does not say that two hosts on one machine need two", name)
+		}
+	}
+}
