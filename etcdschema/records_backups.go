@@ -45,8 +45,9 @@ type Backup struct {
 	Held int64 `json:"held,omitempty"`
 	// Deleting: nobody sees it any more, and the record goes with the segments. An earlier release kept a time as "deleting".
 	Deleting bool `json:"is_deleting,omitempty"`
-	// Removing is when the removal of its segments was last begun; zero when there is nothing to remove. Whoever reads a
-	// time that is long ago takes the removal up.
+	// Due is the time of its key in the due index: its segments have to be removed then. Zero: there is nothing to remove.
+	Due time.Time `json:"due,omitzero"`
+	// Removing is when an earlier release last began to remove its segments; zero: it did not, or that is in the due index now.
 	Removing time.Time `json:"removing,omitzero"`
 }
 

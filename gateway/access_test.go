@@ -110,7 +110,7 @@ func atRest(t *testing.T, etcd *etcdtest.Server) (all map[string]string) {
 	t.Helper()
 	waitFor(t, func() bool {
 		all = etcd.All(t, "/")
-		return all[etcdschema.DueKindKey(plan.DueInstance).String()] != ""
+		return all[etcdschema.DueKindKey(plan.DueInstance).String()] != "" && all[etcdschema.DueKindKey(plan.DueBackup).String()] != ""
 	})
 	return all
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/cofferdb/coffer/gateway"
 	"github.com/cofferdb/coffer/gateway/blobstore"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
+	"github.com/cofferdb/coffer/gateway/plan"
 )
 
 // sticky is a store that does not always delete.
@@ -92,8 +93,8 @@ func TestDeleteFailed(t *testing.T) {
 	if n := used(); n != 1.0 {
 		t.Errorf("%v backups in use: the one that failed to be deleted was given back twice", n)
 	}
-	removedLongAgo(t, etcd.Store(t), failed) // what nobody has asked for is done by whoever reads it later
-	waitFor(t, func() bool { return c.Do(t, http.MethodGet, "/backups/"+failed, "").Status == 200 && !left() })
+	removalDue(t, etcd.Store(t), failed) // what nobody has asked for is tried again
+	waitFor(t, func() bool { return !left() })
 	list := c.Want(t, 200, http.MethodGet, "/backups", "")
 	for i := 0; list.At("backups", i) != nil; i++ {
 		c.Want(t, 202, http.MethodDelete, "/backups/"+list.Text("backups", i, "id"), "")
@@ -107,16 +108,17 @@ func TestDeleteFailed(t *testing.T) {
 	}
 }
 
-// removedLongAgo has the removal of a backup's segments begun an hour ago.
-func removedLongAgo(t *testing.T, store *etcdschema.Store, id string) {
+// removalDue has the removal of a backup's segments be due.
+func removalDue(t *testing.T, store *etcdschema.Store, id string) {
 	t.Helper()
 	key := etcdschema.BackupKey(gatewaytest.Project, id)
 	if _, err := store.Update(t.Context(), []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		rec, err := etcdschema.Read(s, key)
-		if err == nil && !rec.Value.Removing.IsZero() {
-			rec.Value.Removing = rec.Value.Removing.Add(-time.Hour)
+		if err != nil || rec.Value.Due.IsZero() {
+			return nil, err
 		}
-		return []etcdschema.Op{etcdschema.Put(key, rec.Value)}, err
+		ops := plan.DueRemoval(&rec.Value, time.Now(), time.Now())
+		return append(ops, etcdschema.Put(key, rec.Value)), nil
 	}); err != nil {
 		t.Fatal(err)
 	}

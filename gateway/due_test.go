@@ -1,7 +1,11 @@
 package gateway_test
 
 import (
+	"crypto/sha256"
+	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,8 +14,11 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/etcdschema/etcdtest"
+	"github.com/cofferdb/coffer/gateway"
+	"github.com/cofferdb/coffer/gateway/blobstore"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 	"github.com/cofferdb/coffer/gateway/plan"
+	"github.com/cofferdb/coffer/gateway/segments"
 )
 
 // restarting returns the id of an instance whose restart does not end before the returned function is called.
@@ -150,5 +157,72 @@ func TestDuesOfAnEarlierRelease(t *testing.T) {
 	until.True(t, soon, "the index is complete", func() bool {
 		_, err := etcdschema.Get(t.Context(), store, mark)
 		return err == nil
+	})
+}
+
+// TestRemovalWithoutItsGateway has the store of blobs fail while the gateway that was asked to remove from it ends: another one removes the
+// parts of a backup that failed, and the logs of an instance that was deleted.
+func TestRemovalWithoutItsGateway(t *testing.T) {
+	dir := t.TempDir()
+	blobs, err := blobstore.OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stuck := &sticky{Store: blobs}
+	stuck.sticks.Store(true)
+	etcd, first, _ := start(t, func(c *gateway.Config) { c.Blobs = stuck })
+	store := etcd.Store(t)
+	c := first.Client(gatewaytest.Member)
+	id := c.Create(t, "db", "")
+	c.Await(t, id, "ACTIVE", soon)
+	good := backUp(t, c, id, "").Text("backup", "id")
+	line := "a line"
+	if err := blobs.Put(t.Context(), segments.LogsPrefix(gatewaytest.Project, id)+"/general/0", int64(len(line)), fmt.Sprintf("%x", sha256.Sum256([]byte(line))), strings.NewReader(line)); err != nil {
+		t.Fatal(err)
+	}
+	instance := etcdschema.InstanceKey(gatewaytest.Project, id)
+	if _, err := store.Update(t.Context(), []etcdschema.Ref{instance}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, instance)
+		rec.Value.Logs = []string{"general"}
+		return []etcdschema.Op{etcdschema.Put(instance, rec.Value)}, err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	c.Want(t, 202, http.MethodDelete, gatewaytest.Instance(id), "")
+	c.AwaitGone(t, id, soon)
+	keys := func(kind string) []string {
+		return slices.Collect(maps.Keys(etcd.All(t, etcdschema.Dues(kind).String())))
+	}
+	later := func(kind string) func() bool { // it has been tried, and is put off
+		return func() bool {
+			return slices.ContainsFunc(keys(kind), func(key string) bool {
+				at, _, _, ok := etcdschema.ParseDueName(etcdschema.Dues(kind).Name(key))
+				return ok && time.Until(at) > time.Minute
+			})
+		}
+	}
+	waitFor(t, later(plan.DueLogs))
+	backup := etcdschema.BackupKey(gatewaytest.Project, good)
+	if _, err := store.Update(t.Context(), []etcdschema.Ref{backup}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, backup)
+		rec.Value.Status = etcdschema.BackupFailed
+		return append(plan.DueRemoval(&rec.Value, time.Now(), time.Now()), etcdschema.Put(backup, rec.Value)), err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, later(plan.DueBackup))
+	first.Stop(t)
+	if len(files(t, dir)) == 0 {
+		t.Error("nothing is left: this test shows nothing")
+	}
+
+	stuck.sticks.Store(false)
+	removalDue(t, store, good)
+	old := keys(plan.DueLogs)
+	etcd.Delete(t, old[0])
+	etcd.Put(t, etcdschema.DueKey(plan.DueLogs, time.Now(), gatewaytest.Project, id).String(), `{"v":1}`)
+	gatewaytest.Start(t, etcd.Store(t), func(c *gateway.Config) { c.Blobs = stuck })
+	waitFor(t, func() bool {
+		return len(files(t, dir)) == 0 && len(keys(plan.DueLogs)) == 0 && len(keys(plan.DueBackup)) == 0
 	})
 }

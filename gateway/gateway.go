@@ -22,6 +22,7 @@ import (
 	"github.com/cofferdb/coffer/gateway/limits"
 	"github.com/cofferdb/coffer/gateway/plan"
 	"github.com/cofferdb/coffer/gateway/segments"
+	"github.com/cofferdb/coffer/gateway/takeover"
 )
 
 // Config is what a gateway is made of. Fields without a default must be set.
@@ -140,6 +141,7 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	g.control.Go(g.watchSpace)
 	g.announce()
 	g.control.Begin()
+	g.control.Go(func(ctx context.Context) { takeover.Dues(ctx, g.Store, g.log) })
 	return g, nil
 }
 

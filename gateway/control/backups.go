@@ -12,7 +12,7 @@ import (
 	"github.com/cofferdb/coffer/gateway/plan"
 )
 
-// Backups reads all that are there; the removal of one that was deleted is taken up when nobody seems to be at it.
+// Backups reads all that are there.
 func (cp *Plane) Backups(ctx context.Context, from etcdschema.Prefix[etcdschema.Backup]) ([]etcdschema.Backup, error) {
 	list, err := etcdschema.List(ctx, cp.Store, from, etcdschema.Page{})
 	if err != nil {
@@ -20,23 +20,17 @@ func (cp *Plane) Backups(ctx context.Context, from etcdschema.Prefix[etcdschema.
 	}
 	var there []etcdschema.Backup
 	for _, rec := range list.Records {
-		if cp.isThere(rec.Value) {
+		if !rec.Value.Deleting {
 			there = append(there, rec.Value)
 		}
 	}
 	return there, nil
 }
 
-// isThere reports whether clients see a backup.
-func (cp *Plane) isThere(b etcdschema.Backup) bool {
-	cp.takeUp(b)
-	return !b.Deleting
-}
-
 // FindBackup reads the backup of an id.
 func (cp *Plane) FindBackup(ctx context.Context, c Caller, id string) (etcdschema.Backup, error) {
 	rec, err := etcdschema.Get(ctx, cp.Store, etcdschema.BackupKey(c.Project, id))
-	if fault.IsNotFound(err) || err == nil && !cp.isThere(rec.Value) {
+	if fault.IsNotFound(err) || err == nil && rec.Value.Deleting {
 		return rec.Value, fault.NotFound("Backup", id)
 	}
 	return rec.Value, err

@@ -7,14 +7,15 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/due"
 	"github.com/cofferdb/coffer/gateway/fault"
 	"github.com/cofferdb/coffer/gateway/lifecycle"
 	"github.com/cofferdb/coffer/gateway/plan"
 	"github.com/cofferdb/coffer/gateway/segments"
 )
 
-// maxFamily is how many backups one transaction can delete.
-const maxFamily = 100
+// maxFamily is how many backups one transaction can delete: two changes for each.
+const maxFamily = 50
 
 // RemoveBackup deletes a backup with all that build on it. Its segments are removed afterwards.
 func (cp *Plane) RemoveBackup(ctx context.Context, c Caller, id string) error {
@@ -75,125 +76,11 @@ func (cp *Plane) deletion(s etcdschema.Snapshot, family []*etcdschema.Backup) (m
 		case len(b.Readers) > 0:
 			return m, fault.Errorf(fault.Conflict, "Backup %s is being restored by instance %s; delete it when that is done, or delete the instance first.", b.BackupID, b.Readers[0])
 		}
-		b.Deleting, b.Removing = true, cp.Now().UTC()
+		b.Deleting = true
+		m.Ops = append(m.Ops, plan.DueRemoval(b, cp.Now(), cp.Now())...)
 		m.Ops = append(m.Ops, etcdschema.Put(etcdschema.BackupKey(b.Project, b.BackupID), *b))
-		m.Removed = append(m.Removed, *b)
 	}
 	return m, nil
-}
-
-// removals is how many backups a gateway removes at a time, and removalTimeout how long it has for one until another gateway
-// takes it up.
-const (
-	removals       = 4
-	removalTimeout = 5 * time.Minute
-)
-
-// removeLater removes a backup's segments, and the record of one that was deleted, beside everything else. A gateway that ends
-// meanwhile leaves the record, for takeUp.
-func (cp *Plane) removeLater(b etcdschema.Backup) {
-	cp.work.Go(func() {
-		select {
-		case cp.removing <- struct{}{}:
-			defer func() { <-cp.removing }()
-			cp.remove(b)
-		case <-cp.running.Done():
-		}
-	})
-}
-
-// takeUp goes on with a removal that nobody seems to be at, unless this gateway has enough to remove.
-func (cp *Plane) takeUp(b etcdschema.Backup) {
-	if b.Removing.IsZero() || cp.Now().Sub(b.Removing) <= removalTimeout {
-		return
-	}
-	select {
-	case cp.removing <- struct{}{}:
-	default:
-		return // whoever reads it next may have the time
-	}
-	cp.work.Go(func() {
-		defer func() { <-cp.removing }()
-		if cp.claimRemoval(&b) {
-			cp.remove(b)
-		}
-	})
-}
-
-// claimRemoval reports whether the removal is this gateway's to do now.
-func (cp *Plane) claimRemoval(b *etcdschema.Backup) bool {
-	seen, now := b.Removing, cp.Now().UTC()
-	claimed := false
-	err := cp.changeBackup(cp.running, *b, func(b *etcdschema.Backup) {
-		if claimed = b.Removing.Equal(seen); claimed {
-			b.Removing = now
-		}
-	})
-	b.Removing = now
-	return err == nil && claimed
-}
-
-// changeBackup changes the record of a backup, if it is there. change may be called several times.
-func (cp *Plane) changeBackup(ctx context.Context, b etcdschema.Backup, change func(*etcdschema.Backup)) error {
-	key := etcdschema.BackupKey(b.Project, b.BackupID)
-	_, err := cp.Store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		rec, err := etcdschema.Read(s, key)
-		if err != nil || !rec.Found {
-			return nil, err
-		}
-		change(&rec.Value)
-		return []etcdschema.Op{etcdschema.Put(key, rec.Value)}, nil
-	})
-	return err
-}
-
-func (cp *Plane) remove(b etcdschema.Backup) {
-	ctx, cancel := context.WithTimeout(cp.running, removalTimeout)
-	defer cancel()
-	if err := cp.removeSegments(ctx, b); err != nil {
-		cp.Log.Warn("a backup's segments could not be removed", "backup_id", b.BackupID, "err", err)
-	}
-}
-
-func (cp *Plane) removeSegments(ctx context.Context, b etcdschema.Backup) error {
-	if cp.Blobs == nil {
-		return errors.New("this gateway has no store for backups")
-	}
-	failed := cp.Blobs.DeleteAll(ctx, segments.BackupPrefix(b.Container, b.Project, b.BackupID))
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if failed != nil {
-		err := cp.changeBackup(ctx, b, func(b *etcdschema.Backup) {
-			if b.Deleting { // else it is taken up again, for nobody has asked for anything
-				b.Status, b.Fault = etcdschema.BackupDeleteFailed, "The store of backups did not remove its segments; delete it again."
-				b.Deleting, b.Removing = false, time.Time{}
-			}
-		})
-		return errors.Join(failed, err)
-	}
-	if err := cp.segmentsRemoved(ctx, b); err != nil {
-		return err
-	}
-	// A segment that was on its way has been stored meanwhile; later ones are refused.
-	return cp.Blobs.DeleteAll(ctx, segments.BackupPrefix(b.Container, b.Project, b.BackupID))
-}
-
-// segmentsRemoved ends a removal: the record of a backup that was deleted goes.
-func (cp *Plane) segmentsRemoved(ctx context.Context, b etcdschema.Backup) error {
-	key := etcdschema.BackupKey(b.Project, b.BackupID)
-	_, err := cp.Store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		rec, err := etcdschema.Read(s, key)
-		if err != nil || !rec.Found {
-			return nil, err
-		}
-		if rec.Value.Deleting {
-			return []etcdschema.Op{etcdschema.Delete(key)}, nil
-		}
-		rec.Value.Removing = time.Time{}
-		return []etcdschema.Op{etcdschema.Put(key, rec.Value)}, nil
-	})
-	return err
 }
 
 // CancelBackup ends a backup that is being made: it is FAILED at once, and its guest is told to stop.
@@ -215,16 +102,98 @@ func (cp *Plane) CancelBackup(ctx context.Context, c Caller, id string) error {
 	return instanceError(err, b.Instance)
 }
 
-// removeLogs removes what was published of a removed instance's logs, beside everything else.
-func (cp *Plane) removeLogs(in etcdschema.Instance) {
-	if cp.Blobs == nil {
-		return
+// removals is how many backups, or instances' logs, a gateway removes at a time, and removalTimeout how long it has for one until any gateway
+// takes it up.
+const (
+	removals       = 4
+	removalTimeout = 5 * time.Minute
+)
+
+// backupDue removes a backup's segments, and the record of one that was deleted.
+func (cp *Plane) backupDue(ctx context.Context, item due.Item) error {
+	b, mine, err := cp.claimRemoval(ctx, item)
+	if err == nil && mine {
+		err = cp.removeSegments(ctx, b)
 	}
-	cp.work.Go(func() {
-		ctx, cancel := context.WithTimeout(cp.running, removalTimeout)
-		defer cancel()
-		if err := cp.Blobs.DeleteAll(ctx, segments.LogsPrefix(in.Project, in.ID)); err != nil {
-			cp.Log.Error("what was published of an instance's logs could not be removed", "instance_id", in.ID, "prefix", segments.LogsPrefix(in.Project, in.ID), "err", err)
+	return err
+}
+
+// claimRemoval reports whether the removal is this gateway's to do now: it has put it off for all others.
+func (cp *Plane) claimRemoval(ctx context.Context, item due.Item) (b etcdschema.Backup, mine bool, err error) {
+	key := etcdschema.BackupKey(item.Project, item.ID)
+	_, err = cp.Store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, key)
+		if err != nil {
+			return nil, err
 		}
+		b = rec.Value
+		if mine = rec.Found && b.Due.Equal(item.At); !mine {
+			return drop(s, plan.DueBackup, item)
+		}
+		ops := plan.DueRemoval(&b, cp.Now().Add(removalTimeout), cp.Now())
+		return append(ops, etcdschema.Put(key, b)), nil
 	})
+	return b, mine, err
+}
+
+func (cp *Plane) removeSegments(ctx context.Context, b etcdschema.Backup) error {
+	prefix := segments.BackupPrefix(b.Container, b.Project, b.BackupID)
+	failed := cp.Blobs.DeleteAll(ctx, prefix)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err := cp.endRemoval(ctx, b, failed == nil); err != nil || failed != nil {
+		return errors.Join(failed, err)
+	}
+	// A segment that was on its way has been stored meanwhile; later ones are refused.
+	return cp.Blobs.DeleteAll(ctx, prefix)
+}
+
+// endRemoval ends a removal. The record of a backup that was deleted goes, or says that it failed. When nobody has asked for anything, a
+// removal that has failed is tried again when it is due.
+func (cp *Plane) endRemoval(ctx context.Context, b etcdschema.Backup, well bool) error {
+	key := etcdschema.BackupKey(b.Project, b.BackupID)
+	_, err := cp.Store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, key)
+		b := rec.Value
+		if err != nil || !rec.Found || !well && !b.Deleting {
+			return nil, err
+		}
+		ops := plan.DueRemoval(&b, time.Time{}, cp.Now())
+		if well && b.Deleting {
+			return append(ops, etcdschema.Delete(key)), nil
+		}
+		if !well {
+			b.Status, b.Fault, b.Deleting = etcdschema.BackupDeleteFailed, "The store of backups did not remove its segments; delete it again.", false
+		}
+		return append(ops, etcdschema.Put(key, b)), nil
+	})
+	return err
+}
+
+// logsDue removes what was published of a removed instance's logs.
+func (cp *Plane) logsDue(ctx context.Context, item due.Item) error {
+	later := due.Item{At: etcdschema.DueTime(cp.Now().Add(removalTimeout)), Project: item.Project, ID: item.ID}
+	mine, err := cp.moveLogs(ctx, item, etcdschema.Put(later.Key(plan.DueLogs), etcdschema.Due{}))
+	if err != nil || !mine {
+		return err
+	}
+	if err := cp.Blobs.DeleteAll(ctx, segments.LogsPrefix(item.Project, item.ID)); err != nil {
+		return err
+	}
+	_, err = cp.moveLogs(ctx, later)
+	return err
+}
+
+// moveLogs takes the key of a removal away and puts others in its place. It reports whether the key was there.
+func (cp *Plane) moveLogs(ctx context.Context, item due.Item, to ...etcdschema.Op) (was bool, err error) {
+	key := item.Key(plan.DueLogs)
+	_, err = cp.Store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, key)
+		if was = rec.Found; err != nil || !was {
+			return nil, err
+		}
+		return append(to, etcdschema.Delete(key)), nil
+	})
+	return was, err
 }

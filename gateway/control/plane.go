@@ -55,11 +55,10 @@ type Plane struct {
 	problems      problems
 	conversations conversations
 
-	removing chan struct{}   // holds a place for each backup that is being removed
-	left     atomic.Int64    // when an agent's presence was last seen to vanish, in Unix nanoseconds
-	work     sync.WaitGroup  // goroutines that end with cancel
-	running  context.Context // ends with cancel
-	cancel   context.CancelFunc
+	left    atomic.Int64    // when an agent's presence was last seen to vanish, in Unix nanoseconds
+	work    sync.WaitGroup  // goroutines that end with cancel
+	running context.Context // ends with cancel
+	cancel  context.CancelFunc
 }
 
 // New returns a control plane. Close ends it.
@@ -70,7 +69,7 @@ func New(cfg Config) *Plane {
 	if cfg.Started.IsZero() {
 		cfg.Started = cfg.Now()
 	}
-	cp := &Plane{Config: cfg, removing: make(chan struct{}, removals)}
+	cp := &Plane{Config: cfg}
 	cp.running, cp.cancel = context.WithCancel(context.Background())
 	return cp
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/cofferdb/coffer/gateway/plan"
 )
 
-// Commit makes a decision and writes it in one transaction, then does what follows from it. decide may be called several
-// times: only the moves that were committed count.
+// Commit makes a decision and writes it in one transaction. decide may be called several times: the moves that it returns last are
+// committed.
 func (cp *Plane) Commit(ctx context.Context, refs []etcdschema.Ref, decide func(etcdschema.Snapshot) (plan.Moves, error)) (plan.Moves, error) {
 	var m plan.Moves
 	_, err := cp.Store.Update(ctx, refs, func(s etcdschema.Snapshot) (_ []etcdschema.Op, err error) {
@@ -19,12 +19,6 @@ func (cp *Plane) Commit(ctx context.Context, refs []etcdschema.Ref, decide func(
 	})
 	if err != nil {
 		return plan.Moves{}, err
-	}
-	for _, b := range m.Removed {
-		cp.removeLater(b)
-	}
-	if m.Gone && len(m.After.Logs) > 0 {
-		cp.removeLogs(m.After)
 	}
 	return m, nil
 }

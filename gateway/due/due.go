@@ -17,6 +17,11 @@ type Item struct {
 	Project, ID string
 }
 
+// Key is the item's place among those of a kind.
+func (i Item) Key(kind string) etcdschema.Key[etcdschema.Due] {
+	return etcdschema.DueKey(kind, i.At, i.Project, i.ID)
+}
+
 // Kind is what is done about one kind of keys. All of it must be set.
 type Kind struct {
 	Name string

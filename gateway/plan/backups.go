@@ -131,8 +131,7 @@ func (p *Plan) endBackup(b *etcdschema.Backup) error {
 	if !failed && !end.Remove {
 		return p.settle(b)
 	}
-	b.Removing = now
-	p.removed = append(p.removed, *b)
+	p.Put(DueRemoval(b, now, now)...)
 	usage, err := RefundBackups(p.Snap, b)
 	p.Snap = p.Snap.After(usage...)
 	p.Put(usage...)

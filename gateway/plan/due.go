@@ -6,8 +6,12 @@ import (
 	"github.com/cofferdb/coffer/etcdschema"
 )
 
-// DueInstance is the kind of the deadlines of instances' operations in the due index.
-const DueInstance = "instance"
+// The kinds of keys in the due index.
+const (
+	DueInstance = "instance" // the deadline of an instance's operation
+	DueBackup   = "backup"   // the removal of a backup's segments
+	DueLogs     = "logs"     // the removal of what was published of a removed instance's logs; the key is all that is known of it
+)
 
 // MoveDue has a record whose key in the due index is of the time has, zero for none, be due at the time at, zero for never. It returns the
 // time of the key that the record has then, which the record must say, and the changes. A key may be early, never late: one that is
@@ -38,5 +42,11 @@ func Due(in *etcdschema.Instance, now time.Time) (ops []etcdschema.Op) {
 		at = in.Operation.Deadline
 	}
 	in.Due, ops = MoveDue(DueInstance, in.Project, in.ID, in.Due, at, now)
+	return ops
+}
+
+// DueRemoval has the segments of a backup be removed at a time, zero for never, and its record remember that.
+func DueRemoval(b *etcdschema.Backup, at, now time.Time) (ops []etcdschema.Op) {
+	b.Due, ops = MoveDue(DueBackup, b.Project, b.BackupID, b.Due, at, now)
 	return ops
 }

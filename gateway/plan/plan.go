@@ -26,8 +26,7 @@ type Plan struct {
 	peers  []etcdschema.Instance // other members of the set, as they were
 	d      lifecycle.Decision
 
-	ops     []etcdschema.Op
-	removed []etcdschema.Backup // whose segments nobody needs any more
+	ops []etcdschema.Op
 }
 
 // New begins the plan of an event that happens now to an instance.
@@ -55,7 +54,7 @@ func (p *Plan) Decide() (Moves, error) {
 			return m, err
 		}
 	}
-	return Moves{Ops: p.ops, After: p.d.Instance, Peers: p.d.Peers, Removed: p.removed, Gone: p.d.Gone}, nil
+	return Moves{Ops: p.ops, After: p.d.Instance}, nil
 }
 
 // records writes the instance, the members that have changed, and the timeline, when nothing more will be told.
@@ -73,6 +72,9 @@ func (p *Plan) records() error {
 	if p.d.Gone {
 		_, none := MoveDue(DueInstance, p.Before.Project, p.Before.ID, p.d.Instance.Due, time.Time{}, p.now)
 		p.Put(none...)
+		if len(p.d.Instance.Logs) > 0 {
+			p.Put(etcdschema.Put(etcdschema.DueKey(DueLogs, etcdschema.DueTime(p.now), p.Before.Project, p.Before.ID), etcdschema.Due{}))
+		}
 		removal, err := removalOps(p.Snap, p.d.Instance)
 		p.Put(removal...)
 		return err

@@ -35,9 +35,6 @@ func NewID() string { return uuid.Must(uuid.NewV7()).String() }
 
 // Moves are the changes that a decision comes to.
 type Moves struct {
-	Ops     []etcdschema.Op
-	After   etcdschema.Instance
-	Peers   []etcdschema.Instance
-	Removed []etcdschema.Backup // whose segments nobody needs any more
-	Gone    bool                // the instance was removed
+	Ops   []etcdschema.Op
+	After etcdschema.Instance
 }
