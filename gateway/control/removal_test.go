@@ -2,8 +2,8 @@ package control
 
 import (
 	"context"
+	"errors"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -39,65 +39,74 @@ func planeOf(t *testing.T, store *etcdschema.Store, blobs blobstore.Store) *Plan
 	return cp
 }
 
-func deleted(id string, since time.Time) etcdschema.Backup {
-	return etcdschema.Backup{BackupRef: datastores.BackupRef{BackupID: id}, Project: "p1", Deleting: true, Removing: since}
-}
-
-func put(t *testing.T, store *etcdschema.Store, ops ...etcdschema.Op) {
+// deleted puts n backups that were deleted, and returns the ids.
+func deleted(t *testing.T, store *etcdschema.Store, n int) (ids []string) {
 	t.Helper()
-	if _, err := store.Update(t.Context(), nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) { return ops, nil }); err != nil {
-		t.Fatal(err)
+	for range n {
+		b := etcdschema.Backup{BackupRef: datastores.BackupRef{BackupID: plan.NewID()}, Project: "p1", Deleting: true}
+		ops := plan.DueRemoval(&b, time.Now().Add(-time.Hour), time.Now())
+		ops = append(ops, etcdschema.Put(etcdschema.BackupKey("p1", b.BackupID), b))
+		if _, err := store.Update(t.Context(), nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) { return ops, nil }); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, b.BackupID)
 	}
+	return ids
 }
 
-// TestRemovalIsClaimed: however many read a backup whose removal nobody seems to be at, one goes on with it, and no gateway has more than
-// some removals at a time.
+// TestRemovalIsClaimed has three gateways see one removal that is due: one of them begins it, and it is put off for all.
 func TestRemovalIsClaimed(t *testing.T) {
 	store := etcdtest.New(t)
 	blobs := &slow{until: make(chan struct{})}
-	planes := []*Plane{planeOf(t, store, blobs), planeOf(t, store, blobs), planeOf(t, store, blobs)}
-	b := deleted(plan.NewID(), time.Now().Add(-time.Hour).UTC())
-	put(t, store, etcdschema.Put(etcdschema.BackupKey("p1", b.BackupID), b))
-	var readers sync.WaitGroup
-	for _, cp := range planes {
-		for range 4 {
-			readers.Go(func() { cp.isThere(b) })
-		}
+	id := deleted(t, store, 1)[0]
+	key := etcdschema.BackupKey("p1", id)
+	for range 3 {
+		planeOf(t, store, blobs).Begin()
 	}
-	readers.Wait()
-	free := func() bool { // all that has not won the claim has ended
-		busy := 0
-		for _, cp := range planes {
-			busy += len(cp.removing)
-		}
-		return busy == 1
+	until.True(t, 10*time.Second, "one goes on with the removal", func() bool { return blobs.begun.Load() == 1 })
+	rec, err := etcdschema.Get(t.Context(), store, key)
+	if err != nil || time.Until(rec.Value.Due) < removalTimeout/2 {
+		t.Errorf("it is due at %s, %v", rec.Value.Due, err)
 	}
-	until.True(t, 10*time.Second, "one goes on with the removal", func() bool { return free() && blobs.begun.Load() == 1 })
+	seen := deleted(t, store, 1)[0] // when this is begun, all have seen the first
+	until.True(t, 10*time.Second, "the second is begun", func() bool { return blobs.begun.Load() >= 2 })
+	close(blobs.until)
+	until.True(t, 10*time.Second, "both records are gone", func() bool {
+		_, first := etcdschema.Get(t.Context(), store, key)
+		_, second := etcdschema.Get(t.Context(), store, etcdschema.BackupKey("p1", seen))
+		return errors.Is(first, etcdschema.ErrNotFound) && errors.Is(second, etcdschema.ErrNotFound)
+	})
+	if n := blobs.begun.Load(); n > 4 { // each looks again when its record is gone
+		t.Errorf("%d deletions were begun; want two for each", n)
+	}
+}
 
-	one := planes[0]
-	for range 3 * removals {
-		b := deleted(plan.NewID(), time.Now().Add(-time.Hour).UTC())
-		put(t, store, etcdschema.Put(etcdschema.BackupKey("p1", b.BackupID), b))
-		one.isThere(b)
+// TestRemovalsHavePlaces: a gateway has no more than some removals at a time, and all come to their end.
+func TestRemovalsHavePlaces(t *testing.T) {
+	store := etcdtest.New(t)
+	blobs := &slow{until: make(chan struct{})}
+	deleted(t, store, 3*removals)
+	planeOf(t, store, blobs).Begin()
+	until.True(t, 10*time.Second, "all places are taken", func() bool { return blobs.begun.Load() >= removals })
+	left := func() int64 {
+		n, err := etcdschema.Count(t.Context(), store, etcdschema.AllBackups())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
 	}
-	if n := len(one.removing); n > removals {
+	if n := blobs.begun.Load(); n > removals || left() != 3*removals {
 		t.Errorf("%d removals at a time; want at most %d", n, removals)
 	}
 	close(blobs.until)
-	until.True(t, 10*time.Second, "what was begun has ended", func() bool { return len(one.removing) == 0 })
-	if n := blobs.begun.Load(); n > 2*(removals+1) { // each looks again when its record is gone
-		t.Errorf("%d deletions were begun", n)
-	}
+	until.True(t, 10*time.Second, "all are removed", func() bool { return left() == 0 })
 }
 
 // TestOnlyWhatWasCommittedFollows: a decision that was made again counts as it was made last.
 func TestOnlyWhatWasCommittedFollows(t *testing.T) {
 	store := etcdtest.New(t)
-	blobs := &slow{until: make(chan struct{})}
-	cp := planeOf(t, store, blobs)
-	b := deleted(plan.NewID(), time.Now().UTC())
-	key := etcdschema.BackupKey("p1", b.BackupID)
-	put(t, store, etcdschema.Put(key, b))
+	cp := planeOf(t, store, nil)
+	key := etcdschema.BackupKey("p1", deleted(t, store, 1)[0])
 	attempts := 0
 	m, err := cp.Commit(t.Context(), []etcdschema.Ref{key}, func(s etcdschema.Snapshot) (plan.Moves, error) {
 		attempts++
@@ -105,15 +114,15 @@ func TestOnlyWhatWasCommittedFollows(t *testing.T) {
 		if err != nil || attempts > 1 {
 			return plan.Moves{}, err
 		}
-		put(t, store, etcdschema.Put(key, etcdschema.Backup{Project: "p1", Name: "somebody was faster"}))
+		if _, err := store.Update(t.Context(), nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
+			return []etcdschema.Op{etcdschema.Put(key, etcdschema.Backup{Project: "p1", Name: "somebody was faster"})}, nil
+		}); err != nil {
+			return plan.Moves{}, err
+		}
 		rec.Value.Name = "mine"
-		return plan.Moves{Ops: []etcdschema.Op{etcdschema.Put(key, rec.Value)}, Removed: []etcdschema.Backup{b}}, nil
+		return plan.Moves{Ops: []etcdschema.Op{etcdschema.Put(key, rec.Value)}, After: etcdschema.Instance{ID: "of the first attempt"}}, nil
 	})
-	if err != nil || attempts != 2 || len(m.Removed) != 0 {
-		t.Fatalf("%d attempts, %d removed, %v; this test wants a second attempt that removes nothing", attempts, len(m.Removed), err)
-	}
-	cp.Close() // waits for what was begun
-	if n := blobs.begun.Load(); n != 0 {
-		t.Error("the segments of a backup that is there were deleted")
+	if err != nil || attempts != 2 || m.After.ID != "" {
+		t.Fatalf("%d attempts, %q, %v; want a second attempt, and what that says", attempts, m.After.ID, err)
 	}
 }
