@@ -30,6 +30,7 @@ type ServerOptions struct {
 	ClusterSupport      bool         `json:"cluster_support,omitempty" doc:"whether clusters of it may be asked for; there are none yet"`
 	Image               string       `json:"image,omitempty" doc:"tree of files, below -image-dir of a host, that guest and server run in, such as debian-13; empty: the host's own system"`
 	ImageTags           []string     `json:"image_tags,omitempty" doc:"kept as Trove has it, shown to operators"`
+	Requires            Labels       `json:"requires,omitempty" doc:"labels that a host must have to get an instance, such as {\"disk\": \"nvme\"}; hosts have theirs by coffer host set"`
 	Capabilities        []Capability `json:"capabilities" doc:"what the manager can do, from its manifest"`
 	Names               NameRules    `json:"names,omitzero" doc:"which names tenants may choose, from the manifest"`
 
@@ -124,6 +125,7 @@ func (o ServerOptions) Problems() []error {
 			bad("private_cidrs[%d]: %q is not a network of IPv4; want such as 10.0.0.0/8", i, cidr)
 		}
 	}
+	problems = append(problems, o.Requires.Problems("requires")...)
 	problems = append(problems, o.strategyProblems()...)
 	for i, p := range o.Parameters {
 		for _, err := range p.problems() {

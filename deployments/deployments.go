@@ -31,6 +31,7 @@ const (
 // Announcement is what a host says of itself at enrolment and, as the status of a poll, whenever it changes.
 type Announcement struct {
 	Machine
+	Place // that counts when the host enrols; from then on the operator says where it is
 	Offer
 }
 
@@ -41,8 +42,7 @@ type Machine struct {
 	Capacity Capacity `json:"capacity"`
 	// Pool is the CIDR from which instances get their addresses. The network and broadcast addresses are not used, nor
 	// is the first host address.
-	Pool   Pool              `json:"pool"`
-	Labels map[string]string `json:"labels,omitempty"`
+	Pool Pool `json:"pool"`
 	// Unfiltered: the host has no firewall, so that it takes only instances that are open to everybody.
 	Unfiltered bool `json:"unfiltered,omitempty"`
 }
@@ -165,5 +165,5 @@ func (a Announcement) Problems() []error {
 	if a.Capacity.MemoryMB < 0 || a.Capacity.VCPUs < 0 || a.Capacity.DiskGB < 0 {
 		problems = append(problems, fmt.Errorf("capacity: %+v is negative", a.Capacity))
 	}
-	return problems
+	return append(problems, a.Place.Mistakes()...)
 }

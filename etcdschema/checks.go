@@ -14,7 +14,8 @@ import (
 // HostCheck is what a host offers and what it says of definitions. It is apart from the host's record, which changes with every
 // instance.
 type HostCheck struct {
-	deployments.Offer // as last announced
+	deployments.Offer                   // as last announced
+	Said              deployments.Place `json:"said,omitzero"` // as last announced
 	// Verdicts are by the id of the definition. They were given at Checked, with the inventory that is named there.
 	Verdicts map[string]datastores.Verdict `json:"verdicts,omitempty"`
 	Checked  string                        `json:"checked,omitempty"`

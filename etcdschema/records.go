@@ -98,6 +98,8 @@ type Instance struct {
 	// Locality says where the replicas of the set go: on the source's host (affinity), or each on another (anti-affinity);
 	// "": anywhere.
 	Locality string `json:"locality,omitempty"`
+	// Zone is the availability zone that was asked for; "": any.
+	Zone string `json:"availability_zone,omitempty"`
 	// ReplicationStrategy is how a replica follows, the server half's when it was asked for.
 	ReplicationStrategy string `json:"replication_strategy,omitempty"`
 	// Restore are the backups that the guest may read while it prepares: a chain, the full one first.
@@ -198,10 +200,11 @@ type Event struct {
 // its [HostCheck].
 type HostRecord struct {
 	deployments.Machine
-	Enrolled  time.Time             `json:"enrolled"`
-	Allocated map[string]Allocation `json:"allocated,omitempty"` // by instance
-	Disabled  bool                  `json:"disabled,omitempty"`  // takes no new instances
-	Granted   *HostGrant            `json:"granted,omitempty"`   // nil: nothing was announced yet
+	deployments.Place                       // as it was when it enrolled, or as an operator has said since
+	Enrolled          time.Time             `json:"enrolled"`
+	Allocated         map[string]Allocation `json:"allocated,omitempty"` // by instance
+	Disabled          bool                  `json:"disabled,omitempty"`  // takes no new instances
+	Granted           *HostGrant            `json:"granted,omitempty"`   // nil: nothing was announced yet
 }
 
 // Allocation is what an instance has been given of a host.

@@ -27,9 +27,9 @@ func (h *Host) announce(context.Context) json.RawMessage {
 			Driver:     h.cfg.Driver,
 			Capacity:   h.capacity(),
 			Pool:       h.pool,
-			Labels:     h.cfg.Labels,
 			Unfiltered: !h.newcomers().filters(),
 		},
+		Place: h.cfg.Place,
 		Offer: deployments.Offer{
 			Managers:  managers,
 			Refused:   refused,

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/deployments"
 	"github.com/cofferdb/coffer/deployments/host/sandbox"
 )
@@ -31,8 +32,8 @@ type Config struct {
 	// GuestKeys are those that sign guest binaries; one that none of them has signed does not run. None: no signature is asked for.
 	GuestKeys []ed25519.PublicKey
 
-	Name      string // "": the machine's host name
-	Labels    map[string]string
+	Name      string               // "": the machine's host name
+	Place     deployments.Place    // that the host enrols with
 	Capacity  deployments.Capacity // each 0: what the machine has
 	Pool      string               // "": see [DefaultPool], [DefaultSandboxPool]
 	Interface string               // where addresses of other pools than 127/8 are added. "": lo
@@ -92,6 +93,7 @@ func (c Config) Validate() error {
 	if c.ImageDir != "" && !filepath.IsAbs(c.ImageDir) {
 		errs = append(errs, fmt.Errorf("-image-dir: want an absolute path, not %q", c.ImageDir))
 	}
+	errs = append(errs, c.Place.Mistakes()...)
 	if _, err := deployments.ParsePool(c.Pool); err != nil {
 		errs = append(errs, fmt.Errorf("-address-pool: %w", err))
 	}
@@ -123,7 +125,7 @@ const envPrefix = "COFFER_HOST_"
 
 // ParseFlags reads the command line, and the environment for what the command line does not say.
 func ParseFlags(args []string, getenv func(string) string, usage io.Writer) (Config, error) {
-	c := Config{Labels: map[string]string{}}
+	var c Config
 	var tokenFile string
 	fs := flag.NewFlagSet("coffer-host", flag.ContinueOnError)
 	fs.SetOutput(usage)
@@ -166,13 +168,17 @@ func ParseFlags(args []string, getenv func(string) string, usage io.Writer) (Con
 	}
 	ids("uids", "`range` of user ids for instances of -driver process (default 20000-29999); two hosts on one machine need two", &c.UIDs)
 	ids("ids", "`range` of user and group ids for instances of -driver oci, 1024 each (default 1879048192-2147483647); two hosts on one machine need two", &c.IDs)
-	fs.Func("label", "`key=value` for the placement of instances; may be repeated, or comma-separated", func(s string) error {
+	fs.StringVar(&c.Place.Zone, "availability-zone", "", "the `zone` that the host enrols in; coffer host set changes it")
+	fs.Func("label", "`key=value` for the placement of instances, that the host enrols with; may be repeated, or comma-separated; coffer host set changes them", func(s string) error {
 		for pair := range strings.SplitSeq(s, ",") {
 			key, value, ok := strings.Cut(pair, "=")
 			if !ok || key == "" {
 				return fmt.Errorf("want key=value, not %q", pair)
 			}
-			c.Labels[key] = value
+			if c.Place.Labels == nil {
+				c.Place.Labels = datastores.Labels{}
+			}
+			c.Place.Labels[key] = value
 		}
 		return nil
 	})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/deployments"
 )
 
@@ -18,7 +19,7 @@ func TestParseFlags(t *testing.T) {
 	write(t, tokenFile, "from-file\n")
 	env := map[string]string{
 		"COFFER_HOST_GATEWAYS": "https://a, https://b", "COFFER_HOST_ADDRESS_POOL": "10.9.0.0/24",
-		"COFFER_HOST_MEMORY": "1", "COFFER_HOST_LABEL": "rack=7,zone=b", "COFFER_HOST_TOKEN_FILE": tokenFile,
+		"COFFER_HOST_MEMORY": "1", "COFFER_HOST_LABEL": "rack=7,disk=nvme", "COFFER_HOST_AVAILABILITY_ZONE": "b", "COFFER_HOST_TOKEN_FILE": tokenFile,
 	}
 	got, err := ParseFlags([]string{"-memory", "2048", "-uids", "30000-30009", "-dir", "/d"}, func(k string) string { return env[k] }, io.Discard)
 	if err != nil {
@@ -26,7 +27,7 @@ func TestParseFlags(t *testing.T) {
 	}
 	want := Config{
 		Gateways: []string{"https://a", "https://b"}, Token: "from-file", Dir: "/d", Guests: "/usr/lib/coffer/guests",
-		Labels: map[string]string{"rack": "7", "zone": "b"}, Capacity: deployments.Capacity{MemoryMB: 2048},
+		Place: deployments.Place{Zone: "b", Labels: datastores.Labels{"rack": "7", "disk": "nvme"}}, Capacity: deployments.Capacity{MemoryMB: 2048},
 		Pool: "10.9.0.0/24", Interface: "lo", UIDs: Range{30000, 30009}, FirewallTable: "coffer", ImageDir: "/var/lib/coffer/images",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -36,7 +37,7 @@ func TestParseFlags(t *testing.T) {
 
 func TestParseFlagsRefuses(t *testing.T) {
 	for _, args := range []string{
-		"-dir x", "-guests .", "-address-pool ::1/64", "-uids 0-10", "-uids 5", "-memory -1", "-label x", "extra", "-nonsense",
+		"-dir x", "-guests .", "-address-pool ::1/64", "-uids 0-10", "-uids 5", "-memory -1", "-label x", "-label a=b=c", "-availability-zone a,b", "extra", "-nonsense",
 		"-token-file /nonexistent",
 	} {
 		if _, err := ParseFlags(strings.Fields(args), func(string) string { return "" }, io.Discard); err == nil {

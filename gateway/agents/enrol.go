@@ -207,6 +207,7 @@ func (be *Backend) hostAnnounced(s etcdschema.Snapshot, id string, raw json.RawM
 	}
 	host.Machine = a.Machine
 	if !rec.Found {
+		host.Place = a.Place
 		host.Enrolled = be.control.Now().UTC()
 	}
 	checkKey := etcdschema.HostCheckKey(id)
@@ -214,7 +215,7 @@ func (be *Backend) hostAnnounced(s etcdschema.Snapshot, id string, raw json.RawM
 	if err != nil {
 		return nil, err
 	}
-	check.Value.Offer = a.Offer
+	check.Value.Offer, check.Value.Said = a.Offer, a.Place
 	return []etcdschema.Op{etcdschema.Put(key, host), etcdschema.Put(checkKey, check.Value)}, nil
 }
 

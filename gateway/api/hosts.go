@@ -2,10 +2,13 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/deployments"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/control"
@@ -26,7 +29,8 @@ type hostView struct {
 	Pool      deployments.Pool     `json:"pool"`
 	Managers  []string             `json:"managers"`
 	Instances []string             `json:"instances"`
-	Labels    map[string]string    `json:"labels,omitempty"`
+	Zone      string               `json:"availability_zone"`
+	Labels    datastores.Labels    `json:"labels,omitempty"`
 	Notes     []string             `json:"notes,omitempty"`
 	Serves    []string             `json:"serves"`                 // datastore versions
 	Cannot    map[string]string    `json:"cannot_serve,omitempty"` // and those that it cannot, by why
@@ -47,7 +51,10 @@ func (a *API) listHosts(r *request) (reply, error) {
 		id, h := etcdschema.Hosts().Name(rec.Key), rec.Value
 		v := hostView{
 			ID: id, Name: h.Name, Driver: h.Driver, Disabled: h.Disabled, Capacity: h.Capacity, Free: control.Free(h), Pool: h.Pool,
-			Managers: catalogue.Hosts[id].Managers, Instances: []string{}, Labels: h.Labels, Notes: catalogue.Hosts[id].Notes, Enrolled: control.Stamp(h.Enrolled),
+			Managers: catalogue.Hosts[id].Managers, Instances: []string{}, Zone: h.Zone, Labels: h.Labels, Notes: catalogue.Hosts[id].Notes, Enrolled: control.Stamp(h.Enrolled),
+		}
+		if said := catalogue.Hosts[id].Said; !said.Equal(deployments.Place{}) && !said.Equal(h.Place) {
+			v.Notes = append(slices.Clip(v.Notes), fmt.Sprintf("its own configuration says %s; what counts is %s, as `coffer host set` can change", said, h.Place))
 		}
 		v.Serves, v.Cannot = control.VerdictsOf(catalogue, id)
 		for instance := range h.Allocated {
@@ -69,20 +76,15 @@ func (a *API) listHosts(r *request) (reply, error) {
 	return reply{http.StatusOK, map[string]any{"hosts": views}}, nil
 }
 
-// updateHost lets a host take new instances, or not.
+// updateHost takes an operator's word for a host.
 func (a *API) updateHost(r *request) (reply, error) {
 	body, err := decode[struct {
-		Host struct {
-			Disabled *bool `json:"disabled"`
-		} `json:"host"`
+		Host control.HostChange `json:"host"`
 	}](r)
 	if err != nil {
 		return reply{}, err
 	}
-	if body.Host.Disabled == nil {
-		return reply{}, fault.Errorf(fault.BadRequest, "Validation error: host['disabled'] must be true or false.")
-	}
-	return accepted(a.Control.DisableHost(r.ctx, r.param("host"), *body.Host.Disabled))
+	return accepted(a.Control.ChangeHost(r.ctx, r.param("host"), body.Host))
 }
 
 func (a *API) deleteHost(r *request) (reply, error) {

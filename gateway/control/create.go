@@ -104,6 +104,7 @@ type CreateRequest struct {
 	} `json:"restorePoint"`
 	Modules  []any  `json:"modules"`
 	Locality string `json:"locality"`
+	Zone     string `json:"availability_zone"`
 }
 
 // StringOrID is a JSON string or number, as clients send flavors and sizes.
@@ -128,18 +129,9 @@ type order struct {
 	prepare  datastores.PrepareArgs
 	password string // of root, when root_on_create
 	need     deployments.Capacity
+	requires datastores.Labels               // of a host
 	hosts    map[string]etcdschema.HostCheck // what they say of definitions
 	beside   []string                        // hosts of the set that a replica joins, see hostsOfSet
-}
-
-// servedBy reports whether a host may have what is ordered: the locality of its set permits it, and the host can serve it as
-// far as it has said.
-func (o order) servedBy(host string) bool {
-	taken := slices.Contains(o.beside, host)
-	if len(o.beside) > 0 && (o.instance.Locality == affinity && !taken || o.instance.Locality == antiAffinity && taken) {
-		return false
-	}
-	return o.hosts[host].Serves(deployments.Definition{Manager: o.instance.Manager, Image: o.instance.Image, Guest: o.guest})
 }
 
 // Created is a new instance, and what its client is told once.
@@ -227,7 +219,7 @@ func (cp *Plane) order(ctx context.Context, c Caller, req CreateRequest) (order,
 		Capabilities: version.Server.Capabilities, Names: version.Server.Names, UsersPerServer: version.Server.UsersPerServer,
 		FlavorID: flavorID, Flavor: flavor, VolumeGB: volumeGB, Created: now, Updated: now,
 		UsageTimeout: version.Server.UsageTimeout, Configuration: configuration.ID, Restore: restore.chain,
-		Service: datastores.Status{Service: datastores.StatusNew}, Locality: req.Locality,
+		Service: datastores.Status{Service: datastores.StatusNew}, Locality: req.Locality, Zone: req.Zone,
 	}
 	if req.Volume != nil {
 		o.instance.VolumeType = req.Volume.Type
@@ -236,7 +228,7 @@ func (cp *Plane) order(ctx context.Context, c Caller, req CreateRequest) (order,
 	if err := restrict(&o.instance, accessOf(req.Access, version.Server), false); err != nil {
 		return o, err
 	}
-	o.guest = version.Guest
+	o.guest, o.requires = version.Guest, version.Server.Requires
 	o.need = plan.NeedOf(o.instance)
 	o.prepare, err = prepareArgs(o.instance, version.Guest, req)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/fault"
 	"github.com/cofferdb/coffer/gateway/limits"
@@ -26,14 +27,38 @@ func (cp *Plane) TellOfAgent(s etcdschema.Snapshot, agent etcdschema.Agent, kind
 	return append(ops, etcdschema.Put(key, rec.Value)), nil
 }
 
-// DisableHost lets a host take no new instances, or take them again.
-func (cp *Plane) DisableHost(ctx context.Context, id string, disabled bool) error {
+// HostChange is what an operator says of a host; nil: as it is.
+type HostChange struct {
+	Disabled *bool              `json:"disabled"` // takes no new instances
+	Zone     *string            `json:"availability_zone"`
+	Labels   *datastores.Labels `json:"labels"` // all of them
+}
+
+// ChangeHost takes an operator's word for a host. Instances that are there stay.
+func (cp *Plane) ChangeHost(ctx context.Context, id string, change HostChange) error {
+	if change == (HostChange{}) {
+		return fault.Errorf(fault.BadRequest, "Validation error: host must have disabled, availability_zone or labels.")
+	}
 	key := etcdschema.HostKey(id)
 	_, err := cp.Store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		rec, err := etcdschema.Read(s, key)
 		host, err := fault.Found(rec, err, "Host", id)
-		host.Disabled = disabled
-		return []etcdschema.Op{etcdschema.Put(key, host)}, err
+		if err != nil {
+			return nil, err
+		}
+		if change.Disabled != nil {
+			host.Disabled = *change.Disabled
+		}
+		if change.Zone != nil {
+			host.Zone = *change.Zone
+		}
+		if change.Labels != nil {
+			host.Labels = *change.Labels
+		}
+		if problems := host.Place.Mistakes(); len(problems) > 0 {
+			return nil, fault.Errorf(fault.BadRequest, "Validation error: host.%v.", problems[0])
+		}
+		return []etcdschema.Op{etcdschema.Put(key, host)}, nil
 	})
 	return err
 }

@@ -22,6 +22,9 @@ import (
 // is none, it is stored all the same: waiting for its machine, or in ERROR with a fault that says why.
 func (cp *Plane) place(ctx context.Context, c Caller, o order, withoutHost bool) (etcdschema.Instance, string, error) {
 	if withoutHost {
+		if o.instance.Zone != "" {
+			return o.instance, "", fault.Errorf(fault.BadRequest, "A machine of its own is where you boot it; leave availability_zone out.")
+		}
 		if len(cp.AgentURLs) == 0 {
 			return o.instance, "", fault.Errorf(fault.BadRequest, "user_data: the gateway does not know under which URL machines reach it; start it with -agent-urls.")
 		}
@@ -33,10 +36,13 @@ func (cp *Plane) place(ctx context.Context, c Caller, o order, withoutHost bool)
 	if err != nil {
 		return o.instance, "", err
 	}
+	if err := knownZone(o.instance.Zone, hosts.Records); err != nil {
+		return o.instance, "", err
+	}
 	if o.beside, err = cp.hostsBeside(ctx, c, o.instance); err != nil {
 		return o.instance, "", err
 	}
-	for _, host := range candidates(hosts.Records, o.servedBy, o.instance, o.need) {
+	for _, host := range o.candidates(hosts.Records) {
 		in, err := cp.commitCreate(ctx, c, o, host, agentpoll.Token{})
 		if !errors.Is(err, errHostFull) {
 			return in, "", err
@@ -45,7 +51,7 @@ func (cp *Plane) place(ctx context.Context, c Caller, o order, withoutHost bool)
 	if o.beside, err = cp.hostsBeside(ctx, c, o.instance); err != nil { // others may have got there meanwhile
 		return o.instance, "", err
 	}
-	in, err := cp.commitFailure(ctx, c, o, noHost(hosts.Records, o))
+	in, err := cp.commitFailure(ctx, c, o, o.noHost(hosts.Records))
 	return in, "", err
 }
 
@@ -76,10 +82,7 @@ func (cp *Plane) commitCreate(ctx context.Context, c Caller, o order, hostID str
 			return plan.Moves{}, err
 		}
 		if hostID != "" {
-			if !o.servedBy(hostID) { // another replica has just got there
-				return plan.Moves{}, errHostFull
-			}
-			hostOp, err := cp.allocate(s, &in, hostID, o.need)
+			hostOp, err := cp.allocate(s, &in, hostID, o)
 			if err != nil {
 				return plan.Moves{}, err
 			}
@@ -110,7 +113,7 @@ func (cp *Plane) commitCreate(ctx context.Context, c Caller, o order, hostID str
 }
 
 // allocate gives the instance a part of the host and an address of it.
-func (cp *Plane) allocate(s etcdschema.Snapshot, in *etcdschema.Instance, hostID string, need deployments.Capacity) (etcdschema.Op, error) {
+func (cp *Plane) allocate(s etcdschema.Snapshot, in *etcdschema.Instance, hostID string, o order) (etcdschema.Op, error) {
 	key := etcdschema.HostKey(hostID)
 	rec, err := etcdschema.Read(s, key)
 	if err != nil {
@@ -122,13 +125,14 @@ func (cp *Plane) allocate(s etcdschema.Snapshot, in *etcdschema.Instance, hostID
 	}
 	host := rec.Value
 	address := freeAddress(host)
-	if !rec.Found || address == "" || !canTake(host, *in, need) || cp.reachable(hostID, presence) != nil {
+	fit, _ := o.fitting([]etcdschema.Record[etcdschema.HostRecord]{rec})
+	if !rec.Found || address == "" || len(fit) == 0 || cp.reachable(hostID, presence) != nil {
 		return etcdschema.Op{}, errHostFull
 	}
 	if host.Allocated == nil {
 		host.Allocated = map[string]etcdschema.Allocation{}
 	}
-	host.Allocated[in.ID] = etcdschema.Allocation{Capacity: need, Address: address, Project: in.Project}
+	host.Allocated[in.ID] = etcdschema.Allocation{Capacity: o.need, Address: address, Project: in.Project}
 	in.Host, in.Address = hostID, address
 	return etcdschema.Put(key, host), nil
 }
@@ -149,47 +153,97 @@ func (cp *Plane) commitFailure(ctx context.Context, c Caller, o order, why strin
 	return in, err
 }
 
-// noHost says why no host could take the order, as far as it can be told to a tenant.
-func noHost(hosts []etcdschema.Record[etcdschema.HostRecord], o order) string {
-	var able, roomy, disabled, permitted, others, unfiltered int
-	for _, h := range hosts {
-		if o.hosts[etcdschema.Hosts().Name(h.Key)].Starts(o.instance.Manager) {
-			able++
-			if h.Value.Disabled {
-				disabled++
-			}
-			if h.Value.Unfiltered && !o.instance.Firewall.Open() {
-				unfiltered++
-			}
-			if !separates(h.Value, o.instance.Project) {
-				others++
-			}
-			if canTake(h.Value, o.instance, o.need) {
-				roomy++
-				if o.servedBy(etcdschema.Hosts().Name(h.Key)) {
-					permitted++
-				}
-			}
+// condition is what a host must meet to get what is ordered. why says, with the number of hosts that meet those before, that none is
+// left.
+type condition struct {
+	why string
+	met func(id string, h etcdschema.HostRecord) bool
+}
+
+// conditions are in the order in which they are worth telling.
+func (o order) conditions() []condition {
+	in := o.instance
+	return []condition{
+		{"none of the %d hosts has a guest binary " + in.Manager + "-guest", func(id string, _ etcdschema.HostRecord) bool {
+			return o.hosts[id].Starts(in.Manager)
+		}},
+		{"none of the %d that could takes new instances: they are disabled", func(_ string, h etcdschema.HostRecord) bool {
+			return !h.Disabled
+		}},
+		{"none of the %d that could can filter, and access to the instance is restricted", func(_ string, h etcdschema.HostRecord) bool {
+			return in.Firewall.Open() || !h.Unfiltered
+		}},
+		{"none of the %d that could has walls between instances (-driver process), and each has another project's", func(_ string, h etcdschema.HostRecord) bool {
+			return separates(h, in.Project)
+		}},
+		{"none of the %d that could is in availability zone " + in.Zone, func(_ string, h etcdschema.HostRecord) bool {
+			return in.Zone == "" || in.Zone == h.Zone
+		}},
+		{"none of the %d that could has the labels " + o.requires.String() + ", which the datastore version requires", func(_ string, h etcdschema.HostRecord) bool {
+			return o.requires.Within(h.Labels)
+		}},
+		{fmt.Sprintf("none of the %%d with guests of manager %q has %d MB of memory, %d processors and %d GB of disk free", in.Manager, o.need.MemoryMB, o.need.VCPUs, o.need.DiskGB),
+			func(_ string, h etcdschema.HostRecord) bool {
+				f := Free(h)
+				return f.MemoryMB >= o.need.MemoryMB && f.VCPUs >= o.need.VCPUs && f.DiskGB >= o.need.DiskGB
+			}},
+		{"none of the %d that could can serve the datastore version", func(id string, _ etcdschema.HostRecord) bool {
+			return o.hosts[id].Serves(deployments.Definition{Manager: in.Manager, Image: in.Image, Guest: o.guest})
+		}},
+		{"the locality of its set, " + in.Locality + ", permits none of the %d that could", func(id string, _ etcdschema.HostRecord) bool {
+			return o.permits(id)
+		}},
+	}
+}
+
+// permits reports whether the locality of the set permits a host.
+func (o order) permits(host string) bool {
+	taken := slices.Contains(o.beside, host)
+	return len(o.beside) == 0 || (o.instance.Locality != affinity || taken) && (o.instance.Locality != antiAffinity || !taken)
+}
+
+// fitting are the hosts that meet all conditions; when there is none, why says so, as far as it can be told to a tenant.
+func (o order) fitting(hosts []etcdschema.Record[etcdschema.HostRecord]) (fit []etcdschema.Record[etcdschema.HostRecord], why string) {
+	if len(hosts) == 0 {
+		return nil, "no host has enrolled"
+	}
+	fit = slices.Clone(hosts)
+	for _, c := range o.conditions() {
+		before := len(fit)
+		fit = slices.DeleteFunc(fit, func(h etcdschema.Record[etcdschema.HostRecord]) bool {
+			return !c.met(etcdschema.Hosts().Name(h.Key), h.Value)
+		})
+		if len(fit) == 0 {
+			return nil, fmt.Sprintf(c.why, before)
 		}
 	}
-	why := fmt.Sprintf("none of the %d with guests of manager %q has %d MB of memory, %d processors and %d GB of disk free", able, o.instance.Manager, o.need.MemoryMB, o.need.VCPUs, o.need.DiskGB)
-	switch {
-	case len(hosts) == 0:
-		why = "no host has enrolled"
-	case able == 0:
-		why = fmt.Sprintf("none of the %d hosts has a guest binary %s-guest", len(hosts), o.instance.Manager)
-	case disabled == able:
-		why = fmt.Sprintf("none of the %d that could takes new instances: they are disabled", able)
-	case unfiltered == able:
-		why = fmt.Sprintf("none of the %d that could can filter, and access to the instance is restricted", able)
-	case others == able:
-		why = fmt.Sprintf("none of the %d that could has walls between instances (-driver process), and each has another project's", able)
-	case roomy > 0 && permitted == 0 && o.instance.Locality != "":
-		why = fmt.Sprintf("the locality of its set, %s, permits none of the %d that could", o.instance.Locality, roomy)
-	case roomy > 0:
-		why = fmt.Sprintf("the %d that could are not connected, or have no address left", roomy)
+	return fit, ""
+}
+
+// noHost says why no host has taken the order.
+func (o order) noHost(hosts []etcdschema.Record[etcdschema.HostRecord]) string {
+	fit, why := o.fitting(hosts)
+	if why == "" {
+		why = fmt.Sprintf("the %d that could are not connected, or have no address left", len(fit))
 	}
 	return "No host can serve the instance: " + why + "."
+}
+
+// knownZone refuses an availability zone that no host is in.
+func knownZone(zone string, hosts []etcdschema.Record[etcdschema.HostRecord]) error {
+	var zones []string
+	for _, h := range hosts {
+		zones = append(zones, h.Value.Zone)
+	}
+	if zone == "" || slices.Contains(zones, zone) {
+		return nil
+	}
+	slices.Sort(zones)
+	zones = slices.DeleteFunc(slices.Compact(zones), func(z string) bool { return z == "" })
+	if len(zones) == 0 {
+		return fault.Errorf(fault.BadRequest, "Availability zone %q is unknown: hosts are in none. Leave availability_zone out.", zone)
+	}
+	return fault.Errorf(fault.BadRequest, "Availability zone %q is unknown; there are: %s.", zone, strings.Join(zones, ", "))
 }
 
 // userData writes the cloud-init user-data of a machine that becomes the instance.
@@ -201,33 +255,24 @@ func (cp *Plane) userData(in etcdschema.Instance, o order, token string) (string
 	return string(b), err
 }
 
-// candidates returns the hosts that could take an instance of need, the one with most free memory first. serves reports
-// whether a host can serve what the instance is defined as.
-func candidates(hosts []etcdschema.Record[etcdschema.HostRecord], serves func(host string) bool, in etcdschema.Instance, need deployments.Capacity) []string {
-	type candidate struct {
-		id   string
-		free int
-	}
-	var fit []candidate
+// candidates are the hosts that could take what is ordered, the best one first: replicas that must not share a host go where the
+// fewest of their set are, zone by zone; after that counts free memory.
+func (o order) candidates(hosts []etcdschema.Record[etcdschema.HostRecord]) []string {
+	inZone := map[string]int{}
 	for _, h := range hosts {
-		if id := etcdschema.Hosts().Name(h.Key); canTake(h.Value, in, need) && serves(id) {
-			fit = append(fit, candidate{id, Free(h.Value).MemoryMB})
+		if o.instance.Locality == antiAffinity && slices.Contains(o.beside, etcdschema.Hosts().Name(h.Key)) {
+			inZone[h.Value.Zone]++
 		}
 	}
-	slices.SortFunc(fit, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(b.free, a.free), cmp.Compare(a.id, b.id))
+	fit, _ := o.fitting(hosts)
+	slices.SortFunc(fit, func(a, b etcdschema.Record[etcdschema.HostRecord]) int {
+		return cmp.Or(cmp.Compare(inZone[a.Value.Zone], inZone[b.Value.Zone]), cmp.Compare(Free(b.Value).MemoryMB, Free(a.Value).MemoryMB), cmp.Compare(a.Key, b.Key))
 	})
-	ids := make([]string, len(fit))
-	for i, c := range fit {
-		ids[i] = c.id
+	var ids []string
+	for _, h := range fit {
+		ids = append(ids, etcdschema.Hosts().Name(h.Key))
 	}
 	return ids
-}
-
-func canTake(h etcdschema.HostRecord, in etcdschema.Instance, need deployments.Capacity) bool {
-	f := Free(h)
-	return !h.Disabled && separates(h, in.Project) && (in.Firewall.Open() || !h.Unfiltered) &&
-		f.MemoryMB >= need.MemoryMB && f.VCPUs >= need.VCPUs && f.DiskGB >= need.DiskGB
 }
 
 // separates reports whether a host keeps the project's instances apart from others': without walls it takes those of one

@@ -136,13 +136,13 @@ func (cp *Plane) orderReplica(ctx context.Context, c Caller, req CreateRequest) 
 		return o, err
 	}
 	now := cp.Now().UTC()
-	o.guest = guest.Value
+	o.guest, o.requires = guest.Value, version.Server.Requires
 	o.instance = etcdschema.Instance{
 		Project: c.Project, Name: req.Name, Datastore: source.Datastore, Version: source.Version, VersionNumber: source.VersionNumber,
 		Manager: source.Manager, Image: source.Image, Capabilities: source.Capabilities, Names: source.Names, UsersPerServer: source.UsersPerServer, FlavorID: source.FlavorID, Flavor: source.Flavor,
 		VolumeGB: source.VolumeGB, VolumeType: source.VolumeType, Created: now, Updated: now, UsageTimeout: source.UsageTimeout,
 		Service: datastores.Status{Service: datastores.StatusNew}, Public: source.Public, AllowedCIDRs: source.AllowedCIDRs, Firewall: source.Firewall,
-		ReplicaOf: source.ID, Locality: source.Locality, ReplicationStrategy: version.Server.ReplicationStrategy,
+		ReplicaOf: source.ID, Locality: source.Locality, Zone: req.Zone, ReplicationStrategy: version.Server.ReplicationStrategy,
 		RootEnabled: source.RootEnabled, RootEnabledAt: source.RootEnabledAt, RootEnabledBy: source.RootEnabledBy,
 	}
 	o.instance.Firewall.Peers = nil

@@ -65,7 +65,13 @@ type Host struct {
 // StartHost enrols a host with g and runs it until the test ends. It polls g, then the others when g fails.
 func StartHost(t testing.TB, g *Gateway, others ...string) *Host {
 	t.Helper()
-	h := &Host{Memory: new(datastoretest.Memory), gateways: append([]string{g.URL}, others...), dir: t.TempDir(), guests: map[string]func(){}, args: map[string]deployments.LaunchArgs{}}
+	return StartHostSaying(t, nil, g, others...)
+}
+
+// StartHostSaying is StartHost for one that announces what says makes of its announcement, see [Host.Says].
+func StartHostSaying(t testing.TB, says func(*deployments.Announcement), g *Gateway, others ...string) *Host {
+	t.Helper()
+	h := &Host{says: says, Memory: new(datastoretest.Memory), gateways: append([]string{g.URL}, others...), dir: t.TempDir(), guests: map[string]func(){}, args: map[string]deployments.LaunchArgs{}}
 	enrolment := g.Client(Admin).Want(t, http.StatusOK, http.MethodPost, "/mgmt/enrolments", `{"enrolment":{}}`)
 	h.ID = enrolment.Text("enrolment", "agent_id")
 	var err error

@@ -114,7 +114,7 @@ func instanceFields(in dbext.Instance) fields {
 	f := fields{
 		{"id", in.ID}, {"name", in.Name}, {"status", in.Status}, {"server", in.OperatingStatus},
 		{"datastore", in.Datastore.Type + " " + in.Datastore.Version}, {"flavor", in.Flavor.ID}, {"volume", volume(in)},
-		{"address", address(in)}, {"allowed", strings.Join(in.Access.AllowedCIDRs, ", ")}, {"region", in.Region},
+		{"address", address(in)}, {"allowed", strings.Join(in.Access.AllowedCIDRs, ", ")}, {"region", in.Region}, {"availability zone", in.Zone},
 		{"replica of", refs(in.ReplicaOf)}, {"replicas", joined(in.Replicas)}, {"configuration", refs(in.Configuration)},
 		{"created", in.Created.String()}, {"updated", in.Updated.String()}, {"root password", in.Password},
 	}

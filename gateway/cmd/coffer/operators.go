@@ -10,6 +10,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/deployments"
 	"github.com/cofferdb/coffer/gateway/cmd/coffer/dbext"
 )
@@ -21,7 +22,7 @@ func (a *app) hostCommands() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.done(dbext.DisableHost(ctx, c, id, disabled), "%s %s", did, args[0])
+			return a.done(dbext.UpdateHost(ctx, c, id, dbext.HostOpts{Disabled: &disabled}), "%s %s", did, args[0])
 		})
 	}
 	return group("host", "Machines that run instances (admin)",
@@ -29,6 +30,7 @@ func (a *app) hostCommands() *cobra.Command {
 		a.api("show HOST", "Show a host, by name or id", a.showHost),
 		able("disable HOST", "Place no new instances on a host", "disabled", true),
 		able("enable HOST", "Place instances on a host again", "enabled", false),
+		a.setHost(),
 		a.api("delete HOST", "Forget a host without instances; its agent is refused from then on", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
 			id, err := findHost(ctx, c, args[0])
 			if err != nil {
@@ -39,15 +41,50 @@ func (a *app) hostCommands() *cobra.Command {
 	)
 }
 
+// setHost says where a host is. What the host itself said counts only when it enrols: one that was taken over cannot draw instances.
+func (a *app) setHost() *cobra.Command {
+	var zone string
+	var labels []string
+	var cmd *cobra.Command
+	cmd = a.api("set HOST", "Say where a host is and what is special about it; new instances are placed by that", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
+		var opts dbext.HostOpts
+		if cmd.Flags().Changed("availability-zone") {
+			opts.Zone = &zone
+		}
+		if cmd.Flags().Changed("label") {
+			opts.Labels = &datastores.Labels{}
+			for _, label := range labels {
+				key, value, ok := strings.Cut(label, "=")
+				if !ok {
+					return usagef("--label %q: want key=value", label)
+				}
+				(*opts.Labels)[key] = value
+			}
+		}
+		if opts == (dbext.HostOpts{}) {
+			return usagef("--availability-zone or --label, one of them at least")
+		}
+		id, err := findHost(ctx, c, args[0])
+		if err != nil {
+			return err
+		}
+		return a.done(dbext.UpdateHost(ctx, c, id, opts), "set %s", args[0])
+	})
+	cmd.Example = `  coffer host set db7 --availability-zone north --label disk=nvme,rack=7`
+	cmd.Flags().StringVar(&zone, "availability-zone", "", "zone that it is in; \"\": none")
+	cmd.Flags().StringSliceVar(&labels, "label", nil, "key=value, all that it has; may be repeated; \"\": none")
+	return cmd
+}
+
 func (a *app) listHosts(ctx context.Context, c *gophercloud.ServiceClient, _ []string) error {
 	all, err := dbext.ListHosts(ctx, c)
 	if err != nil {
 		return err
 	}
-	t := table{{"id", "name", "state", "managers", "instances", "free", "of", "pool"}}
+	t := table{{"id", "name", "state", "zone", "labels", "managers", "instances", "free", "of", "pool"}}
 	for _, h := range all {
 		t = append(t, []string{
-			h.ID, h.Name, hostState(h), strings.Join(h.Managers, ", "), strconv.Itoa(len(h.Instances)), h.Free.String(), h.Capacity.String(), h.Pool,
+			h.ID, h.Name, hostState(h), h.Zone, h.Labels.String(), strings.Join(h.Managers, ", "), strconv.Itoa(len(h.Instances)), h.Free.String(), h.Capacity.String(), h.Pool,
 		})
 	}
 	if err := a.print(all, t); err != nil {
@@ -76,14 +113,11 @@ func (a *app) showHost(ctx context.Context, c *gophercloud.ServiceClient, args [
 	h := all[slices.IndexFunc(all, func(h dbext.Host) bool { return h.ID == id })]
 	f := fields{
 		{"id", h.ID}, {"name", h.Name}, {"state", hostState(h)}, {"since", h.Since.String()}, {"enrolled", h.Enrolled.String()},
-		{"driver", h.Driver}, {"free", h.Free.String()}, {"of", h.Capacity.String()}, {"pool", h.Pool},
+		{"availability zone", h.Zone}, {"labels", h.Labels.String()}, {"driver", h.Driver}, {"free", h.Free.String()}, {"of", h.Capacity.String()}, {"pool", h.Pool},
 		{"managers", strings.Join(h.Managers, ", ")}, {"instances", strings.Join(h.Instances, ", ")}, {"serves", strings.Join(h.Serves, ", ")},
 	}
 	for _, version := range slices.Sorted(maps.Keys(h.Cannot)) {
 		f = append(f, [2]string{"cannot serve", version + ": " + h.Cannot[version]})
-	}
-	for _, label := range slices.Sorted(maps.Keys(h.Labels)) {
-		f = append(f, [2]string{"label", label + "=" + h.Labels[label]})
 	}
 	for _, note := range h.Notes {
 		f = append(f, [2]string{"note", note})

@@ -25,9 +25,10 @@ type Instance struct {
 	Region          string       `json:"region"`
 	Project         string       `json:"tenant_id,omitempty"` // told to admins only
 	Access          Access       `json:"access"`
-	ReplicaOf       *Ref         `json:"replica_of,omitempty"` // of a replica
-	Replicas        []Ref        `json:"replicas,omitempty"`   // of a source
-	Created         Time         `json:"created,omitzero"`     // this and what follows: not in lists
+	ReplicaOf       *Ref         `json:"replica_of,omitempty"`        // of a replica
+	Replicas        []Ref        `json:"replicas,omitempty"`          // of a source
+	Zone            string       `json:"availability_zone,omitempty"` // as it was asked for; not in lists
+	Created         Time         `json:"created,omitzero"`            // this and what follows: not in lists
 	Updated         Time         `json:"updated,omitzero"`
 	Configuration   *Ref         `json:"configuration,omitempty"` // attached
 	Replication     *Replication `json:"replication,omitempty"`   // of a replica, when its guest has told
@@ -114,6 +115,8 @@ type CreateOpts struct {
 	Backup       string  // id of the backup that it is made of
 	ReplicaOf    string  // id of its source
 	ReplicaCount int     // of that source; 0: one
+	Zone         string  // availability zone of its host; "": any
+	Locality     string  // of its replicas: affinity, anti-affinity; "": anywhere
 }
 
 // ToInstanceCreateMap implements instances.CreateOptsBuilder.
@@ -140,6 +143,12 @@ func (opts CreateOpts) ToInstanceCreateMap() (map[string]any, error) {
 	}
 	if opts.ReplicaCount > 0 {
 		instance["replica_count"] = opts.ReplicaCount
+	}
+	if opts.Zone != "" {
+		instance["availability_zone"] = opts.Zone
+	}
+	if opts.Locality != "" {
+		instance["locality"] = opts.Locality
 	}
 	if opts.Access != nil {
 		instance["access"] = opts.Access

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gophercloud/gophercloud/v2"
 
+	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/deployments"
 )
 
@@ -49,7 +50,8 @@ type Host struct {
 	Pool      string               `json:"pool"`
 	Managers  []string             `json:"managers"`
 	Instances []string             `json:"instances"`
-	Labels    map[string]string    `json:"labels,omitempty"`
+	Zone      string               `json:"availability_zone"`
+	Labels    datastores.Labels    `json:"labels,omitempty"`
 	Notes     []string             `json:"notes,omitempty"`
 	Serves    []string             `json:"serves"`                 // datastore versions
 	Cannot    map[string]string    `json:"cannot_serve,omitempty"` // and those that it cannot, by why
@@ -61,10 +63,16 @@ func ListHosts(ctx context.Context, c *gophercloud.ServiceClient) ([]Host, error
 	return get[[]Host](ctx, c, "hosts", "mgmt", "hosts")
 }
 
-// DisableHost keeps new instances off a host, or lets them there again.
-func DisableHost(ctx context.Context, c *gophercloud.ServiceClient, id string, disabled bool) error {
-	body := map[string]any{"host": map[string]bool{"disabled": disabled}}
-	return change(ctx, c, http.MethodPatch, body, "mgmt", "hosts", id)
+// HostOpts are what an operator says of a host; nil: as it is.
+type HostOpts struct {
+	Disabled *bool              `json:"disabled,omitempty"` // it gets no new instances
+	Zone     *string            `json:"availability_zone,omitempty"`
+	Labels   *datastores.Labels `json:"labels,omitempty"` // all of them
+}
+
+// UpdateHost changes what an operator says of a host.
+func UpdateHost(ctx context.Context, c *gophercloud.ServiceClient, id string, opts HostOpts) error {
+	return change(ctx, c, http.MethodPatch, map[string]any{"host": opts}, "mgmt", "hosts", id)
 }
 
 // DeleteHost forgets a host that has no instances.
