@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/control"
@@ -55,6 +56,8 @@ func (a *API) viewVersion(r *request, version etcdschema.Version) versionView {
 		active := version.Offered()
 		v.Active, v.Image, v.ImageTags = &active, &version.Server.Image, version.Server.ImageTags
 		v.Unserved = version.Unserved
+		packages := strings.Join(packagesOf(version), ",")
+		v.Packages = &packages
 	}
 	return v
 }

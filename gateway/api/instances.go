@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/control"
 	"github.com/cofferdb/coffer/gateway/fault"
 	"github.com/cofferdb/coffer/gateway/lifecycle"
 )
@@ -53,6 +54,25 @@ func (a *API) showInstance(r *request) (reply, error) {
 		return reply{}, err
 	}
 	return reply{http.StatusOK, map[string]any{"instance": a.detailView(r, a.Control.Observed(r.ctx, in)[0])}}, nil
+}
+
+func (a *API) createInstance(r *request) (reply, error) {
+	body, err := decode[struct {
+		Instance *control.CreateRequest `json:"instance"`
+	}](r)
+	if err != nil {
+		return reply{}, err
+	}
+	if body.Instance == nil {
+		return reply{}, fault.Errorf(fault.BadRequest, "Validation error: 'instance' is a required property.")
+	}
+	made, err := a.Control.Create(r.ctx, r.Caller, *body.Instance)
+	if err != nil {
+		return reply{}, err
+	}
+	view := a.detailView(r, made.Instance)
+	view.Password, view.UserData = made.Password, made.UserData
+	return reply{http.StatusOK, map[string]any{"instance": view}}, nil
 }
 
 func (a *API) deleteInstance(r *request) (reply, error) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
+	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
 
@@ -142,6 +143,20 @@ func (c shell) operate(id string) {
 	}
 	c.run("database instance show "+id+" -f json").says("id", id)
 	c.run("database instance reboot " + id)
+	c.define()
+}
+
+// define is what an administrator does with datastores.
+func (c shell) define() {
+	c.run("datastore version create spare own redis debian-13 --version-number 7.0 --active --default")
+	version := c.run("datastore version list own -f json").row("Name", "spare")["ID"].(string)
+	c.run("datastore version set " + version + " --disable --non-default --image-tags a,b")
+	c.run("datastore version show "+version+" -f json").says("active", false).says("version", "7.0")
+	c.run("datastore version delete " + version)
+	c.run("datastore delete " + etcdschema.DatastoreID("own"))
+	if left := c.run("datastore list -f value").text; strings.Contains(left, "own") {
+		c.t.Errorf("after its delete there is still own:\n%s", left)
+	}
 }
 
 // forceDelete deletes an instance that is being built, when nothing else can be done with it.
