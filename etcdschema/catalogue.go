@@ -135,21 +135,25 @@ func (s *Store) Catalogue(ctx context.Context) (Catalogue, error) {
 	return c, nil
 }
 
-// settleDefault fills in the default version. A version that no host can serve gives way to one that can be had.
+// settleDefault fills in the default version. A version that is not active, or that no host can serve, gives way to one that can be
+// had.
 func (d *CatalogueDatastore) settleDefault() []Problem {
 	var newest *Version
 	var names []string
 	why := fmt.Sprintf("%q is not offered", d.Datastore.DefaultVersion)
 	for i, v := range d.Versions {
-		if v.Name == d.Datastore.DefaultVersion && v.Unserved == "" {
+		named, had := v.Name == d.Datastore.DefaultVersion, v.Offered() && v.Unserved == ""
+		switch {
+		case named && had:
 			return nil
-		}
-		if v.Name == d.Datastore.DefaultVersion {
+		case named && !v.Offered():
+			why = fmt.Sprintf("%q is not active", v.Name)
+		case named:
 			why = fmt.Sprintf("no host can serve %q: %s", v.Name, v.Unserved)
-		} else if v.Unserved == "" {
+		case had:
 			names = append(names, v.Name)
 		}
-		if v.Offered() && v.Unserved == "" && (newest == nil || compareVersions(v, *newest) > 0) {
+		if had && (newest == nil || compareVersions(v, *newest) > 0) {
 			newest = &d.Versions[i]
 		}
 	}

@@ -1,6 +1,7 @@
 package etcdschema_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,6 +49,37 @@ func TestCatalogueOffersWholePairsOnly(t *testing.T) {
 	srv.Delete(t, guestKey)
 	if _, offered := catalogue(t, s).FindVersion("redis", "7.0"); offered {
 		t.Error("offered still, though a half was withdrawn")
+	}
+}
+
+// TestInactiveDefaultGivesWay: a default version that is made inactive gives way to the newest active one, and operators are told; it is
+// the default again when it is active again.
+func TestInactiveDefaultGivesWay(t *testing.T) {
+	srv := etcdtest.Start(t)
+	s := srv.Store(t)
+	for _, version := range []string{"7.0", "8.0", "9.0"} {
+		srv.Put(t, "/server/datastores/redis/"+version, goodServer)
+		srv.Put(t, "/guest/datastores/redis/"+version, goodGuest)
+	}
+	srv.Put(t, "/server/datastores/redis", "default_version: '8.0'")
+	set := func(version string, active bool) {
+		srv.Put(t, "/server/datastores/redis/"+version, strings.Replace(goodServer, "{", fmt.Sprintf(`{"active":%t,`, active), 1))
+	}
+	set("9.0", false)
+	for _, c := range []struct {
+		active   bool
+		want     string
+		problems string
+	}{
+		{true, "8.0", "[]"},
+		{false, "7.0", `[/server/datastores/redis: default_version: "8.0" is not active; offered are: 7.0]`},
+		{true, "8.0", "[]"},
+	} {
+		set("8.0", c.active)
+		got := catalogue(t, s)
+		if d := got.Datastores[0].Datastore.DefaultVersion; d != c.want || fmt.Sprint(got.Problems) != c.problems {
+			t.Errorf("active %t: the default is %q, problems %v; want %q, %s", c.active, d, got.Problems, c.want, c.problems)
+		}
 	}
 }
 

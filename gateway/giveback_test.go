@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cofferdb/coffer/deployments"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
@@ -36,6 +37,51 @@ func TestFailedShrinkIsGivenBack(t *testing.T) {
 	c.Want(t, 200, http.MethodGet, "/instances", "")
 	c.Want(t, 202, http.MethodDelete, at, "")
 	c.AwaitGone(t, id, soon)
+}
+
+// TestFailedShrinkIsGivenBackOnAFullHost: the memory that a shrink would have freed is another instance's when the shrink fails. The
+// first has its size again, in its project's quota and in its host's record, which is then owed more than it has; nothing more goes there
+// until that is over.
+func TestFailedShrinkIsGivenBackOnAFullHost(t *testing.T) {
+	_, g, host := start(t)
+	c, admin := g.Client(gatewaytest.Member), g.Client(gatewaytest.Admin)
+	free := func() any {
+		return admin.Want(t, 200, http.MethodGet, "/mgmt/hosts", "").At("hosts", 0, "free", "memory_mb")
+	}
+	host.Says(func(a *deployments.Announcement) { a.Capacity.MemoryMB = 2048 })
+	waitFor(t, func() bool { return free() == 2048.0 })
+	id := c.Want(t, 200, http.MethodPost, "/instances", `{"instance":{"name":"db","flavorRef":2,"volume":{"size":1},"datastore":{"type":"memory"}}}`).Text("instance", "id")
+	address := c.Await(t, id, "ACTIVE", soon).Text("instance", "ip", 0)
+	release := host.Memory.Hold(address, "stop_db")
+	host.Memory.Fail(address, "stop_db", fmt.Errorf("it hangs"))
+	c.Want(t, 202, http.MethodPost, gatewaytest.Instance(id)+"/action", `{"resize":{"flavorRef":"1"}}`)
+	var others []string
+	for range 3 {
+		other := c.Create(t, "other", "")
+		c.Await(t, other, "ACTIVE", soon)
+		others = append(others, other)
+	}
+	release()
+	if a := c.Await(t, id, "ERROR", soon); a.Text("instance", "flavor", "id") != "2" {
+		t.Errorf("after a shrink that failed: %s", a.Body)
+	}
+	if used := c.Want(t, 200, http.MethodGet, "/mgmt/quotas/"+gatewaytest.Project, "").At("quotas", 1, "in_use"); used != 2048.0+3*512 {
+		t.Errorf("RAM in use: %v", used)
+	}
+	if got := free(); got != -3.0*512 {
+		t.Errorf("the host has %v MB left; want three instances less than nothing", got)
+	}
+	failed := c.Create(t, "no room", "")
+	if a := c.Await(t, failed, "ERROR", soon); !strings.Contains(a.Text("instance", "fault", "message"), "has 512 MB of memory") {
+		t.Errorf("an instance more: %s", a.Body)
+	}
+	for _, gone := range append(others, failed, id) {
+		c.Want(t, 202, http.MethodDelete, gatewaytest.Instance(gone), "")
+		c.AwaitGone(t, gone, soon)
+	}
+	if got := free(); got != 2048.0 {
+		t.Errorf("after all are gone the host has %v MB left", got)
+	}
 }
 
 // TestStepThatCannotBeTaken: what a step needs is gone when an instance comes to it. The instance fails with that as its
