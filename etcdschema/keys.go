@@ -27,6 +27,7 @@ const (
 	quotaPattern         = "/server/projects/*/quota"
 	usagePattern         = "/server/projects/*/usage"
 	instancePattern      = "/server/instances/*/*"
+	deletedPattern       = "/server/deleted/*/*"
 	backupPattern        = "/server/backups/*/*"
 	backupStratPattern   = "/server/backup-strategies/*/*"
 	streamKeyPattern     = "/server/projects/*/backup-key"
@@ -66,6 +67,7 @@ func Keys() []KeyDoc {
 		{quotaPattern, "Quota", "operator", "", "a project's limits; what is absent has the gateway's default"},
 		{usagePattern, "Usage", "gateway", "", "what a project uses; changed with what it counts"},
 		{instancePattern, "Instance", "gateway", "", "an instance: what it is, its operation with step and deadline, its fault"},
+		{deletedPattern, "Deleted", "gateway", "30 days", "what is told of an instance that was deleted"},
 		{backupPattern, "Backup", "gateway", "", "a backup: how it was made, its parent, how many segments, the SHA-256 of their index"},
 		{backupStratPattern, "BackupStrategy", "gateway", "", "the container of backups, of an instance by its id or of the whole project"},
 		{streamKeyPattern, "StreamKey", "gateway", "", "what seals the project's backups, sealed with the gateways' key; without it they cannot be read"},
@@ -120,6 +122,18 @@ func Instances(project string) Prefix[Instance] {
 
 // AllInstances is every project's. Its names are "project/id".
 func AllInstances() Prefix[Instance] { return Prefix[Instance]{path: "/server/instances/"} }
+
+// DeletedKey is the place of what is told of an instance that was deleted.
+func DeletedKey(project, id string) Key[Deleted] {
+	return key[Deleted](deletedPattern, aName("project", project), anID("instance", id))
+}
+
+func DeletedOf(project string) Prefix[Deleted] {
+	return prefix[Deleted]("/server/deleted/*/", aName("project", project))
+}
+
+// AllDeleted is every project's. Its names are "project/id".
+func AllDeleted() Prefix[Deleted] { return Prefix[Deleted]{path: "/server/deleted/"} }
 
 func BackupKey(project, id string) Key[Backup] {
 	return key[Backup](backupPattern, aName("project", project), anID("backup", id))

@@ -13,7 +13,8 @@ import (
 type Datastore struct {
 	DefaultVersion string `json:"default_version,omitempty"`
 	Description    string `json:"description,omitempty"`
-	Active         *bool  `json:"active,omitempty"` // default true
+	Active         *bool  `json:"active,omitempty"`  // default true
+	Default        bool   `json:"default,omitempty"` // what a create is of that names no datastore
 }
 
 // Flavor is a size of an instance.
@@ -120,6 +121,12 @@ type Instance struct {
 	Sealed []byte `json:"sealed,omitempty"`
 	// LastEvent is the number of the last line of the timeline.
 	LastEvent int64 `json:"last_event,omitempty"`
+}
+
+// Deleted is what is told of an instance that was deleted: what it was, not what it had.
+type Deleted struct {
+	Instance Instance  `json:"instance"`
+	At       time.Time `json:"at"`
 }
 
 // Operation is what is being done to an instance, and how far it has come.

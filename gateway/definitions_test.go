@@ -94,3 +94,63 @@ func TestDatastoreVersionsByTrovesAPI(t *testing.T) {
 		t.Errorf("problems: %s", got)
 	}
 }
+
+// TestDefaultDatastore: a create that names no datastore is of the only one, or of the one that its operator calls the default.
+func TestDefaultDatastore(t *testing.T) {
+	etcd, g, _ := start(t)
+	c := g.Client(gatewaytest.Member)
+	body := `{"instance":{"name":"x","flavorRef":1,"volume":{"size":1}}}`
+	is := func() string {
+		t.Helper()
+		a := c.Do(t, http.MethodPost, "/instances", body)
+		if a.Status == 400 && strings.Contains(string(a.Body), "memory, other") {
+			return ""
+		}
+		return a.Text("instance", "datastore", "type")
+	}
+	if got := is(); got != "memory" {
+		t.Errorf("the only datastore: %q", got)
+	}
+	etcd.Put(t, "/server/datastores/other/1", `{"manager":"memory","volume_support":true}`)
+	etcd.Put(t, "/guest/datastores/other/1", `{"mount_point":"/d","release":1}`)
+	if got := is(); got != "" {
+		t.Errorf("one of two: %q", got)
+	}
+	etcd.Put(t, "/server/datastores/other", `{"default":true}`)
+	if got := is(); got != "other" {
+		t.Errorf("the default: %q", got)
+	}
+	etcd.Put(t, "/server/datastores/memory", `{"default":true,"default_version":"1"}`)
+	if got := is(); got != "" {
+		t.Errorf("one of two defaults: %q", got)
+	}
+}
+
+// TestVolumeTypes: hosts make one kind of volume, for versions that have any.
+func TestVolumeTypes(t *testing.T) {
+	_, g, _ := start(t)
+	c := g.Client(gatewaytest.Member)
+	if a := c.Want(t, 200, http.MethodGet, "/datastores/memory/versions/1/volume-types", ""); a.Text("volume_types", 0, "id") != "default" || a.At("volume_types", 1) != nil {
+		t.Errorf("%s", a.Body)
+	}
+	c.Want(t, 404, http.MethodGet, "/datastores/memory/versions/9/volume-types", "")
+}
+
+// TestKeysOfAdmins: an admin sees on what host an instance is and what its volume is; nobody else does.
+func TestKeysOfAdmins(t *testing.T) {
+	_, g, host := start(t)
+	admin, c := g.Client(gatewaytest.Admin), g.Client(gatewaytest.Member)
+	id := c.Create(t, "db", "")
+	a := admin.Want(t, 200, http.MethodGet, gatewaytest.Instance(id), "")
+	if a.Text("instance", "server_id") != host.ID || a.Text("instance", "volume_id") != id || a.At("instance", "encrypted_rpc_messaging") != true {
+		t.Errorf("an admin sees %s", a.Body)
+	}
+	if b := c.Want(t, 200, http.MethodGet, gatewaytest.Instance(id), ""); strings.Contains(string(b.Body), "server_id") || strings.Contains(string(b.Body), "encrypted_rpc") {
+		t.Errorf("a member sees %s", b.Body)
+	}
+	waitFor(t, func() bool {
+		b := c.Want(t, 200, http.MethodGet, gatewaytest.Instance(id), "")
+		used, told := b.At("instance", "volume", "used_percent").(float64)
+		return told && used > 0 && used <= 100
+	})
+}

@@ -60,7 +60,7 @@ func (a *API) writeError(err error, c echo.Context) {
 	if f.RetryAfter > 0 {
 		seconds := strconv.Itoa(int(math.Ceil(f.RetryAfter.Seconds())))
 		c.Response().Header().Set("Retry-After", seconds)
-		body["retryAfter"] = seconds // Trove's
+		body["retryAfter"], body["details"] = seconds, f.Message // Trove's
 	}
 	if f.Kind == fault.Unauthorized {
 		c.Response().Header().Set("WWW-Authenticate", `Keystone uri="/identity/v3"`)

@@ -58,3 +58,21 @@ func (a *API) showFlavor(r *request) (reply, error) {
 	}
 	return reply{http.StatusOK, map[string]any{"flavor": a.viewFlavor(r, id, rec.Value)}}, nil
 }
+
+// volumeTypeView is a kind of volume as clients see it.
+type volumeTypeView struct {
+	ID          string `json:"id"`
+	Name        string `json:"name"`
+	IsPublic    bool   `json:"is_public"`
+	Description string `json:"description"`
+}
+
+// listVolumeTypes lists the one kind of volume that hosts make; none below a version that takes no volume.
+func (a *API) listVolumeTypes(r *request) (reply, error) {
+	v, err := a.datastoreVersion(r)
+	views := []volumeTypeView{}
+	if v.Server.VolumeSupport {
+		views = append(views, volumeTypeView{"default", "default", true, "A volume that the instance's host makes."})
+	}
+	return reply{http.StatusOK, map[string]any{"volume_types": views}}, err
+}

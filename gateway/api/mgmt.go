@@ -6,6 +6,7 @@ import (
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/control"
 	"github.com/cofferdb/coffer/gateway/fault"
 	"github.com/cofferdb/coffer/gateway/lifecycle"
 )
@@ -50,8 +51,8 @@ func (a *API) viewMgmt(r *request, in etcdschema.Instance) mgmtView {
 }
 
 func (a *API) mgmtListInstances(r *request) (reply, error) {
-	if isTrue(r.query("deleted")) { // what was deleted leaves no record
-		return reply{http.StatusOK, listBody("instances", []mgmtView{}, nil)}, nil
+	if isTrue(r.query("deleted")) {
+		return a.mgmtListDeleted(r)
 	}
 	from, read := etcdschema.AllInstances(), readAllPage[etcdschema.Instance]
 	if p := r.query("project_id"); p != "" {
@@ -72,8 +73,47 @@ func (a *API) mgmtListInstances(r *request) (reply, error) {
 	return reply{http.StatusOK, listBody("instances", views, next)}, nil
 }
 
+// mgmtListDeleted lists what was deleted lately.
+func (a *API) mgmtListDeleted(r *request) (reply, error) {
+	from, read := etcdschema.AllDeleted(), readAllPage[etcdschema.Deleted]
+	if p := r.query("project_id"); p != "" {
+		from, read = etcdschema.DeletedOf(p), readPage[etcdschema.Deleted]
+	}
+	records, next, err := read(a, r, from)
+	views := []mgmtView{}
+	for _, rec := range records {
+		views = append(views, a.viewDeleted(r, rec.Value))
+	}
+	return reply{http.StatusOK, listBody("instances", views, next)}, err
+}
+
+// viewDeleted is what admins see of an instance that was deleted.
+func (a *API) viewDeleted(r *request, d etcdschema.Deleted) mgmtView {
+	v, at := a.viewMgmt(r, d.Instance), control.Stamp(d.At)
+	v.Deleted, v.DeletedAt, v.Status, v.OperatingStatus = true, &at, "SHUTDOWN", "" // as Trove's
+	return v
+}
+
+// deletedInstance finds the instance of the path among those that were deleted lately.
+func (a *API) deletedInstance(r *request) (mgmtView, error) {
+	id := r.param("id")
+	project, err := findOwner(a, r, id, etcdschema.AllDeleted())
+	if err != nil {
+		return mgmtView{}, err
+	}
+	if project == "" {
+		return mgmtView{}, fault.NotFound("Instance", id)
+	}
+	rec, err := etcdschema.Get(r.ctx, a.Control.Store, etcdschema.DeletedKey(project, id))
+	return a.viewDeleted(r, rec.Value), err
+}
+
 func (a *API) mgmtShowInstance(r *request) (reply, error) {
 	in, err := a.instance(r)
+	if fault.IsNotFound(err) && isTrue(r.query("deleted")) {
+		view, err := a.deletedInstance(r)
+		return reply{http.StatusOK, map[string]any{"instance": view}}, err
+	}
 	if err != nil {
 		return reply{}, err
 	}

@@ -115,6 +115,7 @@ func routes() []route {
 		{http.MethodGet, tenant + "/datastores/:datastore/versions/:version", reader, (*API).showVersion},
 		{http.MethodGet, tenant + "/datastores/versions/:version", reader, (*API).showVersion},
 		{http.MethodGet, tenant + "/datastores/:datastore/versions/:version/flavors", reader, (*API).listFlavors},
+		{http.MethodGet, tenant + "/datastores/:datastore/versions/:version/volume-types", reader, (*API).listVolumeTypes},
 		{http.MethodGet, tenant + "/datastores/:datastore/versions/:version/parameters", reader, (*API).listParameters},
 		{http.MethodGet, tenant + "/datastores/:datastore/versions/:version/parameters/:name", reader, (*API).showParameter},
 		{http.MethodGet, tenant + "/datastores/versions/:version/parameters", reader, (*API).listParameters},

@@ -41,9 +41,18 @@ type instanceDetail struct {
 	Fault                *faultView `json:"fault,omitempty"`
 	// Beyond Trove: how a replica gets on, when its guest has told.
 	Replication *replicationView `json:"replication,omitempty"`
-	Warning     string           `json:"warning,omitempty"`   // beyond Trove: what will soon keep the server from its work
-	Password    string           `json:"password,omitempty"`  // in the answer to a create with root_on_create
-	UserData    string           `json:"user_data,omitempty"` // in the answer to a create without a host
+	Warning     string           `json:"warning,omitempty"` // beyond Trove: what will soon keep the server from its work
+	*adminDetail
+	Password string `json:"password,omitempty"`  // in the answer to a create with root_on_create
+	UserData string `json:"user_data,omitempty"` // in the answer to a create without a host
+}
+
+// adminDetail is what only admins see of a single instance: where Trove has ids of Nova and Cinder, the host's, and that of the instance
+// whose volume it is.
+type adminDetail struct {
+	ServerID     *string `json:"server_id"` // null: it has no host
+	VolumeID     *string `json:"volume_id"`
+	EncryptedRPC bool    `json:"encrypted_rpc_messaging"`
 }
 
 type flavorRef struct {
@@ -67,6 +76,8 @@ type datastoreRef struct {
 type volumeView struct {
 	Size int      `json:"size"`
 	Used *float64 `json:"used,omitempty"` // GB, when the guest has told
+	// UsedPercent is what is used of the volume as it is, which is a little less than its size.
+	UsedPercent *float64 `json:"used_percent,omitempty"`
 }
 
 type addressView struct {
@@ -162,6 +173,16 @@ func (a *API) detailView(r *request, in etcdschema.Instance) instanceView {
 	if v.Volume != nil && in.Service.Volume != nil {
 		used := math.Round(float64(in.Service.Volume.Used)/(1<<30)*100) / 100
 		v.Volume.Used = &used
+		if total := in.Service.Volume.Total; total > 0 {
+			percent := math.Round(float64(in.Service.Volume.Used)/float64(total)*1000) / 10
+			v.Volume.UsedPercent = &percent
+		}
+	}
+	if r.Who.Admin() {
+		v.adminDetail = &adminDetail{ServerID: optional(in.Host), EncryptedRPC: true}
+		if in.VolumeGB > 0 {
+			v.VolumeID = &in.ID
+		}
 	}
 	v.Warning, v.Replication = in.Service.Warning, replicationOf(in)
 	if f := in.Fault; f != nil {

@@ -76,13 +76,12 @@ func FindVersion(versions []etcdschema.Version, ref string) (etcdschema.Version,
 }
 
 // chooseVersion finds what a create asks for. An unknown datastore is 404, an unknown or inactive version 400, as in
-// Trove; without a type the only datastore is meant.
+// Trove; without a type the default datastore is meant.
 func chooseVersion(c etcdschema.Catalogue, datastore, version string) (etcdschema.Version, error) {
 	if datastore == "" {
-		if len(c.Datastores) != 1 {
+		if datastore = defaultDatastore(c); datastore == "" {
 			return etcdschema.Version{}, fault.Errorf(fault.BadRequest, "Say which datastore: instance['datastore']['type'] is one of: %s.", datastoreNames(c))
 		}
-		datastore = c.Datastores[0].Name
 	}
 	d, ok := FindDatastore(c, datastore)
 	if !ok {
@@ -99,6 +98,19 @@ func chooseVersion(c etcdschema.Catalogue, datastore, version string) (etcdschem
 		return v, fault.Errorf(fault.BadRequest, "Datastore version '%s' of %s cannot be found or is not active.", version, d.Name)
 	}
 	return v, nil
+}
+
+// defaultDatastore is what a create is of that names none: the only datastore, or the only one that its operator calls the default; "": none.
+func defaultDatastore(c etcdschema.Catalogue) (name string) {
+	for _, d := range c.Datastores {
+		if d.Datastore.Default || len(c.Datastores) == 1 {
+			if name != "" {
+				return "" // two of them are none
+			}
+			name = d.Name
+		}
+	}
+	return name
 }
 
 func datastoreNames(c etcdschema.Catalogue) string {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/agentpoll"
+	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/keyring"
 	"github.com/cofferdb/coffer/gateway/lifecycle"
@@ -76,7 +77,7 @@ func (p *Plan) records() error {
 			p.Put(etcdschema.Put(etcdschema.DueKey(DueLogs, etcdschema.DueTime(p.now), p.Before.Project, p.Before.ID), etcdschema.Due{}))
 		}
 		removal, err := removalOps(p.Snap, p.d.Instance)
-		p.Put(removal...)
+		p.Put(append(removal, deletedOp(p.d.Instance, p.now))...)
 		return err
 	}
 	p.Put(Due(&p.d.Instance, p.now)...)
@@ -150,6 +151,17 @@ func PeersOf(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdschema.Instan
 
 func EnrolmentOp(token agentpoll.Token, e etcdschema.Enrolment, ttl time.Duration) etcdschema.Op {
 	return etcdschema.Put(etcdschema.EnrolmentKey(agentpoll.HashSecret(token.Secret)), e).For(max(ttl.Round(time.Second), time.Minute))
+}
+
+// deletedOp keeps for a while what is told of an instance that has ended.
+func deletedOp(in etcdschema.Instance, now time.Time) etcdschema.Op {
+	return etcdschema.Put(etcdschema.DeletedKey(in.Project, in.ID), etcdschema.Deleted{At: now, Instance: etcdschema.Instance{
+		ID: in.ID, Project: in.Project, Name: in.Name, Datastore: in.Datastore, Version: in.Version, VersionNumber: in.VersionNumber, Manager: in.Manager,
+		FlavorID: in.FlavorID, Flavor: in.Flavor, VolumeGB: in.VolumeGB, VolumeType: in.VolumeType, Public: in.Public,
+		Created: in.Created, Updated: now, Prepared: in.Prepared, Host: in.Host, Address: in.Address, ReplicaOf: in.ReplicaOf,
+		RootEnabled: in.RootEnabled, RootEnabledAt: in.RootEnabledAt, RootEnabledBy: in.RootEnabledBy,
+		Service: datastores.Status{Service: datastores.StatusShutdown},
+	}}).For(keepDeleted)
 }
 
 // removalOps deletes an instance and everything that was only there for it, and gives back what it had.

@@ -12,6 +12,7 @@ import (
 // How long records of the past stay.
 const (
 	keepEvents     = 30 * 24 * time.Hour
+	keepDeleted    = keepEvents // of an instance that has ended, as its timeline
 	KeepResults    = 10 * time.Minute
 	KeepEnrolments = time.Hour // a used one; an unused one lives as long as the create that waits for it
 )
