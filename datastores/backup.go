@@ -17,7 +17,7 @@ type BackupStrategy struct {
 	StrategyName
 	Incremental bool // can take a parent
 	// Logical: Restore loads the backup into a running, empty server. Otherwise it makes the data directory of a server that
-	// was never started.
+	// was never started. A server of a newer version than the backup's must be able to load it, too.
 	Logical bool
 	// Backup writes one backup to req.Output. It runs beside the calls of tenants, never beside another backup or anything
 	// that starts or stops the server. When it fails, or ctx ends, what was written is thrown away; it must leave nothing

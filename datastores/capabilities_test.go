@@ -41,7 +41,7 @@ func TestManifestTellsOfTheManager(t *testing.T) {
 	caps := []Capability{CanRoot, CanConfiguration, CanBackup, CanIncrementalBackup, CanLogs, CanUpgrade}
 	want := ServerOptions{
 		Manager: "able", Capabilities: caps, BackupStrategy: "dump",
-		BackupStrategies: []Strategy{{dump, false}, {copied, true}},
+		BackupStrategies: []Strategy{{dump, false, true}, {copied, true, false}},
 		Parameters:       []Parameter{{Name: "a", Type: BooleanParameter}},
 	}
 	if diff := cmp.Diff(want, m.Offers[0].Server); diff != "" {
@@ -53,7 +53,7 @@ func TestManifestTellsOfTheManager(t *testing.T) {
 	if diff := cmp.Diff([]Log{{Name: "general", Type: UserLog}}, m.Logs); diff != "" {
 		t.Error(diff)
 	}
-	if b, err := json.Marshal(m.Offers[0].Server.BackupStrategies[0]); err != nil || string(b) != `{"namespace":"able_impl","name":"dump"}` {
+	if b, err := json.Marshal(m.Offers[0].Server.BackupStrategies[0]); err != nil || string(b) != `{"namespace":"able_impl","name":"dump","logical":true}` {
 		t.Errorf("a strategy stands there as %s, %v", b, err)
 	}
 	if full := ablePlugin(strategies[:1]).Manifest().Capabilities; slices.Contains(full, CanIncrementalBackup) {

@@ -24,6 +24,7 @@ func (n StrategyName) name() StrategyName { return n }
 type Strategy struct {
 	StrategyName
 	Incremental bool `json:"incremental,omitempty"` // of a backup strategy
+	Logical     bool `json:"logical,omitempty"`     // of a backup strategy: newer versions of the datastore can load what it made, too
 }
 
 // AnyStrategy is a type that embeds a [StrategyName]: [BackupStrategy], [ReplicationStrategy].

@@ -37,14 +37,14 @@ func TestChooseStrategy(t *testing.T) {
 
 // TestStrategyProblems: what a definition chooses must be listed, in both halves.
 func TestStrategyProblems(t *testing.T) {
-	listed := []Strategy{{StrategyName{"mysql_impl", "mariabackup"}, true}, {StrategyName{"acme", "snap"}, false}}
+	listed := []Strategy{{StrategyName: StrategyName{"mysql_impl", "mariabackup"}, Incremental: true}, {StrategyName: StrategyName{"acme", "snap"}}}
 	server := ServerOptions{Manager: "mysql", BackupStrategies: listed, BackupStrategy: "snap"}
 	if problems := server.Problems(); len(problems) > 0 {
 		t.Errorf("problems: %v", problems)
 	}
 	bad := server
 	bad.BackupStrategy, bad.ReplicationStrategy = "dump", "binlog"
-	bad.ReplicationStrategies = []Strategy{{StrategyName{"", "gtid"}, false}}
+	bad.ReplicationStrategies = []Strategy{{StrategyName: StrategyName{"", "gtid"}}}
 	wantProblems(t, bad.Problems(),
 		`backup_strategy: "dump" is not a strategy of manager mysql; its manifest lists: mysql_impl/mariabackup, acme/snap`,
 		`replication_strategy: "/gtid"`, `replication_strategy: "binlog"`)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway"
 	"github.com/cofferdb/coffer/gateway/blobstore"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
@@ -126,6 +127,59 @@ func TestBackupAndRestore(t *testing.T) {
 	waitFor(t, func() bool { return len(files(t, dir)) == 0 })
 	if got := c.Want(t, 200, http.MethodGet, "/mgmt/quotas/"+gatewaytest.Project, "").At("quotas", 3, "in_use"); got != 0.0 {
 		t.Errorf("%v backups in use after all were deleted", got)
+	}
+}
+
+// TestRestoreAsAnotherVersion: a newer version of the datastore takes what a logical strategy made, and nothing else.
+func TestRestoreAsAnotherVersion(t *testing.T) {
+	etcd, g, host := start(t)
+	c := g.Client(gatewaytest.Member)
+	store := etcd.Store(t)
+	create := func(version, backup string) (int, string) {
+		t.Helper()
+		a := c.Do(t, http.MethodPost, "/instances", fmt.Sprintf(
+			`{"instance":{"name":"copy","flavorRef":1,"volume":{"size":1},"datastore":{"type":"memory","version":%q},"restorePoint":{"backupRef":%q}}}`, version, backup))
+		return a.Status, a.Text("instance", "id")
+	}
+	backups := map[string]string{}
+	for _, version := range []string{"1", "2"} {
+		id := c.Create(t, "db", tenant)
+		if version == "2" {
+			c.Await(t, id, "ACTIVE", soon)
+			c.Want(t, 202, http.MethodPatch, gatewaytest.Instance(id), `{"instance":{"datastore_version":"2"}}`)
+		}
+		at := c.Await(t, id, "ACTIVE", soon).Text("instance", "ip", 0)
+		if _, err := host.Memory.Write(t.Context(), login(at), 0, 7); err != nil {
+			t.Fatal(err)
+		}
+		for _, strategy := range []string{"copy", "slow"} {
+			key := etcdschema.VersionKey("memory", version)
+			if _, err := store.Update(t.Context(), []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+				rec, err := etcdschema.Read(s, key)
+				rec.Value.BackupStrategy = strategy
+				return []etcdschema.Op{etcdschema.Put(key, rec.Value)}, err
+			}); err != nil {
+				t.Fatal(err)
+			}
+			b := backUp(t, c, id, "")
+			if b.Text("backup", "status") != "COMPLETED" || b.Text("backup", "strategy") != "memory_impl/"+strategy {
+				t.Fatalf("%s", b.Body)
+			}
+			backups[version+strategy] = b.Text("backup", "id")
+		}
+	}
+	for _, refused := range []struct{ version, backup string }{{"2", "1copy"}, {"1", "2copy"}, {"1", "2slow"}} {
+		if status, _ := create(refused.version, backups[refused.backup]); status != 400 {
+			t.Errorf("backup %s restored as version %s: status %d, want 400", refused.backup, refused.version, status)
+		}
+	}
+	status, id := create("2", backups["1slow"])
+	if status != 200 {
+		t.Fatalf("a logical backup of version 1 restored as version 2: status %d", status)
+	}
+	a := c.Await(t, id, "ACTIVE", soon)
+	if n, _, err := host.Memory.Digest(t.Context(), login(a.Text("instance", "ip", 0))); n != 7 || err != nil || a.Text("instance", "datastore", "version") != "2" {
+		t.Errorf("the copy has %d items (err %v): %s", n, err, a.Body)
 	}
 }
 

@@ -1,7 +1,10 @@
 package mysql
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -41,6 +44,10 @@ func TestNewest(t *testing.T) {
 	ctx := t.Context()
 	old := prepared(t)
 	tenant(t, old)
+	var dump bytes.Buffer
+	dumped, err := old.dumpStrategy().Backup(ctx, datastores.BackupRequest{Output: &dump, Expect: func(int64) {}})
+	must(t, err)
+	loadsInto(t, New(newEnv(t), newestOptions(t)), old, dumped, dump.Bytes())
 	must(t, execute(ctx, admin(t, old), "TRUNCATE mysql.time_zone_name")) // as of a server that was made before there were any
 	must(t, old.Stop(ctx))
 	from, err := json.Marshal(oldestOptions())
@@ -70,6 +77,22 @@ func TestNewest(t *testing.T) {
 	caughtUp(t, replica, source)
 	if items, _, err := digest(ctx, loginTo(source)); err != nil || items != 40 {
 		t.Errorf("the former source has %d items, %v; want 40", items, err)
+	}
+}
+
+// loadsInto has a server of another version take over the dump of a server that runs.
+func loadsInto(t *testing.T, m, old *Manager, dumped datastores.BackupReply, dump []byte) {
+	t.Helper()
+	stopInTheEnd(t, m)
+	req := restoring(m, datastores.BackupLink{ID: "b", Meta: dumped.Meta, Open: func(context.Context) (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(dump)), nil
+	}})
+	req.Restore.Strategy = m.dumpStrategy()
+	must(t, m.Prepare(t.Context(), req))
+	_, want, err := digest(t.Context(), loginTo(old))
+	must(t, err)
+	if _, got, err := digest(t.Context(), loginTo(m)); err != nil || got != want {
+		t.Errorf("%v; the digests are %s and %s", err, got, want)
 	}
 }
 

@@ -1,7 +1,11 @@
 package postgresql
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,6 +27,7 @@ func TestUpgrade(t *testing.T) {
 	s, err := login(t, old, "ann", "pass", "shop")
 	must(t, err)
 	must(t, s.exec(ctx, "CREATE TABLE t AS SELECT generate_series(1, 1000) AS n"))
+	loadsInto(t, newManager(t, newEnv(t), newer(t)), old)
 	account := datastores.ReplicaAccount{ReplicaID: "0198c0de-0000-7000-8000-000000000009", User: "replica_x", Password: datastores.NewSecret("p")}
 	streams := old.ReplicationStrategies()[0]
 	must(t, streams.Source.AddReplica(ctx, account))
@@ -61,4 +66,26 @@ func TestUpgrade(t *testing.T) {
 	from, err = json.Marshal(newer(t))
 	must(t, err)
 	wantKind(t, old.Upgrade(ctx, datastores.UpgradeRequest{From: from, Progress: func(string) {}}), datastores.Invalid)
+}
+
+// loadsInto has a server of another version take over a dump of a server that runs.
+func loadsInto(t *testing.T, m, old *Manager) {
+	t.Helper()
+	logical := func(m *Manager) datastores.BackupStrategy {
+		all := m.BackupStrategies()
+		return all[slices.IndexFunc(all, func(s datastores.BackupStrategy) bool { return s.Logical })]
+	}
+	var dump bytes.Buffer
+	made, err := logical(old).Backup(t.Context(), datastores.BackupRequest{Output: &dump, Expect: func(int64) {}})
+	must(t, err)
+	req := quietly()
+	req.Restore = &datastores.Restore{Strategy: logical(m), Request: datastores.RestoreRequest{Progress: func(string) {}, Chain: []datastores.BackupLink{{
+		ID: "b", Meta: made.Meta, Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(dump.Bytes())), nil },
+	}}}}
+	must(t, m.Prepare(t.Context(), req))
+	s, err := login(t, m, "ann", "pass", "shop")
+	must(t, err)
+	if n, err := s.one(t.Context(), "SELECT count(*) FROM t"); err != nil || n.String() != "1000" {
+		t.Errorf("%s rows after the restore, %v", n, err)
+	}
 }

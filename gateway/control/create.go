@@ -67,12 +67,19 @@ func (p restoring) fits(version etcdschema.Version, volumeGB int) error {
 	switch {
 	case len(p.chain) == 0:
 		return nil
-	case b.Datastore != version.Datastore || b.Version != version.Name:
+	case b.Datastore != version.Datastore || b.Version != version.Name && !p.loadsInto(version):
 		return fault.Errorf(fault.BadRequest, "Backup %s is of %s %s and cannot be restored as %s %s.", b.BackupID, b.Datastore, b.Version, version.Datastore, version.Name)
 	case volumeGB > 0 && b.Used > int64(volumeGB)<<30:
 		return fault.Errorf(fault.Forbidden, "Backup %s needs %.1f GB, more than a volume of %d GB.", b.BackupID, float64(b.Used)/(1<<30), volumeGB)
 	}
 	return nil
+}
+
+// loadsInto reports whether a newer version takes the backup over: what a logical strategy made, which the newer one has, too.
+func (p restoring) loadsInto(version etcdschema.Version) bool {
+	b := p.backup
+	return b.Manager == version.Server.Manager && datastores.CompareVersions(cmp.Or(version.Server.VersionNumber, version.Name), cmp.Or(b.VersionNumber, b.Version)) >= 0 &&
+		slices.ContainsFunc(version.Server.BackupStrategies, func(s datastores.Strategy) bool { return s.Logical && s.StrategyName == b.Strategy })
 }
 
 // CreateRequest is the body of POST instances.
