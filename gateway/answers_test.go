@@ -20,14 +20,14 @@ func TestUnknownRoutes(t *testing.T) {
 		token, method, path string
 		want                int
 	}{
-		{gatewaytest.Admin, http.MethodGet, "/mgmt/datastore-versions", 404},
+		{gatewaytest.Admin, http.MethodGet, "/mgmt/nothing", 404},
 		{gatewaytest.Admin, http.MethodGet, "/mgmt/instances/x/y/z", 404},
 		{gatewaytest.Admin, http.MethodGet, "/nothing", 404},
 		{gatewaytest.Admin, http.MethodDelete, "/flavors", 405},
 		{gatewaytest.Admin, http.MethodDelete, "/mgmt/instances", 405},
 		{gatewaytest.Member, http.MethodGet, "/mgmt/hosts", 401},
 		{gatewaytest.Member, http.MethodGet, "/mgmt/datastore-versions", 401},
-		{gatewaytest.Member, http.MethodPost, "/mgmt/datastore-versions", 401},
+		{gatewaytest.Member, http.MethodPost, "/mgmt/nothing", 401},
 		{gatewaytest.Member, http.MethodGet, "/mgmt/instances/x/y/z", 401},
 		{gatewaytest.Member, http.MethodDelete, "/mgmt/instances", 401},
 		{gatewaytest.Member, http.MethodDelete, "/flavors", 405},
