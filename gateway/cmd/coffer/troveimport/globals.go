@@ -27,7 +27,7 @@ func globalRules() []rule {
 		quota("max_ram_per_tenant", "ram", "-1"),
 		quota("max_volumes_per_tenant", "volumes", "40"),
 		quota("max_backups_per_tenant", "backups", "50"),
-		{option: "default_datastore", why: "a create names its datastore, unless there is only one", instead: "name it in scripts that do not"},
+		{option: "default_datastore", why: "the default is said of the datastore itself", instead: "put default: true into /server/datastores/NAME"},
 		{option: "backup_swift_container|storage_strategy|storage_namespace|swift_.*", why: blobs, instead: "give coffer-gateway -backup-dir or -s3-endpoint"},
 		{option: "backup_.*|verify_swift_checksum_on_restore", harmless: anything, why: blobs + "; always compressed, encrypted and checked"},
 		{option: "verify_replica_volume_size", harmless: boolIs(true), why: "a replica's volume is never smaller than its source's", instead: "give replicas volumes as large"},
