@@ -36,9 +36,8 @@ type Config struct {
 	// RemoteIP tells who calls, for the limits. Nil: the address of the connection. Behind a proxy it should be what
 	// a trusted proxy says.
 	RemoteIP func(*http.Request) string
-	// Outage reports whether an error of the Backend says that it can serve no agent at present: then nobody is told absent
-	// before one more Expiry has passed. An error that concerns one call only must not be one: its agent has been heard of.
-	// Nil: every error is.
+	// Outage reports whether an error of Authenticate or Presence says that the Backend can serve no agent at present: then nobody is told
+	// absent before one more Expiry has passed. What else fails postpones nothing: its agent has been heard of. Nil: every error is one.
 	Outage func(error) bool
 }
 

@@ -21,6 +21,7 @@ type presence struct {
 	backend Backend
 	log     *slog.Logger
 	expiry  time.Duration
+	outage  func(error) bool
 	dirty   chan struct{} // holds one when changes is not empty
 
 	mu      sync.Mutex
@@ -41,7 +42,7 @@ type contact struct {
 	last    time.Time // its last call, or the end of its last poll
 	arrived time.Time // its last poll
 	polls   int       // that are served or parked
-	here    bool      // told, or about to be, to be present
+	here    bool      // told, or about to be, to be present; not when it is about to be told absent
 }
 
 func newPresence(c Config) *presence {
@@ -50,6 +51,7 @@ func newPresence(c Config) *presence {
 		backend:   c.Backend,
 		log:       c.Log,
 		expiry:    c.Expiry,
+		outage:    c.Outage,
 		dirty:     make(chan struct{}, 1),
 		agents:    map[string]*contact{},
 		leaving:   map[string]*contact{},
@@ -143,7 +145,7 @@ func (p *presence) vacated(agents []string) {
 	defer p.mu.Unlock()
 	for _, id := range agents {
 		delete(p.claimed, id)
-		if c := p.agents[id]; c != nil && !c.here {
+		if c := p.agents[id]; c != nil && c.polls > 0 && !c.here {
 			c.here = true
 			p.change(id, true)
 		}
@@ -170,8 +172,12 @@ func (p *presence) again() {
 	}
 }
 
-// postpone judges nobody before one full expiry from now: the silence may have been ours.
-func (p *presence) postpone() {
+// failed hears that it could not be found out who calls, or recorded who is here: when the Backend can serve nobody, nobody is judged before
+// one full expiry from now, for the silence may have been ours. Whoever was known when a call failed has been heard of by that.
+func (p *presence) failed(err error) {
+	if _, _, ours := refuse(err); ours || !p.outage(err) {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.notBefore = time.Now().Add(p.expiry)
@@ -239,8 +245,7 @@ func (p *presence) judge(interval time.Duration) {
 	}
 	for id, c := range p.leaving {
 		if now.Sub(c.last) > p.expiry {
-			delete(p.leaving, id)
-			delete(p.agents, id)
+			c.here = false
 			p.change(id, false)
 		}
 	}
@@ -257,10 +262,11 @@ func (p *presence) tell(ctx context.Context) {
 		err := p.backend.Presence(call, batch)
 		cancel()
 		if err == nil {
+			p.told(batch)
 			continue
 		}
 		p.putBack(batch)
-		p.postpone()
+		p.failed(err)
 		if ctx.Err() != nil {
 			return
 		}
@@ -286,12 +292,25 @@ func (p *presence) batch() map[string]bool {
 	return batch
 }
 
-// putBack keeps what could not be told, but for what has changed since.
+// told forgets those who were told absent, but for who has come back meanwhile.
+func (p *presence) told(batch map[string]bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, here := range batch {
+		if _, left := p.leaving[id]; left && !here {
+			delete(p.leaving, id)
+			delete(p.agents, id)
+		}
+	}
+}
+
+// putBack keeps what could not be told, but for what has changed since. Who could not be told absent is judged anew: when the Backend
+// is away, an agent may have had no way to call.
 func (p *presence) putBack(batch map[string]bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for id, here := range batch {
-		if _, changed := p.changes[id]; !changed && !p.moved[id] {
+		if _, changed := p.changes[id]; here && !changed && !p.moved[id] {
 			p.changes[id] = here
 		}
 	}

@@ -149,7 +149,7 @@ func TestAbsenceIsNotJudgedAfterOwnOutage(t *testing.T) {
 	})
 }
 
-// TestOnePoisonedCallDoesNotEndJudging: an agent's call that can never be served says nothing about who is absent.
+// TestOnePoisonedCallDoesNotEndJudging: an agent's call that can never be served says nothing about who is absent, whatever its error looks like.
 func TestOnePoisonedCallDoesNotEndJudging(t *testing.T) {
 	poison := errors.New("this record cannot be read")
 	presenceTest(t, func(t *testing.T, l *ledger, s *server.Server, g *gateway) {
@@ -168,7 +168,35 @@ func TestOnePoisonedCallDoesNotEndJudging(t *testing.T) {
 		if len(calls) != 1 || !maps.Equal(calls[0], map[string]bool{gone.AgentID: false}) {
 			t.Errorf("told %v, want that %s is absent", calls, gone.AgentID)
 		}
-	}, func(c *server.Config) { c.Outage = func(err error) bool { return !errors.Is(err, poison) } })
+	})
+}
+
+// TestJudgedAnewAfterAnOutage: who could not be told absent, since the backend was away, has one more expiry to come back.
+func TestJudgedAnewAfterAnOutage(t *testing.T) {
+	presenceTest(t, func(t *testing.T, l *ledger, s *server.Server, g *gateway) {
+		back, gone := l.Agent(), l.Agent()
+		time.Sleep(2 * time.Minute)
+		g.poll(t, back, agentpoll.PollRequest{})
+		g.poll(t, gone, agentpoll.PollRequest{})
+		time.Sleep(time.Second)
+		l.take()
+		l.setFail(errors.New("etcd is away"))
+		time.Sleep(70 * time.Second)
+		l.setFail(nil)
+		time.Sleep(30 * time.Second)
+		if calls := l.take(); len(calls) != 0 || !s.Holds(gone.AgentID) {
+			t.Fatalf("told %v right after the outage", calls)
+		}
+		g.send(t, back, agentpoll.PollRequest{})
+		time.Sleep(time.Minute)
+		told := map[string]bool{}
+		for _, c := range l.take() {
+			maps.Copy(told, c)
+		}
+		if !maps.Equal(told, map[string]bool{back.AgentID: true, gone.AgentID: false}) || s.Holds(gone.AgentID) {
+			t.Errorf("told %v", told)
+		}
+	})
 }
 
 func TestPresenceIsToldAgainWhenItFailed(t *testing.T) {

@@ -64,7 +64,9 @@ func (s *Server) admit(c *call, method string, open bool) (err error) {
 		c.w.Header().Set("Allow", method)
 		return errMethod
 	case !open:
-		c.agentID, err = s.Authenticate(c.r)
+		if c.agentID, err = s.Authenticate(c.r); err != nil && c.r.Context().Err() == nil {
+			s.presence.failed(err)
+		}
 		return err
 	}
 	return overLimit("enrol", s.enrolments.Take(s.config.RemoteIP(c.r), 1)) // only enroll is open
@@ -136,9 +138,6 @@ func (s *Server) refuse(c *call, err error) {
 	case !ours && c.r.Context().Err() != nil: // it failed because the peer is gone
 	case !ours:
 		s.counters.failed.Add(1)
-		if s.config.Outage(err) {
-			s.presence.postpone()
-		}
 		s.config.Log.Error("a call of an agent failed", "path", c.r.URL.Path, "agent_id", c.agentID, "err", err)
 	case refusal.status == http.StatusTooManyRequests:
 		s.counters.overload.Add(1)
