@@ -50,6 +50,8 @@ const (
 	enrolmentPattern     = "/guest/enrolments/*"
 	instanceGuestPattern = "/guest/instances/*"
 	presencePattern      = "/guest/presence/*"
+	pollsPattern         = "/guest/gateways/*"
+	openedPattern        = "/guest/opened"
 	commandPattern       = "/guest/commands/*/*"
 	resultPattern        = "/guest/results/*"
 )
@@ -89,7 +91,9 @@ func Keys() []KeyDoc {
 		{agentPattern, "Agent", "gateway", "", "an enrolled agent: credential hash, public key, capabilities"},
 		{enrolmentPattern, "Enrolment", "gateway, operator", "1 hour", "a single-use enrolment token, by the SHA-256 of it"},
 		{instanceGuestPattern, "guest options", "gateway", "", "an instance's effective guest options, copied at create"},
-		{presencePattern, "Presence", "gateway", "session", "which gateway holds the agent's poll, or since when nobody does"},
+		{presencePattern, "Presence", "gateway", "", "which gateway holds the agent's poll, or since when nobody does"},
+		{pollsPattern, "GatewayPolls", "gateway", "30 days after it left", "a gateway that holds agents' polls, or since when it is gone"},
+		{openedPattern, "Opened", "gateway", "", "since when there has been a gateway without a gap: agents had no way to call before"},
 		{commandPattern, "Command", "gateway", "", "a pending command"},
 		{resultPattern, "CommandResult", "gateway", "10 minutes", "how a command ended"},
 	}
@@ -240,6 +244,13 @@ func PresenceKey(agent string) Key[Presence] {
 	return key[Presence](presencePattern, anID("agent", agent))
 }
 func AllPresence() Prefix[Presence] { return Prefix[Presence]{path: "/guest/presence/"} }
+
+// GatewayPollsKey is the place of what presence records that name a gateway are worth.
+func GatewayPollsKey(id string) Key[GatewayPolls] {
+	return key[GatewayPolls](pollsPattern, anID("gateway", id))
+}
+func AllGatewayPolls() Prefix[GatewayPolls] { return Prefix[GatewayPolls]{path: "/guest/gateways/"} }
+func OpenedKey() Key[Opened]                { return Key[Opened]{path: openedPattern} }
 
 func CommandKey(agent, id string) Key[Command] {
 	return key[Command](commandPattern, anID("agent", agent), anID("command", id))

@@ -59,6 +59,11 @@ func ParsePresenceKey(key string) (agent string, ok bool) {
 	return cutOne(presencePattern, key, ValidID)
 }
 
+// ParseGatewayPollsKey reads what [GatewayPollsKey] built.
+func ParseGatewayPollsKey(key string) (gateway string, ok bool) {
+	return cutOne(pollsPattern, key, ValidID)
+}
+
 // ParseHostKey reads what [HostKey] built.
 func ParseHostKey(key string) (host string, ok bool) { return cutOne(hostPattern, key, ValidID) }
 

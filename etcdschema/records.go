@@ -287,9 +287,19 @@ type HostGrant struct {
 
 // Presence is where an agent's poll is held.
 type Presence struct {
-	Gateway string    `json:"gateway,omitempty"` // "": nowhere
+	Gateway string    `json:"gateway,omitempty"` // "": nowhere; the poll has gone with the gateway when that has left
 	Since   time.Time `json:"since"`             // of nowhere: the last contact
 	Judged  time.Time `json:"judged,omitzero"`   // of nowhere: when a gateway said so
+}
+
+// GatewayPolls is a gateway that holds polls.
+type GatewayPolls struct {
+	Left time.Time `json:"left,omitzero"` // since when it is gone; zero: it runs
+}
+
+// Opened is when agents could call again after there was no gateway at all.
+type Opened struct {
+	At time.Time `json:"at"`
 }
 
 // Command is a pending command with what its result changes.

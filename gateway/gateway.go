@@ -70,6 +70,8 @@ type Gateway struct {
 	metrics *metrics
 	started time.Time
 
+	unannounced chan struct{} // holds a token when etcd does not know of the gateway
+
 	ready    readiness
 	space    atomic.Pointer[etcdschema.Space] // as last seen
 	draining atomic.Bool
@@ -97,7 +99,7 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	if err := cfg.settle(); err != nil {
 		return nil, err
 	}
-	g := &Gateway{Config: cfg, id: plan.NewID(), started: time.Now()}
+	g := &Gateway{Config: cfg, id: plan.NewID(), started: time.Now(), unannounced: make(chan struct{}, 1)}
 	g.log = cfg.Log.With("gateway_id", g.id)
 	epoch, err := g.Store.EnsureEpoch(ctx)
 	if err != nil {
@@ -116,7 +118,6 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	}
 	g.control = control.New(control.Config{
 		Store: g.Store, Keys: g.Keys, Log: g.log, Limits: g.Limits, Signer: signer, Expiry: g.Expiry, Blobs: g.Blobs, AgentURLs: g.AgentURLs,
-		Started: g.started,
 	})
 	g.backend = agents.New(g.control, g.id)
 	g.polls, err = server.New(server.Config{
@@ -138,23 +139,46 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 			g.log.Error("the watch ended", "err", err)
 		}
 	})
-	g.control.Go(g.watchSpace)
 	g.announce()
+	g.control.Go(g.announceLater)
+	g.control.Go(func(ctx context.Context) { _ = g.backend.WatchGateways(ctx) })
+	g.control.Go(g.watchSpace)
 	g.control.Begin()
 	g.control.Go(func(ctx context.Context) { takeover.Dues(ctx, g.Store, g.log) })
 	return g, nil
 }
 
-// announce writes the gateway's own record, again after its session was lost.
+// announce writes the gateway's own records, again after its session was lost.
 func (g *Gateway) announce() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	_, err := g.Store.Update(ctx, nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		record := etcdschema.Gateway{Version: g.Version, Address: g.Address, Started: g.started.UTC(), Signs: true, Dues: true, CAs: g.AgentCAs}
-		return []etcdschema.Op{etcdschema.Put(etcdschema.GatewayKey(g.id), record).On(g.session)}, nil
-	})
-	if err != nil {
-		g.log.Warn("cannot announce the gateway", "err", err)
+	record := etcdschema.Gateway{Version: g.Version, Address: g.Address, Started: g.started.UTC(), Signs: true, Dues: true, CAs: g.AgentCAs}
+	if err := g.backend.Announce(ctx, record); err != nil {
+		g.log.Warn("cannot announce the gateway; trying again", "err", err)
+		select {
+		case g.unannounced <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// announceEvery is how long a gateway waits that could not announce itself.
+const announceEvery = 5 * time.Second
+
+// announceLater announces what could not be announced at once, until ctx ends.
+func (g *Gateway) announceLater(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-g.unannounced:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(announceEvery):
+			g.announce()
+		}
 	}
 }
 

@@ -102,8 +102,9 @@ func newArena(t *testing.T) *arena {
 	_, option := stored(t)
 	one := gatewaytest.Start(t, store, option)
 	two := gatewaytest.Start(t, etcd.Store(t), option)
-	one.Settled()
-	two.Settled()
+	if err := one.Settled(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	host := gatewaytest.StartHost(t, one, two.URL)
 	a := &arena{T: t, store: store, host: host, by: [2]gatewaytest.Client{one.Client(gatewaytest.Member), two.Client(gatewaytest.Member)}, admin: one.Client(gatewaytest.Admin)}
 	a.admin.Want(t, 200, http.MethodPut, "/mgmt/quotas/"+gatewaytest.Project, `{"quotas":{"instances":-1,"volumes":-1,"backups":-1}}`)

@@ -122,7 +122,9 @@ func startWalk(t *testing.T) *walk {
 	store := etcdtest.New(t)
 	gatewaytest.Define(t, store)
 	g := gatewaytest.Start(t, store, many)
-	g.Settled()
+	if err := g.Settled(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	w := &walk{store: store, client: g.Client(gatewaytest.Member)}
 	gatewaytest.Agents(t, store, agentpoll.Host, yes{}, []string{walkHost}, g.URL)
 	var guests []string

@@ -17,6 +17,7 @@ func (s *Server) Apply(c Changes) {
 	for _, agentID := range s.presence.elsewhere(c.Elsewhere) {
 		s.supersede(agentID)
 	}
+	s.presence.left(c.Left)
 	s.mu.Lock()
 	var answers []delivery
 	if c.Resync {

@@ -51,8 +51,10 @@ type Changes struct {
 	Commands []CommandChange
 	// Agents names agents whose record changed: what was remembered of them no longer holds.
 	Agents []string
-	// Elsewhere names agents whose polls another gateway now holds.
-	Elsewhere []string
+	// Elsewhere names agents whose polls another gateway now holds, and which one, by any name.
+	Elsewhere map[string]string
+	// Left names gateways that are gone, with all polls that they held.
+	Left []string
 	// Vacant names agents of which no gateway says any more that it holds their polls.
 	Vacant []string
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -31,10 +32,16 @@ type presence struct {
 	moved   map[string]bool     // another gateway's since the last batch was made
 	// claimed holds, of agents that have polled here, those that another gateway says it holds, and when they were here
 	// last. A balancer may send each poll of an agent to another gateway: it is enough that one of them says so.
-	claimed   map[string]time.Time
+	claimed   map[string]claim
 	notBefore time.Time // nobody is judged before it
 	judged    time.Time // when judge last ran
 	stopped   bool
+}
+
+// claim is what another gateway says of an agent.
+type claim struct {
+	gateway string
+	last    time.Time // when the agent was here last
 }
 
 // contact is what is known of an agent that polls here.
@@ -57,7 +64,7 @@ func newPresence(c Config) *presence {
 		leaving:   map[string]*contact{},
 		changes:   map[string]bool{},
 		moved:     map[string]bool{},
-		claimed:   map[string]time.Time{},
+		claimed:   map[string]claim{},
 		notBefore: now.Add(c.Expiry),
 		judged:    now,
 	}
@@ -76,8 +83,8 @@ func (p *presence) arrive(agentID string) {
 	c.polls++
 	c.last = time.Now()
 	c.arrived = c.last
-	if _, claimed := p.claimed[agentID]; claimed {
-		p.claimed[agentID] = c.last
+	if by, claimed := p.claimed[agentID]; claimed {
+		p.claimed[agentID] = claim{by.gateway, c.last}
 		return
 	}
 	if !c.here {
@@ -111,21 +118,21 @@ func (p *presence) touch(agentID string) {
 }
 
 // elsewhere forgets agents that poll another gateway now, and returns those whose poll here is stale.
-func (p *presence) elsewhere(agents []string) (stale []string) {
+func (p *presence) elsewhere(agents map[string]string) (stale []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, id := range agents {
+	for id, gateway := range agents {
 		c := p.agents[id]
 		switch {
 		case c == nil:
 			if _, claimed := p.claimed[id]; claimed {
-				p.claimed[id] = time.Now()
+				p.claimed[id] = claim{gateway, time.Now()}
 			}
 		case c.polls > 0 && time.Since(c.arrived) < presenceSettle:
 			p.change(id, true) // it came back here while the other's report was under way
 		default:
 			c.here = false
-			p.claimed[id] = c.last
+			p.claimed[id] = claim{gateway, c.last}
 			p.moved[id] = true
 			delete(p.changes, id)
 			delete(p.leaving, id)
@@ -150,6 +157,22 @@ func (p *presence) vacated(agents []string) {
 			p.change(id, true)
 		}
 	}
+}
+
+// left hears that gateways are gone, and with them what they held.
+func (p *presence) left(gateways []string) {
+	if len(gateways) == 0 {
+		return
+	}
+	var agents []string
+	p.mu.Lock()
+	for id, by := range p.claimed {
+		if slices.Contains(gateways, by.gateway) {
+			agents = append(agents, id)
+		}
+	}
+	p.mu.Unlock()
+	p.vacated(agents)
 }
 
 // change records a change to be told. p.mu must be held.
@@ -235,8 +258,8 @@ func (p *presence) judge(interval time.Duration) {
 		p.notBefore = now.Add(p.expiry)
 	}
 	p.judged = now
-	for id, last := range p.claimed {
-		if now.Sub(last) > 2*p.expiry && p.agents[id] == nil {
+	for id, by := range p.claimed {
+		if now.Sub(by.last) > 2*p.expiry && p.agents[id] == nil {
 			delete(p.claimed, id) // it has moved for good
 		}
 	}
@@ -254,11 +277,15 @@ func (p *presence) judge(interval time.Duration) {
 // tell sends all changes to the Backend in batches. What fails stays to be told.
 func (p *presence) tell(ctx context.Context) {
 	for {
-		batch := p.batch()
+		batch, within := p.batch(true), backendTimeout
+		if len(batch) == 0 {
+			// A judgement is of now: one that the Backend could not take for a while may not be true any more.
+			batch, within = p.batch(false), presenceSettle
+		}
 		if len(batch) == 0 {
 			return
 		}
-		call, cancel := context.WithTimeout(ctx, backendTimeout)
+		call, cancel := context.WithTimeout(ctx, within)
 		err := p.backend.Presence(call, batch)
 		cancel()
 		if err == nil {
@@ -277,17 +304,20 @@ func (p *presence) tell(ctx context.Context) {
 	}
 }
 
-func (p *presence) batch() map[string]bool {
+// batch takes changes of agents that are here, or of those that are not.
+func (p *presence) batch(here bool) map[string]bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	clear(p.moved)
 	batch := make(map[string]bool, min(len(p.changes), presenceBatch))
-	for id, here := range p.changes {
+	for id, is := range p.changes {
 		if len(batch) == presenceBatch {
 			break
 		}
-		batch[id] = here
-		delete(p.changes, id)
+		if is == here {
+			batch[id] = is
+			delete(p.changes, id)
+		}
 	}
 	return batch
 }

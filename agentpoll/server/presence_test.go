@@ -221,7 +221,7 @@ func TestPresenceIsToldAgainWhenItFailed(t *testing.T) {
 func TestElsewhere(t *testing.T) {
 	presenceTest(t, func(t *testing.T, l *ledger, s *server.Server, g *gateway) {
 		agent := l.Agent()
-		elsewhere := server.Changes{Revision: l.Revision(), Elsewhere: []string{agent.AgentID}}
+		elsewhere := server.Changes{Revision: l.Revision(), Elsewhere: map[string]string{agent.AgentID: "two"}}
 		p := g.send(t, agent, agentpoll.PollRequest{})
 		time.Sleep(time.Second)
 		l.take()
@@ -248,7 +248,7 @@ func TestBalancedPolls(t *testing.T) {
 		agent := l.Agent()
 		p := g.send(t, agent, agentpoll.PollRequest{})
 		time.Sleep(3 * time.Second)
-		s.Apply(server.Changes{Revision: l.Revision(), Elsewhere: []string{agent.AgentID}})
+		s.Apply(server.Changes{Revision: l.Revision(), Elsewhere: map[string]string{agent.AgentID: "two"}})
 		p.answer()
 		l.take()
 		for range 5 {
@@ -267,6 +267,20 @@ func TestBalancedPolls(t *testing.T) {
 		time.Sleep(time.Second)
 		if calls := l.take(); len(calls) != 1 || !calls[0][agent.AgentID] {
 			t.Errorf("not told when nobody else does: %v", calls)
+		}
+		s.Apply(server.Changes{Revision: l.Revision(), Elsewhere: map[string]string{agent.AgentID: "three"}})
+		time.Sleep(3 * time.Second)
+		g.send(t, agent, agentpoll.PollRequest{})
+		s.Apply(server.Changes{Revision: l.Revision(), Left: []string{"two"}})
+		time.Sleep(time.Second)
+		l.take()
+		s.Apply(server.Changes{Revision: l.Revision(), Elsewhere: map[string]string{agent.AgentID: "three"}})
+		time.Sleep(time.Second)
+		g.send(t, agent, agentpoll.PollRequest{})
+		s.Apply(server.Changes{Revision: l.Revision(), Left: []string{"three"}})
+		time.Sleep(time.Second)
+		if calls := l.take(); len(calls) != 1 || !calls[0][agent.AgentID] {
+			t.Errorf("not told when the gateway that told of it has left: %v", calls)
 		}
 	})
 }

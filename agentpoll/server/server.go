@@ -132,6 +132,9 @@ func (s *Server) LastContact(agentID string) (time.Time, bool) {
 	return s.presence.lastContact(agentID)
 }
 
+// Left hears of gateways that are gone, as from [Changes.Left].
+func (s *Server) Left(gateways ...string) { s.presence.left(gateways) }
+
 // Reannounce tells [Backend.Presence] again of every agent that is here. It must be called after the records that
 // Presence made were lost, as with an etcd lease.
 func (s *Server) Reannounce() { s.presence.again() }

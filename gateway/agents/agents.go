@@ -267,49 +267,6 @@ func (be *Backend) toldHost(s etcdschema.Snapshot, cmd etcdschema.Command, resul
 	return plan.Moves{Ops: append(ops, etcdschema.Put(key, rec.Value))}, nil
 }
 
-// Presence records who holds whose poll: on the gateway's session, so that it ends with the gateway. Of an agent that was
-// removed meanwhile nothing is recorded: nobody would ever take it away again.
-func (be *Backend) Presence(ctx context.Context, changes map[string]bool) error {
-	var refs []etcdschema.Ref
-	for id, here := range changes {
-		refs = append(refs, etcdschema.AgentKey(id))
-		if !here {
-			refs = append(refs, etcdschema.PresenceKey(id))
-		}
-	}
-	since := be.control.Now().UTC()
-	_, err := be.control.Store.Update(ctx, refs, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		var ops []etcdschema.Op
-		for id, here := range changes {
-			agent, err := etcdschema.Read(s, etcdschema.AgentKey(id))
-			if err != nil {
-				return nil, err
-			}
-			if !agent.Found {
-				continue
-			}
-			key := etcdschema.PresenceKey(id)
-			if here {
-				ops = append(ops, etcdschema.Put(key, etcdschema.Presence{Gateway: be.id, Since: since}).On(be.session))
-				continue
-			}
-			rec, err := etcdschema.Read(s, key)
-			if err != nil {
-				return nil, err
-			}
-			if rec.Found && rec.Value.Gateway == be.id { // else it has found another gateway
-				last := since
-				if at, ok := be.agents.LastContact(id); ok {
-					last = at
-				}
-				ops = append(ops, etcdschema.Put(key, etcdschema.Presence{Since: last.UTC(), Judged: since}))
-			}
-		}
-		return ops, nil
-	})
-	return err
-}
-
 func inOrder(cmds []agentpoll.Command) {
 	slices.SortFunc(cmds, func(a, b agentpoll.Command) int { return cmp.Compare(a.NotBefore, b.NotBefore) })
 }

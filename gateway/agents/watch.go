@@ -14,13 +14,14 @@ func (be *Backend) Watch(ctx context.Context) error {
 		be.agents.Apply(be.observe(b))
 		if b.Resync {
 			be.control.Go(be.lookForResults)
+			be.control.Go(be.lookForLeft)
 		}
 	})
 }
 
 // observe sorts out a batch: results go to the calls that wait here, the rest is for the polls.
 func (be *Backend) observe(b etcdschema.Batch) server.Changes {
-	changes := server.Changes{Revision: b.Revision, Resync: b.Resync}
+	changes := server.Changes{Revision: b.Revision, Resync: b.Resync, Elsewhere: map[string]string{}}
 	finished := map[string]bool{}
 	for _, c := range b.Changes {
 		if id, ok := etcdschema.ParseResultKey(c.Key); ok && c.Value != nil {
@@ -48,10 +49,14 @@ func (be *Backend) observe(b etcdschema.Batch) server.Changes {
 		} else if id, ok := etcdschema.ParseAgentKey(c.Key); ok {
 			changes.Agents = append(changes.Agents, id)
 		} else if id, ok := etcdschema.ParsePresenceKey(c.Key); ok {
-			if c.Value == nil && !removed[id] {
-				be.control.Vanished()
+			if c.Value == nil && !removed[id] { // as with a gateway of an earlier release
+				be.control.Go(be.reopen)
 			}
 			be.observePresence(id, c.Value, &changes)
+		} else if id, ok := etcdschema.ParseGatewayPollsKey(c.Key); ok && c.Value != nil && id != be.id {
+			if polls, err := etcdschema.Decode[etcdschema.GatewayPolls](c.Value); err == nil && !polls.Left.IsZero() {
+				changes.Left = append(changes.Left, id)
+			}
 		} else if c.Key == etcdschema.EpochKey().String() && c.Value != nil {
 			be.newEpoch(c.Value)
 		}
@@ -70,7 +75,7 @@ func (be *Backend) observePresence(agentID string, value []byte, changes *server
 	case p.Gateway == "":
 		changes.Vacant = append(changes.Vacant, agentID)
 	case p.Gateway != be.id:
-		changes.Elsewhere = append(changes.Elsewhere, agentID)
+		changes.Elsewhere[agentID] = p.Gateway
 	}
 }
 

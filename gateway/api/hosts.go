@@ -1,7 +1,6 @@
 package api
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -60,16 +59,13 @@ func (a *API) listHosts(r *request) (reply, error) {
 		for instance := range h.Allocated {
 			v.Instances = append(v.Instances, instance)
 		}
-		if p, err := etcdschema.Get(r.ctx, a.Control.Store, etcdschema.PresenceKey(id)); err == nil {
-			v.Connected, v.Since = p.Value.Gateway != "", control.Stamp(p.Value.Since)
-		} else if !errors.Is(err, etcdschema.ErrNotFound) {
+		seen, err := a.Control.Contact(r.ctx, id)
+		if err != nil {
 			return reply{}, err
 		}
-		if agent, err := etcdschema.Get(r.ctx, a.Control.Store, etcdschema.AgentKey(id)); err == nil {
-			v.Locked = agent.Value.Locked
-			v.Connected = v.Connected && v.Locked == ""
-		} else if !errors.Is(err, etcdschema.ErrNotFound) {
-			return reply{}, err
+		v.Connected, v.Locked = seen.Connected, seen.Locked
+		if !seen.Since.IsZero() {
+			v.Since = control.Stamp(seen.Since)
 		}
 		views = append(views, v)
 	}

@@ -55,7 +55,7 @@ func (cp *Plane) NewBackup(ctx context.Context, c Caller, req BackupRequest) (et
 	}
 	event := lifecycle.Event{Type: lifecycle.AskBackup, Backup: b.BackupID, Request: c.Request}
 	_, err = cp.transition(ctx, c.Project, b.Instance, event, func(p *plan.Plan) error {
-		if err := cp.canBeAsked(p.Snap, p.Before); err != nil {
+		if err := cp.reachable(p.Snap, p.Before.ID); err != nil {
 			return err
 		}
 		b.Held = plan.SegmentSize

@@ -88,7 +88,7 @@ func (cp *Plane) enqueue(ctx context.Context, c Caller, instanceID string, asRep
 		if in.ReplicaOf != "" && !asReplica && writes(m) {
 			return nil, fault.Errorf(fault.Unprocessable, "Instance %s is a replica: what it holds is changed at its source %s.", in.ID, in.ReplicaOf)
 		}
-		if err := cp.canBeAsked(s, in); err != nil {
+		if err := cp.reachable(s, in.ID); err != nil {
 			return nil, err
 		}
 		now := cp.Now().UTC()

@@ -114,14 +114,10 @@ func (cp *Plane) check(ctx context.Context, host string, args deployments.CheckA
 		if err != nil {
 			return nil, err
 		}
-		presence, err := etcdschema.Read(s, presenceKey)
-		if err != nil {
-			return nil, err
-		}
 		if !agent.Found {
 			return nil, errors.New("the host has not enrolled")
 		}
-		if err := cp.reachable(host, presence); err != nil {
+		if err := cp.reachable(s, host); err != nil {
 			return nil, err
 		}
 		now := cp.Now().UTC()

@@ -233,7 +233,7 @@ func (cp *Plane) Attach(ctx context.Context, c Caller, instance, id string) erro
 func (cp *Plane) configure(ctx context.Context, c Caller, instance, id string) error {
 	event := lifecycle.Event{Type: lifecycle.AskConfigure, Target: &etcdschema.Target{Configuration: &id}, Request: c.Request}
 	after, err := cp.transition(ctx, c.Project, instance, event, func(p *plan.Plan) error {
-		err := cp.canBeAsked(p.Snap, p.Before)
+		err := cp.reachable(p.Snap, p.Before.ID)
 		if p.Event.Away = err != nil; etcdschema.Unread(err) {
 			return err
 		}

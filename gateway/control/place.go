@@ -119,14 +119,14 @@ func (cp *Plane) allocate(s etcdschema.Snapshot, in *etcdschema.Instance, hostID
 	if err != nil {
 		return etcdschema.Op{}, err
 	}
-	presence, err := etcdschema.Read(s, etcdschema.PresenceKey(hostID))
+	away, _, err := cp.away(s, hostID)
 	if err != nil {
 		return etcdschema.Op{}, err
 	}
 	host := rec.Value
 	address := freeAddress(host)
 	fit, _ := o.fitting([]etcdschema.Record[etcdschema.HostRecord]{rec})
-	if !rec.Found || address == "" || len(fit) == 0 || cp.reachable(hostID, presence) != nil {
+	if !rec.Found || address == "" || len(fit) == 0 || away {
 		return etcdschema.Op{}, errHostFull
 	}
 	if host.Allocated == nil {

@@ -34,8 +34,6 @@ type Config struct {
 	// AgentURLs are the base URLs that guests on machines of their own dial. Empty: no instance without a host.
 	AgentURLs []string
 	Now       func() time.Time // nil: the system's clock
-	// Started is when the gateway began; zero: now. It judges nobody absent before one Expiry has passed since.
-	Started time.Time
 }
 
 // Polls tells which agents are at this gateway. The server of the agent protocol is one.
@@ -55,7 +53,6 @@ type Plane struct {
 	problems      problems
 	conversations conversations
 
-	left    atomic.Int64    // when an agent's presence was last seen to vanish, in Unix nanoseconds
 	work    sync.WaitGroup  // goroutines that end with cancel
 	running context.Context // ends with cancel
 	cancel  context.CancelFunc
@@ -65,9 +62,6 @@ type Plane struct {
 func New(cfg Config) *Plane {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
-	}
-	if cfg.Started.IsZero() {
-		cfg.Started = cfg.Now()
 	}
 	cp := &Plane{Config: cfg}
 	cp.running, cp.cancel = context.WithCancel(context.Background())

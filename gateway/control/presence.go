@@ -3,7 +3,6 @@ package control
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -15,60 +14,85 @@ import (
 // Contact is what is known of an agent's polls.
 type Contact struct {
 	Connected bool
+	Since     time.Time // since when it is connected, or not; zero: nothing is known
 	Locked    string    // why the agent is refused; "": it is not
 	Last      time.Time // when it was last heard of, as far as this gateway can know; zero: never
 }
 
 // Contact reports whether an agent is there, why it is refused, and when it was last heard of.
 func (cp *Plane) Contact(ctx context.Context, agent string) (seen Contact, err error) {
-	presence, err := etcdschema.Get(ctx, cp.Store, etcdschema.PresenceKey(agent))
-	if err != nil && !errors.Is(err, etcdschema.ErrNotFound) {
-		return seen, err
-	}
-	if rec, err := etcdschema.Get(ctx, cp.Store, etcdschema.AgentKey(agent)); err == nil {
-		seen.Locked = rec.Value.Locked
-	} else if !errors.Is(err, etcdschema.ErrNotFound) {
-		return seen, err
-	}
-	seen.Connected = seen.Locked == "" && (cp.Polls.Holds(agent) || presence.Found && presence.Value.Gateway != "")
+	_, err = cp.Store.Update(ctx, []etcdschema.Ref{etcdschema.PresenceKey(agent), etcdschema.AgentKey(agent)}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		held, since, err := holder(s, agent)
+		if err != nil {
+			return nil, err
+		}
+		rec, err := etcdschema.Read(s, etcdschema.AgentKey(agent))
+		seen = Contact{Connected: rec.Value.Locked == "" && (held || cp.Polls.Holds(agent)), Locked: rec.Value.Locked, Since: since, Last: since}
+		return nil, err
+	})
 	if at, ok := cp.Polls.LastContact(agent); ok {
 		seen.Last = at
-	} else if presence.Found {
-		seen.Last = presence.Value.Since
 	}
-	return seen, nil
+	return seen, err
+}
+
+// holder reports whether a gateway that runs holds an agent's poll, and since when that is so, or not; zero: nothing is known.
+func holder(s etcdschema.Snapshot, agent string) (held bool, since time.Time, err error) {
+	rec, err := etcdschema.Read(s, etcdschema.PresenceKey(agent))
+	if err != nil || rec.Value.Gateway == "" {
+		return false, rec.Value.Since, err
+	}
+	polls, err := etcdschema.Read(s, etcdschema.GatewayPollsKey(rec.Value.Gateway))
+	if err != nil || polls.Found {
+		return polls.Value.Left.IsZero(), cmp.Or(polls.Value.Left, rec.Value.Since), err
+	}
+	// It left long ago, or is of an earlier release.
+	running, err := etcdschema.Read(s, etcdschema.GatewayKey(rec.Value.Gateway))
+	return running.Found, rec.Value.Since, err
 }
 
 // settle is how long it may take until a gateway that holds an agent contradicts one that lost it.
 const settle = 2 * time.Second
 
-// reachable judges by its presence whether an agent can be asked. Nobody is judged before one full expiry has passed since
-// this gateway started, or since another one took its agents' presence with it: they may not have had the time to come back.
-func (cp *Plane) reachable(agentID string, presence etcdschema.Record[etcdschema.Presence]) error {
-	switch {
-	case cp.Polls.Holds(agentID):
-		return nil
-	case presence.Found && presence.Value.Gateway != "":
-		return nil
-	case cp.Now().Before(presence.Value.Since.Add(cp.Expiry)): // as one that has just enrolled
-		return nil
-	case cp.Now().Before(presence.Value.Judged.Add(settle)): // another gateway may hold it, and is about to say so
-		return nil
-	case presence.Found && !cp.Now().Before(cp.Started.Add(cp.Expiry)):
-		return &fault.Error{Kind: fault.Unavailable, Message: fmt.Sprintf("The guest is not connected since %s. Nothing was sent to it.", Stamp(presence.Value.Since)), RetryAfter: 30 * time.Second}
-	case cp.Now().Before(cp.Started.Add(cp.Expiry)), cp.Now().Before(time.Unix(0, cp.left.Load()).Add(cp.Expiry)):
-		return nil
+// away reports whether an agent cannot be asked, and since when; zero: longer than anybody knows. It says so when nobody has held the agent's
+// poll for one full expiry in which agents had a gateway to come to. All of that stands in etcd, and every gateway says the same.
+func (cp *Plane) away(s etcdschema.Snapshot, agent string) (is bool, since time.Time, err error) {
+	if cp.Polls.Holds(agent) {
+		return false, since, nil
 	}
-	return &fault.Error{Kind: fault.Unavailable, Message: fmt.Sprintf("The guest is not connected, for at least %s. Nothing was sent to it.", cp.Expiry), RetryAfter: 30 * time.Second}
+	held, since, err := holder(s, agent)
+	if err != nil || held {
+		return false, since, err
+	}
+	opened, err := etcdschema.Read(s, etcdschema.OpenedKey())
+	if err != nil {
+		return false, since, err
+	}
+	presence, err := etcdschema.Read(s, etcdschema.PresenceKey(agent))
+	now := cp.Now()
+	switch {
+	case now.Before(since.Add(cp.Expiry)), now.Before(opened.Value.At.Add(cp.Expiry)):
+		return false, since, err
+	case now.Before(presence.Value.Judged.Add(settle)): // another gateway may hold it, and is about to say so
+		return false, since, err
+	}
+	return true, since, err
 }
 
-// canBeAsked refuses what the guest would have to do at once while it is away.
-func (cp *Plane) canBeAsked(s etcdschema.Snapshot, in etcdschema.Instance) error {
-	presence, err := etcdschema.Read(s, etcdschema.PresenceKey(in.ID))
-	if err != nil {
+// reachable refuses what an agent would have to do at once while it is away.
+func (cp *Plane) reachable(s etcdschema.Snapshot, agent string) error {
+	is, since, err := cp.away(s, agent)
+	if err != nil || !is {
 		return err
 	}
-	return cp.reachable(in.ID, presence)
+	return &fault.Error{Kind: fault.Unavailable, Message: "The guest is not connected" + cp.forHowLong(since) + ". Nothing was sent to it.", RetryAfter: 30 * time.Second}
+}
+
+func (cp *Plane) forHowLong(since time.Time) string {
+	if since.IsZero() {
+		return fmt.Sprintf(", for at least %s", cp.Expiry)
+	}
+	return " since " + Stamp(since)
 }
 
 // Absent is the Failed of an instance that is shown as one whose guest is gone. It is never stored: when the guest is back the
@@ -114,21 +138,17 @@ func (cp *Plane) judged(s etcdschema.Snapshot, in etcdschema.Instance) (etcdsche
 	if !doubtful(in) || cp.Polls.Holds(in.ID) {
 		return in, nil
 	}
-	presence, err := etcdschema.Read(s, etcdschema.PresenceKey(in.ID))
-	if err != nil || cp.reachable(in.ID, presence) == nil {
+	is, since, err := cp.away(s, in.ID)
+	if err != nil || !is {
 		return in, err
 	}
-	since := presence.Value.Since
-	message := fmt.Sprintf("The guest is not connected for at least %s; whether the database server runs is not known.", cp.Expiry)
-	if !since.IsZero() {
-		message = fmt.Sprintf("The guest is not connected since %s; whether the database server runs is not known.", Stamp(since))
-	}
+	message := "The guest is not connected" + cp.forHowLong(since) + "; whether the database server runs is not known."
 	if in.Host != "" {
-		host, err := etcdschema.Read(s, etcdschema.PresenceKey(in.Host))
+		hostToo, _, err := cp.away(s, in.Host)
 		if err != nil {
 			return in, err
 		}
-		if cp.reachable(in.Host, host) != nil {
+		if hostToo {
 			message += " Its host is not connected either."
 		}
 	}
@@ -139,7 +159,3 @@ func (cp *Plane) judged(s etcdschema.Snapshot, in etcdschema.Instance) (etcdsche
 	}
 	return in, nil
 }
-
-// Vanished notes that an agent's presence has gone with its gateway: for a while nobody is judged absent, since such agents need the time
-// to come back.
-func (cp *Plane) Vanished() { cp.left.Store(cp.Now().UnixNano()) }

@@ -184,7 +184,7 @@ func (cp *Plane) Promote(ctx context.Context, c Caller, id string) error {
 				return nil // the life cycle says more
 			}
 			source := etcdschema.Instance{ID: p.Before.ReplicaOf}
-			return cmp.Or(cp.canBeAsked(p.Snap, p.Before), cp.canBeAsked(p.Snap, source)) // before anybody is made to refuse writes
+			return cmp.Or(cp.reachable(p.Snap, p.Before.ID), cp.reachable(p.Snap, source.ID)) // before anybody is made to refuse writes
 		})
 	return instanceError(err, in.ID)
 }
@@ -200,8 +200,8 @@ func (cp *Plane) Eject(ctx context.Context, c Caller, id string) error {
 	}
 	_, err = cp.transition(ctx, c.Project, in.ID, lifecycle.Event{Type: lifecycle.AskEject, Request: c.Request},
 		func(p *plan.Plan) error {
-			presence, err := etcdschema.Read(p.Snap, etcdschema.PresenceKey(in.ID))
-			if err == nil && cp.reachable(in.ID, presence) == nil {
+			away, _, err := cp.away(p.Snap, in.ID)
+			if err == nil && !away {
 				err = fault.Errorf(fault.BadRequest, "The guest of instance %s is there, so it cannot be ejected; promote one of its replicas instead.", in.ID)
 			}
 			return err
