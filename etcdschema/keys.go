@@ -28,6 +28,7 @@ const (
 	usagePattern         = "/server/projects/*/usage"
 	instancePattern      = "/server/instances/*/*"
 	deletedPattern       = "/server/deleted/*/*"
+	setPattern           = "/server/sets/*/*"
 	backupPattern        = "/server/backups/*/*"
 	backupStratPattern   = "/server/backup-strategies/*/*"
 	streamKeyPattern     = "/server/projects/*/backup-key"
@@ -70,6 +71,7 @@ func Keys() []KeyDoc {
 		{usagePattern, "Usage", "gateway", "", "what a project uses; changed with what it counts"},
 		{instancePattern, "Instance", "gateway", "", "an instance: what it is, its operation with step and deadline, its fault"},
 		{deletedPattern, "Deleted", "gateway", "30 days", "what is told of an instance that was deleted"},
+		{setPattern, "Set", "gateway", "", "instances that are one thing: members with their roles, and the operation that touches more than one of them"},
 		{backupPattern, "Backup", "gateway", "", "a backup: how it was made, its parent, how many segments, the SHA-256 of their index"},
 		{backupStratPattern, "BackupStrategy", "gateway", "", "the container of backups, of an instance by its id or of the whole project"},
 		{streamKeyPattern, "StreamKey", "gateway", "", "what seals the project's backups, sealed with the gateways' key; without it they cannot be read"},
@@ -138,6 +140,17 @@ func DeletedOf(project string) Prefix[Deleted] {
 
 // AllDeleted is every project's. Its names are "project/id".
 func AllDeleted() Prefix[Deleted] { return Prefix[Deleted]{path: "/server/deleted/"} }
+
+func SetKey(project, id string) Key[Set] {
+	return key[Set](setPattern, aName("project", project), anID("set", id))
+}
+
+func Sets(project string) Prefix[Set] {
+	return prefix[Set]("/server/sets/*/", aName("project", project))
+}
+
+// AllSets is every project's. Its names are "project/id".
+func AllSets() Prefix[Set] { return Prefix[Set]{path: "/server/sets/"} }
 
 func BackupKey(project, id string) Key[Backup] {
 	return key[Backup](backupPattern, aName("project", project), anID("backup", id))

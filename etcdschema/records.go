@@ -93,20 +93,16 @@ type Instance struct {
 
 	Configuration string `json:"configuration,omitempty"` // id of the attached configuration group
 
-	// ReplicaOf is the source of a replica; Replicas are the replicas of a source, in the making ones too.
-	ReplicaOf string   `json:"replica_of,omitempty"`
-	Replicas  []string `json:"replicas,omitempty"`
-	// Locality says where the replicas of the set go: on the source's host (affinity), or each on another (anti-affinity);
-	// "": anywhere.
-	Locality string `json:"locality,omitempty"`
+	// SetID is the set that it is a member of; "": it is alone.
+	SetID string `json:"set,omitempty"`
 	// Zone is the availability zone that was asked for; "": any.
 	Zone string `json:"availability_zone,omitempty"`
-	// ReplicationStrategy is how a replica follows, the server half's when it was asked for.
+	// Locality and ReplicationStrategy are what a set is made with for its first replica, and what an instance keeps of the set
+	// that it has left: see [Set].
+	Locality            string `json:"locality,omitempty"`
 	ReplicationStrategy string `json:"replication_strategy,omitempty"`
 	// Restore are the backups that the guest may read while it prepares: a chain, the full one first.
 	Restore []string `json:"restore,omitempty"`
-	// Claims are operations of other instances that this one takes part in.
-	Claims []Claim `json:"holds,omitempty"`
 
 	RootEnabled   bool      `json:"root_enabled,omitempty"`
 	RootEnabledAt time.Time `json:"root_enabled_at,omitzero"` // first time; kept after disable
@@ -150,15 +146,6 @@ type Operation struct {
 	// Reason is why the operation has failed, and FailedStep where, while what it did is being undone.
 	Reason     string `json:"reason,omitempty"`
 	FailedStep string `json:"failed_step,omitempty"`
-
-	// Of a promotion: the other members of the replication set, those that are still to be asked, what those have said
-	// that were, and how far the old source has come.
-	Members  []string                       `json:"members,omitempty"`
-	Waiting  []string                       `json:"waiting,omitempty"`
-	Votes    map[string]datastores.Position `json:"votes,omitempty"`
-	Position *datastores.Position           `json:"position,omitempty"`
-	// Sealed are the accounts with which the members will log in to their new source, a []datastores.ReplicaAccount.
-	Sealed []byte `json:"sealed,omitempty"`
 }
 
 // Target is what an instance becomes; zero fields stay as they are.
@@ -180,12 +167,6 @@ type Upgrade struct {
 	Image         string                  `json:"image,omitempty"`        // see [Instance.Image]
 	FormerImage   string                  `json:"former_image,omitempty"` // of the version before
 	Guest         json.RawMessage         `json:"guest"`
-}
-
-// Claim keeps an instance from other operations while it takes part in one.
-type Claim struct {
-	Kind string `json:"kind"` // of the operation
-	By   string `json:"by"`   // the instance whose operation it is
 }
 
 // Fault is why an operation failed, for a person.
@@ -308,7 +289,9 @@ type Command struct {
 	Project  string    `json:"project,omitempty"`
 	Instance string    `json:"instance,omitempty"`
 	Enqueued time.Time `json:"enqueued"`
-	// Step is true for a command that is a step of the instance's operation: its result moves the life cycle on.
+	// Set is the set whose operation waits for the result; "": none does.
+	Set string `json:"set,omitempty"`
+	// Step is true for a command that is a step of the instance's operation, or of the set's: its result moves the life cycle on.
 	Step bool `json:"step,omitempty"`
 	// User is who asked, for what the instance remembers of it.
 	User string `json:"user,omitempty"`

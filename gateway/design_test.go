@@ -101,7 +101,7 @@ func TestWhoMayImportWhom(t *testing.T) {
 		"gateway/keyring":               {"etcdschema"},
 		"gateway/authority":             {},
 		"gateway/blobstore":             {"github.com/minio/minio-go/v7/..."},
-		"gateway/takeover":              {"etcdschema", "gateway/plan"},
+		"gateway/takeover":              {"etcdschema", "gateway/keyring", "gateway/lifecycle", "gateway/plan"},
 		"gateway/segments":              {"agentpoll", "agentpoll/server", "gateway/blobstore"},
 		"gateway/lifecycle":             {"agentpoll", "datastores", "deployments", "etcdschema"},
 		"gateway/identity":              {"agentpoll", "agentpoll/rate", "etcdschema", "github.com/google/uuid", "github.com/hashicorp/go-multierror", "github.com/goccy/go-yaml", "golang.org/x/crypto/argon2"},

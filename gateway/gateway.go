@@ -108,6 +108,9 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	if err := keyring.Check(ctx, g.Store, g.Keys); err != nil {
 		return nil, err
 	}
+	if err := takeover.Sets(ctx, g.Store, g.Keys); err != nil {
+		return nil, err
+	}
 	private, err := control.CommandKey(ctx, g.Store, g.Keys)
 	if err != nil {
 		return nil, err

@@ -124,6 +124,7 @@ func (r *ring) call(name string) call {
 func (r *ring) serves() {
 	r.Helper()
 	groups := records(r.arena, etcdschema.AllConfigurations())
+	sets := records(r.arena, etcdschema.AllSets())
 	for id, in := range records(r.arena, etcdschema.AllInstances()) {
 		if id == r.db {
 			continue
@@ -139,8 +140,9 @@ func (r *ring) serves() {
 			continue
 		}
 		n, err := r.host.Memory.Write(r.Context(), login(in.Address), 0, 1)
-		if took := n == 1 && err == nil; took != (in.ReplicaOf == "") {
-			r.Errorf("instance %s (%s), replica of %q, takes writes: %t, %v", id, in.Name, in.ReplicaOf, took, err)
+		role := sets[in.SetID].Member(id).Role
+		if took := n == 1 && err == nil; took != (role != etcdschema.RoleReplica) {
+			r.Errorf("instance %s (%s), %q of its set, takes writes: %t, %v", id, in.Name, role, took, err)
 		}
 	}
 }

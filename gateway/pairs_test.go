@@ -167,6 +167,7 @@ func (a *arena) dangling() (problems []string) {
 	sum := etcdschema.Usage{}
 	instances, backups := records(a, etcdschema.AllInstances()), records(a, etcdschema.AllBackups())
 	groups, hosts := records(a, etcdschema.AllConfigurations()), records(a, etcdschema.Hosts())
+	sets := records(a, etcdschema.AllSets())
 	counted := 0
 	var held, logs int64
 	for id, b := range backups {
@@ -191,17 +192,21 @@ func (a *arena) dangling() (problems []string) {
 		wrong(in.Operation != nil, "instance %s is busy: %+v", id, in.Operation)
 		wrong(in.Failed != "", "instance %s failed: %+v", id, in.Fault)
 		wrong(in.Configuration != "" && !slices.Contains(groups[in.Configuration].Instances, id), "instance %s is not in its group %s", id, in.Configuration)
-		wrong(in.ReplicaOf != "" && !slices.Contains(instances[in.ReplicaOf].Replicas, id), "instance %s is no replica of its source %s", id, in.ReplicaOf)
+		wrong(in.SetID != "" && sets[in.SetID].Member(id).ID == "", "instance %s is not in its set %s", id, in.SetID)
 		for _, backup := range in.Restore {
 			wrong(!slices.Contains(backups[backup].Readers, id), "instance %s is no reader of backup %s", id, backup)
-		}
-		for _, replica := range in.Replicas {
-			wrong(instances[replica].ReplicaOf != id, "instance %s has the replica %s", id, replica)
 		}
 		sum.RAM, sum.Volumes = sum.RAM+in.Flavor.RAM, sum.Volumes+in.VolumeGB
 		has, allocated := hosts[in.Host].Allocated[id]
 		wrong(!allocated, "instance %s has no place on its host", id)
 		wrong(has.MemoryMB != in.Flavor.RAM || has.DiskGB != in.VolumeGB, "instance %s has %+v of its host; want %+v, %d GB", id, has, in.Flavor, in.VolumeGB)
+	}
+	for id, set := range sets {
+		wrong(set.Operation != nil, "set %s is busy: %+v", id, set.Operation)
+		wrong(len(set.Members) < 2 || set.Source() == "" || len(set.Replicas()) != len(set.Members)-1, "set %s has the members %+v", id, set.Members)
+		for _, m := range set.Members {
+			wrong(instances[m.ID].SetID != id || m.State != "", "set %s has the member %+v, which is in %q", id, m, instances[m.ID].SetID)
+		}
 	}
 	for id, group := range groups {
 		for _, member := range group.Instances {

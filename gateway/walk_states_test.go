@@ -18,22 +18,51 @@ type stand struct {
 }
 
 // set3 is an instance, a source that it follows, and another replica of that; those without an id are not there.
-type set3 struct{ it, source, other etcdschema.Instance }
+type set3 struct {
+	it, source, other etcdschema.Instance
+	set               etcdschema.Set
+}
+
+// join puts an instance into the set.
+func (s *set3) join(in *etcdschema.Instance, role etcdschema.MemberRole) {
+	s.set.ID, s.set.Project, s.set.Kind, s.set.ReplicationStrategy = idOf(s.it, 3), in.Project, etcdschema.SetReplication, "memory"
+	s.set.Members = append(s.set.Members, etcdschema.SetMember{ID: in.ID, Role: role, Address: in.Address})
+	in.SetID = s.set.ID
+}
+
+// state says what keeps a member of the set from taking part.
+func (s *set3) state(id string, state etcdschema.MemberState) {
+	s.set = s.set.With(id, func(m *etcdschema.SetMember) { m.State = state })
+}
+
+// busy puts the set into a step of an operation that a member leads.
+func (s *set3) busy(kind string, step lifecycle.Step, lead, agent string) {
+	s.set.Operation = &etcdschema.SetOperation{Lead: lead, Former: s.set.Source(), Operation: etcdschema.Operation{
+		Kind: kind, Step: string(step), Since: s.it.Created, Started: s.it.Created, Deadline: s.it.Created.Add(24 * time.Hour),
+		Agent: agent, Command: idOf(s.it, 9),
+	}}
+}
 
 // stands are all states: idle ones first, then what failed, then every step of every operation.
 func stands() []stand {
 	follows := func(s *set3) {
-		s.it.ReplicaOf, s.source.ID = idOf(s.it, 1), idOf(s.it, 1)
-		s.source.Replicas = []string{s.it.ID}
+		s.source.ID = idOf(s.it, 1)
+		s.join(&s.source, etcdschema.RoleSource)
+		s.join(&s.it, etcdschema.RoleReplica)
 	}
 	withOther := func(s *set3) {
 		follows(s)
-		s.other.ID, s.other.ReplicaOf = idOf(s.it, 2), s.source.ID
-		s.source.Replicas = append(s.source.Replicas, s.other.ID)
+		s.other.ID = idOf(s.it, 2)
+		s.join(&s.other, etcdschema.RoleReplica)
 	}
 	leads := func(s *set3) {
-		s.other.ID, s.other.ReplicaOf = idOf(s.it, 2), s.it.ID
-		s.it.Replicas = []string{s.other.ID}
+		s.other.ID = idOf(s.it, 2)
+		s.join(&s.it, etcdschema.RoleSource)
+		s.join(&s.other, etcdschema.RoleReplica)
+	}
+	making := func(s *set3) {
+		s.it.Prepared = false
+		s.state(s.it.ID, etcdschema.MemberMaking)
 	}
 	service := func(status datastores.ServiceStatus) func(*set3) {
 		return func(s *set3) { s.it.Service = datastores.Status{Service: status, Message: "it does not answer"} }
@@ -68,13 +97,6 @@ func stands() []stand {
 				op.Target = &etcdschema.Target{Version: &etcdschema.Upgrade{Version: "2"}}
 			case lifecycle.Backup:
 				op.Backup = idOf(s.it, 8)
-			case lifecycle.Promote, lifecycle.Eject:
-				for _, m := range []*etcdschema.Instance{&s.source, &s.other} {
-					if m.ID != "" && step != lifecycle.Following {
-						m.Claims = []etcdschema.Claim{{Kind: kind, By: s.it.ID}}
-						op.Members = append(op.Members, m.ID)
-					}
-				}
 			}
 			switch step {
 			case lifecycle.Launching, lifecycle.Resizing, lifecycle.Removing, lifecycle.Equipping, lifecycle.Reverting:
@@ -83,25 +105,37 @@ func stands() []stand {
 				op.Command = ""
 			case lifecycle.Snapshotting:
 				op.Agent, op.Backup = s.source.ID, idOf(s.it, 8)
-				s.source.Claims = []etcdschema.Claim{{Kind: lifecycle.Backup, By: s.it.ID}}
+				s.state(s.it.ID, etcdschema.MemberCopying)
+			}
+		}}
+	}
+	ofSet := func(kind string, step lifecycle.Step, set func(*set3)) stand {
+		return stand{name: fmt.Sprintf("%s: %s", kind, step), set: func(s *set3) {
+			set(s)
+			s.busy(kind, step, s.it.ID, s.it.ID)
+			op := s.set.Operation
+			switch step {
 			case lifecycle.Fencing, lifecycle.Unfencing:
 				op.Agent, op.Reason, op.FailedStep = s.source.ID, "no luck", string(lifecycle.CatchingUp)
 			case lifecycle.Electing:
 				op.Agent = s.other.ID
+			case lifecycle.Rejoining:
+				op.Lead, op.Agent, op.Command, op.Waiting = s.source.ID, "", "", []string{s.it.ID}
 			}
 		}}
 	}
 	held := func(kind string, set func(*set3)) func(*set3) {
 		return func(s *set3) {
 			set(s)
-			s.it.Claims = []etcdschema.Claim{{Kind: kind, By: s.other.ID}}
-			s.other.Operation = &etcdschema.Operation{
-				Kind: kind, Step: string(lifecycle.CatchingUp), Since: s.it.Created, Started: s.it.Created, Deadline: s.it.Created.Add(24 * time.Hour),
-				Agent: s.other.ID, Command: idOf(s.it, 9), Members: []string{s.it.ID},
+			if kind == lifecycle.Promote {
+				s.busy(kind, lifecycle.CatchingUp, s.other.ID, s.other.ID)
+				return
 			}
-			if kind == lifecycle.Backup {
-				op := s.other.Operation
-				op.Kind, op.Step, op.Agent, op.Members, s.other.Prepared = lifecycle.Create, string(lifecycle.Snapshotting), s.it.ID, nil, false
+			s.other.Prepared = false
+			s.state(s.other.ID, etcdschema.MemberCopying)
+			s.other.Operation = &etcdschema.Operation{
+				Kind: lifecycle.Create, Step: string(lifecycle.Snapshotting), Since: s.it.Created, Started: s.it.Created,
+				Deadline: s.it.Created.Add(24 * time.Hour), Agent: s.it.ID, Command: idOf(s.it, 9),
 			}
 		}
 	}
@@ -119,7 +153,7 @@ func stands() []stand {
 		{name: "held: promotion, a replica", set: held(lifecycle.Promote, withOther)},
 
 		{name: "failed: create", set: failed(lifecycle.Create, func(s *set3) { s.it.Prepared = false })},
-		{name: "failed: create of a replica", set: failed(lifecycle.Create, follows, func(s *set3) { s.it.Prepared = false })},
+		{name: "failed: create of a replica", set: failed(lifecycle.Create, follows, making)},
 		{name: "failed: restart", set: failed(lifecycle.Restart, service(datastores.StatusCrashed))},
 		{name: "failed: resize", set: failed(lifecycle.Resize, service(datastores.StatusShutdown))},
 		{name: "failed: upgrade", set: failed(lifecycle.Upgrade)},
@@ -135,14 +169,15 @@ func stands() []stand {
 		at(lifecycle.Restart, lifecycle.Restarting), at(lifecycle.Configure, lifecycle.Configuring), at(lifecycle.Backup, lifecycle.BackingUp),
 		at(lifecycle.Resize, lifecycle.Stopping), at(lifecycle.Resize, lifecycle.Resizing), at(lifecycle.Resize, lifecycle.Starting),
 		at(lifecycle.Upgrade, lifecycle.Equipping), at(lifecycle.Upgrade, lifecycle.Upgrading), at(lifecycle.Upgrade, lifecycle.Reverting), at(lifecycle.Detach, lifecycle.Detaching, follows),
-		at(lifecycle.Promote, lifecycle.Fencing, withOther), at(lifecycle.Promote, lifecycle.CatchingUp, withOther),
-		at(lifecycle.Promote, lifecycle.Promoting, withOther), at(lifecycle.Promote, lifecycle.Unfencing, withOther),
-		at(lifecycle.Promote, lifecycle.Following, follows), at(lifecycle.Eject, lifecycle.Electing, leads),
-		at(lifecycle.Eject, lifecycle.Promoting, withOther), at(lifecycle.Delete, lifecycle.Removing),
+		ofSet(lifecycle.Promote, lifecycle.Fencing, withOther), ofSet(lifecycle.Promote, lifecycle.CatchingUp, withOther),
+		ofSet(lifecycle.Promote, lifecycle.Promoting, withOther), ofSet(lifecycle.Promote, lifecycle.Unfencing, withOther),
+		ofSet(lifecycle.Promote, lifecycle.Rejoining, withOther),
+		at(lifecycle.Promote, lifecycle.Following, follows), ofSet(lifecycle.Eject, lifecycle.Electing, leads),
+		ofSet(lifecycle.Eject, lifecycle.Promoting, withOther), at(lifecycle.Delete, lifecycle.Removing),
 	}
 }
 
-// idOf makes further ids of an instance's: of its members (1, 2), its backup (8) and its command (9).
+// idOf makes further ids of an instance's: of its members (1, 2), its set (3), its backup (8) and its command (9).
 func idOf(in etcdschema.Instance, n int) string { return in.ID[:len(in.ID)-1] + fmt.Sprint(n) }
 
 const (
@@ -160,7 +195,7 @@ func (st stand) build(n int) set3 {
 			datastores.CanBackup, datastores.CanReplication, datastores.CanLogs, datastores.CanUpgrade,
 		},
 		Service: datastores.Status{Service: datastores.StatusHealthy}, Created: time.Now().UTC(), Updated: time.Now().UTC(),
-		RootEnabled: true, RootEnabledAt: time.Now().UTC(), RootEnabledBy: "member", ReplicationStrategy: "memory",
+		RootEnabled: true, RootEnabledAt: time.Now().UTC(), RootEnabledBy: "member",
 	}
 	s := set3{it: base, source: base, other: base}
 	s.it.ID, s.it.Name, s.it.Configuration = fmt.Sprintf("00000000-0000-7000-8000-%011d0", n), "walk", walkGroup

@@ -175,6 +175,14 @@ func (w *walk) put(t *testing.T, s set3) {
 				etcdschema.DeleteAll(etcdschema.Commands(in.ID)))
 		}
 	}
+	ops = append(ops, etcdschema.DeleteAll(etcdschema.Sets(gatewaytest.Project)))
+	if _, err := w.store.Update(t.Context(), nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) { return ops, nil }); err != nil {
+		t.Fatal(err)
+	}
+	if s.set.ID == "" {
+		return
+	}
+	ops = []etcdschema.Op{etcdschema.Put(etcdschema.SetKey(s.set.Project, s.set.ID), s.set)}
 	if _, err := w.store.Update(t.Context(), nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) { return ops, nil }); err != nil {
 		t.Fatal(err)
 	}
@@ -380,9 +388,9 @@ func TestTheWalkHasEveryRoute(t *testing.T) {
 			t.Errorf("the walk does not ask for %s %s", r.Method, r.Path)
 		}
 	}
-	for _, step := range lifecycle.Steps() {
-		if step != lifecycle.Idle && !slices.ContainsFunc(stands(), func(st stand) bool { return strings.HasSuffix(st.name, ": "+string(step)) }) {
-			t.Errorf("the walk has no state at step %q", step)
+	for _, row := range append(lifecycle.StepTable(), lifecycle.SetSteps()...) {
+		if step := row.Step; step != lifecycle.Idle && !slices.ContainsFunc(stands(), func(st stand) bool { return strings.HasSuffix(st.name, ": "+string(step)) }) {
+			t.Errorf("the walk has no state at step %q", row.Step)
 		}
 	}
 }

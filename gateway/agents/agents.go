@@ -55,7 +55,7 @@ func (be *Backend) Followings() (strayed, rejoined uint64) {
 }
 
 // countFollowing counts what a report has changed.
-func (be *Backend) countFollowing(before, after etcdschema.Instance) {
+func (be *Backend) countFollowing(before, after lifecycle.Member) {
 	switch was, is := lifecycle.Astray(before) != "", lifecycle.Astray(after) != ""; {
 	case is && !was:
 		be.strayed.Add(1)
@@ -84,7 +84,7 @@ func (be *Backend) Pending(ctx context.Context, agentID string) ([]agentpoll.Com
 func (be *Backend) Report(ctx context.Context, agentID string, raw json.RawMessage) error {
 	agentKey := etcdschema.AgentKey(agentID)
 	isHost := false
-	var before, after etcdschema.Instance
+	var before, after lifecycle.Member
 	_, err := be.control.Commit(ctx, []etcdschema.Ref{agentKey}, func(s etcdschema.Snapshot) (m plan.Moves, err error) {
 		agent, err := etcdschema.Read(s, agentKey)
 		if err != nil || !agent.Found {
@@ -109,8 +109,12 @@ func (be *Backend) Report(ctx context.Context, agentID string, raw json.RawMessa
 		if err != nil || !rec.Found || sameStatus(rec.Value.Service, status) {
 			return m, err
 		}
-		m, err = be.control.Plan(s, rec.Value, lifecycle.Event{Type: lifecycle.Reported, Status: status}).Decide()
-		before, after = rec.Value, m.After
+		member, err := plan.MemberOf(s, rec.Value)
+		if err != nil {
+			return m, err
+		}
+		m, err = be.control.Plan(s, member, lifecycle.Event{Type: lifecycle.Reported, Status: status}).Decide()
+		before, after = member, m.After
 		return m, err
 	})
 	if err == nil {
@@ -147,6 +151,9 @@ func (be *Backend) Progress(ctx context.Context, agentID, commandID string, p ag
 		if err != nil || !cmd.Found || !cmd.Value.Step {
 			return nil, err
 		}
+		if cmd.Value.Set != "" {
+			return setProgress(s, cmd.Value, p)
+		}
 		instanceKey := etcdschema.InstanceKey(cmd.Value.Project, cmd.Value.Instance)
 		rec, err := etcdschema.Read(s, instanceKey)
 		if err != nil || !rec.Found || rec.Value.Operation == nil || rec.Value.Operation.Command != commandID {
@@ -171,6 +178,18 @@ func (be *Backend) Progress(ctx context.Context, agentID, commandID string, p ag
 		return append(ops, etcdschema.Put(instanceKey, in)), nil
 	})
 	return err
+}
+
+// setProgress keeps the last words of a step of a set's operation.
+func setProgress(s etcdschema.Snapshot, cmd etcdschema.Command, p agentpoll.Progress) ([]etcdschema.Op, error) {
+	key := etcdschema.SetKey(cmd.Project, cmd.Set)
+	rec, err := etcdschema.Read(s, key)
+	op := rec.Value.Operation
+	if err != nil || op == nil || op.Command != cmd.ID || op.Progress != nil && wording(op.Progress.Message) == wording(p.Message) {
+		return nil, err
+	}
+	op.Progress = &p
+	return []etcdschema.Op{etcdschema.Put(key, rec.Value)}, nil
 }
 
 // wording is a message without its numbers: the timeline tells what is done, not how much of it.
@@ -212,7 +231,7 @@ func (be *Backend) Result(ctx context.Context, agentID, commandID string, result
 	return err
 }
 
-// resultMoves is what a command's result changes of its instance.
+// resultMoves is what a command's result changes of its instance, or of the set that waits for it.
 func (be *Backend) resultMoves(s etcdschema.Snapshot, agentID string, cmd etcdschema.Command, result agentpoll.Result) (plan.Moves, error) {
 	if cmd.Method == deployments.MethodCheck && result.Error == nil {
 		ops, err := be.control.Checked(s, agentID, cmd, result.Value)
@@ -225,6 +244,17 @@ func (be *Backend) resultMoves(s etcdschema.Snapshot, agentID string, cmd etcdsc
 	if !cmd.Step && (!aboutRoot || result.Error != nil) {
 		return plan.Moves{}, nil
 	}
+	event := lifecycle.Event{Type: lifecycle.Done, Command: cmd.ID, Value: result.Value}
+	if result.Error != nil {
+		event.Type, event.Error = lifecycle.Failed, result.Error
+	}
+	if cmd.Set != "" {
+		rec, err := etcdschema.Read(s, etcdschema.SetKey(cmd.Project, cmd.Set))
+		if err != nil || !rec.Found {
+			return plan.Moves{}, err
+		}
+		return be.control.Plan(s, lifecycle.Member{Set: rec.Value}, event).Decide()
+	}
 	key := etcdschema.InstanceKey(cmd.Project, cmd.Instance)
 	rec, err := etcdschema.Read(s, key)
 	if err != nil || !rec.Found {
@@ -236,11 +266,11 @@ func (be *Backend) resultMoves(s etcdschema.Snapshot, agentID string, cmd etcdsc
 	if cmd.Method == datastores.MethodPrepare && result.Error == nil {
 		asPrepared(&rec.Value, result.Value, be.control.Now().UTC())
 	}
-	event := lifecycle.Event{Type: lifecycle.Done, Command: cmd.ID, Value: result.Value}
-	if result.Error != nil {
-		event.Type, event.Error = lifecycle.Failed, result.Error
+	m, err := plan.MemberOf(s, rec.Value)
+	if err != nil {
+		return plan.Moves{}, err
 	}
-	return be.control.Plan(s, rec.Value, event).Decide()
+	return be.control.Plan(s, m, event).Decide()
 }
 
 // toldHost puts what came of telling a host anew who may reach an instance into the timeline, when it is not what was asked for:

@@ -174,7 +174,11 @@ func (be *Backend) guestEnrolled(s etcdschema.Snapshot, agent etcdschema.Agent) 
 	if !rec.Found {
 		return plan.Moves{}, server.ErrUnauthorized // deleted meanwhile
 	}
-	return be.control.Plan(etcdschema.With(s, etcdschema.AgentKey(agent.ID), agent), rec.Value, lifecycle.Event{Type: lifecycle.Enrolled}).Decide()
+	m, err := plan.MemberOf(s, rec.Value)
+	if err != nil {
+		return plan.Moves{}, err
+	}
+	return be.control.Plan(etcdschema.With(s, etcdschema.AgentKey(agent.ID), agent), m, lifecycle.Event{Type: lifecycle.Enrolled}).Decide()
 }
 
 // hostAnnounced takes what a host says of itself, up to what it was granted: by the operator with its enrolment, else by its first words.

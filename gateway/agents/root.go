@@ -27,11 +27,15 @@ func (c rootChange) apply(in *etcdschema.Instance) {
 // rememberRoot records a change of a server's root. Replicas have their source's, but where every server has users of its own.
 func (be *Backend) rememberRoot(s etcdschema.Snapshot, in etcdschema.Instance, c rootChange) (plan.Moves, error) {
 	c.apply(&in)
-	m := plan.Moves{After: in, Ops: []etcdschema.Op{etcdschema.Put(etcdschema.InstanceKey(in.Project, in.ID), in)}}
+	member, err := plan.MemberOf(s, in)
+	if err != nil {
+		return plan.Moves{}, err
+	}
+	m := plan.Moves{After: member, Ops: []etcdschema.Op{etcdschema.Put(etcdschema.InstanceKey(in.Project, in.ID), in)}}
 	if in.UsersPerServer {
 		return m, nil
 	}
-	for _, id := range in.Replicas {
+	for _, id := range member.Replicas() {
 		key := etcdschema.InstanceKey(in.Project, id)
 		rec, err := etcdschema.Read(s, key)
 		if err != nil {

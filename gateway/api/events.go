@@ -67,7 +67,7 @@ func (a *API) why(r *request) (reply, error) {
 		v.Fault = in.Fault.Message
 	}
 	agent := in.ID
-	if op := in.Operation; op != nil {
+	if op := in.Doing(); op != nil {
 		agent = op.Agent
 		v.Operation, v.Step, v.Since, v.Deadline, v.Progress = op.Kind, op.Step, control.Stamp(op.Since), control.Stamp(op.Deadline), op.Progress
 		switch agent {
@@ -91,7 +91,7 @@ func (a *API) why(r *request) (reply, error) {
 	return reply{http.StatusOK, map[string]any{"why": v}}, nil
 }
 
-func summary(v whyView, in etcdschema.Instance) string {
+func summary(v whyView, in lifecycle.Member) string {
 	if v.Locked != "" {
 		own := v
 		own.Locked = ""

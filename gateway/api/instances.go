@@ -21,14 +21,18 @@ func (a *API) detailInstances(r *request) (reply, error) {
 }
 
 // instancePage answers one page: chosen by id, which is by age, and shown with the newest first.
-func (a *API) instancePage(r *request, from etcdschema.Prefix[etcdschema.Instance], view func(*request, etcdschema.Instance) instanceView) (reply, error) {
+func (a *API) instancePage(r *request, from etcdschema.Prefix[etcdschema.Instance], view func(*request, lifecycle.Member) instanceView) (reply, error) {
 	records, next, err := readPage(a, r, from)
 	if err != nil {
 		return reply{}, err
 	}
-	var list []etcdschema.Instance
+	var read []etcdschema.Instance
 	for _, rec := range records {
-		list = append(list, rec.Value)
+		read = append(read, rec.Value)
+	}
+	list, err := a.Control.Members(r.ctx, etcdschema.Sets(r.Project), read)
+	if err != nil {
+		return reply{}, err
 	}
 	views := []instanceView{}
 	for _, in := range a.Control.Observed(r.ctx, list...) {
@@ -39,7 +43,7 @@ func (a *API) instancePage(r *request, from etcdschema.Prefix[etcdschema.Instanc
 }
 
 // instance reads the instance of the request's path.
-func (a *API) instance(r *request) (etcdschema.Instance, error) {
+func (a *API) instance(r *request) (lifecycle.Member, error) {
 	return a.Control.Instance(r.ctx, r.Caller, r.param("id"))
 }
 

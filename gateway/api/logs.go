@@ -45,7 +45,7 @@ func (a *API) listLogs(r *request) (reply, error) {
 	}
 	views := []logView{}
 	for _, l := range list.Logs {
-		views = append(views, viewLog(in, l))
+		views = append(views, viewLog(in.Instance, l))
 	}
 	return reply{http.StatusOK, map[string]any{"logs": views}}, nil
 }
@@ -84,7 +84,7 @@ func (a *API) actOnLog(r *request) (reply, error) {
 	if err := a.callGuest(r, datastores.MethodLogAction, args, &status); err != nil {
 		return reply{}, err
 	}
-	return reply{http.StatusOK, map[string]any{"log": viewLog(in, status)}}, nil
+	return reply{http.StatusOK, map[string]any{"log": viewLog(in.Instance, status)}}, nil
 }
 
 // showLog writes everything that was published of a log: text, since this system has no Swift for clients to read.

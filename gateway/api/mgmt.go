@@ -35,14 +35,14 @@ type serverView struct {
 	TenantID string `json:"tenant_id"`
 }
 
-func (a *API) viewMgmt(r *request, in etcdschema.Instance) mgmtView {
+func (a *API) viewMgmt(r *request, in lifecycle.Member) mgmtView {
 	v := mgmtView{
 		instanceView: a.detailView(r, in), ServiceStatus: strings.ToUpper(string(in.Service.Service)),
 		TaskDescription: "No tasks for the instance.", RootEnabled: in.RootEnabled, RootEnabledBy: in.RootEnabledBy,
 		GuestStatus: guestStatus{string(in.Service.Service)},
 	}
-	if in.Operation != nil {
-		v.TaskDescription = in.Operation.Kind + ": " + in.Operation.Step
+	if op := in.Doing(); op != nil {
+		v.TaskDescription = op.Kind + ": " + op.Step
 	}
 	if in.Host != "" {
 		v.Server = &serverView{ID: in.Host, Host: in.Host, TenantID: in.Project}
@@ -54,9 +54,9 @@ func (a *API) mgmtListInstances(r *request) (reply, error) {
 	if isTrue(r.query("deleted")) {
 		return a.mgmtListDeleted(r)
 	}
-	from, read := etcdschema.AllInstances(), readAllPage[etcdschema.Instance]
+	from, sets, read := etcdschema.AllInstances(), etcdschema.AllSets(), readAllPage[etcdschema.Instance]
 	if p := r.query("project_id"); p != "" {
-		from, read = etcdschema.Instances(p), readPage[etcdschema.Instance]
+		from, sets, read = etcdschema.Instances(p), etcdschema.Sets(p), readPage[etcdschema.Instance]
 	}
 	records, next, err := read(a, r, from)
 	if err != nil {
@@ -66,8 +66,12 @@ func (a *API) mgmtListInstances(r *request) (reply, error) {
 	for _, rec := range records {
 		list = append(list, rec.Value)
 	}
+	members, err := a.Control.Members(r.ctx, sets, list)
+	if err != nil {
+		return reply{}, err
+	}
 	views := []mgmtView{}
-	for _, in := range a.Control.Observed(r.ctx, list...) {
+	for _, in := range a.Control.Observed(r.ctx, members...) {
 		views = append(views, a.viewMgmt(r, in))
 	}
 	return reply{http.StatusOK, listBody("instances", views, next)}, nil
@@ -89,7 +93,7 @@ func (a *API) mgmtListDeleted(r *request) (reply, error) {
 
 // viewDeleted is what admins see of an instance that was deleted.
 func (a *API) viewDeleted(r *request, d etcdschema.Deleted) mgmtView {
-	v, at := a.viewMgmt(r, d.Instance), control.Stamp(d.At)
+	v, at := a.viewMgmt(r, lifecycle.Alone(d.Instance)), control.Stamp(d.At)
 	v.Deleted, v.DeletedAt, v.Status, v.OperatingStatus = true, &at, "SHUTDOWN", "" // as Trove's
 	return v
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"math"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -104,9 +105,9 @@ type replicationView struct {
 	LagTransactions *int64 `json:"lag_transactions,omitempty"`
 }
 
-func replicationOf(in etcdschema.Instance) *replicationView {
+func replicationOf(in lifecycle.Member) *replicationView {
 	f := in.Service.Replication
-	if in.ReplicaOf == "" || f == nil {
+	if in.ReplicaOf() == "" || f == nil {
 		return nil
 	}
 	lag := func(unit datastores.LagUnit) *int64 {
@@ -126,7 +127,7 @@ func replicationOf(in etcdschema.Instance) *replicationView {
 }
 
 // shortView is an instance in a list.
-func (a *API) shortView(r *request, in etcdschema.Instance) instanceView {
+func (a *API) shortView(r *request, in lifecycle.Member) instanceView {
 	v := instanceView{
 		ID: in.ID, Name: in.Name, Status: lifecycle.Status(in), OperatingStatus: lifecycle.OperatingStatus(in),
 		Links:     a.links(r, "instances/"+in.ID),
@@ -145,10 +146,10 @@ func (a *API) shortView(r *request, in etcdschema.Instance) instanceView {
 	if in.VolumeGB > 0 {
 		v.Volume = &volumeView{Size: in.VolumeGB}
 	}
-	if in.ReplicaOf != "" {
-		v.ReplicaOf = &memberRef{ID: in.ReplicaOf, Links: a.links(r, "instances/"+in.ReplicaOf)}
+	if of := in.ReplicaOf(); of != "" {
+		v.ReplicaOf = &memberRef{ID: of, Links: a.links(r, "instances/"+of)}
 	}
-	for _, id := range in.Replicas {
+	for _, id := range in.Replicas() {
 		v.Replicas = append(v.Replicas, memberRef{ID: id, Links: a.links(r, "instances/"+id)})
 	}
 	if in.Address != "" {
@@ -159,16 +160,16 @@ func (a *API) shortView(r *request, in etcdschema.Instance) instanceView {
 }
 
 // detailView is an instance by itself.
-func (a *API) detailView(r *request, in etcdschema.Instance) instanceView {
+func (a *API) detailView(r *request, in lifecycle.Member) instanceView {
 	v := a.shortView(r, in)
 	v.Datastore.VersionNumber = in.VersionNumber
-	v.Locality, v.Zone = in.Locality, in.Zone
+	v.Locality, v.Zone = cmp.Or(in.Set.Locality, in.Locality), in.Zone
 	v.instanceDetail = &instanceDetail{Created: control.Stamp(in.Created), Updated: control.Stamp(in.Updated)}
 	if !in.ServiceReported.IsZero() {
 		v.ServiceStatusUpdated = control.Stamp(in.ServiceReported)
 	}
 	if in.Configuration != "" {
-		v.Configuration = &memberRef{ID: in.Configuration, Name: a.configurationName(r, in), Links: a.links(r, "configurations/"+in.Configuration)}
+		v.Configuration = &memberRef{ID: in.Configuration, Name: a.configurationName(r, in.Instance), Links: a.links(r, "configurations/"+in.Configuration)}
 	}
 	if v.Volume != nil && in.Service.Volume != nil {
 		used := math.Round(float64(in.Service.Volume.Used)/(1<<30)*100) / 100

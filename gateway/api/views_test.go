@@ -9,11 +9,12 @@ import (
 
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/identity"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
 )
 
 // TestDetailsAreForAdmins: what a guest's tools have printed is no tenant's to read.
 func TestDetailsAreForAdmins(t *testing.T) {
-	in := etcdschema.Instance{ID: "i", Fault: &etcdschema.Fault{Message: "it failed", Details: "tools' words"}}
+	in := lifecycle.Alone(etcdschema.Instance{ID: "i", Fault: &etcdschema.Fault{Message: "it failed", Details: "tools' words"}})
 	for role, want := range map[string]bool{"admin": true, "member": false, "reader": false} {
 		r := newRequest(echo.New().NewContext(httptest.NewRequest("GET", "/", nil), httptest.NewRecorder()), "p")
 		r.Who = identity.Who{Project: "p", Roles: []string{role}}

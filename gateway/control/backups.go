@@ -67,7 +67,7 @@ func (cp *Plane) NewBackup(ctx context.Context, c Caller, req BackupRequest) (et
 		if err != nil {
 			return err
 		}
-		joined, err := plan.JoinParent(p.Snap, p.Before, b)
+		joined, err := plan.JoinParent(p.Snap, p.Before.Instance, b)
 		key := etcdschema.BackupKey(c.Project, b.BackupID)
 		p.Snap = etcdschema.With(p.Snap, key, b)
 		p.Put(append(slices.Concat(used, joined), etcdschema.Put(key, b))...)

@@ -27,7 +27,7 @@ func (cp *Plane) CallSet(ctx context.Context, c Caller, id, method string, args,
 	if err != nil || !in.UsersPerServer {
 		return nil, err
 	}
-	for _, replica := range in.Replicas {
+	for _, replica := range in.Replicas() {
 		if err := cp.CallInstance(ctx, c, replica, true, method, args, nil); err != nil {
 			cp.Log.Warn("a replica has other users than its source", "instance_id", replica, "method", method, "err", err)
 			failed = append(failed, replica)
@@ -82,11 +82,15 @@ func (cp *Plane) enqueue(ctx context.Context, c Caller, instanceID string, asRep
 		if err := supports(in, m); err != nil {
 			return nil, err
 		}
-		if err := lifecycle.Serves(in); err != nil {
+		member, err := plan.MemberOf(s, in)
+		if err != nil {
 			return nil, err
 		}
-		if in.ReplicaOf != "" && !asReplica && writes(m) {
-			return nil, fault.Errorf(fault.Unprocessable, "Instance %s is a replica: what it holds is changed at its source %s.", in.ID, in.ReplicaOf)
+		if err := lifecycle.Serves(member); err != nil {
+			return nil, err
+		}
+		if of := member.ReplicaOf(); of != "" && !asReplica && writes(m) {
+			return nil, fault.Errorf(fault.Unprocessable, "Instance %s is a replica: what it holds is changed at its source %s.", in.ID, of)
 		}
 		if err := cp.reachable(s, in.ID); err != nil {
 			return nil, err

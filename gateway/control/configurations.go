@@ -215,7 +215,7 @@ func (cp *Plane) Attach(ctx context.Context, c Caller, instance, id string) erro
 		return fault.Errorf(fault.BadRequest, "Instance %s has configuration %s attached; detach it first.", in.ID, in.Configuration)
 	}
 	if id != "" {
-		if err := supports(in, method(datastores.MethodUpdateOverrides)); err != nil {
+		if err := supports(in.Instance, method(datastores.MethodUpdateOverrides)); err != nil {
 			return err
 		}
 		group, err := cp.FindConfiguration(ctx, c, id)
@@ -244,7 +244,7 @@ func (cp *Plane) configure(ctx context.Context, c Caller, instance, id string) e
 	}
 	ctx, cancel := context.WithDeadline(ctx, after.Operation.Deadline)
 	defer cancel()
-	result, err := cp.awaitStep(ctx, after)
+	result, err := cp.awaitStep(ctx, after.Instance)
 	switch {
 	case err != nil || result.Error == nil:
 		return err

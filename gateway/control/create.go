@@ -11,6 +11,7 @@ import (
 	"github.com/cofferdb/coffer/deployments"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/fault"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
 	"github.com/cofferdb/coffer/gateway/limits"
 	"github.com/cofferdb/coffer/gateway/plan"
 )
@@ -138,12 +139,13 @@ type order struct {
 	need     deployments.Capacity
 	requires datastores.Labels               // of a host
 	hosts    map[string]etcdschema.HostCheck // what they say of definitions
-	beside   []string                        // hosts of the set that a replica joins, see hostsOfSet
+	source   string                          // of a replica: which instance it is to follow
+	beside   []string                        // hosts of the set that a replica joins, see hostsBeside
 }
 
 // Created is a new instance, and what its client is told once.
 type Created struct {
-	Instance etcdschema.Instance
+	Instance lifecycle.Member
 	Password string // of root; "": there is none
 	UserData string // of cloud-init, for the machine that becomes the instance; "": it has a host
 }
@@ -165,7 +167,7 @@ func (cp *Plane) Create(ctx context.Context, c Caller, req CreateRequest) (made 
 	}
 	made = Created{Instance: in, Password: o.password}
 	if req.UserData {
-		made.UserData, err = cp.userData(in, o, token)
+		made.UserData, err = cp.userData(in.Instance, o, token)
 	}
 	return made, err
 }

@@ -14,6 +14,7 @@ import (
 func (cp *Plane) dues() []due.Kind {
 	kinds := []due.Kind{
 		{Name: plan.DueInstance, Happen: cp.instanceDue, Places: 8, Within: 10 * time.Second},
+		{Name: plan.DueSet, Happen: cp.setDue, Places: 8, Within: 10 * time.Second},
 	}
 	if cp.Blobs != nil {
 		kinds = append(kinds,
@@ -54,10 +55,36 @@ func (cp *Plane) instanceDue(ctx context.Context, item due.Item) error {
 			return plan.Moves{Ops: ops}, err
 		}
 		if op := in.Operation; op != nil && !cp.Now().Before(op.Deadline) {
-			return cp.Plan(s, in, lifecycle.Event{Type: lifecycle.Overdue}).Decide()
+			m, err := plan.MemberOf(s, in)
+			if err != nil {
+				return plan.Moves{}, err
+			}
+			return cp.Plan(s, m, lifecycle.Event{Type: lifecycle.Overdue}).Decide()
 		}
 		ops := plan.Due(&in, cp.Now())
 		return plan.Moves{Ops: append(ops, etcdschema.Put(key, in))}, nil
+	})
+	return err
+}
+
+// setDue is the same for a set.
+func (cp *Plane) setDue(ctx context.Context, item due.Item) error {
+	key := etcdschema.SetKey(item.Project, item.ID)
+	_, err := cp.Commit(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) (plan.Moves, error) {
+		rec, err := etcdschema.Read(s, key)
+		if err != nil {
+			return plan.Moves{}, err
+		}
+		set := rec.Value
+		if !rec.Found || !set.Due.Equal(item.At) {
+			ops, err := drop(s, plan.DueSet, item)
+			return plan.Moves{Ops: ops}, err
+		}
+		if op := set.Operation; op != nil && !cp.Now().Before(op.Deadline) {
+			return cp.Plan(s, lifecycle.Member{Set: set}, lifecycle.Event{Type: lifecycle.Overdue}).Decide()
+		}
+		ops := plan.SetDue(&set, cp.Now())
+		return plan.Moves{Ops: append(ops, etcdschema.Put(key, set))}, nil
 	})
 	return err
 }

@@ -14,18 +14,51 @@ import (
 	"github.com/cofferdb/coffer/gateway/plan"
 )
 
-// Instance reads an instance.
-func (cp *Plane) Instance(ctx context.Context, c Caller, id string) (etcdschema.Instance, error) {
-	rec, err := etcdschema.Get(ctx, cp.Store, etcdschema.InstanceKey(c.Project, id))
-	return rec.Value, instanceError(err, id)
+// Instance reads an instance with its set.
+func (cp *Plane) Instance(ctx context.Context, c Caller, id string) (lifecycle.Member, error) {
+	m, err := cp.member(ctx, c.Project, id)
+	return m, instanceError(err, id)
+}
+
+// member reads an instance and its set, both of one moment.
+func (cp *Plane) member(ctx context.Context, project, id string) (m lifecycle.Member, err error) {
+	key := etcdschema.InstanceKey(project, id)
+	_, err = cp.Store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, key)
+		in, err := fault.Found(rec, err, "Instance", id)
+		if err == nil {
+			m, err = plan.MemberOf(s, in)
+		}
+		return nil, err
+	})
+	return m, err
+}
+
+// Members are instances with their sets. A set that is not there any more is not worth a list.
+func (cp *Plane) Members(ctx context.Context, sets etcdschema.Prefix[etcdschema.Set], list []etcdschema.Instance) ([]lifecycle.Member, error) {
+	by := map[string]etcdschema.Set{}
+	if slices.ContainsFunc(list, func(in etcdschema.Instance) bool { return in.SetID != "" }) {
+		all, err := etcdschema.List(ctx, cp.Store, sets, etcdschema.Page{})
+		if err != nil {
+			return nil, err
+		}
+		for _, rec := range all.Records {
+			by[rec.Value.ID] = rec.Value
+		}
+	}
+	members := make([]lifecycle.Member, len(list))
+	for i, in := range list {
+		members[i] = lifecycle.Member{Instance: in, Set: by[in.SetID]}
+	}
+	return members, nil
 }
 
 // Delete deletes an instance that nobody follows.
 func (cp *Plane) Delete(ctx context.Context, c Caller, id string) error {
 	event := lifecycle.Event{Type: lifecycle.AskDelete, Request: c.Request}
 	_, err := cp.transition(ctx, c.Project, id, event, func(p *plan.Plan) error {
-		if in := p.Before; len(in.Replicas) > 0 {
-			return fault.Errorf(fault.Forbidden, "Instance %s has the replicas %s; delete or detach them first.", in.ID, strings.Join(in.Replicas, ", "))
+		if replicas := p.Before.Replicas(); len(replicas) > 0 {
+			return fault.Errorf(fault.Forbidden, "Instance %s has the replicas %s; delete or detach them first.", id, strings.Join(replicas, ", "))
 		}
 		return nil
 	})
@@ -41,7 +74,7 @@ func (cp *Plane) Ask(ctx context.Context, c Caller, id string, what lifecycle.Ev
 // Operate begins an operation that takes no arguments, if the instance's manager can do it.
 func (cp *Plane) Operate(ctx context.Context, c Caller, id string, op lifecycle.Operation) error {
 	event := lifecycle.Event{Type: op.Ask(), Request: c.Request}
-	_, err := cp.transition(ctx, c.Project, id, event, func(p *plan.Plan) error { return supports(p.Before, method(op.Method)) })
+	_, err := cp.transition(ctx, c.Project, id, event, func(p *plan.Plan) error { return supports(p.Before.Instance, method(op.Method)) })
 	return instanceError(err, id)
 }
 
@@ -78,18 +111,14 @@ func (cp *Plane) SetAccess(ctx context.Context, c Caller, id string, access Acce
 		if in.Operation != nil && !in.Prepared {
 			return nil, &lifecycle.NotAllowed{Message: "Instance " + in.ID + " is still being made."}
 		}
-		peers, err := plan.PeersOf(s, *in)
+		m, err := plan.MemberOf(s, *in)
 		if err != nil {
 			return nil, err
 		}
 		if err := restrict(in, access, true); err != nil {
 			return nil, err
 		}
-		in.Firewall.Peers = nil
-		for _, p := range peers {
-			in.Firewall.Peers = append(in.Firewall.Peers, p.Address)
-		}
-		slices.Sort(in.Firewall.Peers)
+		in.Firewall.Peers = plan.OthersIn(m.Set, *in)
 		event := etcdschema.Event{At: cp.Now().UTC(), Kind: "note", Message: whoMayReach(*in), Request: c.Request}
 		ops := plan.Tell(in, event)
 		if in.Host == "" {

@@ -20,13 +20,13 @@ import (
 
 // place finds a host and commits the create. When the instance has no host, because that was asked for or because there
 // is none, it is stored all the same: waiting for its machine, or in ERROR with a fault that says why.
-func (cp *Plane) place(ctx context.Context, c Caller, o order, withoutHost bool) (etcdschema.Instance, string, error) {
+func (cp *Plane) place(ctx context.Context, c Caller, o order, withoutHost bool) (lifecycle.Member, string, error) {
 	if withoutHost {
 		if o.instance.Zone != "" {
-			return o.instance, "", fault.Errorf(fault.BadRequest, "A machine of its own is where you boot it; leave availability_zone out.")
+			return lifecycle.Alone(o.instance), "", fault.Errorf(fault.BadRequest, "A machine of its own is where you boot it; leave availability_zone out.")
 		}
 		if len(cp.AgentURLs) == 0 {
-			return o.instance, "", fault.Errorf(fault.BadRequest, "user_data: the gateway does not know under which URL machines reach it; start it with -agent-urls.")
+			return lifecycle.Alone(o.instance), "", fault.Errorf(fault.BadRequest, "user_data: the gateway does not know under which URL machines reach it; start it with -agent-urls.")
 		}
 		token := cp.Signer.NewToken()
 		in, err := cp.commitCreate(ctx, c, o, "", token)
@@ -34,13 +34,13 @@ func (cp *Plane) place(ctx context.Context, c Caller, o order, withoutHost bool)
 	}
 	hosts, err := etcdschema.List(ctx, cp.Store, etcdschema.Hosts(), etcdschema.Page{})
 	if err != nil {
-		return o.instance, "", err
+		return lifecycle.Alone(o.instance), "", err
 	}
 	if err := knownZone(o.instance.Zone, hosts.Records); err != nil {
-		return o.instance, "", err
+		return lifecycle.Alone(o.instance), "", err
 	}
-	if o.beside, err = cp.hostsBeside(ctx, c, o.instance); err != nil {
-		return o.instance, "", err
+	if o.beside, err = cp.hostsBeside(ctx, o); err != nil {
+		return lifecycle.Alone(o.instance), "", err
 	}
 	for _, host := range o.candidates(hosts.Records) {
 		in, err := cp.commitCreate(ctx, c, o, host, agentpoll.Token{})
@@ -48,17 +48,23 @@ func (cp *Plane) place(ctx context.Context, c Caller, o order, withoutHost bool)
 			return in, "", err
 		}
 	}
-	if o.beside, err = cp.hostsBeside(ctx, c, o.instance); err != nil { // others may have got there meanwhile
-		return o.instance, "", err
+	if o.beside, err = cp.hostsBeside(ctx, o); err != nil { // others may have got there meanwhile
+		return lifecycle.Alone(o.instance), "", err
 	}
 	in, err := cp.commitFailure(ctx, c, o, o.noHost(hosts.Records))
 	return in, "", err
 }
 
-// hostsBeside is hostsOfSet as it is now.
-func (cp *Plane) hostsBeside(ctx context.Context, c Caller, in etcdschema.Instance) (hosts []string, err error) {
+// hostsBeside are the hosts of the set that what is ordered joins, as it is now.
+func (cp *Plane) hostsBeside(ctx context.Context, o order) (hosts []string, err error) {
+	if o.source == "" {
+		return nil, nil
+	}
 	_, err = cp.Store.Update(ctx, nil, func(s etcdschema.Snapshot) (_ []etcdschema.Op, err error) {
-		hosts, err = hostsOfSet(s, in)
+		source, err := sourceOf(s, o.instance.Project, o.source)
+		if err == nil {
+			hosts, err = hostsBeside(s, source, o.instance.Locality)
+		}
 		return nil, err
 	})
 	return hosts, err
@@ -67,7 +73,7 @@ func (cp *Plane) hostsBeside(ctx context.Context, c Caller, in etcdschema.Instan
 var errHostFull = errors.New("the host cannot take the instance")
 
 // commitCreate stores the instance with its guest options, what it uses, and its first command, in one transaction.
-func (cp *Plane) commitCreate(ctx context.Context, c Caller, o order, hostID string, token agentpoll.Token) (etcdschema.Instance, error) {
+func (cp *Plane) commitCreate(ctx context.Context, c Caller, o order, hostID string, token agentpoll.Token) (lifecycle.Member, error) {
 	refs := []etcdschema.Ref{etcdschema.UsageKey(c.Project), etcdschema.QuotaKey(c.Project)}
 	if hostID != "" {
 		refs = append(refs, etcdschema.HostKey(hostID), etcdschema.AgentKey(hostID), etcdschema.PresenceKey(hostID))
@@ -78,8 +84,19 @@ func (cp *Plane) commitCreate(ctx context.Context, c Caller, o order, hostID str
 		if err != nil {
 			return plan.Moves{}, err
 		}
-		if o.beside, err = hostsOfSet(s, in); err != nil {
-			return plan.Moves{}, err
+		member := lifecycle.Alone(in)
+		if o.source != "" {
+			source, err := sourceOf(s, in.Project, o.source)
+			if err != nil {
+				return plan.Moves{}, err
+			}
+			if err := plan.MayFollow(source, in); err != nil {
+				return plan.Moves{}, err
+			}
+			if o.beside, err = hostsBeside(s, source, in.Locality); err != nil {
+				return plan.Moves{}, err
+			}
+			member.Set = source.Set
 		}
 		if hostID != "" {
 			hostOp, err := cp.allocate(s, &in, hostID, o)
@@ -94,9 +111,6 @@ func (cp *Plane) commitCreate(ctx context.Context, c Caller, o order, hostID str
 		if err := plan.SealPrepare(cp.Keys, &in, o.prepare); err != nil {
 			return plan.Moves{}, err
 		}
-		if err := plan.MayFollow(s, in); err != nil {
-			return plan.Moves{}, err
-		}
 		for _, join := range []func(etcdschema.Snapshot, etcdschema.Instance) ([]etcdschema.Op, error){plan.JoinConfiguration, plan.JoinBackups} {
 			joined, err := join(s, in)
 			if err != nil {
@@ -104,8 +118,9 @@ func (cp *Plane) commitCreate(ctx context.Context, c Caller, o order, hostID str
 			}
 			ops = append(ops, joined...)
 		}
+		member.Instance = in
 		guestKey := etcdschema.InstanceGuestKey(in.ID)
-		p := cp.Plan(etcdschema.With(s, guestKey, o.guest), in, lifecycle.Event{Type: lifecycle.Created, Request: c.Request})
+		p := cp.Plan(etcdschema.With(s, guestKey, o.guest), member, lifecycle.Event{Type: lifecycle.Created, Source: o.source, Request: c.Request})
 		p.Put(append(ops, etcdschema.Put(guestKey, o.guest))...)
 		return p.Decide()
 	})
@@ -138,19 +153,19 @@ func (cp *Plane) allocate(s etcdschema.Snapshot, in *etcdschema.Instance, hostID
 }
 
 // commitFailure stores an instance that could not be placed, so that the tenant can read why. It refers to nothing.
-func (cp *Plane) commitFailure(ctx context.Context, c Caller, o order, why string) (etcdschema.Instance, error) {
+func (cp *Plane) commitFailure(ctx context.Context, c Caller, o order, why string) (lifecycle.Member, error) {
 	in := o.instance
 	in.Failed = lifecycle.Create
 	in.Fault = &etcdschema.Fault{Message: why, Created: in.Created}
 	in.RootEnabled = false
-	in.Restore, in.Configuration, in.ReplicaOf = nil, "", ""
+	in.Restore, in.Configuration = nil, ""
 	event := etcdschema.Event{At: in.Created, Kind: "fault", Message: why, Request: c.Request}
 	told := plan.Tell(&in, event)
 	_, err := cp.Store.Update(ctx, []etcdschema.Ref{etcdschema.UsageKey(c.Project), etcdschema.QuotaKey(c.Project)}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		ops, err := cp.charge(s, in)
 		return slices.Concat(ops, told, []etcdschema.Op{etcdschema.Put(etcdschema.InstanceKey(in.Project, in.ID), in)}), err
 	})
-	return in, err
+	return lifecycle.Alone(in), err
 }
 
 // condition is what a host must meet to get what is ordered. why says, with the number of hosts that meet those before, that none is

@@ -101,7 +101,7 @@ const Absent = "absent"
 
 // Observed returns instances as clients should see them: one that was well when its guest was last heard of, too long ago, is in
 // ERROR, for that reason. That this gateway cannot read who is there says nothing about anybody.
-func (cp *Plane) Observed(ctx context.Context, list ...etcdschema.Instance) []etcdschema.Instance {
+func (cp *Plane) Observed(ctx context.Context, list ...lifecycle.Member) []lifecycle.Member {
 	var refs []etcdschema.Ref
 	for _, in := range list {
 		if doubtful(in) && !cp.Polls.Holds(in.ID) {
@@ -114,9 +114,9 @@ func (cp *Plane) Observed(ctx context.Context, list ...etcdschema.Instance) []et
 	if len(refs) == 0 {
 		return list
 	}
-	var seen []etcdschema.Instance
+	var seen []lifecycle.Member
 	_, err := cp.Store.Update(ctx, refs, func(s etcdschema.Snapshot) (ops []etcdschema.Op, err error) {
-		seen = make([]etcdschema.Instance, len(list))
+		seen = make([]lifecycle.Member, len(list))
 		for i, in := range list {
 			if seen[i], err = cp.judged(s, in); err != nil {
 				return nil, err
@@ -132,9 +132,9 @@ func (cp *Plane) Observed(ctx context.Context, list ...etcdschema.Instance) []et
 }
 
 // doubtful reports whether an instance is said to be well.
-func doubtful(in etcdschema.Instance) bool { return lifecycle.Status(in) == lifecycle.StatusActive }
+func doubtful(in lifecycle.Member) bool { return lifecycle.Status(in) == lifecycle.StatusActive }
 
-func (cp *Plane) judged(s etcdschema.Snapshot, in etcdschema.Instance) (etcdschema.Instance, error) {
+func (cp *Plane) judged(s etcdschema.Snapshot, in lifecycle.Member) (lifecycle.Member, error) {
 	if !doubtful(in) || cp.Polls.Holds(in.ID) {
 		return in, nil
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/etcdschema/etcdtest"
 	"github.com/cofferdb/coffer/gateway/blobstore"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
 	"github.com/cofferdb/coffer/gateway/plan"
 )
 
@@ -120,7 +121,7 @@ func TestOnlyWhatWasCommittedFollows(t *testing.T) {
 			return plan.Moves{}, err
 		}
 		rec.Value.Name = "mine"
-		return plan.Moves{Ops: []etcdschema.Op{etcdschema.Put(key, rec.Value)}, After: etcdschema.Instance{ID: "of the first attempt"}}, nil
+		return plan.Moves{Ops: []etcdschema.Op{etcdschema.Put(key, rec.Value)}, After: lifecycle.Alone(etcdschema.Instance{ID: "of the first attempt"})}, nil
 	})
 	if err != nil || attempts != 2 || m.After.ID != "" {
 		t.Fatalf("%d attempts, %q, %v; want a second attempt, and what that says", attempts, m.After.ID, err)

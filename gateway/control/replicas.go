@@ -35,7 +35,7 @@ func checkExtras(req CreateRequest) error {
 }
 
 // createReplicas makes one to three replicas of an instance, and returns the first.
-func (cp *Plane) createReplicas(ctx context.Context, c Caller, req CreateRequest) (first etcdschema.Instance, err error) {
+func (cp *Plane) createReplicas(ctx context.Context, c Caller, req CreateRequest) (first lifecycle.Member, err error) {
 	count := 1
 	if req.ReplicaCount != nil {
 		count = *req.ReplicaCount
@@ -72,22 +72,27 @@ func (cp *Plane) createReplicas(ctx context.Context, c Caller, req CreateRequest
 	return first, nil
 }
 
-// hostsOfSet are the hosts of the set that a replica joins, when its locality minds them.
-func hostsOfSet(s etcdschema.Snapshot, replica etcdschema.Instance) ([]string, error) {
-	if replica.ReplicaOf == "" || replica.Locality == "" {
-		return nil, nil
-	}
-	rec, err := etcdschema.Read(s, etcdschema.InstanceKey(replica.Project, replica.ReplicaOf))
-	source, err := fault.Found(rec, err, "Instance", replica.ReplicaOf)
+// sourceOf reads the instance that a replica is to follow, with its set.
+func sourceOf(s etcdschema.Snapshot, project, id string) (lifecycle.Member, error) {
+	rec, err := etcdschema.Read(s, etcdschema.InstanceKey(project, id))
+	in, err := fault.Found(rec, err, "Instance", id)
 	if err != nil {
-		return nil, err
+		return lifecycle.Member{}, err
 	}
+	return plan.MemberOf(s, in)
+}
+
+// hostsBeside are the hosts of the set that a replica joins, when its locality minds them.
+func hostsBeside(s etcdschema.Snapshot, source lifecycle.Member, locality string) ([]string, error) {
 	hosts := []string{source.Host}
-	if replica.Locality == affinity {
+	switch locality {
+	case "":
+		return nil, nil
+	case affinity:
 		return hosts, nil
 	}
-	for _, id := range source.Replicas {
-		other, err := etcdschema.Read(s, etcdschema.InstanceKey(replica.Project, id))
+	for _, id := range source.Set.Replicas() {
+		other, err := etcdschema.Read(s, etcdschema.InstanceKey(source.Project, id))
 		if err != nil {
 			return nil, err
 		}
@@ -114,12 +119,11 @@ func (cp *Plane) orderReplica(ctx context.Context, c Caller, req CreateRequest) 
 			return o, fault.Errorf(fault.BadRequest, "A replica has the %s of its source; leave it out.", given.name)
 		}
 	}
-	rec, err := etcdschema.Get(ctx, cp.Store, etcdschema.InstanceKey(c.Project, req.ReplicaOf))
+	source, err := cp.member(ctx, c.Project, req.ReplicaOf)
 	if err != nil {
 		return o, instanceError(err, req.ReplicaOf)
 	}
-	source := rec.Value
-	if err := supports(source, method(datastores.MethodAttachReplica)); err != nil {
+	if err := supports(source.Instance, method(datastores.MethodAttachReplica)); err != nil {
 		return o, fault.Errorf(fault.BadRequest, "The datastore %s %s does not support replication.", source.Datastore, source.Version)
 	}
 	catalogue, err := cp.Catalogue(ctx)
@@ -136,13 +140,13 @@ func (cp *Plane) orderReplica(ctx context.Context, c Caller, req CreateRequest) 
 		return o, err
 	}
 	now := cp.Now().UTC()
-	o.guest, o.requires = guest.Value, version.Server.Requires
+	o.guest, o.requires, o.source = guest.Value, version.Server.Requires, source.ID
 	o.instance = etcdschema.Instance{
 		Project: c.Project, Name: req.Name, Datastore: source.Datastore, Version: source.Version, VersionNumber: source.VersionNumber,
 		Manager: source.Manager, Image: source.Image, Capabilities: source.Capabilities, Names: source.Names, UsersPerServer: source.UsersPerServer, FlavorID: source.FlavorID, Flavor: source.Flavor,
 		VolumeGB: source.VolumeGB, VolumeType: source.VolumeType, Created: now, Updated: now, UsageTimeout: source.UsageTimeout,
 		Service: datastores.Status{Service: datastores.StatusNew}, Public: source.Public, AllowedCIDRs: source.AllowedCIDRs, Firewall: source.Firewall,
-		ReplicaOf: source.ID, Locality: source.Locality, Zone: req.Zone, ReplicationStrategy: version.Server.ReplicationStrategy,
+		Locality: cmp.Or(source.Set.Locality, source.Locality), Zone: req.Zone, ReplicationStrategy: version.Server.ReplicationStrategy,
 		RootEnabled: source.RootEnabled, RootEnabledAt: source.RootEnabledAt, RootEnabledBy: source.RootEnabledBy,
 	}
 	o.instance.Firewall.Peers = nil
@@ -163,7 +167,7 @@ func (cp *Plane) Detach(ctx context.Context, c Caller, id string) error {
 	if err != nil {
 		return err
 	}
-	if in.ReplicaOf == "" {
+	if in.ReplicaOf() == "" {
 		return fault.Errorf(fault.BadRequest, "Instance %s is not a replica.", in.ID)
 	}
 	return cp.Ask(ctx, c, id, lifecycle.AskDetach)
@@ -175,18 +179,15 @@ func (cp *Plane) Promote(ctx context.Context, c Caller, id string) error {
 	if err != nil {
 		return err
 	}
-	if in.ReplicaOf == "" {
+	if in.ReplicaOf() == "" {
 		return fault.Errorf(fault.BadRequest, "Instance %s is not a replica, so it cannot be promoted.", in.ID)
 	}
-	_, err = cp.transition(ctx, c.Project, in.ID, lifecycle.Event{Type: lifecycle.AskPromote, Request: c.Request},
-		func(p *plan.Plan) error {
-			if lifecycle.Ready(p.Before) != nil {
-				return nil // the life cycle says more
-			}
-			source := etcdschema.Instance{ID: p.Before.ReplicaOf}
-			return cmp.Or(cp.reachable(p.Snap, p.Before.ID), cp.reachable(p.Snap, source.ID)) // before anybody is made to refuse writes
-		})
-	return instanceError(err, in.ID)
+	return cp.askSet(ctx, c, in, lifecycle.AskPromote, func(p *plan.Plan) error {
+		if now, err := sourceOf(p.Snap, c.Project, id); err != nil || lifecycle.Ready(now) != nil {
+			return err // the life cycle says more
+		}
+		return cmp.Or(cp.reachable(p.Snap, id), cp.reachable(p.Snap, p.Before.Set.Source())) // before anybody is made to refuse writes
+	})
 }
 
 // Eject puts a replica in the place of a source whose guest has not been heard of for so long that it counts as gone.
@@ -195,16 +196,23 @@ func (cp *Plane) Eject(ctx context.Context, c Caller, id string) error {
 	if err != nil {
 		return err
 	}
-	if len(in.Replicas) == 0 {
+	if len(in.Replicas()) == 0 {
 		return fault.Errorf(fault.BadRequest, "Instance %s is not a replica source.", in.ID)
 	}
-	_, err = cp.transition(ctx, c.Project, in.ID, lifecycle.Event{Type: lifecycle.AskEject, Request: c.Request},
-		func(p *plan.Plan) error {
-			away, _, err := cp.away(p.Snap, in.ID)
-			if err == nil && !away {
-				err = fault.Errorf(fault.BadRequest, "The guest of instance %s is there, so it cannot be ejected; promote one of its replicas instead.", in.ID)
-			}
-			return err
-		})
-	return instanceError(err, in.ID)
+	return cp.askSet(ctx, c, in, lifecycle.AskEject, func(p *plan.Plan) error {
+		away, _, err := cp.away(p.Snap, in.ID)
+		if err == nil && !away {
+			err = fault.Errorf(fault.BadRequest, "The guest of instance %s is there, so it cannot be ejected; promote one of its replicas instead.", in.ID)
+		}
+		return err
+	})
+}
+
+// askSet begins an operation of a member's set, which that member leads.
+func (cp *Plane) askSet(ctx context.Context, c Caller, m lifecycle.Member, what lifecycle.EventType, check func(*plan.Plan) error) error {
+	err := cp.transitionSet(ctx, c.Project, m.Set.ID, lifecycle.Event{Type: what, Member: m.ID, Request: c.Request}, check)
+	if fault.IsNotFound(err) {
+		err = fault.Errorf(fault.Conflict, "Instance %s has just left its set.", m.ID)
+	}
+	return err
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // resizable reads an instance that can have another size.
-func (cp *Plane) resizable(ctx context.Context, c Caller, id string) (etcdschema.Instance, error) {
+func (cp *Plane) resizable(ctx context.Context, c Caller, id string) (lifecycle.Member, error) {
 	in, err := cp.Instance(ctx, c, id)
 	if err == nil && in.Host == "" {
 		err = fault.Errorf(fault.NotImplemented, "Instance %s runs on a machine of its own; whoever runs that resizes it.", in.ID)
@@ -34,7 +34,7 @@ func (cp *Plane) ResizeVolume(ctx context.Context, c Caller, id string, size int
 	case size <= in.VolumeGB:
 		return fault.Errorf(fault.BadRequest, "The volume of instance %s has %d GB; a new size must be more.", in.ID, in.VolumeGB)
 	}
-	most, err := cp.maxVolume(ctx, in)
+	most, err := cp.maxVolume(ctx, in.Instance)
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (cp *Plane) ResizeVolume(ctx context.Context, c Caller, id string, size int
 	if err := cp.resize(ctx, c, in.ID, etcdschema.Target{VolumeGB: size}); err != nil {
 		return err
 	}
-	for _, id := range in.Replicas { // each by itself: one that is busy now is not worth refusing the source
+	for _, id := range in.Replicas() { // each by itself: one that is busy now is not worth refusing the source
 		if err := cp.resize(ctx, c, id, etcdschema.Target{VolumeGB: size}); err != nil {
 			cp.Log.Warn("a replica keeps its volume while its source's grows", "instance_id", id, "err", err)
 		}
@@ -92,7 +92,7 @@ func (cp *Plane) flavor(ctx context.Context, id string) (etcdschema.Flavor, erro
 func (cp *Plane) resize(ctx context.Context, c Caller, id string, target etcdschema.Target) error {
 	event := lifecycle.Event{Type: lifecycle.AskResize, Target: &target, Request: c.Request}
 	_, err := cp.transition(ctx, c.Project, id, event, func(p *plan.Plan) error {
-		ops, err := cp.exchange(p.Snap, p.Before, lifecycle.Become(p.Before, target))
+		ops, err := cp.exchange(p.Snap, p.Before.Instance, lifecycle.Become(p.Before.Instance, target))
 		p.Put(ops...)
 		return err
 	})

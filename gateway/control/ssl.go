@@ -5,8 +5,8 @@ import (
 	"errors"
 
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/fault"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
 )
 
 // SSLRequest is what a change of TLS may say: one of the three, and a mode to enable.
@@ -49,15 +49,15 @@ func (cp *Plane) SetSSL(ctx context.Context, c Caller, id string, q SSLRequest) 
 	if err != nil {
 		return is, err
 	}
-	if in.ReplicaOf != "" {
-		return is, fault.Errorf(fault.Unprocessable, "Instance %s is a replica: it speaks TLS as its source %s does, so ask for it there.", in.ID, in.ReplicaOf)
+	if of := in.ReplicaOf(); of != "" {
+		return is, fault.Errorf(fault.Unprocessable, "Instance %s is a replica: it speaks TLS as its source %s does, so ask for it there.", in.ID, of)
 	}
 	return cp.speak(ctx, c, in, q)
 }
 
 // speak asks the server first, then its replicas, which are told at once whether they follow it by TLS. When one of them cannot, those
 // that have changed go back.
-func (cp *Plane) speak(ctx context.Context, c Caller, in etcdschema.Instance, q SSLRequest) (is datastores.SSLReply, err error) {
+func (cp *Plane) speak(ctx context.Context, c Caller, in lifecycle.Member, q SSLRequest) (is datastores.SSLReply, err error) {
 	method, args := datastores.MethodSSLAction, datastores.SSLArgs{Enable: q.Enable, Mode: q.Mode}
 	if q.Rollback {
 		method = datastores.MethodSSLRollback
@@ -67,7 +67,7 @@ func (cp *Plane) speak(ctx context.Context, c Caller, in etcdschema.Instance, q 
 	}
 	args.Source = is.Mode.On()
 	changed := []string{in.ID}
-	for _, replica := range in.Replicas {
+	for _, replica := range in.Replicas() {
 		var its datastores.SSLReply
 		if err = cp.CallInstance(ctx, c, replica, true, method, args, &its); err != nil {
 			break

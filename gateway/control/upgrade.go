@@ -30,16 +30,16 @@ func (cp *Plane) Upgrade(ctx context.Context, c Caller, id, ref string) error {
 		return fault.Errorf(fault.BadRequest, "Datastore version '%s' of %s cannot be found or is not active.", ref, in.Datastore)
 	case v.Server.Manager != in.Manager:
 		return fault.Errorf(fault.BadRequest, "Version %s of %s has the manager %s; this instance has %s and cannot be upgraded to it.", v.Name, v.Datastore, v.Server.Manager, in.Manager)
-	case len(in.Replicas) > 0 || in.ReplicaOf != "":
+	case in.SetID != "":
 		return fault.Errorf(fault.Unprocessable, "Instance %s is in a replication set; detach its replicas before an upgrade.", in.ID)
 	}
-	if err := supports(in, method(datastores.MethodUpgrade)); err != nil {
+	if err := supports(in.Instance, method(datastores.MethodUpgrade)); err != nil {
 		return err
 	}
 	if err := refusedBy(catalogue.Hosts, in.Host, v); err != nil {
 		return err
 	}
-	if err := cp.checkUpgradeOf(ctx, c, in, v); err != nil {
+	if err := cp.checkUpgradeOf(ctx, c, in.Instance, v); err != nil {
 		return err
 	}
 	ports := firewall(v.Server)
@@ -53,14 +53,18 @@ func (cp *Plane) Upgrade(ctx context.Context, c Caller, id, ref string) error {
 // refresh has an instance take what the definition of its version says today of what its manager can do, of names and of ports: its record
 // keeps what was said when it was made, which may have been before its guest's program learned more.
 func (cp *Plane) refresh(ctx context.Context, c Caller, id string, v etcdschema.Version) error {
-	return cp.change(ctx, c, id, func(_ etcdschema.Snapshot, in *etcdschema.Instance) ([]etcdschema.Op, error) {
+	return cp.change(ctx, c, id, func(s etcdschema.Snapshot, in *etcdschema.Instance) ([]etcdschema.Op, error) {
 		was := *in
 		in.Capabilities, in.Names, in.UsersPerServer = v.Server.Capabilities, v.Server.Names, v.Server.UsersPerServer
 		in.Firewall = in.Firewall.At(firewall(v.Server))
 		if reflect.DeepEqual(was, *in) {
 			return nil, nil
 		}
-		if err := lifecycle.Free(*in); err != nil {
+		m, err := plan.MemberOf(s, *in)
+		if err != nil {
+			return nil, err
+		}
+		if err := lifecycle.Free(m); err != nil {
 			return nil, err
 		}
 		ops := plan.Tell(in, etcdschema.Event{At: cp.Now().UTC(), Kind: "note", Message: "the instance has what the definition of its version says now", Request: c.Request})

@@ -17,12 +17,15 @@ func sealedPlaces() []sealedPlace {
 		placeOf(etcdschema.AllInstances(), func(name string) (etcdschema.Key[etcdschema.Instance], bool) {
 			project, id, ok := strings.Cut(name, "/")
 			return etcdschema.InstanceKey(project, id), ok
-		}, func(in *etcdschema.Instance) []*[]byte {
-			parts := []*[]byte{&in.Sealed}
-			if in.Operation != nil {
-				parts = append(parts, &in.Operation.Sealed)
+		}, func(in *etcdschema.Instance) []*[]byte { return []*[]byte{&in.Sealed} }),
+		placeOf(etcdschema.AllSets(), func(name string) (etcdschema.Key[etcdschema.Set], bool) {
+			project, id, ok := strings.Cut(name, "/")
+			return etcdschema.SetKey(project, id), ok
+		}, func(set *etcdschema.Set) []*[]byte {
+			if set.Operation == nil {
+				return nil
 			}
-			return parts
+			return []*[]byte{&set.Operation.Accounts}
 		}),
 		placeOf(etcdschema.ProjectStreamKeys(), func(name string) (etcdschema.Key[etcdschema.StreamKey], bool) {
 			project, ok := strings.CutSuffix(name, "/backup-key")

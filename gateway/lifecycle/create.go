@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -17,8 +16,8 @@ import (
 func (d *decision) create() error {
 	limit := d.createBy()
 	d.begin(Create)
-	if source := d.peer(d.Instance.ReplicaOf); source != nil {
-		source.Replicas = append(slices.Clone(source.Replicas), d.Instance.ID)
+	if d.event.Source != "" {
+		d.join(d.event.Source)
 	}
 	if d.Instance.Host == "" {
 		d.enterUntil(Enrolling, limit, d.Instance.ID, "", "waiting for a machine to boot with the instance's user-data and enrol")
@@ -39,19 +38,13 @@ func (d *decision) launched() error {
 	return nil
 }
 
-// enrolled goes on to make the server. For a replica, the source is prepared first and claimed until it is ready.
+// enrolled goes on to make the server. For a replica, the source is prepared first, and held until it is ready.
 func (d *decision) enrolled() error {
-	source := d.peer(d.Instance.ReplicaOf)
-	if d.Instance.ReplicaOf == "" {
+	if d.Instance.SetID == "" {
 		return d.prepare("the guest has enrolled; asked it to prepare the database server")
 	}
-	if source == nil {
-		d.fail("the source " + d.Instance.ReplicaOf + " is gone")
-		return nil
-	}
-	op := d.operation()
-	op.Backup = d.newID()
-	source.Claims = append(slices.Clone(source.Claims), etcdschema.Claim{Kind: Backup, By: d.Instance.ID})
+	d.operation().Backup = d.newID()
+	d.setState(d.Instance.ID, etcdschema.MemberCopying)
 	d.enter(Snapshotting, "the guest has enrolled; asked the source's guest for an account and a copy of the data")
 	return nil
 }
@@ -89,6 +82,7 @@ func (d *decision) prepared() error {
 		d.Backup = &BackupEnd{ID: backup, Remove: true}
 	}
 	d.Instance.Prepared, d.Instance.Restore = true, nil
+	d.setState(d.Instance.ID, "")
 	d.runs()
 	d.Instance.ServiceReported = d.now
 	d.finish(fmt.Sprintf("the database server is ready, %.1f s after it was asked for", d.now.Sub(d.Instance.Created).Seconds()))
@@ -99,8 +93,15 @@ func (d *decision) prepared() error {
 // nobody knows what it has become.
 func (d *decision) reset() error {
 	reason := cmp.Or(d.event.Reason, "the status was reset")
+	if leads(d.Set, d.Instance.ID) {
+		d.giveUpSet(reason)
+		return nil
+	}
 	step, op, failed := StepOf(d.Instance), d.Instance.Operation, d.Instance.Failed
-	staysFenced := op != nil && d.mayBeFenced() && d.staysFenced()
+	if kind, _ := d.self().held(); kind != "" && SetStepOf(d.Set) == Rejoining && op == nil {
+		step = Following // it was to begin
+		d.forget(d.Instance.ID)
+	}
 	if op != nil {
 		d.giveUp(reason)
 	}
@@ -110,17 +111,16 @@ func (d *decision) reset() error {
 	switch {
 	case !d.Instance.Prepared:
 		d.Instance.Failed = Create
-	case step == Promoting, staysFenced:
-		d.leaveFenced(op.Kind)
-	case step == Fencing, step == CatchingUp, step == Unfencing:
-		d.tellSource(datastores.MethodMakeReadOnly) // it may be fenced
 	case step == Following:
 		d.Instance.Failed = Follow
-		d.fault("it does not follow its source " + d.Instance.ReplicaOf + ": that was given up. Detach it, or delete it and make another replica")
-	case failed == Follow && d.Instance.ReplicaOf != "":
+		d.fault("it does not follow its source " + d.Set.Source() + ": that was given up. Detach it, or delete it and make another replica")
+	case failed == Follow && d.self().ReplicaOf() != "":
 		d.Instance.Failed = Follow // its fault says what to do
 	case failed == Fence:
 		d.send(Command{ID: d.newID(), Subject: d.Instance.ID, Agent: d.Instance.ID, Method: datastores.MethodMakeReadOnly, Deadline: d.now.Add(patience)})
+	}
+	if id := d.Instance.ID; d.Set.GivenUp == id || d.Set.GivenUp != "" && d.Set.Source() == id && failed == Fence {
+		d.Set.GivenUp, d.SetChanged = "", true // a person has said that it has not made a source
 	}
 	return nil
 }
@@ -134,7 +134,7 @@ func (d *decision) report() error {
 	if d.Instance.Failed == Restart && d.event.Status.Service == datastores.StatusHealthy {
 		d.Instance.Failed, d.Instance.Fault = "", nil
 	}
-	had, astray := d.Instance.Service, Astray(d.Instance)
+	had, astray := d.Instance.Service, Astray(d.self())
 	d.Instance.Service = d.event.Status
 	if d.Instance.Operation == nil {
 		d.tellFollowing(astray)

@@ -19,7 +19,7 @@ func BenchmarkDecide(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := lifecycle.Decide(in, event, now, func() string { return "command" }); err != nil {
+				if _, err := lifecycle.Decide(member(in), event, now, func() string { return "command" }); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -18,7 +18,55 @@ type decision struct {
 	event Event
 	now   time.Time
 	newID func() string
+	inSet bool                   // the event happens to the set
+	peers []*etcdschema.Instance // other members that have changed
+	err   error                  // a member could not be read
 }
+
+// op is the operation that the event meets: the set's, or the instance's.
+func (d *decision) op() *etcdschema.Operation {
+	switch {
+	case !d.inSet:
+		return d.Instance.Operation
+	case d.Set.Operation == nil:
+		return nil
+	}
+	return &d.Set.Operation.Operation
+}
+
+// member returns a member to change; its record is written.
+func (d *decision) member(id string) *etcdschema.Instance {
+	if id == d.Instance.ID {
+		return &d.Instance
+	}
+	if i := slices.IndexFunc(d.peers, func(p *etcdschema.Instance) bool { return p.ID == id }); i >= 0 {
+		return d.peers[i]
+	}
+	in := d.look(id).Instance
+	if in.ID != "" {
+		d.peers = append(d.peers, &in)
+	}
+	return &in
+}
+
+// look returns a member as it is by now; zero, when there is no such instance.
+func (d *decision) look(id string) Member {
+	if id == d.Instance.ID {
+		return Member{d.Instance, d.Set}
+	}
+	if i := slices.IndexFunc(d.peers, func(p *etcdschema.Instance) bool { return p.ID == id }); i >= 0 {
+		return Member{*d.peers[i], d.Set}
+	}
+	if id == "" || d.event.Read == nil {
+		return Member{Set: d.Set}
+	}
+	in, err := d.event.Read(id)
+	d.err = cmp.Or(d.err, err)
+	return Member{in, d.Set}
+}
+
+// self is the instance that the event has happened to, as it is by now.
+func (d *decision) self() Member { return Member{d.Instance, d.Set} }
 
 // begin starts an operation; its first step follows.
 func (d *decision) begin(kind string) {
@@ -41,7 +89,7 @@ func (d *decision) enter(step Step, message string) {
 	case Host:
 		agent = d.Instance.Host
 	case SourceGuest:
-		agent = d.Instance.ReplicaOf
+		agent = d.Set.Source()
 	}
 	d.enterUntil(step, d.now.Add(row.limit()), agent, row.Method, message)
 }
@@ -64,7 +112,7 @@ func (d *decision) send(c Command) {
 	if m.MovesData && (c.Method != datastores.MethodPrepare || beginsWithData(d.Instance)) {
 		c.Deadline = d.now.Add(m.Timeout)
 	}
-	d.Commands = append(d.Commands, c)
+	d.Commands = append(slices.Clone(d.Commands), c)
 }
 
 // finish ends the operation well. What failed before is over with that, unless only a change of roles can mend it; the timeline
@@ -74,7 +122,7 @@ func (d *decision) finish(message string) {
 	d.Changed = true
 	d.outdated()
 	kind := d.Instance.Operation.Kind
-	if d.Instance.Failed != Follow && d.Instance.Failed != Fence || slices.Contains([]string{Promote, Eject, Detach}, kind) {
+	if !lasts(d.Instance.Failed) || slices.Contains([]string{Promote, Eject, Detach}, kind) {
 		d.Instance.Failed = ""
 		if kind != Backup { // which proves nothing of the server
 			d.Instance.Fault = nil
@@ -84,14 +132,22 @@ func (d *decision) finish(message string) {
 	d.tell("done", message)
 }
 
+// lasts reports whether a certain call alone mends what is the matter, so that neither the end nor a failure of something else hides it.
+func lasts(failed string) bool { return failed == Follow || failed == Fence }
+
 // fail ends the operation with a fault and withdraws its command.
 func (d *decision) fail(reason string) {
 	op := d.Instance.Operation
 	d.giveUp(reason)
-	if d.Instance.Failed != Follow && d.Instance.Failed != Fence { // which a failure of something else does not end
+	if !lasts(d.Instance.Failed) {
 		d.Instance.Failed = op.Kind
 	}
-	d.fault(fmt.Sprintf("%s (%s failed at step %q)", reason, op.Kind, cmp.Or(op.FailedStep, op.Step)))
+	d.fault(failure(reason, *op))
+}
+
+// failure says why an operation failed, and where.
+func failure(reason string, op etcdschema.Operation) string {
+	return fmt.Sprintf("%s (%s failed at step %q)", reason, op.Kind, cmp.Or(op.FailedStep, op.Step))
 }
 
 // giveUp ends the operation, whatever it was, and everything that hangs on it.
@@ -114,13 +170,14 @@ func (d *decision) giveUp(reason string) {
 }
 
 // fault puts down why something failed. Admins also see the particulars that the agent gave with its error.
-func (d *decision) fault(message string) {
-	f := &etcdschema.Fault{Message: cut(message, maxFault), Created: d.now}
+func (d *decision) fault(message string) { d.faultOf(&d.Instance, message) }
+
+func (d *decision) faultOf(in *etcdschema.Instance, message string) {
+	in.Fault = &etcdschema.Fault{Message: cut(message, maxFault), Created: d.now}
 	if d.event.Error != nil {
-		f.Details = cut(d.event.Error.Detail, maxDetails)
+		in.Fault.Details = cut(d.event.Error.Detail, maxDetails)
 	}
-	d.Instance.Fault = f
-	d.tell("fault", f.Message)
+	d.tellOf(in.ID, "fault", in.Fault.Message)
 }
 
 // What a fault may take, in bytes: an agent is not trusted to keep its words short.
@@ -138,13 +195,16 @@ func cut(text string, limit int) string {
 
 // withdraw drops the command that the operation waits for.
 func (d *decision) withdraw() {
-	if op := d.Instance.Operation; op.Command != "" {
+	if op := d.op(); op.Command != "" {
 		d.Drop = &Command{ID: op.Command, Agent: op.Agent}
 	}
 }
 
-func (d *decision) tell(kind, message string) {
-	d.Events = append(d.Events, etcdschema.Event{At: d.now, Kind: kind, Message: message, Request: d.event.Request})
+func (d *decision) tell(kind, message string) { d.tellOf(d.Instance.ID, kind, message) }
+
+func (d *decision) tellOf(id, kind, message string) {
+	e := etcdschema.Event{At: d.now, Kind: kind, Message: message, Request: d.event.Request}
+	d.Events = append(slices.Clone(d.Events), Line{id, e})
 }
 
 // reason says why a step did not end well.
@@ -160,7 +220,7 @@ func (d *decision) reason() string {
 
 // overdueReason says who did not answer, and for how long.
 func (d *decision) overdueReason() string {
-	op := d.Instance.Operation
+	op := d.op()
 	row := d.rules.step(Step(op.Step))
 	who := string(cmp.Or(row.Actor, Guest)) + " did not " + cmp.Or(row.Fails, "finish")
 	if op.Progress != nil && op.Progress.Message != "" {

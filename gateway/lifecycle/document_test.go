@@ -103,12 +103,44 @@ failed, or its deadline has passed. The event, the next step and the next comman
 		}
 		fmt.Fprintf(&b, "| `%s` | %s |\n", event, what)
 	}
+	documentSets(&b)
 	return b.String()
 }
 
+// documentSets writes the tables of sets.
+func documentSets(b *strings.Builder) {
+	b.WriteString(`
+## Sets
+
+A source with its replicas is a set, with a record of its own and at most one operation, which touches several members. One of them leads it:
+its timeline and fault tell of it, and its ` + "`reset_status`" + ` gives it up. While the operation touches a member, that one can begin none of its
+own. A member that follows for it does so by an operation of its own, at step ` + "`follow`" + ` above.
+
+| operation | what is asked for | status of those that it touches | begins with |
+|---|---|---|---|
+`)
+	for _, op := range standard().setOperations {
+		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", op.Kind, op.Does, op.Status, list(op.rows()[0].Next))
+	}
+	b.WriteString("\n| step | whose turn | what is done | command | may take | done | failed | overdue |\n|---|---|---|---|---|---|---|---|\n")
+	for _, row := range standard().setSteps {
+		method := "none"
+		if row.Method != "" {
+			method = "`" + row.Method + "`"
+		}
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |", row.Step, cmp.Or(whose(row.Actor), "the other members"), row.Does, method, row.limit())
+		for _, event := range []EventType{Done, Failed, Overdue} {
+			fmt.Fprintf(b, " %s |", followsIn(standard().setRows, row.Step, event))
+		}
+		b.WriteString("\n")
+	}
+}
+
 // follows says where an event leads from a step.
-func follows(step Step, event EventType) string {
-	for _, row := range standard().rows {
+func follows(step Step, event EventType) string { return followsIn(standard().rows, step, event) }
+
+func followsIn(rows []Row, step Step, event EventType) string {
+	for _, row := range rows {
 		if row.Step == step && row.Event == event {
 			return cmp.Or(list(row.Next), "*the instance is gone*")
 		}
@@ -137,8 +169,11 @@ func yes(b bool) string {
 }
 
 func whose(a Actor) string {
-	if a == VoterGuest {
+	switch a {
+	case VoterGuest:
 		return "guest of a replica"
+	case LeadGuest:
+		return "guest of the replica"
 	}
 	return strings.TrimPrefix(string(a), "the ")
 }

@@ -27,7 +27,7 @@ func EventTypes() []EventType {
 	return append([]EventType{Created, Enrolled, Done, Failed, Overdue, ResetStatus, Reported}, standard().asks...)
 }
 
-// Event is something that happened to an instance.
+// Event is something that happened to an instance, or to a set.
 type Event struct {
 	Type    EventType
 	Command string             // of Done and Failed: which command; one that is not waited for changes nothing
@@ -39,20 +39,14 @@ type Event struct {
 	Reason  string             // of ResetStatus: why, for the fault of what is given up; "": the status was reset
 	Target  *etcdschema.Target // of AskConfigure, AskResize and AskUpgrade
 	Away    bool               // of AskConfigure: the guest is not there to be asked
-	// Peers are the other members of the instance's replication set: those that [Members] names.
-	Peers []etcdschema.Instance
+	Source  string             // of Created: the instance that the new one is to follow; "": it is alone
+	Member  string             // of what is asked of a set: which member leads it
+	// Read reads another member of the set; the zero Instance when there is none. Its error is the decision's. nil: there are no
+	// others.
+	Read func(id string) (etcdschema.Instance, error)
 }
 
 // Asked reports whether somebody asked for the event, and can be told no.
-func (e Event) Asked() bool { return e.Type == Created || slices.Contains(standard().asks, e.Type) }
-
-// Members are the other instances that an event of this one may concern: its source and that one's other replicas, its own
-// replicas, and those that its operation names. source is its source's record; without one it is zero.
-func Members(in, source etcdschema.Instance) []string {
-	all := slices.Concat([]string{in.ReplicaOf}, in.Replicas, source.Replicas)
-	if in.Operation != nil {
-		all = append(all, in.Operation.Members...)
-	}
-	slices.Sort(all)
-	return slices.DeleteFunc(slices.Compact(all), func(id string) bool { return id == "" || id == in.ID })
+func (e Event) Asked() bool {
+	return e.Type == Created || slices.Contains(standard().asks, e.Type) || slices.Contains(standard().setAsks, e.Type)
 }

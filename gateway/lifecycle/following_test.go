@@ -14,7 +14,7 @@ func TestAReplicaThatDoesNotFollow(t *testing.T) {
 	c := newCluster(2)
 	report := func(f datastores.Following) (told []string) {
 		t.Helper()
-		before := c.records["m1"]
+		before := c.member("m1")
 		status := datastores.Status{Service: datastores.StatusHealthy, Replication: &f}
 		d, err := lifecycle.Decide(before, lifecycle.Event{Type: lifecycle.Reported, Status: status}, c.now, c.newID)
 		if err != nil {
@@ -40,7 +40,7 @@ func TestAReplicaThatDoesNotFollow(t *testing.T) {
 		if told := report(f); len(told) > 0 {
 			t.Errorf("it is told twice: %s", told)
 		}
-		in := c.records["m1"]
+		in := c.member("m1")
 		if lifecycle.Status(in) != "ACTIVE" || lifecycle.OperatingStatus(in) != "RUNNING" || !strings.Contains(lifecycle.Next(in), why) {
 			t.Errorf("it is %s, %s: %s", lifecycle.Status(in), lifecycle.OperatingStatus(in), lifecycle.Next(in))
 		}
@@ -51,7 +51,7 @@ func TestAReplicaThatDoesNotFollow(t *testing.T) {
 		if len(c.pending) > 0 {
 			t.Errorf("before a promotion is refused, %+v is asked for", c.pending)
 		}
-		if told := strings.Join(report(well), ""); !strings.Contains(told, "again") || lifecycle.OperatingStatus(c.records["m1"]) != "HEALTHY" {
+		if told := strings.Join(report(well), ""); !strings.Contains(told, "again") || lifecycle.OperatingStatus(c.member("m1")) != "HEALTHY" {
 			t.Errorf("when it follows again the timeline says %q", told)
 		}
 	}

@@ -34,11 +34,11 @@ func TestOutdate(t *testing.T) {
 		if in.Operation.Outdated {
 			t.Errorf("%q: the record that was read is changed", step)
 		}
-		reset, err := lifecycle.Decide(out, event(lifecycle.ResetStatus, out), start, ids())
+		reset, err := lifecycle.Decide(member(out), event(lifecycle.ResetStatus, out), start, ids())
 		if err != nil || reset.Instance.Operation == nil && reset.Instance.RestartRequired != changed {
 			t.Errorf("%q, reset: restart required %t, %v; want %t", step, reset.Instance.RestartRequired, err, changed)
 		}
-		done, err := lifecycle.Decide(out, event(lifecycle.Done, out), start, ids())
+		done, err := lifecycle.Decide(member(out), event(lifecycle.Done, out), start, ids())
 		if err != nil || done.Instance.Operation == nil && !done.Gone && done.Instance.RestartRequired != changed {
 			t.Errorf("%q, done: restart required %t, %v; want %t", step, done.Instance.RestartRequired, err, changed)
 		}
@@ -53,10 +53,10 @@ func TestOutdateBesideDetach(t *testing.T) {
 	if !changed {
 		t.Fatal("not changed")
 	}
-	if d, err := lifecycle.Decide(out, event(lifecycle.Done, out), start, ids()); err != nil || d.Instance.RestartRequired || d.Instance.Configuration != "" {
+	if d, err := lifecycle.Decide(member(out), event(lifecycle.Done, out), start, ids()); err != nil || d.Instance.RestartRequired || d.Instance.Configuration != "" {
 		t.Errorf("%+v, %v", d.Instance, err)
 	}
-	if d, err := lifecycle.Decide(out, event(lifecycle.Failed, out), start, ids()); err != nil || !d.Instance.RestartRequired {
+	if d, err := lifecycle.Decide(member(out), event(lifecycle.Failed, out), start, ids()); err != nil || !d.Instance.RestartRequired {
 		t.Errorf("%+v, %v", d.Instance, err)
 	}
 }

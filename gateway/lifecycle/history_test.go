@@ -1,6 +1,7 @@
 package lifecycle_test
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"testing"
@@ -17,11 +18,8 @@ import (
 // history is a set as etcd holds it, beside what each of its servers has been told and has become.
 type history struct {
 	*rapid.T
-	records map[string]etcdschema.Instance
-	pending []lifecycle.Command
+	*cluster
 	servers map[string]*server
-	now     time.Time
-	newID   func() string
 }
 
 // server is a database server with its guest.
@@ -37,10 +35,10 @@ type server struct {
 }
 
 func newHistory(t *rapid.T) *history {
-	c := newCluster(rapid.IntRange(1, 3).Draw(t, "replicas"))
-	h := &history{T: t, records: c.records, servers: map[string]*server{}, now: start, newID: c.newID}
-	for id, in := range c.records {
-		h.servers[id] = &server{source: in.ReplicaOf == "", seen: map[string]bool{}, journal: map[string]lifecycle.Event{}}
+	c := newCluster(rapid.SampledFrom([]int{1, 2, 3, 3, 12}).Draw(t, "replicas"))
+	h := &history{T: t, cluster: c, servers: map[string]*server{}}
+	for id := range c.records {
+		h.servers[id] = &server{source: c.member(id).ReplicaOf() == "", seen: map[string]bool{}, journal: map[string]lifecycle.Event{}}
 	}
 	return h
 }
@@ -88,6 +86,9 @@ func (h *history) happens() {
 		h.execute(id, false)
 		h.answer(id, refused)
 	case "overdue":
+		if rapid.Bool().Draw(h.T, "of the set") {
+			id = "set"
+		}
 		h.commit(id, lifecycle.Event{Type: lifecycle.Overdue}, refused)
 	case "start":
 		s.queue, s.seen, s.gone = nil, map[string]bool{}, s.gone && h.ejecting()
@@ -103,7 +104,7 @@ func (h *history) asks(id string, refused bool) {
 		lifecycle.AskRestart, lifecycle.AskBackup, lifecycle.ResetStatus, lifecycle.ResetStatus,
 	}).Draw(h.T, "ask")
 	switch {
-	case kind == lifecycle.AskDelete && len(in.Replicas) > 0:
+	case kind == lifecycle.AskDelete && len(h.member(id).Replicas()) > 0:
 		return // the gateway refuses it
 	case kind == lifecycle.AskEject:
 		if h.unknown() {
@@ -120,7 +121,7 @@ func (h *history) asks(id string, refused bool) {
 func (h *history) unknown() bool {
 	for id, s := range h.servers {
 		running := slices.ContainsFunc(s.queue, func(c lifecycle.Command) bool { return c.Method == datastores.MethodEnableAsMaster })
-		if h.records[id].ReplicaOf != "" && !s.left && (s.source && !s.readOnly || running) {
+		if h.member(id).ReplicaOf() != "" && !s.left && (s.source && !s.readOnly || running) {
 			return true
 		}
 	}
@@ -130,24 +131,21 @@ func (h *history) unknown() bool {
 // ejecting reports whether an ejection goes on, or was given up half way.
 func (h *history) ejecting() bool {
 	for _, in := range h.records {
-		if in.Failed == lifecycle.Eject || in.Operation != nil && in.Operation.Kind == lifecycle.Eject && lifecycle.StepOf(in) != lifecycle.Following {
+		if in.Failed == lifecycle.Eject {
 			return true
 		}
 	}
-	return false
+	op := h.set.Operation
+	return op != nil && op.Kind == lifecycle.Eject && lifecycle.SetStepOf(h.set) != lifecycle.Rejoining
 }
 
 // commit lets an event happen, unless its transaction is refused: then nothing of it is written.
 func (h *history) commit(id string, e lifecycle.Event, refused bool) lifecycle.Decision {
 	h.Helper()
-	in := h.records[id]
-	e.Peers = nil
-	for _, p := range lifecycle.Members(in, h.records[in.ReplicaOf]) {
-		if peer, ok := h.records[p]; ok {
-			e.Peers = append(e.Peers, peer)
-		}
+	d, err := h.decide(id, e)
+	if len(h.read) > 25 {
+		h.Fatalf("%s of %s has read %d members", e.Type, id, len(h.read))
 	}
-	d, err := lifecycle.Decide(in, e, h.now, h.newID)
 	if err != nil || refused {
 		return lifecycle.Decision{}
 	}
@@ -161,12 +159,8 @@ func (h *history) commit(id string, e lifecycle.Event, refused bool) lifecycle.D
 		h.withdraw(d.Drop.ID)
 	}
 	h.pending = append(h.pending, d.Commands...)
-	h.records[id] = d.Instance
-	for _, p := range d.Peers {
-		h.records[p.ID] = p
-	}
+	h.write(d)
 	if d.Gone {
-		delete(h.records, id)
 		h.pending = slices.DeleteFunc(h.pending, func(c lifecycle.Command) bool { return c.Agent == id })
 	}
 	return d
@@ -231,11 +225,11 @@ func (h *history) answer(id string, refused bool) {
 		if !ran {
 			continue
 		}
-		if c.Waiter == "" {
+		if waiter(c) == "" {
 			h.withdraw(c.ID)
 			return
 		}
-		h.commit(c.Waiter, e, refused)
+		h.commit(waiter(c), e, refused)
 		if !refused {
 			s.sent = append(s.sent, e)
 		}
@@ -245,9 +239,9 @@ func (h *history) answer(id string, refused bool) {
 
 // late lets a result come that was committed before.
 func (h *history) late(id string, e lifecycle.Event) {
-	for _, in := range h.records {
-		if d, err := lifecycle.Decide(in, e, h.now, h.newID); err == nil && d.Changed {
-			h.Fatalf("the result of %s was taken twice: %+v", e.Command, in.Operation)
+	for _, of := range append(slices.Sorted(maps.Keys(h.records)), "set") {
+		if d, err := h.decide(of, e); err == nil && d.Changed {
+			h.Fatalf("the result of %s was taken twice, of %s", e.Command, of)
 		}
 	}
 }
@@ -257,22 +251,12 @@ func (h *history) check() {
 	acknowledge := map[string][]string{}
 	for id, in := range h.records {
 		if op := in.Operation; op != nil {
-			if op.Deadline.IsZero() {
-				h.Fatalf("%s waits for ever: %+v", id, op)
-			}
-			_, is := h.records[op.Agent]
-			is = is || op.Agent == "host" // else its commands have gone with it, and the deadline goes on without it
-			if op.Command != "" && is && !slices.ContainsFunc(h.pending, func(c lifecycle.Command) bool { return c.ID == op.Command && c.Waiter == id }) {
-				h.Fatalf("%s waits for %s, which is not pending: %+v", id, op.Command, op)
-			}
+			h.waits(id, *op)
 			if op.Kind == lifecycle.Delete {
 				continue
 			}
 		}
-		root := in.ReplicaOf
-		if root == "" {
-			root = id
-		}
+		root := cmp.Or(in.SetID, id)
 		if s := h.servers[id]; s.source && !s.readOnly && !s.gone && !s.left {
 			acknowledge[root] = append(acknowledge[root], id)
 		}
@@ -282,11 +266,31 @@ func (h *history) check() {
 			h.Fatalf("%v acknowledge writes, all of the set of %s: %+v", ids, root, h.records)
 		}
 	}
+	if op := h.set.Operation; op != nil {
+		h.waits("set", op.Operation)
+	}
 	for _, c := range h.pending {
-		in, is := h.records[c.Waiter]
-		if c.Waiter != "" && (!is || in.Operation == nil || in.Operation.Command != c.ID) {
+		op := h.records[c.Waiter].Operation
+		if set := h.set.Operation; c.Set != "" && set != nil {
+			op = &set.Operation
+		}
+		if waiter(c) != "" && (op == nil || op.Command != c.ID) {
 			h.Fatalf("%+v is pending, and nobody waits for it", c)
 		}
+	}
+	h.consistent(h.T)
+}
+
+// waits fails unless an operation is due at some time, and the command that it waits for is pending.
+func (h *history) waits(id string, op etcdschema.Operation) {
+	h.Helper()
+	if op.Deadline.IsZero() {
+		h.Fatalf("%s waits for ever: %+v", id, op)
+	}
+	_, is := h.records[op.Agent]
+	is = is || op.Agent == "host" // else its commands have gone with it, and the deadline goes on without it
+	if op.Command != "" && is && !slices.ContainsFunc(h.pending, func(c lifecycle.Command) bool { return c.ID == op.Command && waiter(c) == id }) {
+		h.Fatalf("%s waits for %s, which is not pending: %+v", id, op.Command, op)
 	}
 }
 
@@ -303,12 +307,8 @@ func (h *history) rest() {
 				h.commit(id, lifecycle.Event{Type: lifecycle.Overdue}, false)
 			}
 		}
-		if !slices.ContainsFunc(slices.Collect(maps.Values(h.records)), func(in etcdschema.Instance) bool { return in.Operation != nil }) {
-			for id, in := range h.records {
-				if len(in.Claims) > 0 {
-					h.Fatalf("%s is claimed by somebody who does nothing: %+v", id, in.Claims)
-				}
-			}
+		h.commit("set", lifecycle.Event{Type: lifecycle.Overdue}, false)
+		if !h.busy() {
 			return
 		}
 		h.now = h.now.Add(time.Minute)

@@ -1,9 +1,10 @@
-// Package lifecycle decides what becomes of an instance: a pure function from its record and an event to what has to be
-// written. It knows no clock, no store and no network; whoever calls it reads the record, commits the decision guarded
+// Package lifecycle decides what becomes of an instance, and of a set of them: pure functions from records and an event to what has
+// to be written. It knows no clock, no store and no network; whoever calls it reads the records, commits the decision guarded
 // by what was read, and decides anew when that was overtaken.
 //
 // The whole life cycle is three tables. [Operations] lists what can be asked of an instance, [StepTable] the steps and whose
 // turn each is, and [Table] has a row for each step and each event that can meet it. What is not in [Table] changes nothing.
+// Sets have three of their own: [SetOperations], [SetSteps] and [SetTable].
 package lifecycle
 
 import (
@@ -25,6 +26,7 @@ const (
 type Command struct {
 	ID       string
 	Waiter   string // the instance whose operation waits for the result; "": none does
+	Set      string // the set whose operation does; "": none
 	Subject  string // the instance that the command is about: the replica, of a command to its source
 	Agent    string
 	Method   string
@@ -32,16 +34,25 @@ type Command struct {
 	ReadOnly bool // of make_read_only
 }
 
+// Line is for the timeline of an instance.
+type Line struct {
+	Instance string // its id
+	etcdschema.Event
+}
+
 // Decision is what has to be written, all in one transaction.
 type Decision struct {
-	Instance etcdschema.Instance
+	Instance etcdschema.Instance // that the event has happened to; zero, when that was a set
+	Set      etcdschema.Set      // that it is a member of
 	// Changed is false when nothing has to be written.
 	Changed bool
+	// SetChanged: so has the set. SetGone: it has ended; remove its record.
+	SetChanged, SetGone bool
 	// Gone: the instance has ended; remove its record and all that belongs to it, give back what it had.
 	Gone     bool
 	Commands []Command             // to enqueue
 	Drop     *Command              // to withdraw, when it is still pending: ID and Agent only
-	Events   []etcdschema.Event    // for the timeline
+	Events   []Line                // for timelines
 	Peers    []etcdschema.Instance // other members that have changed
 	Backup   *BackupEnd            // the end of a backup
 	// Refund: a resize has failed; give back what it would have taken.
@@ -57,57 +68,93 @@ type BackupEnd struct {
 	Remove bool
 }
 
-// Decide works out what event means for an instance at the time now. newID makes command ids.
-func Decide(in etcdschema.Instance, event Event, now time.Time, newID func() string) (Decision, error) {
-	return standard().decide(in, event, now, newID)
+// Decide works out what event means for an instance at the time now, and with that for its set. newID makes ids.
+func Decide(m Member, event Event, now time.Time, newID func() string) (Decision, error) {
+	return standard().decide(m, event, now, newID)
 }
 
-func (r *rules) decide(in etcdschema.Instance, event Event, now time.Time, newID func() string) (Decision, error) {
-	d := &decision{Decision: Decision{Instance: in}, rules: r, event: event, now: now, newID: newID}
-	d.Peers = make([]etcdschema.Instance, 0, len(event.Peers)) // never grown: what peer returns stays valid
-	step := StepOf(in)
-	switch event.Type {
-	case Done, Failed:
-		if in.Operation == nil || in.Operation.Command != event.Command {
-			return d.Decision, nil // late: the operation went on without it
-		}
-	case Overdue:
-		if in.Operation == nil || now.Before(in.Operation.Deadline) {
-			return d.Decision, nil
-		}
-	}
-	if act := r.acts[place{step, event.Type}]; act != nil {
-		if err := act(d); err != nil {
-			return Decision{Instance: in}, err
-		}
-	}
-	if d.Changed {
-		d.Instance.Updated = now
-	}
-	return d.Decision, nil
+func (r *rules) decide(m Member, event Event, now time.Time, newID func() string) (Decision, error) {
+	d := &decision{Decision: Decision{Instance: m.Instance, Set: m.Set}, rules: r, event: event, now: now, newID: newID}
+	return d.happens()
 }
 
-// Then lets a second event happen to what a decision leaves, in the same transaction. What both have decided is written.
-func (d Decision) Then(event Event, now time.Time, newID func() string) (Decision, error) {
-	for i, p := range event.Peers {
-		if at := slices.IndexFunc(d.Peers, func(m etcdschema.Instance) bool { return m.ID == p.ID }); at >= 0 {
-			event.Peers = slices.Clone(event.Peers)
-			event.Peers[i] = d.Peers[at]
-		}
+// DecideSet works out what event means for a set at the time now. It reads those members alone that the event touches.
+func DecideSet(set etcdschema.Set, event Event, now time.Time, newID func() string) (Decision, error) {
+	d := &decision{Decision: Decision{Set: set}, rules: standard(), event: event, now: now, newID: newID, inSet: true}
+	return d.happens()
+}
+
+// Then lets the event that a command ends with happen to what a decision leaves, in the same transaction: to whom waits for it. What
+// both have decided is written.
+func (d Decision) Then(waited Command, event Event, now time.Time, newID func() string) (Decision, error) {
+	next := &decision{Decision: d, rules: standard(), event: event, now: now, newID: newID, inSet: waited.Set != ""}
+	for _, p := range d.Peers {
+		next.peers = append(next.peers, &p)
 	}
-	next, err := Decide(d.Instance, event, now, newID)
-	if err != nil || !next.Changed {
+	if waited.Set != "" || waited.Waiter == d.Instance.ID {
+		return next.happens()
+	}
+	other, self := next.member(waited.Waiter), d.Instance
+	next.peers = slices.DeleteFunc(next.peers, func(p *etcdschema.Instance) bool { return p.ID == other.ID })
+	if next.Instance = *other; self.ID != "" {
+		next.peers = append(next.peers, &self)
+	}
+	after, err := next.happens()
+	if err != nil {
 		return d, err
 	}
-	next.Commands, next.Events = slices.Concat(d.Commands, next.Commands), slices.Concat(d.Events, next.Events)
-	for _, p := range d.Peers {
-		if !slices.ContainsFunc(next.Peers, func(m etcdschema.Instance) bool { return m.ID == p.ID }) {
-			next.Peers = append(next.Peers, p)
+	at := slices.IndexFunc(after.Peers, func(p etcdschema.Instance) bool { return p.ID == self.ID })
+	after.Peers = append(after.Peers, after.Instance)
+	if after.Instance = self; at >= 0 {
+		after.Instance = after.Peers[at]
+		after.Peers = slices.Delete(after.Peers, at, at+1)
+	}
+	return after, nil
+}
+
+// happens lets the event happen, and sums up what has come of it.
+func (d *decision) happens() (Decision, error) {
+	before := d.Decision
+	step, acts := StepOf(d.Instance), d.rules.acts
+	if d.inSet {
+		step, acts = SetStepOf(d.Set), d.rules.setActs
+	}
+	op := d.op()
+	switch d.event.Type {
+	case Done, Failed:
+		if op == nil || op.Command != d.event.Command {
+			return before, nil // late: the operation went on without it
+		}
+	case Overdue:
+		if op == nil || d.now.Before(op.Deadline) {
+			return before, nil
 		}
 	}
-	if d.Drop != nil { // the second's would be of a command that was never written
-		next.Drop = d.Drop
+	act := acts[place{step, d.event.Type}]
+	if act == nil {
+		return before, nil
 	}
-	next.Backup, next.Refund = cmp.Or(next.Backup, d.Backup), cmp.Or(next.Refund, d.Refund)
-	return next, nil
+	if err := act(d); err != nil {
+		return before, cmp.Or(d.err, err) // what could not be read comes first
+	}
+	if !d.inSet {
+		d.setGoesOn(before.Instance)
+	}
+	if d.err != nil {
+		return before, d.err
+	}
+	if d.Changed && !d.inSet {
+		d.Instance.Updated = d.now
+	}
+	if d.SetChanged {
+		d.Set.Updated = d.now
+	}
+	if before.Drop != nil { // this one's would be of a command that was never written
+		d.Drop = before.Drop
+	}
+	d.Peers = nil
+	for _, p := range d.peers {
+		d.Peers = append(d.Peers, *p)
+	}
+	return d.Decision, nil
 }

@@ -24,7 +24,7 @@ func ids() func() string {
 	return func() string { n++; return fmt.Sprintf("c%d", n) }
 }
 
-// at builds a replica on a host that stands at a step; one that is Idle has been ready. Steps of an ejection are its source's.
+// at builds an instance on a host that stands at a step, a replica where only that can; one that is Idle has been ready, and is one.
 func at(step lifecycle.Step) etcdschema.Instance {
 	in := etcdschema.Instance{ID: "guest", Project: "p", Host: "host", Created: start, Updated: start, UsageTimeout: 600}
 	kind := map[lifecycle.Step]string{
@@ -33,16 +33,14 @@ func at(step lifecycle.Step) etcdschema.Instance {
 		lifecycle.BackingUp: lifecycle.Backup, lifecycle.Stopping: lifecycle.Resize, lifecycle.Resizing: lifecycle.Resize,
 		lifecycle.Starting: lifecycle.Resize, lifecycle.Upgrading: lifecycle.Upgrade,
 		lifecycle.Equipping: lifecycle.Upgrade, lifecycle.Reverting: lifecycle.Upgrade, lifecycle.Detaching: lifecycle.Detach,
-		lifecycle.Electing: lifecycle.Eject, lifecycle.Fencing: lifecycle.Promote, lifecycle.CatchingUp: lifecycle.Promote,
-		lifecycle.Promoting: lifecycle.Promote, lifecycle.Unfencing: lifecycle.Promote, lifecycle.Following: lifecycle.Promote,
-		lifecycle.Removing: lifecycle.Delete,
+		lifecycle.Following: lifecycle.Promote, lifecycle.Removing: lifecycle.Delete,
 	}[step]
 	if kind != lifecycle.Create {
 		in.Prepared = true
 		in.Service.Service = datastores.StatusHealthy
 	}
 	if step == lifecycle.Idle {
-		in.ReplicaOf = "source"
+		in.SetID = "set"
 		return in
 	}
 	none := ""
@@ -67,36 +65,37 @@ func at(step lifecycle.Step) etcdschema.Instance {
 	case lifecycle.Resizing:
 		op.Agent, op.Target = "host", &etcdschema.Target{Flavor: &etcdschema.Flavor{RAM: 1024}}
 		in.Service.Service = datastores.StatusShutdown
-	case lifecycle.Electing:
-		in.Replicas, op.Members, op.Agent = []string{"replica"}, []string{"replica"}, "replica"
-	case lifecycle.Snapshotting, lifecycle.Fencing, lifecycle.CatchingUp, lifecycle.Promoting, lifecycle.Unfencing:
-		in.ReplicaOf, op.Members = "source", []string{"source"}
-		if step != lifecycle.CatchingUp && step != lifecycle.Promoting {
-			op.Agent = "source"
-		}
+	case lifecycle.Snapshotting:
+		in.SetID, op.Agent = "set", "source"
 	case lifecycle.Following, lifecycle.Detaching:
-		in.ReplicaOf = "source"
+		in.SetID = "set"
 	}
 	in.Operation = op
 	return in
 }
 
-// peers are the other members of the set of the instance that at builds.
-func peers(in etcdschema.Instance) []etcdschema.Instance {
-	var all []etcdschema.Instance
-	for _, id := range lifecycle.Members(in, etcdschema.Instance{}) {
-		p := etcdschema.Instance{ID: id, Project: "p", Prepared: true, Service: datastores.Status{Service: datastores.StatusHealthy}}
-		if id == in.ReplicaOf {
-			p.Replicas = []string{in.ID}
-		} else {
-			p.ReplicaOf = in.ID
-		}
-		if in.Operation != nil {
-			p.Claims = []etcdschema.Claim{{Kind: in.Operation.Kind, By: in.ID}}
-		}
-		all = append(all, p)
+// member is the instance that at builds with its set: a source, which it follows.
+func member(in etcdschema.Instance) lifecycle.Member {
+	m := lifecycle.Alone(in)
+	if in.SetID == "" {
+		return m
 	}
-	return all
+	state := etcdschema.MemberState("")
+	switch {
+	case lifecycle.StepOf(in) == lifecycle.Snapshotting:
+		state = etcdschema.MemberCopying
+	case !in.Prepared:
+		state = etcdschema.MemberMaking
+	}
+	m.Set = etcdschema.Set{ID: in.SetID, Members: []etcdschema.SetMember{
+		{ID: "source", Role: etcdschema.RoleSource}, {ID: in.ID, Role: etcdschema.RoleReplica, State: state},
+	}}
+	return m
+}
+
+// others reads the source of that set.
+func others(id string) (etcdschema.Instance, error) {
+	return etcdschema.Instance{ID: id, SetID: "set", Project: "p", Prepared: true, Service: datastores.Status{Service: datastores.StatusHealthy}}, nil
 }
 
 // outcome is what one cell of the table leads to, in short.
@@ -112,9 +111,9 @@ type outcome struct {
 
 func decide(t *testing.T, in etcdschema.Instance, e lifecycle.Event, now time.Time) (lifecycle.Decision, outcome) {
 	t.Helper()
-	d, err := lifecycle.Decide(in, e, now, ids())
+	d, err := lifecycle.Decide(member(in), e, now, ids())
 	o := outcome{
-		Step: lifecycle.StepOf(d.Instance), Status: lifecycle.Status(d.Instance), Gone: d.Gone, Refused: err != nil,
+		Step: lifecycle.StepOf(d.Instance), Status: lifecycle.Status(member(d.Instance)), Gone: d.Gone, Refused: err != nil,
 		Fault: d.Instance.Fault != nil,
 	}
 	for _, c := range d.Commands {
@@ -136,7 +135,7 @@ func event(kind lifecycle.EventType, in etcdschema.Instance) lifecycle.Event {
 	e := lifecycle.Event{
 		Type: kind, Status: datastores.Status{Service: datastores.StatusHealthy}, Value: []byte(`{"backup_id":"b1","id":"gtid-7","count":7}`),
 		Backup: "b1", Target: &etcdschema.Target{Configuration: &none, Flavor: &etcdschema.Flavor{RAM: 512}, Version: &etcdschema.Upgrade{Version: "2"}},
-		Peers: peers(in),
+		Read: others,
 	}
 	if in.Operation != nil {
 		e.Command = in.Operation.Command
@@ -159,8 +158,6 @@ func TestTable(t *testing.T) {
 			lifecycle.AskResize:    {Step: lifecycle.Stopping, Status: "RESIZE", Command: datastores.MethodStop + guest},
 			lifecycle.AskUpgrade:   {Step: lifecycle.Equipping, Status: "UPGRADE", Command: deployments.MethodLaunch + host},
 			lifecycle.AskDetach:    {Step: lifecycle.Detaching, Status: "DETACH", Command: datastores.MethodDetachReplica + guest},
-			lifecycle.AskPromote:   {Step: lifecycle.Fencing, Status: "PROMOTE", Command: datastores.MethodMakeReadOnly + "@source"},
-			lifecycle.AskEject:     {Status: "ACTIVE", Refused: true},
 			lifecycle.AskDelete:    {Step: lifecycle.Removing, Status: "SHUTDOWN", Command: deployments.MethodRemove + host},
 			lifecycle.ResetStatus:  {Status: "ACTIVE"},
 			lifecycle.Reported:     {Status: "ACTIVE"},
@@ -243,35 +240,6 @@ func TestTable(t *testing.T) {
 			lifecycle.Failed:  {Status: "ERROR", Drop: "c0" + guest, Fault: true},
 			lifecycle.Overdue: {Step: lifecycle.Detaching, Status: "DETACH", Fault: true},
 		},
-		lifecycle.Electing: {
-			lifecycle.Done:        {Status: "ERROR", Fault: true, Drop: "c0@replica"},
-			lifecycle.Failed:      {Status: "ERROR", Fault: true, Drop: "c0@replica"},
-			lifecycle.Overdue:     {Status: "ERROR", Fault: true, Drop: "c0@replica"},
-			lifecycle.ResetStatus: {Status: "ACTIVE", Drop: "c0@replica"},
-		},
-		lifecycle.Fencing: {
-			lifecycle.Done:        {Step: lifecycle.CatchingUp, Status: "PROMOTE", Command: datastores.MethodWaitForTxn + guest},
-			lifecycle.Failed:      {Step: lifecycle.Unfencing, Status: "PROMOTE", Command: datastores.MethodMakeReadOnly + "@source", Drop: "c0@source"},
-			lifecycle.Overdue:     {Step: lifecycle.Unfencing, Status: "PROMOTE", Command: datastores.MethodMakeReadOnly + "@source", Drop: "c0@source"},
-			lifecycle.ResetStatus: {Status: "ACTIVE", Drop: "c0@source"},
-		},
-		lifecycle.CatchingUp: {
-			lifecycle.Done:    {Step: lifecycle.Promoting, Status: "PROMOTE", Command: datastores.MethodEnableAsMaster + guest},
-			lifecycle.Failed:  {Step: lifecycle.Unfencing, Status: "PROMOTE", Command: datastores.MethodMakeReadOnly + "@source", Drop: "c0" + guest},
-			lifecycle.Overdue: {Step: lifecycle.Unfencing, Status: "PROMOTE", Command: datastores.MethodMakeReadOnly + "@source", Drop: "c0" + guest},
-		},
-		lifecycle.Promoting: {
-			lifecycle.Done:        {Status: "ACTIVE"},
-			lifecycle.Failed:      {Step: lifecycle.Unfencing, Status: "PROMOTE", Command: datastores.MethodMakeReadOnly + "@source", Drop: "c0" + guest},
-			lifecycle.Overdue:     {Step: lifecycle.Promoting, Status: "PROMOTE", Fault: true},
-			lifecycle.ResetStatus: {Status: "ERROR", Drop: "c0" + guest, Fault: true},
-		},
-		lifecycle.Unfencing: {
-			lifecycle.Done:        {Status: "ERROR", Fault: true, Drop: "c0@source"},
-			lifecycle.Failed:      {Status: "ERROR", Fault: true, Drop: "c0@source"},
-			lifecycle.Overdue:     {Step: lifecycle.Unfencing, Status: "PROMOTE", Fault: true},
-			lifecycle.ResetStatus: {Status: "ACTIVE", Drop: "c0@source"},
-		},
 		lifecycle.Following: {
 			lifecycle.Done:        {Status: "ACTIVE"},
 			lifecycle.Failed:      {Status: "ERROR", Drop: "c0" + guest, Fault: true},
@@ -297,7 +265,7 @@ func TestTable(t *testing.T) {
 			d, got := decide(t, in, event(kind, in), start.Add(2*time.Minute))
 			expected, listed := want[step][kind]
 			if !listed {
-				expected = outcome{Step: step, Status: lifecycle.Status(in)}
+				expected = outcome{Step: step, Status: lifecycle.Status(member(in))}
 				if d.Changed {
 					t.Errorf("%q in step %q changed something", kind, step)
 				}
@@ -332,11 +300,11 @@ func fillIn(step lifecycle.Step, cells map[lifecycle.EventType]outcome) {
 			}
 			cells[e] = o
 		case strings.HasPrefix(string(e), "ask_") && e != lifecycle.AskDelete:
-			cells[e] = outcome{Step: step, Status: lifecycle.Status(in), Refused: true}
+			cells[e] = outcome{Step: step, Status: lifecycle.Status(member(in)), Refused: true}
 		case e == lifecycle.ResetStatus && step != lifecycle.Removing:
 			cells[e] = outcome{Status: "ACTIVE", Drop: in.Operation.Command + "@" + in.Operation.Agent}
 		case e == lifecycle.Reported && in.Prepared && step != lifecycle.Removing:
-			cells[e] = outcome{Step: step, Status: lifecycle.Status(in)}
+			cells[e] = outcome{Step: step, Status: lifecycle.Status(member(in))}
 		}
 	}
 }
@@ -363,10 +331,10 @@ func checkInvariants(t fataler, before etcdschema.Instance, d lifecycle.Decision
 		}
 	}
 	known := []string{"BUILD", "ACTIVE", "ERROR", "REBOOT", "SHUTDOWN", "RESTART_REQUIRED", "BACKUP", "RESIZE", "UPGRADE", "DETACH", "PROMOTE", "EJECT"}
-	if s := lifecycle.Status(in); !slices.Contains(known, s) {
+	if s := lifecycle.Status(member(in)); !slices.Contains(known, s) {
 		t.Fatalf("status %q is unknown to clients", s)
 	}
-	if lifecycle.Status(in) == "ACTIVE" && !in.Prepared && !d.Gone {
+	if lifecycle.Status(member(in)) == "ACTIVE" && !in.Prepared && !d.Gone {
 		t.Fatalf("an instance is ACTIVE that never was prepared")
 	}
 }

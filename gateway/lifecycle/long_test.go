@@ -19,7 +19,7 @@ func TestWhatMovesDataMayTakeLong(t *testing.T) {
 	}{
 		{"create", etcdschema.Instance{}, lifecycle.Enrolled, false},
 		{"restore", etcdschema.Instance{Restore: []string{"b1"}}, lifecycle.Enrolled, true},
-		{"a replica's copy", etcdschema.Instance{ReplicaOf: "source"}, lifecycle.Done, true},
+		{"a replica's copy", etcdschema.Instance{SetID: "set"}, lifecycle.Done, true},
 		{"backup", at(lifecycle.Idle), lifecycle.AskBackup, true},
 		{"upgrade", at(lifecycle.Equipping), lifecycle.Done, true},
 	} {
@@ -32,7 +32,7 @@ func TestWhatMovesDataMayTakeLong(t *testing.T) {
 					in.Operation.Step, in.Operation.Command = string(lifecycle.Snapshotting), "c0"
 				}
 			}
-			d, err := lifecycle.Decide(in, event(c.event, in), start, ids())
+			d, err := lifecycle.Decide(member(in), event(c.event, in), start, ids())
 			if err != nil {
 				t.Fatal(err)
 			}

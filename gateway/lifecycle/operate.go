@@ -51,10 +51,10 @@ func (d *decision) server(is datastores.ServiceStatus) datastores.Status {
 // configure gives the server the parameters of the target's configuration group, or none. A server that is not well may be so
 // because of its parameters, and may not even have a guest to ask: it gets them with its next restart.
 func (d *decision) configure() error {
-	if err := Free(d.Instance); err != nil {
+	if err := Free(d.self()); err != nil {
 		return err
 	}
-	if d.event.Away || Ready(d.Instance) != nil {
+	if d.event.Away || Ready(d.self()) != nil {
 		d.Instance.Configuration, d.Instance.RestartRequired, d.Changed = *d.event.Target.Configuration, true, true
 		d.tell("note", "the parameters are kept for the next restart")
 		return nil
@@ -93,7 +93,7 @@ func (d *decision) notConfigured() error {
 }
 
 func (d *decision) backup() error {
-	if err := Ready(d.Instance); err != nil {
+	if err := Ready(d.self()); err != nil {
 		return err
 	}
 	d.begin(Backup)

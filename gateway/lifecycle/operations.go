@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/etcdschema"
 )
 
 // Kinds of operations, as they stand in etcdschema.Operation and in an instance's Failed.
@@ -15,9 +14,7 @@ const (
 	Backup    = "backup"
 	Resize    = "resize"
 	Upgrade   = "upgrade"
-	Detach    = "detach"  // of a replica from its source
-	Promote   = "promote" // of a replica; and, of the other members, to follow it
-	Eject     = "eject"   // of a source that is gone
+	Detach    = "detach" // of a replica from its source
 	Delete    = "delete"
 )
 
@@ -29,8 +26,6 @@ const (
 	AskResize    EventType = "ask_resize"
 	AskUpgrade   EventType = "ask_upgrade"
 	AskDetach    EventType = "ask_detach"
-	AskPromote   EventType = "ask_promote"
-	AskEject     EventType = "ask_eject"
 	AskDelete    EventType = "ask_delete"
 )
 
@@ -56,10 +51,10 @@ type Operation struct {
 	// Method is what the instance's guest is asked for in the only step, which is named as the kind. "": it has several steps,
 	// and their rows are in [StepTable] and [Table].
 	Method string
-	may    func(etcdschema.Instance) error // refuses it; nil: Ready
-	begin  func(*decision) error           // nil: may, and then the step
-	done   func(*decision) error           // nil: it ends well
-	failed func(*decision) error           // nil: it fails, with the agent's words
+	may    func(Member) error    // refuses it; nil: Ready
+	begin  func(*decision) error // nil: may, and then the step
+	done   func(*decision) error // nil: it ends well
+	failed func(*decision) error // nil: it fails, with the agent's words
 	// overdue: nil: failed, or it fails with who did not answer.
 	overdue func(*decision) error
 
@@ -93,10 +88,6 @@ func operations() []Operation {
 			stopped: (*decision).upgradeStopped, restored: (*decision).formerRuns, runs: "the database server runs"},
 		{Kind: Detach, Status: StatusDetach, Does: "detach its server from the source",
 			Method: datastores.MethodDetachReplica, may: mayDetach, done: (*decision).detached, overdue: (*decision).keepWaiting},
-		{Kind: Promote, Status: StatusPromote, Does: "make a replica the source",
-			first: []Step{Fencing}, begin: (*decision).promote},
-		{Kind: Eject, Status: StatusEject, Does: "replace a source that is gone by its most advanced replica",
-			first: []Step{Electing}, begin: (*decision).eject},
 		{Kind: Delete, Status: StatusShutdown, Does: "remove an instance",
 			first: []Step{Removing}, begin: (*decision).remove},
 	}
@@ -142,7 +133,7 @@ func (op Operation) ask(d *decision) error {
 	if may == nil {
 		may = Ready
 	}
-	if err := may(d.Instance); err != nil {
+	if err := may(d.self()); err != nil {
 		return err
 	}
 	d.begin(op.Kind)

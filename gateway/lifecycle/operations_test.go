@@ -20,7 +20,7 @@ func TestAnOperationIsARow(t *testing.T) {
 		if in.Operation != nil {
 			e.Command = in.Operation.Command
 		}
-		return r.decide(in, e, at, func() string { return "c1" })
+		return r.decide(Alone(in), e, at, func() string { return "c1" })
 	}
 
 	d, err := decide(ready, Event{Type: "ask_vacuum"}, now)
@@ -28,7 +28,7 @@ func TestAnOperationIsARow(t *testing.T) {
 		t.Fatalf("it was asked for: %+v, %v", d, err)
 	}
 	begun := d.Instance
-	if got := r.status(begun); got != "VACUUM" || StepOf(begun) != "vacuum" {
+	if got := r.status(Alone(begun)); got != "VACUUM" || StepOf(begun) != "vacuum" {
 		t.Errorf("status %s in step %q", got, StepOf(begun))
 	}
 	if limit := begun.Operation.Deadline.Sub(now); limit != stall {
@@ -58,7 +58,7 @@ func TestAnOperationIsARow(t *testing.T) {
 		if d.Instance.Fault != nil {
 			fault = d.Instance.Fault.Message
 		}
-		if got := r.status(d.Instance); err != nil || got != c.status || d.Instance.Operation != nil || fault != c.fault {
+		if got := r.status(Alone(d.Instance)); err != nil || got != c.status || d.Instance.Operation != nil || fault != c.fault {
 			t.Errorf("%s: status %s, fault %q, %v; want %s, %q", name, got, fault, err, c.status, c.fault)
 		}
 	}

@@ -26,7 +26,7 @@ func TestAnyOrder(t *testing.T) {
 		pending := map[string]bool{}
 		var sent []string
 		apply := func(e lifecycle.Event) (gone bool) {
-			d, err := lifecycle.Decide(in, e, now, newID)
+			d, err := lifecycle.Decide(member(in), e, now, newID)
 			if err != nil {
 				return false
 			}
@@ -59,7 +59,7 @@ func TestAnyOrder(t *testing.T) {
 				return
 			}
 		}
-		if _, err := lifecycle.Decide(in, event(lifecycle.AskDelete, in), now, newID); err != nil { // whatever it is at
+		if _, err := lifecycle.Decide(member(in), event(lifecycle.AskDelete, in), now, newID); err != nil { // whatever it is at
 			t.Fatalf("it cannot be deleted: %v; %+v", err, in)
 		}
 		for range 10 { // and now it has to end

@@ -2,7 +2,6 @@ package lifecycle
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -20,7 +19,7 @@ type Conflict struct{ Message string }
 func (e *Conflict) Error() string { return e.Message }
 
 // mustFollow refuses to make a source of a replica that is known not to have what its source has.
-func mustFollow(in etcdschema.Instance) error {
+func mustFollow(in Member) error {
 	if why := Astray(in); why != "" {
 		return &Conflict{fmt.Sprintf("Instance %s does not follow its source: %s. Nothing was done: mend that first, promote another replica, or eject the source if it is gone.", in.ID, why)}
 	}
@@ -28,33 +27,35 @@ func mustFollow(in etcdschema.Instance) error {
 }
 
 // notAllowed refuses what cannot be done to an instance now: in Trove's sentence, and then in words what can be done.
-func notAllowed(in etcdschema.Instance) error {
+func notAllowed(in Member) error {
 	status := Status(in)
-	if in.Operation == nil && in.Failed == "" && len(in.Claims) == 0 && down(in) {
+	if in.Operation == nil && in.Failed == "" && !in.isHeld() && down(in.Instance) {
 		status = strings.ToUpper(string(in.Service.Service))
 	}
 	return &NotAllowed{fmt.Sprintf("Instance %s is not currently available for an action to be performed (instance status was %s). %s", in.ID, status, Next(in))}
 }
 
 // Next says what can be done about an instance that is not simply ready; "" when it is.
-func Next(in etcdschema.Instance) string {
-	switch op := in.Operation; {
+func Next(in Member) string {
+	kind, by := in.held()
+	switch op := in.Doing(); {
 	case op != nil && op.Kind == Delete:
 		return "It is being deleted."
 	case op != nil:
 		return fmt.Sprintf("Its %s is at step %q: wait until it ends, give it up with reset_status, or delete the instance.", op.Kind, op.Step)
 	case !in.Prepared:
 		return "It never became ready, and its fault says why: delete it."
-	case len(in.Claims) > 0:
-		h := in.Claims[0]
-		return fmt.Sprintf("It takes part in the %s of instance %s: wait until that ends, or give it up with reset_status of that instance.", h.Kind, h.By)
+	case kind != "" && SetStepOf(in.Set) == Rejoining:
+		return "It is to follow the new source of its set when its turn comes: wait, or give that up with reset_status."
+	case kind != "":
+		return fmt.Sprintf("It takes part in the %s of instance %s: wait until that ends, or give it up with reset_status of that instance.", kind, by)
 	case in.Failed == Follow:
 		return "It does not follow its source: detach it, or delete it and make another replica."
 	case in.Failed == Fence:
 		return "It refuses writes, and its fault says why: reset_status lets it take writes again."
 	case in.Failed != "":
 		return "Its fault says why: restart it. Its configuration group can be detached and its volume resized before; it can also be deleted."
-	case down(in):
+	case down(in.Instance):
 		return "Its database server does not run: restart it. Its configuration group can be detached and its volume resized before."
 	case in.Service.Service == datastores.StatusBlocked:
 		return "Its database server does not answer: restart it."
@@ -72,10 +73,10 @@ func down(in etcdschema.Instance) bool {
 }
 
 // Serves refuses what needs the database server when the guest cannot be asked for it.
-func Serves(in etcdschema.Instance) error {
+func Serves(in Member) error {
 	busy := in.Operation != nil && !harmless(in.Operation.Kind)
-	held := slices.ContainsFunc(in.Claims, func(h etcdschema.Claim) bool { return !harmless(h.Kind) })
-	if !in.Prepared || busy || held || down(in) {
+	kind, _ := in.held()
+	if !in.Prepared || busy || kind != "" && !harmless(kind) || down(in.Instance) {
 		return notAllowed(in)
 	}
 	return nil
@@ -85,15 +86,15 @@ func Serves(in etcdschema.Instance) error {
 func harmless(kind string) bool { return standard().operation(kind).Harmless }
 
 // Ready refuses an operation unless the instance is up and nothing is being done to it.
-func Ready(in etcdschema.Instance) error {
-	if in.Failed != "" || down(in) {
+func Ready(in Member) error {
+	if in.Failed != "" || down(in.Instance) {
 		return notAllowed(in)
 	}
 	return Free(in)
 }
 
 // Leads refuses a new replica of an instance that cannot be copied now. An instance that is being copied may be copied once more.
-func Leads(in etcdschema.Instance) error {
+func Leads(in Member) error {
 	if in.Failed != "" || in.Operation != nil {
 		return notAllowed(in)
 	}
@@ -102,8 +103,8 @@ func Leads(in etcdschema.Instance) error {
 
 // Free refuses what cannot be asked for while something else is being done, nor of an instance that never was ready. What heals
 // an instance asks for no more.
-func Free(in etcdschema.Instance) error {
-	if !in.Prepared || in.Operation != nil || len(in.Claims) > 0 {
+func Free(in Member) error {
+	if !in.Prepared || in.Operation != nil || in.isHeld() {
 		return notAllowed(in)
 	}
 	return nil

@@ -51,8 +51,8 @@ func TestRefusedParameters(t *testing.T) {
 				d, _ = decide(t, in, e, start)
 				in = d.Instance
 			}
-			if lifecycle.Status(in) != "ACTIVE" || in.Fault != nil || in.Service.Refused != "" {
-				t.Errorf("after a restart with everything: status %s, %+v", lifecycle.Status(in), in)
+			if lifecycle.Status(member(in)) != "ACTIVE" || in.Fault != nil || in.Service.Refused != "" {
+				t.Errorf("after a restart with everything: status %s, %+v", lifecycle.Status(member(in)), in)
 			}
 		})
 	}

@@ -1,17 +1,9 @@
 package lifecycle
 
-import (
-	"slices"
-
-	"github.com/cofferdb/coffer/datastores"
-)
-
 // remove is possible in any state: what is being done is given up, and those that wait for this instance go on without it.
 func (d *decision) remove() error {
+	d.leaving()
 	if d.Instance.Operation != nil {
-		if d.mayBeFenced() && !d.staysFenced() {
-			d.tellSource(datastores.MethodMakeReadOnly)
-		}
 		d.giveUp("the instance was deleted")
 	}
 	if d.Instance.Host == "" {
@@ -28,17 +20,6 @@ func (d *decision) gone() error {
 	d.Changed, d.Gone = true, true
 	d.tell("done", "the instance has been deleted")
 	return nil
-}
-
-// leave takes a replica out of its source's record; what the source has for it is cleaned up when its guest can.
-func (d *decision) leave() {
-	source := d.peer(d.Instance.ReplicaOf)
-	if source == nil {
-		return
-	}
-	source.Replicas = slices.DeleteFunc(slices.Clone(source.Replicas), func(id string) bool { return id == d.Instance.ID })
-	d.tellSource(datastores.MethodCleanupSource)
-	d.Instance.ReplicaOf = ""
 }
 
 // removeFailed keeps at it: what a tenant deleted must not stay because a host had a bad moment. The host is asked again

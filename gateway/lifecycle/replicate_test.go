@@ -1,6 +1,8 @@
 package lifecycle_test
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -18,35 +20,90 @@ import (
 // cluster is a source with replicas as etcd would hold them, and the commands that are pending.
 type cluster struct {
 	records map[string]etcdschema.Instance
+	set     etcdschema.Set // zero: there is none any more
 	pending []lifecycle.Command
 	fenced  map[string]bool // what each server was told last: to refuse writes, or to take them
 	now     time.Time
 	newID   func() string
+	read    map[string]bool // by the decision before
 }
 
 func newCluster(replicas int) *cluster {
 	c := &cluster{records: map[string]etcdschema.Instance{}, fenced: map[string]bool{}, now: start, newID: ids()}
-	source := etcdschema.Instance{ID: "m0", Prepared: true, Host: "host", Created: start, Service: datastores.Status{Service: datastores.StatusHealthy}}
-	for n := range replicas {
-		r := source
-		r.ID, r.Replicas, r.ReplicaOf = string([]byte{'m', byte('1' + n)}), nil, "m0"
-		source.Replicas = append(source.Replicas, r.ID)
-		c.records[r.ID] = r
+	c.set = etcdschema.Set{ID: "set", Kind: etcdschema.SetReplication, Created: start}
+	for n := range replicas + 1 {
+		id, role := fmt.Sprintf("m%d", n), etcdschema.RoleReplica
+		if n == 0 {
+			role = etcdschema.RoleSource
+		}
+		c.set.Members = append(c.set.Members, etcdschema.SetMember{ID: id, Role: role})
+		c.records[id] = etcdschema.Instance{
+			ID: id, SetID: "set", Prepared: true, Host: "host", Created: start, Service: datastores.Status{Service: datastores.StatusHealthy},
+		}
 	}
-	c.records["m0"] = source
 	return c
 }
 
+// member is an instance with its set.
+func (c *cluster) member(id string) lifecycle.Member {
+	m := lifecycle.Alone(c.records[id])
+	if m.SetID != "" {
+		m.Set = c.set
+	}
+	return m
+}
+
+func (c *cluster) status(id string) string { return lifecycle.Status(c.member(id)) }
+
+// setAsks are what is asked of the set, by way of a member.
+var setAsks = []lifecycle.EventType{lifecycle.AskPromote, lifecycle.AskEject}
+
+// decide lets an event happen to a member, or to the set when its id is given or that is what is asked.
+func (c *cluster) decide(id string, e lifecycle.Event) (lifecycle.Decision, error) {
+	c.read = map[string]bool{}
+	e.Read = func(id string) (etcdschema.Instance, error) { c.read[id] = true; return c.records[id], nil }
+	if slices.Contains(setAsks, e.Type) {
+		if c.records[id].SetID == "" {
+			return lifecycle.Decision{}, &lifecycle.NotAllowed{Message: "it is alone"} // the gateway refuses it
+		}
+		e.Member, id = id, "set"
+	}
+	if id == "set" {
+		return lifecycle.DecideSet(c.set, e, c.now, c.newID)
+	}
+	return lifecycle.Decide(c.member(id), e, c.now, c.newID)
+}
+
+// write keeps what was decided, but for commands.
+func (c *cluster) write(d lifecycle.Decision) {
+	if d.Instance.ID != "" {
+		c.records[d.Instance.ID] = d.Instance
+	}
+	for _, p := range d.Peers {
+		c.records[p.ID] = p
+	}
+	if d.Gone {
+		delete(c.records, d.Instance.ID)
+	}
+	if d.SetChanged {
+		c.set = d.Set
+	}
+	if d.SetGone {
+		c.set = etcdschema.Set{}
+	}
+}
+
+// waiter is who waits for a command.
+func waiter(c lifecycle.Command) string { return cmp.Or(c.Set, c.Waiter) }
+
 // apply lets an event happen to a member and writes what is decided.
 func (c *cluster) apply(id string, e lifecycle.Event) error {
-	in := c.records[id]
-	e.Peers = nil
-	for _, p := range lifecycle.Members(in, c.records[in.ReplicaOf]) {
-		if peer, ok := c.records[p]; ok {
-			e.Peers = append(e.Peers, peer)
-		}
+	before := c.member(id)
+	promoted := ""
+	if op := c.set.Operation; id == "set" && op != nil {
+		promoted = op.Lead
 	}
-	d, err := lifecycle.Decide(in, e, c.now, c.newID)
+	d, err := c.decide(id, e)
 	if err != nil || !d.Changed {
 		return err
 	}
@@ -63,19 +120,17 @@ func (c *cluster) apply(id string, e lifecycle.Event) error {
 		if command.Method == datastores.MethodMakeReadOnly {
 			c.fenced[command.Agent] = command.ReadOnly
 		}
-		if command.Waiter != "" {
+		if waiter(command) != "" {
 			c.pending = append(c.pending, command)
 		}
 	}
-	if c.records[id].ReplicaOf != "" && d.Instance.ReplicaOf == "" {
-		c.fenced[id] = false // its guest has made it a source, or independent
+	was := c.set.Source()
+	c.write(d)
+	if is := d.Set.Source(); promoted == is && was != is {
+		c.fenced[is] = false // its guest has made it a source
 	}
-	c.records[id] = d.Instance
-	for _, p := range d.Peers {
-		c.records[p.ID] = p
-	}
-	if d.Gone {
-		delete(c.records, id)
+	if before.ReplicaOf() != "" && c.member(id).SetID == "" {
+		c.fenced[id] = false // or independent
 	}
 	return nil
 }
@@ -89,7 +144,7 @@ func (c *cluster) answer(t fataler, method, value string, failure *agentpoll.Err
 			if failure != nil {
 				e.Type, e.Error = lifecycle.Failed, failure
 			}
-			if err := c.apply(p.Waiter, e); err != nil {
+			if err := c.apply(waiter(p), e); err != nil {
 				t.Fatalf("%s: %v", method, err)
 			}
 			return
@@ -104,7 +159,7 @@ func TestPromotionSwapsTheRoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for id, want := range map[string]string{"m0": "PROMOTE", "m1": "PROMOTE", "m2": "PROMOTE"} {
-		if got := lifecycle.Status(c.records[id]); got != want {
+		if got := c.status(id); got != want {
 			t.Errorf("%s is %s while a promotion goes on, want %s", id, got, want)
 		}
 	}
@@ -119,15 +174,15 @@ func TestPromotionSwapsTheRoles(t *testing.T) {
 	c.answer(t, datastores.MethodAttachReplica, ``, nil)
 	c.answer(t, datastores.MethodAttachReplica, ``, agentpoll.Errorf(agentpoll.Conflict, "it has what the source has not"))
 	c.consistent(t)
-	if got := c.records["m1"]; got.ReplicaOf != "" || len(got.Replicas) != 2 || lifecycle.Status(got) != "ACTIVE" {
+	if got := c.member("m1"); got.ReplicaOf() != "" || len(got.Replicas()) != 2 || lifecycle.Status(got) != "ACTIVE" {
 		t.Errorf("the promoted: %+v", got)
 	}
 	errors := 0
 	for _, id := range []string{"m0", "m2"} {
-		if c.records[id].ReplicaOf != "m1" {
-			t.Errorf("%s follows %q", id, c.records[id].ReplicaOf)
+		if c.member(id).ReplicaOf() != "m1" {
+			t.Errorf("%s follows %q", id, c.member(id).ReplicaOf())
 		}
-		if lifecycle.Status(c.records[id]) == "ERROR" {
+		if c.status(id) == "ERROR" {
 			errors++
 		}
 	}
@@ -181,12 +236,12 @@ func TestWhatAResetCannotUndo(t *testing.T) {
 	c.answer(t, datastores.MethodWaitForTxn, ``, nil)
 	_ = c.apply("m1", lifecycle.Event{Type: lifecycle.ResetStatus})
 	for _, id := range []string{"m0", "m1"} {
-		if in := c.records[id]; lifecycle.Status(in) != "ERROR" || !strings.Contains(in.Fault.Message, "no writes") {
-			t.Errorf("%s after the reset: %s, %+v", id, lifecycle.Status(in), in.Fault)
+		if in := c.records[id]; c.status(id) != "ERROR" || !strings.Contains(in.Fault.Message, "no writes") {
+			t.Errorf("%s after the reset: %s, %+v", id, c.status(in.ID), in.Fault)
 		}
 	}
 	_ = c.apply("m0", lifecycle.Event{Type: lifecycle.ResetStatus})
-	if lifecycle.Status(c.records["m0"]) != "ACTIVE" || c.fenced["m0"] {
+	if c.status("m0") != "ACTIVE" || c.fenced["m0"] {
 		t.Errorf("the source after its own reset: %+v, fenced %v", c.records["m0"], c.fenced["m0"])
 	}
 	if err := c.apply("m1", lifecycle.Event{Type: lifecycle.AskPromote}); err != nil {
@@ -199,14 +254,14 @@ func TestWhatAResetCannotUndo(t *testing.T) {
 	_ = c.apply("m0", lifecycle.Event{Type: lifecycle.ResetStatus})
 	_ = c.apply("m0", lifecycle.Event{Type: lifecycle.AskRestart})
 	c.answer(t, datastores.MethodRestart, ``, nil)
-	if in := c.records["m0"]; lifecycle.Status(in) != "ERROR" || !strings.HasPrefix(in.Fault.Message, "it has what the source has not; detach it") {
-		t.Errorf("what does not follow is %s after a reset and a restart: %+v", lifecycle.Status(in), in.Fault)
+	if in := c.records["m0"]; c.status("m0") != "ERROR" || !strings.HasPrefix(in.Fault.Message, "it has what the source has not; detach it") {
+		t.Errorf("what does not follow is %s after a reset and a restart: %+v", c.status(in.ID), in.Fault)
 	}
 	if err := c.apply("m0", lifecycle.Event{Type: lifecycle.AskDetach}); err != nil {
 		t.Fatal(err)
 	}
 	c.answer(t, datastores.MethodDetachReplica, ``, nil)
-	if in := c.records["m0"]; lifecycle.Status(in) != "ACTIVE" || in.Fault != nil {
+	if in := c.records["m0"]; c.status("m0") != "ACTIVE" || in.Fault != nil {
 		t.Errorf("detached: %+v", in)
 	}
 }
@@ -222,8 +277,8 @@ func TestAFailureDoesNotHideAFence(t *testing.T) {
 	_ = c.apply("m0", lifecycle.Event{Type: lifecycle.AskRestart})
 	c.answer(t, datastores.MethodRestart, ``, agentpoll.Errorf(agentpoll.Internal, "no luck"))
 	_ = c.apply("m0", lifecycle.Event{Type: lifecycle.ResetStatus})
-	if in := c.records["m0"]; lifecycle.Status(in) != "ACTIVE" || c.fenced["m0"] {
-		t.Errorf("after the reset: %s, refuses writes: %v", lifecycle.Status(in), c.fenced["m0"])
+	if in := c.records["m0"]; c.status("m0") != "ACTIVE" || c.fenced["m0"] {
+		t.Errorf("after the reset: %s, refuses writes: %v", c.status(in.ID), c.fenced["m0"])
 	}
 }
 
@@ -286,42 +341,49 @@ func TestEjectionElectsTheOneWithMost(t *testing.T) {
 	c.answer(t, datastores.MethodLatestTxn, `{"id":"a","count":3}`, nil)
 	c.answer(t, datastores.MethodLatestTxn, `{"id":"b","count":9}`, nil)
 	c.answer(t, datastores.MethodLatestTxn, ``, agentpoll.Errorf(agentpoll.Internal, "away"))
-	if got := lifecycle.StepOf(c.records["m2"]); got != lifecycle.Promoting {
-		t.Fatalf("m2, which has most, is at step %q", got)
+	if got := c.set.Operation; got == nil || got.Lead != "m2" || got.Step != string(lifecycle.Promoting) {
+		t.Fatalf("m2 has most: %+v", got)
 	}
 	c.answer(t, datastores.MethodEnableAsMaster, ``, nil)
 	c.answer(t, datastores.MethodAttachReplica, ``, nil)
 	c.answer(t, datastores.MethodAttachReplica, ``, nil)
 	c.consistent(t)
-	if got := c.records["m0"]; lifecycle.Status(got) != "ERROR" || len(got.Replicas) > 0 {
+	if got := c.member("m0"); lifecycle.Status(got) != "ERROR" || got.SetID != "" || got.Failed != lifecycle.Fence {
 		t.Errorf("the ejected: %+v", got)
 	}
-	if got := c.records["m2"].Replicas; len(got) != 2 {
+	if got := c.member("m2").Replicas(); len(got) != 2 {
 		t.Errorf("the elected has the replicas %v", got)
 	}
 }
 
-// consistent holds for a set to which nothing is being done.
+// consistent holds for a set whatever is being done to it.
 func (c *cluster) consistent(t fataler) {
 	t.Helper()
-	for id, in := range c.records {
-		if in.Operation == nil && len(in.Claims) > 0 && !c.busy() {
-			t.Fatalf("%s is held though nothing is being done: %+v", id, in.Claims)
-		}
-		if lifecycle.Status(in) == lifecycle.StatusActive && in.ReplicaOf == "" && c.fenced[id] {
+	for id := range c.records {
+		if m := c.member(id); lifecycle.Status(m) == lifecycle.StatusActive && m.ReplicaOf() == "" && c.fenced[id] {
 			t.Fatalf("%s is shown as ACTIVE, and was told to refuse writes", id)
 		}
-		if in.ReplicaOf != "" && !slices.Contains(c.records[in.ReplicaOf].Replicas, id) {
-			t.Fatalf("%s follows %s, which does not know of it: %+v", id, in.ReplicaOf, c.records[in.ReplicaOf])
+		if (c.records[id].SetID != "") != (c.set.Member(id).ID != "") {
+			t.Fatalf("%s is in the set %q, and the set is %+v", id, c.records[id].SetID, c.set)
 		}
-		for _, r := range in.Replicas {
-			if c.records[r].ReplicaOf != id {
-				t.Fatalf("%s has the replica %s, which follows %q", id, r, c.records[r].ReplicaOf)
-			}
+	}
+	if c.set.ID == "" {
+		return
+	}
+	sources := 0
+	for _, m := range c.set.Members {
+		if m.Role == etcdschema.RoleSource {
+			sources++
 		}
-		if in.ReplicaOf != "" && len(in.Replicas) > 0 {
-			t.Fatalf("%s is source and replica", id)
+		if _, there := c.records[m.ID]; !there {
+			t.Fatalf("the set has the member %s, which is not there", m.ID)
 		}
+	}
+	if sources != 1 || len(c.set.Members) < 2 {
+		t.Fatalf("a set of %d members has %d sources: %+v", len(c.set.Members), sources, c.set)
+	}
+	if op := c.set.Operation; op != nil && op.Deadline.IsZero() {
+		t.Fatalf("the set waits for ever: %+v", op)
 	}
 }
 
@@ -331,11 +393,11 @@ func (c *cluster) busy() bool {
 			return true
 		}
 	}
-	return false
+	return c.set.Operation != nil
 }
 
 // TestAnySetStaysConsistent asks the members of a set for things in any order, and lets commands end well, badly or not at all:
-// whoever follows somebody is known there, holds end with their operation, and no set has two operations of its own.
+// records and set agree on who is in it, it has one source, and what is left alone has no set.
 func TestAnySetStaysConsistent(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := newCluster(rapid.IntRange(1, 3).Draw(t, "replicas"))
@@ -355,12 +417,14 @@ func TestAnySetStaysConsistent(t *testing.T) {
 				lifecycle.ResetStatus, lifecycle.Overdue, lifecycle.Done, lifecycle.Done, lifecycle.Done, lifecycle.Failed,
 			}).Draw(t, "event")
 			switch {
-			case kind == lifecycle.AskDelete && len(c.records[id].Replicas) > 0: // the gateway refuses it
+			case kind == lifecycle.AskDelete && len(c.member(id).Replicas()) > 0: // the gateway refuses it
 			case kind == lifecycle.Done || kind == lifecycle.Failed:
 				if len(c.pending) > 0 {
 					p := rapid.SampledFrom(c.pending).Draw(t, "command")
-					_ = c.apply(p.Waiter, lifecycle.Event{Type: kind, Command: p.ID, Value: []byte(`{"id":"x","count":1,"backup_id":"b"}`), Error: agentpoll.Errorf(agentpoll.Internal, "broken")})
+					_ = c.apply(waiter(p), lifecycle.Event{Type: kind, Command: p.ID, Value: []byte(`{"id":"x","count":1,"backup_id":"b"}`), Error: agentpoll.Errorf(agentpoll.Internal, "broken")})
 				}
+			case kind == lifecycle.Overdue && rapid.Bool().Draw(t, "of the set"):
+				_ = c.apply("set", lifecycle.Event{Type: kind})
 			default:
 				_ = c.apply(id, lifecycle.Event{Type: kind, Backup: "b"})
 			}

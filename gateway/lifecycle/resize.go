@@ -11,7 +11,7 @@ import (
 // that; for another flavor the server is stopped, so that its memory settings follow. A resize heals: it is taken of an
 // instance that failed or whose server is down, and ends with a start.
 func (d *decision) resize() error {
-	if err := Free(d.Instance); err != nil {
+	if err := Free(d.self()); err != nil {
 		return err
 	}
 	if d.Instance.Host == "" {

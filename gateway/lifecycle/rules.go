@@ -1,6 +1,9 @@
 package lifecycle
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // rules are the tables, found by what they are asked for. They never change.
 type rules struct {
@@ -12,6 +15,12 @@ type rules struct {
 	byKind map[string]Operation
 	byStep map[Step]StepRow
 	acts   map[place]func(*decision) error
+
+	setOperations []Operation
+	setSteps      []StepRow
+	setRows       []Row
+	setAsks       []EventType
+	setActs       map[place]func(*decision) error
 }
 
 // place is where an event meets an operation.
@@ -24,6 +33,11 @@ func newRules(operations []Operation) *rules {
 	r := &rules{
 		operations: operations, steps: stepRows(operations),
 		byKind: map[string]Operation{}, byStep: map[Step]StepRow{}, acts: map[place]func(*decision) error{},
+		setOperations: setOperations(), setSteps: setSteps(), setActs: map[place]func(*decision) error{},
+	}
+	for _, op := range r.setOperations {
+		r.byKind[op.Kind] = op
+		r.setAsks = append(r.setAsks, op.Ask())
 	}
 	for _, op := range operations {
 		r.byKind[op.Kind] = op
@@ -31,12 +45,16 @@ func newRules(operations []Operation) *rules {
 			r.asks = append(r.asks, op.Ask())
 		}
 	}
-	for _, row := range r.steps {
+	for _, row := range slices.Concat(r.steps, r.setSteps) {
 		r.byStep[row.Step] = row
 	}
 	r.rows = rowsOf(operations, r.steps, r.asks)
 	for _, row := range r.rows {
 		r.acts[place{row.Step, row.Event}] = row.act
+	}
+	r.setRows = setRowsOf(r.setOperations, r.setSteps, r.setAsks)
+	for _, row := range r.setRows {
+		r.setActs[place{row.Step, row.Event}] = row.act
 	}
 	return r
 }

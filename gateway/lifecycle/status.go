@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/etcdschema"
 )
 
 // What clients see as an instance's status (Trove 18; terraform and gophercloud wait for these words).
@@ -25,23 +24,19 @@ const (
 )
 
 // Status works out the API's status.
-func Status(in etcdschema.Instance) string { return standard().status(in) }
+func Status(in Member) string { return standard().status(in) }
 
-func (r *rules) status(in etcdschema.Instance) string {
-	if in.Failed != "" && (in.Operation == nil || in.Failed == Delete) { // else another operation is under way, which may mend it
+func (r *rules) status(in Member) string {
+	doing := in.Doing()
+	if in.Failed != "" && (doing == nil || in.Failed == Delete) { // else another operation is under way, which may mend it
 		return StatusError
 	}
-	kinds := make([]string, 0, 1+len(in.Claims))
-	if in.Operation != nil {
-		kinds = append(kinds, in.Operation.Kind)
+	kind, _ := in.held()
+	if doing != nil && r.operation(doing.Kind).Status != "" {
+		kind = doing.Kind
 	}
-	for _, h := range in.Claims {
-		kinds = append(kinds, h.Kind)
-	}
-	for _, kind := range kinds {
-		if status := r.operation(kind).Status; status != "" {
-			return status
-		}
+	if status := r.operation(kind).Status; status != "" {
+		return status
 	}
 	if in.RestartRequired {
 		return StatusRestartRequired
@@ -51,8 +46,8 @@ func (r *rules) status(in etcdschema.Instance) string {
 
 // OperatingStatus works out the API's operating_status: the database server's own, told only when nothing is being done. A replica
 // that does not follow its source is RUNNING: Trove's word for a server that runs and is not what it should be.
-func OperatingStatus(in etcdschema.Instance) string {
-	if in.Operation != nil || in.Failed != "" || len(in.Claims) > 0 {
+func OperatingStatus(in Member) string {
+	if in.Operation != nil || in.Failed != "" || in.isHeld() {
 		return ""
 	}
 	if in.Service.Service == datastores.StatusHealthy && Astray(in) != "" {
@@ -63,9 +58,9 @@ func OperatingStatus(in etcdschema.Instance) string {
 
 // Astray says why a replica does not follow its source. It is "" of a replica that does, as far as its guest has told, and of
 // what is no replica.
-func Astray(in etcdschema.Instance) string {
+func Astray(in Member) string {
 	f := in.Service.Replication
-	if in.ReplicaOf == "" || !in.Prepared || f == nil || f.Follows {
+	if in.ReplicaOf() == "" || !in.Prepared || f == nil || f.Follows {
 		return ""
 	}
 	if f.Role == datastores.RoleSource {
@@ -77,7 +72,7 @@ func Astray(in etcdschema.Instance) string {
 // tellFollowing puts into the timeline that a replica has ceased to follow its source, or follows again. was is what Astray said
 // before.
 func (d *decision) tellFollowing(was string) {
-	switch is := Astray(d.Instance); {
+	switch is := Astray(d.self()); {
 	case (was == "") == (is == ""):
 	case is == "":
 		d.tell("status", "the replica follows its source again")

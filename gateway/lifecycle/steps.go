@@ -25,11 +25,6 @@ const (
 	Equipping    Step = "equip"    // the host brings what another version needs: packages, another image
 	Reverting    Step = "revert"   // that failed; the host brings the former image back
 	Upgrading    Step = "upgrade"  // the guest brings the data to another version
-	Electing     Step = "elect"    // the replicas of a source that is gone tell how far they have come
-	Fencing      Step = "fence"    // the source stops taking writes and tells how far it has come
-	CatchingUp   Step = "catch up" // the replica comes as far
-	Promoting    Step = "promote"  // the replica becomes the source
-	Unfencing    Step = "unfence"  // that failed; the source takes writes again
 	Following    Step = "follow"   // the guest makes its server follow the new source
 	Removing     Step = "remove"   // the host removes everything
 )
@@ -42,7 +37,6 @@ const (
 	Host        Actor = "the host"
 	Guest       Actor = "the guest"
 	SourceGuest Actor = "the guest of the source"
-	VoterGuest  Actor = "its guest" // of the replica that the fault names
 )
 
 // StepRow is a row of the table of steps.
@@ -75,11 +69,6 @@ func stepTable() []StepRow {
 		{Step: Equipping, Actor: Host, Method: deployments.MethodLaunch, Does: "brings what another version needs: packages, another image", Limit: launchTimeout},
 		{Step: Reverting, Actor: Host, Method: deployments.MethodLaunch, Does: "brings the former image back after a failure", Limit: launchTimeout},
 		{Step: Upgrading, Actor: Guest, Method: datastores.MethodUpgrade, Does: "brings the data to another version"},
-		{Step: Electing, Actor: VoterGuest, Method: datastores.MethodLatestTxn, Does: "tells how far its replica has come, one after the other", Limit: voteTimeout},
-		{Step: Fencing, Actor: SourceGuest, Method: datastores.MethodMakeReadOnly, Does: "stops taking writes and tells how far the source has come"},
-		{Step: CatchingUp, Actor: Guest, Method: datastores.MethodWaitForTxn, Does: "brings the replica as far", Limit: catchUpTimeout},
-		{Step: Promoting, Actor: Guest, Method: datastores.MethodEnableAsMaster, Does: "makes the replica the source"},
-		{Step: Unfencing, Actor: SourceGuest, Method: datastores.MethodMakeReadOnly, Does: "lets the source take writes again after a failure"},
 		{Step: Following, Actor: Guest, Method: datastores.MethodAttachReplica, Does: "makes its server follow the new source"},
 		{Step: Removing, Actor: Host, Method: deployments.MethodRemove, Does: "removes everything", Fails: "remove it", Limit: removeTimeout, Alone: true},
 	}
@@ -145,7 +134,7 @@ const (
 )
 
 // beginsWithData reports whether an instance's server begins with the data of another: a backup's or its source's.
-func beginsWithData(in etcdschema.Instance) bool { return len(in.Restore) > 0 || in.ReplicaOf != "" }
+func beginsWithData(in etcdschema.Instance) bool { return len(in.Restore) > 0 || in.SetID != "" }
 
 // Stall returns by when an instance's step must be heard of again, after progress at the time now. Progress gives time only
 // to a step that moves data.

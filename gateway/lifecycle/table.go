@@ -64,27 +64,6 @@ func rowsOf(operations []Operation, steps []StepRow, asks []EventType) []Row {
 		{Upgrading, Failed, []Step{Reverting, Idle}, (*decision).notUpgraded},
 		{Upgrading, Overdue, []Step{Upgrading}, (*decision).keepWaiting},
 
-		{Electing, Done, []Step{Electing, Idle}, (*decision).voted},
-		{Electing, Failed, []Step{Electing, Idle}, (*decision).abstained},
-		{Electing, Overdue, []Step{Electing, Idle}, (*decision).abstained},
-
-		{Fencing, Done, []Step{CatchingUp}, (*decision).fenced},
-		{Fencing, Failed, []Step{Unfencing, Idle}, (*decision).unfence},
-		{Fencing, Overdue, []Step{Unfencing, Idle}, (*decision).unfence},
-
-		{CatchingUp, Done, []Step{Promoting}, (*decision).caughtUp},
-		{CatchingUp, Failed, []Step{Unfencing, Idle}, (*decision).unfence},
-		{CatchingUp, Overdue, []Step{Unfencing, Idle}, (*decision).unfence},
-
-		// Whether a replica that does not answer has become a source nobody knows, so nothing else may be done than to wait.
-		{Promoting, Done, []Step{Idle}, (*decision).promoted},
-		{Promoting, Failed, []Step{Unfencing, Idle}, (*decision).notPromoted},
-		{Promoting, Overdue, []Step{Promoting}, (*decision).keepWaiting},
-
-		{Unfencing, Done, []Step{Idle}, (*decision).unfenced},
-		{Unfencing, Failed, []Step{Idle}, (*decision).notUnfenced},
-		{Unfencing, Overdue, []Step{Unfencing}, (*decision).keepWaiting},
-
 		{Following, Done, []Step{Idle}, (*decision).follows},
 		{Following, Failed, []Step{Idle}, (*decision).notFollowing},
 		{Following, Overdue, []Step{Following}, (*decision).keepWaiting},
@@ -134,12 +113,12 @@ func (d *decision) failed() error  { d.fail(d.event.Error.Message); return nil }
 func (d *decision) overdue() error { d.fail(d.overdueReason()); return nil }
 func (d *decision) nothing() error { return nil }
 
-func (d *decision) busy() error { return notAllowed(d.Instance) }
+func (d *decision) busy() error { return notAllowed(d.self()) }
 
 // keepWaiting lets a command stay pending that must not be given up, for its agent to find when it is back.
 func (d *decision) keepWaiting() error {
-	d.fault(d.Instance.Operation.Kind + " is still waiting: " + d.overdueReason() + "; it will when it is back")
-	op := d.operation()
+	d.faultOf(d.told(), d.op().Kind+" is still waiting: "+d.overdueReason()+"; it will when it is back")
+	op := d.changedOp()
 	op.Deadline = d.now.Add(d.now.Sub(op.Since))
 	return nil
 }

@@ -7,8 +7,8 @@ import (
 // upgrade may be asked for again when it has failed. The host brings packages first, while the server runs. Another image takes
 // the place of the one that the server runs in, so the server is stopped before.
 func (d *decision) upgrade() error {
-	again := d.Instance.Failed == Upgrade && Free(d.Instance) == nil
-	if err := Ready(d.Instance); err != nil && !again {
+	again := d.Instance.Failed == Upgrade && Free(d.self()) == nil
+	if err := Ready(d.self()); err != nil && !again {
 		return err
 	}
 	d.begin(Upgrade)

@@ -32,7 +32,7 @@ func TestUpgradeIntoAnotherImage(t *testing.T) {
 		"the data does not fit":    {append(append(begin, step{lifecycle.Done, lifecycle.Equipping}, step{lifecycle.Done, lifecycle.Upgrading}, step{lifecycle.Failed, lifecycle.Reverting}), back...), "older", "1", true},
 	} {
 		in := at(lifecycle.Idle)
-		in.ReplicaOf, in.Version, in.Image = "", "1", "older"
+		in.SetID, in.Version, in.Image = "", "1", "older"
 		for i, s := range c.steps {
 			e := event(s.event, in)
 			if s.event == lifecycle.AskUpgrade {
@@ -41,7 +41,7 @@ func TestUpgradeIntoAnotherImage(t *testing.T) {
 			if s.event == lifecycle.Failed {
 				e.Error = invalid
 			}
-			d, err := lifecycle.Decide(in, e, start, ids())
+			d, err := lifecycle.Decide(member(in), e, start, ids())
 			if err != nil || lifecycle.StepOf(d.Instance) != s.want {
 				t.Fatalf("%s, event %d: step %q (err %v), want %q", name, i, lifecycle.StepOf(d.Instance), err, s.want)
 			}

@@ -16,14 +16,14 @@ const DefaultContainer = "database_backups"
 
 // backupArgs ask a guest for the backup of that id, whose record is there.
 func (p *Plan) backupArgs(id string) (datastores.BackupArgs, error) {
-	rec, err := etcdschema.Read(p.Snap, etcdschema.BackupKey(p.Before.Project, id))
+	rec, err := etcdschema.Read(p.Snap, etcdschema.BackupKey(p.project(), id))
 	b, err := fault.Found(rec, err, "Backup", id)
 	if err != nil {
 		return datastores.BackupArgs{}, err
 	}
 	args := datastores.BackupArgs{BackupID: id, Strategy: b.Strategy.Name}
 	if b.Parent != "" {
-		parent, err := etcdschema.Read(p.Snap, etcdschema.BackupKey(p.Before.Project, b.Parent))
+		parent, err := etcdschema.Read(p.Snap, etcdschema.BackupKey(p.project(), b.Parent))
 		if err != nil {
 			return args, err
 		}
@@ -37,7 +37,7 @@ func (p *Plan) backupArgs(id string) (datastores.BackupArgs, error) {
 func (p *Plan) restoreArgs(chain []string) (*datastores.RestoreArgs, error) {
 	args := &datastores.RestoreArgs{}
 	for _, id := range chain {
-		rec, err := etcdschema.Read(p.Snap, etcdschema.BackupKey(p.Before.Project, id))
+		rec, err := etcdschema.Read(p.Snap, etcdschema.BackupKey(p.project(), id))
 		b, err := fault.Found(rec, err, "Backup", id)
 		if err != nil {
 			return nil, err
@@ -51,7 +51,7 @@ func (p *Plan) restoreArgs(chain []string) (*datastores.RestoreArgs, error) {
 
 // streamKey is the key of the project's backups. It is made with the first one.
 func (p *Plan) streamKey() (datastores.Secret, error) {
-	key := etcdschema.StreamKeyKey(p.Before.Project)
+	key := etcdschema.StreamKeyKey(p.project())
 	rec, err := etcdschema.Read(p.Snap, key)
 	if err != nil {
 		return datastores.Secret{}, err
@@ -95,7 +95,7 @@ func (p *Plan) backups() error {
 	}
 	slices.Sort(ids)
 	for _, id := range slices.Compact(ids) {
-		key := etcdschema.BackupKey(p.Before.Project, id)
+		key := etcdschema.BackupKey(p.project(), id)
 		rec, err := etcdschema.Read(p.Snap, key)
 		if err != nil {
 			return err

@@ -42,7 +42,8 @@ func (p *Plan) enqueue(command lifecycle.Command) error {
 	}
 	cmd := etcdschema.Command{
 		Command: agentpoll.Command{ID: command.ID, Method: command.Method, Deadline: command.Deadline},
-		Project: p.Before.Project, Instance: cmp.Or(command.Waiter, command.Subject), Enqueued: p.now, Step: command.Waiter != "",
+		Project: p.project(), Instance: cmp.Or(command.Waiter, command.Subject), Set: command.Set, Enqueued: p.now,
+		Step: command.Waiter != "" || command.Set != "",
 	}
 	if err := FillArgs(p.Snap, &cmd, command.Agent, args, secret(command.Method)); err != nil {
 		return err
@@ -54,31 +55,16 @@ func (p *Plan) enqueue(command lifecycle.Command) error {
 // cannotSend lets the step fail that waits for a command, at once and with the reason.
 func (p *Plan) cannotSend(command lifecycle.Command, reason error) (err error) {
 	failed := lifecycle.Event{
-		Type: lifecycle.Failed, Command: command.ID, Request: p.Event.Request, Peers: p.peers,
+		Type: lifecycle.Failed, Command: command.ID, Request: p.Event.Request, Read: p.look,
 		Error: agentpoll.Errorf(agentpoll.Internal, "%s", fault.Of(reason, command.ID).Message),
 	}
-	switch command.Waiter {
-	case "":
-		p.d.Events = append(p.d.Events, etcdschema.Event{At: p.now, Kind: "fault", Message: fmt.Sprintf("%s could not be asked for: %s", command.Method, failed.Error.Message)})
-		return nil
-	case p.Before.ID:
-		p.d, err = p.d.Then(failed, p.now, NewID)
-		return err
-	}
-	peer := p.record(command.Waiter) // it has a step of its own, of which nothing else hangs
-	if peer == nil {
+	if command.Waiter == "" && command.Set == "" {
+		e := etcdschema.Event{At: p.now, Kind: "fault", Message: fmt.Sprintf("%s could not be asked for: %s", command.Method, failed.Error.Message)}
+		p.d.Events = append(p.d.Events, lifecycle.Line{Instance: command.Subject, Event: e})
 		return nil
 	}
-	failed.Peers = nil
-	d, err := lifecycle.Decide(*peer, failed, p.now, NewID)
-	if err != nil || !d.Changed {
-		return err
-	}
-	for _, e := range d.Events {
-		p.Put(Tell(&d.Instance, e)...)
-	}
-	*peer = d.Instance
-	return nil
+	p.d, err = p.d.Then(command, failed, p.now, NewID)
+	return err
 }
 
 // secret reports whether the arguments of a method are sealed to the agent.
@@ -214,7 +200,7 @@ func (p *Plan) overrides(configuration string) (datastores.Values, error) {
 	if configuration == "" {
 		return datastores.Values{}, nil
 	}
-	rec, err := etcdschema.Read(p.Snap, etcdschema.ConfigurationKey(p.Before.Project, configuration))
+	rec, err := etcdschema.Read(p.Snap, etcdschema.ConfigurationKey(p.project(), configuration))
 	group, err := fault.Found(rec, err, "Configuration", configuration)
 	if group.Values == nil {
 		group.Values = datastores.Values{}

@@ -9,6 +9,7 @@ import (
 // The kinds of keys in the due index.
 const (
 	DueInstance = "instance" // the deadline of an instance's operation
+	DueSet      = "set"      // that of a set's
 	DueBackup   = "backup"   // the removal of a backup's segments
 	DueLogs     = "logs"     // the removal of what was published of a removed instance's logs; the key is all that is known of it
 )
@@ -48,5 +49,15 @@ func Due(in *etcdschema.Instance, now time.Time) (ops []etcdschema.Op) {
 // DueRemoval has the segments of a backup be removed at a time, zero for never, and its record remember that.
 func DueRemoval(b *etcdschema.Backup, at, now time.Time) (ops []etcdschema.Op) {
 	b.Due, ops = MoveDue(DueBackup, b.Project, b.BackupID, b.Due, at, now)
+	return ops
+}
+
+// SetDue has a set be due when its operation is, and remember that.
+func SetDue(set *etcdschema.Set, now time.Time) (ops []etcdschema.Op) {
+	var at time.Time
+	if set.Operation != nil {
+		at = set.Operation.Deadline
+	}
+	set.Due, ops = MoveDue(DueSet, set.Project, set.ID, set.Due, at, now)
 	return ops
 }

@@ -35,7 +35,7 @@ func memberOf(s etcdschema.Snapshot, in etcdschema.Instance, group string, joins
 // membership keeps the list of instances in the configuration groups that the instance begins or ceases to refer to. A group
 // that was deleted meanwhile is refused.
 func (p *Plan) membership() error {
-	was, is := lifecycle.Groups(p.Before), lifecycle.Groups(p.d.Instance)
+	was, is := lifecycle.Groups(p.Before.Instance), lifecycle.Groups(p.d.Instance)
 	if p.d.Gone {
 		is = nil
 	}
@@ -43,7 +43,7 @@ func (p *Plan) membership() error {
 		if slices.Contains(was, id) && slices.Contains(is, id) {
 			continue
 		}
-		ops, err := memberOf(p.Snap, p.Before, id, slices.Contains(is, id))
+		ops, err := memberOf(p.Snap, p.Before.Instance, id, slices.Contains(is, id))
 		if err != nil {
 			return err
 		}
@@ -114,20 +114,23 @@ func JoinBackups(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdschema.Op
 }
 
 // MayFollow refuses a replica of an instance that cannot be a source now, or is not as it was when the replica was ordered.
-func MayFollow(s etcdschema.Snapshot, in etcdschema.Instance) error {
-	if in.ReplicaOf == "" {
-		return nil
-	}
-	rec, err := etcdschema.Read(s, etcdschema.InstanceKey(in.Project, in.ReplicaOf))
-	source, err := fault.Found(rec, err, "Instance", in.ReplicaOf)
-	if err != nil {
-		return err
-	}
-	if source.ReplicaOf != "" {
-		return fault.Errorf(fault.Unauthorized, "Instance %s is a replica itself; replicate its source %s.", source.ID, source.ReplicaOf)
+func MayFollow(source lifecycle.Member, in etcdschema.Instance) error {
+	if of := source.ReplicaOf(); of != "" {
+		return fault.Errorf(fault.Unauthorized, "Instance %s is a replica itself; replicate its source %s.", source.ID, of)
 	}
 	if source.VolumeGB != in.VolumeGB || source.Flavor != in.Flavor || source.Version != in.Version {
 		return fault.Errorf(fault.Conflict, "Instance %s has just got another size or version; ask for the replica again.", source.ID)
 	}
 	return lifecycle.Leads(source)
+}
+
+// MemberOf reads the set of an instance.
+func MemberOf(s etcdschema.Snapshot, in etcdschema.Instance) (lifecycle.Member, error) {
+	m := lifecycle.Alone(in)
+	if in.SetID == "" {
+		return m, nil
+	}
+	rec, err := etcdschema.Read(s, etcdschema.SetKey(in.Project, in.SetID))
+	m.Set = rec.Value
+	return m, err
 }

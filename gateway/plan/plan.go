@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/fault"
 	"github.com/cofferdb/coffer/gateway/keyring"
 	"github.com/cofferdb/coffer/gateway/lifecycle"
 )
@@ -22,32 +24,33 @@ type Plan struct {
 	now    time.Time
 
 	Snap   etcdschema.Snapshot // what was read, and what the plan has put
-	Before etcdschema.Instance
+	Before lifecycle.Member    // of a set's event a set alone
 	Event  lifecycle.Event
-	peers  []etcdschema.Instance // other members of the set, as they were
 	d      lifecycle.Decision
 
 	ops []etcdschema.Op
 }
 
-// New begins the plan of an event that happens now to an instance.
-func New(keys *keyring.Keyring, signer Signer, now time.Time, s etcdschema.Snapshot, in etcdschema.Instance, event lifecycle.Event) *Plan {
-	return &Plan{keys: keys, signer: signer, now: now.UTC(), Snap: s, Before: in, Event: event}
+// New begins the plan of an event that happens now to an instance, or to a set: then it is in a Member without an instance.
+func New(keys *keyring.Keyring, signer Signer, now time.Time, s etcdschema.Snapshot, m lifecycle.Member, event lifecycle.Event) *Plan {
+	return &Plan{keys: keys, signer: signer, now: now.UTC(), Snap: s, Before: m, Event: event}
 }
 
 func (p *Plan) Put(ops ...etcdschema.Op) { p.ops = append(p.ops, ops...) }
+
+func (p *Plan) project() string { return cmp.Or(p.Before.Project, p.Before.Set.Project) }
 
 // Decide lets the event happen, and lists all that follows.
 func (p *Plan) Decide() (Moves, error) {
 	m := Moves{Ops: p.ops, After: p.Before}
 	var err error
-	if p.Event.Type != lifecycle.Reported {
-		if p.peers, err = PeersOf(p.Snap, p.Before); err != nil {
-			return m, err
-		}
+	p.Event.Read = p.look
+	if p.Before.ID == "" {
+		p.d, err = lifecycle.DecideSet(p.Before.Set, p.Event, p.now, NewID)
+	} else {
+		p.d, err = lifecycle.Decide(p.Before, p.Event, p.now, NewID)
 	}
-	p.Event.Peers = p.peers
-	if p.d, err = lifecycle.Decide(p.Before, p.Event, p.now, NewID); err != nil || !p.d.Changed {
+	if err != nil || !p.d.Changed {
 		return m, err
 	}
 	for _, step := range []func() error{p.letThrough, p.backups, p.commands, p.refund, p.membership, p.options, p.records} {
@@ -55,23 +58,36 @@ func (p *Plan) Decide() (Moves, error) {
 			return m, err
 		}
 	}
-	return Moves{Ops: p.ops, After: p.d.Instance}, nil
+	return Moves{Ops: p.ops, After: lifecycle.Member{Instance: p.d.Instance, Set: p.d.Set}}, nil
 }
 
-// records writes the instance, the members that have changed, and the timeline, when nothing more will be told.
+// records writes the timelines, the instance, the members that have changed, and their set, when nothing more will be told.
 func (p *Plan) records() error {
 	if p.d.Drop != nil {
 		p.Put(etcdschema.Delete(etcdschema.CommandKey(p.d.Drop.Agent, p.d.Drop.ID)))
 	}
-	for _, e := range p.d.Events {
-		p.Put(Tell(&p.d.Instance, e)...)
+	for _, line := range p.d.Events {
+		in, err := p.touch(line.Instance)
+		if err != nil {
+			return err
+		}
+		p.Put(Tell(in, line.Event)...)
 	}
 	for _, peer := range p.d.Peers {
 		p.Put(Due(&peer, p.now)...)
 		p.Put(etcdschema.Put(etcdschema.InstanceKey(peer.Project, peer.ID), peer))
 	}
-	if p.d.Gone {
-		_, none := MoveDue(DueInstance, p.Before.Project, p.Before.ID, p.d.Instance.Due, time.Time{}, p.now)
+	switch key := etcdschema.SetKey(p.d.Set.Project, p.d.Set.ID); {
+	case p.d.SetGone:
+		_, none := MoveDue(DueSet, p.d.Set.Project, p.d.Set.ID, p.d.Set.Due, time.Time{}, p.now)
+		p.Put(append(none, etcdschema.Delete(key))...)
+	case p.d.SetChanged:
+		p.Put(SetDue(&p.d.Set, p.now)...)
+		p.Put(etcdschema.Put(key, p.d.Set))
+	}
+	switch {
+	case p.d.Gone:
+		_, none := MoveDue(DueInstance, p.project(), p.Before.ID, p.d.Instance.Due, time.Time{}, p.now)
 		p.Put(none...)
 		if len(p.d.Instance.Logs) > 0 {
 			p.Put(etcdschema.Put(etcdschema.DueKey(DueLogs, etcdschema.DueTime(p.now), p.Before.Project, p.Before.ID), etcdschema.Due{}))
@@ -79,25 +95,36 @@ func (p *Plan) records() error {
 		removal, err := removalOps(p.Snap, p.d.Instance)
 		p.Put(append(removal, deletedOp(p.d.Instance, p.now))...)
 		return err
+	case p.d.Instance.ID != "":
+		p.Put(Due(&p.d.Instance, p.now)...)
+		p.Put(etcdschema.Put(etcdschema.InstanceKey(p.project(), p.d.Instance.ID), p.d.Instance))
 	}
-	p.Put(Due(&p.d.Instance, p.now)...)
-	p.Put(etcdschema.Put(etcdschema.InstanceKey(p.Before.Project, p.Before.ID), p.d.Instance))
 	return nil
 }
 
-// record is the record of a member as the decision leaves it, to be changed further; nil when there is none.
-func (p *Plan) record(id string) *etcdschema.Instance {
-	is := func(in etcdschema.Instance) bool { return in.ID == id }
-	if is(p.d.Instance) {
-		return &p.d.Instance
+// look reads another member as it was; the zero Instance when there is none.
+func (p *Plan) look(id string) (etcdschema.Instance, error) {
+	rec, err := etcdschema.Read(p.Snap, etcdschema.InstanceKey(p.project(), id))
+	return rec.Value, err
+}
+
+// touch returns the record of a member as the decision leaves it, to be changed further; it is written.
+func (p *Plan) touch(id string) (*etcdschema.Instance, error) {
+	if id == p.d.Instance.ID {
+		return &p.d.Instance, nil
 	}
-	if i := slices.IndexFunc(p.d.Peers, is); i >= 0 {
-		return &p.d.Peers[i]
+	if i := slices.IndexFunc(p.d.Peers, func(in etcdschema.Instance) bool { return in.ID == id }); i >= 0 {
+		return &p.d.Peers[i], nil
 	}
-	if i := slices.IndexFunc(p.peers, is); i >= 0 {
-		return &p.peers[i]
+	in, err := p.look(id)
+	if err == nil && in.ID == "" {
+		err = fault.NotFound("Instance", id)
 	}
-	return nil
+	if err != nil {
+		return &etcdschema.Instance{}, err
+	}
+	p.d.Peers = append(p.d.Peers, in)
+	return &p.d.Peers[len(p.d.Peers)-1], nil
 }
 
 // refund gives back what a failed resize would have taken.
@@ -120,33 +147,9 @@ func (p *Plan) options() error {
 	if p.Before.Host == "" || reflect.DeepEqual(p.Before.Firewall, p.d.Instance.Firewall) {
 		return nil
 	}
-	return p.tellHost(p.Before.ID)
-}
-
-// PeersOf reads the other members of an instance's replication set.
-func PeersOf(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdschema.Instance, error) {
-	read := func(id string) (etcdschema.Record[etcdschema.Instance], error) {
-		return etcdschema.Read(s, etcdschema.InstanceKey(in.Project, id))
-	}
-	var source etcdschema.Instance
-	if in.ReplicaOf != "" {
-		rec, err := read(in.ReplicaOf)
-		if err != nil {
-			return nil, err
-		}
-		source = rec.Value
-	}
-	var peers []etcdschema.Instance
-	for _, id := range lifecycle.Members(in, source) {
-		rec, err := read(id)
-		if err != nil {
-			return nil, err
-		}
-		if rec.Found {
-			peers = append(peers, rec.Value)
-		}
-	}
-	return peers, nil
+	told, err := p.signer.Protect(p.d.Instance, p.now)
+	p.Put(told)
+	return err
 }
 
 func EnrolmentOp(token agentpoll.Token, e etcdschema.Enrolment, ttl time.Duration) etcdschema.Op {
@@ -158,7 +161,7 @@ func deletedOp(in etcdschema.Instance, now time.Time) etcdschema.Op {
 	return etcdschema.Put(etcdschema.DeletedKey(in.Project, in.ID), etcdschema.Deleted{At: now, Instance: etcdschema.Instance{
 		ID: in.ID, Project: in.Project, Name: in.Name, Datastore: in.Datastore, Version: in.Version, VersionNumber: in.VersionNumber, Manager: in.Manager,
 		FlavorID: in.FlavorID, Flavor: in.Flavor, VolumeGB: in.VolumeGB, VolumeType: in.VolumeType, Public: in.Public,
-		Created: in.Created, Updated: now, Prepared: in.Prepared, Host: in.Host, Address: in.Address, ReplicaOf: in.ReplicaOf,
+		Created: in.Created, Updated: now, Prepared: in.Prepared, Host: in.Host, Address: in.Address,
 		RootEnabled: in.RootEnabled, RootEnabledAt: in.RootEnabledAt, RootEnabledBy: in.RootEnabledBy,
 		Service: datastores.Status{Service: datastores.StatusShutdown},
 	}}).For(keepDeleted)

@@ -8,58 +8,60 @@ import (
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/deployments"
 	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
 )
 
-// letThrough lets the members of a replication set through to each other, whatever their allowed_cidrs say: when somebody has
+// letThrough lets the members of a set through to each other, whatever their allowed_cidrs say: when somebody has
 // joined or left, the hosts of all are told: what may enter, and where a sandbox may go.
 func (p *Plan) letThrough() error {
-	if len(p.peers) == 0 {
+	was, is := memberIDs(p.Before.Set), memberIDs(p.d.Set)
+	if slices.Equal(was, is) {
 		return nil
 	}
-	ids := []string{p.Before.ID}
-	for _, peer := range p.peers {
-		ids = append(ids, peer.ID)
-	}
-	for _, id := range ids {
-		in := p.record(id)
-		addresses := p.setOf(*in)
-		if in.Host == "" || slices.Equal(in.Firewall.Peers, addresses) || p.d.Gone && id == p.Before.ID {
+	all := slices.Concat(was, is)
+	slices.Sort(all)
+	for _, id := range slices.Compact(all) {
+		self := id == p.Before.ID
+		if self && p.d.Gone {
+			continue
+		}
+		in, err := p.touch(id)
+		if err != nil {
+			return err
+		}
+		addresses := OthersIn(p.d.Set, *in)
+		if in.Host == "" || slices.Equal(in.Firewall.Peers, addresses) {
 			continue
 		}
 		in.Firewall.Peers = addresses
-		if err := p.tellHost(id); err != nil {
+		if self && p.Event.Type == lifecycle.Created {
+			continue // its launch says it all
+		}
+		op, err := p.signer.Protect(*in, p.now)
+		p.Put(op)
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// setOf is where the other members of an instance's set are.
-func (p *Plan) setOf(in etcdschema.Instance) []string {
-	root := in.ReplicaOf
-	if root == "" {
-		root = in.ID
+func memberIDs(set etcdschema.Set) (ids []string) {
+	for _, m := range set.Members {
+		ids = append(ids, m.ID)
 	}
-	var addresses []string
-	for _, peer := range append([]etcdschema.Instance{p.d.Instance}, p.peers...) {
-		m := *p.record(peer.ID)
-		gone := p.d.Gone && m.ID == p.d.Instance.ID
-		if !gone && m.ID != in.ID && m.Address != "" && (m.ID == root || m.ReplicaOf == root) {
+	return ids
+}
+
+// OthersIn is where the other members of an instance's set are; none, when it is not in the set.
+func OthersIn(set etcdschema.Set, in etcdschema.Instance) (addresses []string) {
+	for _, m := range set.Members {
+		if in.SetID == set.ID && m.ID != in.ID && m.Address != "" {
 			addresses = append(addresses, m.Address)
 		}
 	}
 	slices.Sort(addresses)
 	return addresses
-}
-
-// tellHost tells a member's host who may reach it. The launch of a new instance says it all by itself.
-func (p *Plan) tellHost(id string) error {
-	if !p.touch(id) {
-		return nil
-	}
-	op, err := p.signer.Protect(*p.record(id), p.now)
-	p.Put(op)
-	return err
 }
 
 // Protect tells the host of an instance that is there who may reach it, whenever it can be told.
@@ -71,16 +73,4 @@ func (s Signer) Protect(in etcdschema.Instance, now time.Time) (etcdschema.Op, e
 	var err error
 	cmd.Args, err = json.Marshal(deployments.ProtectArgs{InstanceID: in.ID, Firewall: in.Firewall})
 	return s.Command(in.Host, cmd), err
-}
-
-// touch marks a member's record to be written. It reports false while the member is being launched.
-func (p *Plan) touch(id string) bool {
-	if id == p.Before.ID {
-		return p.Before.Operation != nil
-	}
-	is := func(in etcdschema.Instance) bool { return in.ID == id }
-	if !slices.ContainsFunc(p.d.Peers, is) {
-		p.d.Peers = append(p.d.Peers, p.peers[slices.IndexFunc(p.peers, is)])
-	}
-	return true
 }

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
@@ -20,52 +21,47 @@ func (p *Plan) replicationArgs(command lifecycle.Command) (any, error) {
 	case datastores.MethodReplicationSnapshot:
 		return p.snapshotArgs(strategy)
 	case datastores.MethodEnableAsMaster:
-		accounts, err := p.newAccounts(p.record(command.Agent))
+		accounts, err := p.newAccounts()
 		return datastores.PromoteArgs{StrategyArgs: strategy, Accounts: accounts}, err
 	case datastores.MethodAttachReplica:
 		return p.followArgs(strategy, command.Agent)
 	case datastores.MethodCleanupSource:
-		return datastores.CleanupArgs{StrategyArgs: strategy, Account: replicaAccount(p.Before)}, nil
+		return datastores.CleanupArgs{StrategyArgs: strategy, Account: replicaAccount(p.Before.ID, p.Before.Address)}, nil
 	case datastores.MethodMakeReadOnly:
 		return datastores.ReadOnlyArgs{StrategyArgs: strategy, ReadOnly: command.ReadOnly}, nil
 	case datastores.MethodWaitForTxn:
-		return datastores.WaitArgs{StrategyArgs: strategy, Position: *p.d.Instance.Operation.Position}, nil
+		return datastores.WaitArgs{StrategyArgs: strategy, Position: *p.d.Set.Operation.Position}, nil
 	case datastores.MethodDetachReplica, datastores.MethodLatestTxn:
 		return strategy, nil
 	}
 	return nil, nil
 }
 
-// replicationStrategy is the one of the set: every replica has it.
+// replicationStrategy is the one of the set, or of the set that an instance was in.
 func (p *Plan) replicationStrategy() string {
-	for _, in := range append([]etcdschema.Instance{p.Before}, p.peers...) {
-		if in.ReplicationStrategy != "" {
-			return in.ReplicationStrategy
-		}
-	}
-	return ""
+	return cmp.Or(p.d.Set.ReplicationStrategy, p.Before.ReplicationStrategy)
 }
 
 // replicaAccount names the account with which a replica logs in to its source.
-func replicaAccount(replica etcdschema.Instance) datastores.ReplicaAccount {
-	return datastores.ReplicaAccount{ReplicaID: replica.ID, User: "slave_" + replica.ID[len(replica.ID)-8:], Address: replica.Address}
+func replicaAccount(id, address string) datastores.ReplicaAccount {
+	return datastores.ReplicaAccount{ReplicaID: id, User: "slave_" + id[len(id)-8:], Address: address}
 }
 
 // snapshotArgs ask the source of a new replica for an account and, when its strategy needs one, a backup. What the replica
 // must know of it waits, sealed, until it prepares.
 func (p *Plan) snapshotArgs(strategy datastores.StrategyArgs) (datastores.SnapshotArgs, error) {
 	in := &p.d.Instance
-	args := datastores.SnapshotArgs{StrategyArgs: strategy, Account: replicaAccount(*in)}
+	args := datastores.SnapshotArgs{StrategyArgs: strategy, Account: replicaAccount(in.ID, in.Address)}
 	args.Account.Password = datastores.NewSecret(NewPassword()).ForSealing()
-	source := p.record(in.ReplicaOf)
-	if source == nil {
-		return args, fault.NotFound("Instance", in.ReplicaOf)
+	source, err := p.source()
+	if err != nil {
+		return args, err
 	}
 	prepare, err := unsealPrepare(p.keys, *in)
 	if err != nil {
 		return args, err
 	}
-	prepare.Replicate = &datastores.ReplicaArgs{StrategyArgs: strategy, SourceID: source.ID, Address: source.Address, Account: args.Account, TLS: sourceTakesTLS(*source)}
+	prepare.Replicate = &datastores.ReplicaArgs{StrategyArgs: strategy, SourceID: source.ID, Address: source.Address, Account: args.Account, TLS: sourceTakesTLS(source)}
 	if prepare.Replicate.TLS { // as its source
 		prepare.TLS = source.Service.TLS
 	}
@@ -85,12 +81,23 @@ func (p *Plan) snapshotArgs(strategy datastores.StrategyArgs) (datastores.Snapsh
 	return args, err
 }
 
-// newAccounts makes the accounts of the members that will follow the promoted one. They wait, sealed, until they do.
-func (p *Plan) newAccounts(promoted *etcdschema.Instance) ([]datastores.ReplicaAccount, error) {
+// source is the source of the set.
+func (p *Plan) source() (etcdschema.Instance, error) {
+	id := p.d.Set.Source()
+	in, err := p.look(id)
+	if err == nil && in.ID == "" {
+		err = fault.NotFound("Instance", id)
+	}
+	return in, err
+}
+
+// newAccounts makes the accounts of the members that will follow the one that is promoted. They wait, sealed, until they do.
+func (p *Plan) newAccounts() ([]datastores.ReplicaAccount, error) {
 	var accounts []datastores.ReplicaAccount
-	for _, id := range promoted.Operation.Members {
-		if member := p.record(id); member != nil {
-			account := replicaAccount(*member)
+	op := p.d.Set.Operation
+	for _, m := range p.d.Set.Members {
+		if m.ID != op.Lead && m.State == "" {
+			account := replicaAccount(m.ID, m.Address)
 			account.Password = datastores.NewSecret(NewPassword()).ForSealing()
 			accounts = append(accounts, account)
 		}
@@ -99,22 +106,27 @@ func (p *Plan) newAccounts(promoted *etcdschema.Instance) ([]datastores.ReplicaA
 	if err != nil {
 		return nil, err
 	}
-	promoted.Operation.Sealed = p.keys.Seal(etcdschema.InstanceKey(promoted.Project, promoted.ID).String(), raw)
+	op.Accounts = p.keys.Seal(etcdschema.SetKey(p.d.Set.Project, p.d.Set.ID).String(), raw)
 	return accounts, nil
 }
 
 // followArgs tell a member to follow the one that was promoted.
 func (p *Plan) followArgs(strategy datastores.StrategyArgs, member string) (datastores.ReplicaArgs, error) {
-	args := datastores.ReplicaArgs{
-		StrategyArgs: strategy, SourceID: p.Before.ID, Address: p.Before.Address, Former: member == p.Before.ReplicaOf, TLS: sourceTakesTLS(p.Before),
+	source, err := p.source()
+	if err != nil {
+		return datastores.ReplicaArgs{}, err
 	}
-	raw, err := p.keys.Open(etcdschema.InstanceKey(p.Before.Project, p.Before.ID).String(), p.Before.Operation.Sealed)
+	op := p.Before.Set.Operation
+	args := datastores.ReplicaArgs{
+		StrategyArgs: strategy, SourceID: source.ID, Address: source.Address, Former: member == op.Former, TLS: sourceTakesTLS(source),
+	}
+	raw, err := p.keys.Open(etcdschema.SetKey(p.d.Set.Project, p.d.Set.ID).String(), op.Accounts)
 	if err != nil {
 		return args, err
 	}
 	var accounts []datastores.ReplicaAccount
 	if err := json.Unmarshal(raw, &accounts); err != nil {
-		return args, fmt.Errorf("the accounts of the replicas of %s cannot be read", p.Before.ID)
+		return args, fmt.Errorf("the accounts of the replicas of %s cannot be read", source.ID)
 	}
 	for _, account := range accounts {
 		if account.ReplicaID == member {

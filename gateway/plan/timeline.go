@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
 	"github.com/cofferdb/coffer/gateway/limits"
 )
 
@@ -37,5 +38,5 @@ func NewID() string { return uuid.Must(uuid.NewV7()).String() }
 // Moves are the changes that a decision comes to.
 type Moves struct {
 	Ops   []etcdschema.Op
-	After etcdschema.Instance
+	After lifecycle.Member // with its set as it is then; of a set's event a set alone
 }

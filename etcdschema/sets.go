@@ -1,0 +1,118 @@
+package etcdschema
+
+import (
+	"slices"
+	"time"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// Set is several instances that are one thing. An instance alone has none: a set is made for the first replica, and removed when only
+// one member is left. It alone says who is in it and as what; a member's record names its set (SetID).
+type Set struct {
+	ID        string      `json:"id"`
+	Project   string      `json:"project"`
+	Kind      string      `json:"kind"` // SetReplication
+	Datastore string      `json:"datastore"`
+	Members   []SetMember `json:"members"` // in the order in which they came
+	// Locality says where members go: on the source's host (affinity), or each on another (anti-affinity); "": anywhere.
+	Locality string `json:"locality,omitempty"`
+	// ReplicationStrategy is how a replica follows, the server half's when the first one was asked for.
+	ReplicationStrategy string    `json:"replication_strategy,omitempty"`
+	Created             time.Time `json:"created"`
+	Updated             time.Time `json:"updated"`
+	// Operation is one that touches more than one member; at most one at a time.
+	Operation *SetOperation `json:"operation,omitempty"`
+	// Due is the time of the set's key in the due index, see [Instance.Due].
+	Due time.Time `json:"due,omitzero"`
+	// GivenUp is the replica whose promotion was given up while it may have become a source.
+	GivenUp string `json:"given_up,omitempty"`
+}
+
+// SetReplication is the kind of a source with its replicas.
+const SetReplication = "replication"
+
+// SetMember is an instance's place in its set.
+type SetMember struct {
+	ID      string      `json:"id"`
+	Role    MemberRole  `json:"role"`
+	State   MemberState `json:"state,omitempty"`
+	Address string      `json:"address,omitempty"`
+}
+
+// MemberRole is what a member is in its set.
+type MemberRole string
+
+const (
+	RoleSource  MemberRole = "source"
+	RoleReplica MemberRole = "replica"
+)
+
+// MemberState is what keeps a member from taking part in the operations of its set; "": nothing.
+type MemberState string
+
+const (
+	MemberMaking  MemberState = "making"  // it never was ready
+	MemberCopying MemberState = "copying" // nor now, while its source is copied for it
+	MemberLeaving MemberState = "leaving" // it is being deleted
+)
+
+// SetOperation is what is being done to a set. Its Agent is a member's guest.
+type SetOperation struct {
+	Operation
+	// Lead is the member that was asked for it. Its timeline and its fault tell of the operation, and its reset_status gives that up.
+	Lead    string   `json:"lead"`
+	Former  string   `json:"former,omitempty"`  // the source when it began
+	Waiting []string `json:"waiting,omitempty"` // members whose turn is still to come
+	// Votes are what replicas have said of how far they have come.
+	Votes map[string]datastores.Position `json:"votes,omitempty"`
+	// Position is how far the source has come that takes no writes any more.
+	Position *datastores.Position `json:"position,omitempty"`
+	// Accounts are those with which the members log in to their new source, a []datastores.ReplicaAccount sealed with the gateways' key.
+	Accounts []byte `json:"accounts,omitempty"`
+}
+
+// Source is the id of the member that the others follow; "": none.
+func (s Set) Source() string {
+	for _, m := range s.Members {
+		if m.Role == RoleSource {
+			return m.ID
+		}
+	}
+	return ""
+}
+
+// Replicas are the ids of the members that follow it, in the making ones too.
+func (s Set) Replicas() (ids []string) {
+	for _, m := range s.Members {
+		if m.Role == RoleReplica {
+			ids = append(ids, m.ID)
+		}
+	}
+	return ids
+}
+
+// Member is an instance's place in the set; the zero one when it is not in it.
+func (s Set) Member(id string) SetMember {
+	if i := slices.IndexFunc(s.Members, func(m SetMember) bool { return m.ID == id }); i >= 0 {
+		return s.Members[i]
+	}
+	return SetMember{}
+}
+
+// With is the set with a member changed. The set that it is made of stays as it is.
+func (s Set) With(id string, change func(*SetMember)) Set {
+	s.Members = slices.Clone(s.Members)
+	for i := range s.Members {
+		if s.Members[i].ID == id {
+			change(&s.Members[i])
+		}
+	}
+	return s
+}
+
+// Without is the set without a member.
+func (s Set) Without(id string) Set {
+	s.Members = slices.DeleteFunc(slices.Clone(s.Members), func(m SetMember) bool { return m.ID == id })
+	return s
+}
