@@ -116,10 +116,12 @@ func (d *decision) reset() error {
 		d.fault("it does not follow its source " + d.Set.Source() + ": that was given up. Detach it, or delete it and make another replica")
 	case failed == Follow && d.self().ReplicaOf() != "":
 		d.Instance.Failed = Follow // its fault says what to do
+	case failed == Fence && d.self().isHeld():
+		d.Instance.Failed = Fence // a promotion that goes on needs it
 	case failed == Fence:
 		d.send(Command{ID: d.newID(), Subject: d.Instance.ID, Agent: d.Instance.ID, Method: datastores.MethodMakeReadOnly, Deadline: d.now.Add(patience)})
 	}
-	if id := d.Instance.ID; d.Set.GivenUp == id || d.Set.GivenUp != "" && d.Set.Source() == id && failed == Fence {
+	if id := d.Instance.ID; d.Set.GivenUp == id || d.Set.GivenUp != "" && d.Set.Source() == id && failed == Fence && d.Instance.Failed == "" {
 		d.Set.GivenUp, d.SetChanged = "", true // a person has said that it has not made a source
 	}
 	return nil

@@ -103,7 +103,9 @@ func (d *decision) count() {
 		return
 	}
 	source := d.member(op.Lead)
-	source.Failed = Eject
+	if !lasts(source.Failed) {
+		source.Failed = Eject
+	}
 	d.faultOf(source, "the source is ejected; "+best+" takes its place. What this one has taken since may be missing there")
 	op.Lead, op.Votes = best, nil
 	d.enterSet(Promoting, best, "it has come furthest of the replicas; asked its guest to make it the source")
