@@ -100,6 +100,8 @@ type SnapshotArgs struct {
 	StrategyArgs
 	Account ReplicaAccount `json:"account"`
 	Backup  BackupArgs     `json:"backup"`
+	// AccountOnly: the replica has data; no backup is made.
+	AccountOnly bool `json:"account_only,omitempty"`
 }
 
 // SnapshotResult holds the backup that was made; nil: the replica copies by itself.
@@ -115,7 +117,9 @@ type ReplicaArgs struct {
 	Account  ReplicaAccount  `json:"account"`
 	Backup   json.RawMessage `json:"backup,omitempty"` // see AttachRequest.Backup
 	Former   bool            `json:"former,omitempty"`
-	TLS      bool            `json:"tls,omitempty"` // the source takes TLS: it is followed by that alone, see ServerTLS.VerifySource
+	Keep     bool            `json:"keep,omitempty"` // see AttachRequest
+	Anew     bool            `json:"anew,omitempty"` // see AttachRequest
+	TLS      bool            `json:"tls,omitempty"`  // the source takes TLS: it is followed by that alone, see ServerTLS.VerifySource
 }
 
 // CleanupArgs name a replica that has gone.

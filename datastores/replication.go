@@ -72,6 +72,10 @@ type AttachRequest struct {
 	// Backup is the Meta of the backup of the source that this server was restored from; nil when there was none.
 	Backup json.RawMessage
 	Former bool // this server was the source until now
+	// Keep: what this server has, and its source may lack, must not be discarded. Attach then fails with [Conflict], says what that
+	// is, and leaves the server as it was. Anew, which only Prepare is asked with: all that it has may be discarded, and what it begins
+	// with is the source's alone.
+	Keep, Anew bool
 	// Progress, never nil.
 	Progress func(message string)
 }

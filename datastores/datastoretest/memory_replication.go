@@ -77,7 +77,7 @@ func (m *memoryManager) attach(ctx context.Context, req datastores.AttachRequest
 			return fmt.Errorf("source %s: %w", req.Address, err)
 		}
 		if !s.follows(&source.memoryData) || !m.memory.ReplicaBackup {
-			if m.memory.ReplicaBackup && !req.Former {
+			if (m.memory.ReplicaBackup && !req.Former || req.Keep) && !req.Anew && !s.follows(&source.memoryData) {
 				return datastores.Errorf(datastores.Conflict, "this server has what its source has not")
 			}
 			s.memoryData = newMemoryData()

@@ -16,7 +16,7 @@ func (g *Guest) snapshot(ctx context.Context, cmd agent.Command, args datastores
 	start, err := withReplication(ctx, g, args.StrategyArgs, func(r datastores.ReplicationStrategy) (datastores.StrategyName, error) {
 		return r.StartsFrom, r.Source.AddReplica(ctx, args.Account)
 	})
-	if err != nil || start.IsZero() {
+	if err != nil || start.IsZero() || args.AccountOnly {
 		return result, err
 	}
 	made, err := g.backup(ctx, cmd, args.Backup, func(s *served) (datastores.BackupStrategy, error) {
@@ -157,5 +157,6 @@ func replicate(s *served, args datastores.ReplicaArgs) (*datastores.Replicate, e
 	}
 	return &datastores.Replicate{Strategy: r, Request: datastores.AttachRequest{
 		SourceID: args.SourceID, Address: args.Address, Account: args.Account, Backup: args.Backup, Former: args.Former,
+		Keep: args.Keep, Anew: args.Anew,
 	}}, nil
 }

@@ -54,3 +54,53 @@ func TestAReplicaThatCannotGoOn(t *testing.T) {
 		t.Errorf("after RESET SLAVE ALL: %+v, %v", is, err)
 	}
 }
+
+// A replica with transactions of its own is refused, and follows when it is made anew from its source, in the same place.
+func TestAReplicaFollowsAgain(t *testing.T) {
+	ctx := t.Context()
+	source := prepared(t)
+	tenant(t, source)
+	replica := follow(t, source)
+	again := func() error {
+		must(t, source.replication().Source.AddReplica(ctx, replicaAccount(replica)))
+		req := attachment(source, replica, nil)
+		req.Keep = true
+		return replica.replication().Replica.Attach(ctx, req)
+	}
+	must(t, source.replication().Source.RemoveReplica(ctx, replicaAccount(replica)))
+	must(t, execute(ctx, admin(t, replica), "STOP SLAVE", "RESET SLAVE ALL"))
+	_, err := write(ctx, loginTo(source), 20, 30)
+	must(t, err)
+	must(t, again())
+	caughtUp(t, source, replica)
+
+	must(t, execute(ctx, admin(t, replica), "STOP SLAVE", "SET GLOBAL read_only = OFF"))
+	must(t, execute(ctx, admin(t, replica), "SET SESSION gtid_domain_id = 0", "CREATE TABLE shop.own (n INT)"))
+	if err := again(); err == nil || datastores.Told(err).Kind != datastores.Conflict {
+		t.Fatalf("a replica with a transaction of its own: %v", err)
+	}
+	anew := func() {
+		t.Helper()
+		must(t, source.replication().Source.AddReplica(ctx, replicaAccount(replica)))
+		link := backupOf(t, source, nil)
+		req := attachment(source, replica, link.Meta)
+		req.Anew = true
+		must(t, replica.Prepare(ctx, datastores.PrepareRequest{
+			Progress:  func(string) {},
+			Restore:   &datastores.Restore{Strategy: replica.physicalStrategy(), Request: datastores.RestoreRequest{Chain: []datastores.BackupLink{link}, Progress: func(string) {}}},
+			Replicate: &datastores.Replicate{Strategy: replica.replication(), Request: req},
+		}))
+	}
+	anew()
+	_, err = write(ctx, loginTo(source), 30, 40)
+	must(t, err)
+	caughtUp(t, source, replica)
+	want, wantDigest, err := digest(ctx, loginTo(source))
+	must(t, err)
+	if items, sum, err := digest(ctx, loginTo(replica)); err != nil || items != want || sum != wantDigest {
+		t.Errorf("it has %d items, %v; want %d", items, err, want)
+	}
+	if is, err := replica.Following(ctx); err != nil || !is.Follows {
+		t.Errorf("%+v, %v", is, err)
+	}
+}

@@ -45,10 +45,7 @@ func (m *Manager) Following(ctx context.Context) (is datastores.Following, err e
 			is.Why = "the replay of the source's log is paused"
 		case !streams:
 			is.Lag = nil // it does not know how far its source is
-			is.Why = "it does not receive the log of its source"
-			if said := receiverTrouble.FindAllString(m.lastWords(), -1); said != nil {
-				is.Why += ": " + datastores.Reason(said[len(said)-1])
-			}
+			is.Why = "it does not receive the log of its source" + m.receiverWords()
 		case row[6].bool():
 			is.Why = "its source has said nothing for too long"
 		default:
@@ -62,4 +59,13 @@ func (m *Manager) Following(ctx context.Context) (is datastores.Following, err e
 		return nil
 	})
 	return is, err
+}
+
+// receiverWords continue a sentence with the last that the server's log says about its source.
+func (m *Manager) receiverWords() string {
+	said := receiverTrouble.FindAllString(m.lastWords(), -1)
+	if said == nil {
+		return ""
+	}
+	return ": " + datastores.Reason(said[len(said)-1])
 }

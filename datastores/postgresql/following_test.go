@@ -1,6 +1,7 @@
 package postgresql
 
 import (
+	"context"
 	"strings"
 	"syscall"
 	"testing"
@@ -66,4 +67,66 @@ func TestAReplicaThatCannotGoOn(t *testing.T) {
 	if f := is(source); f.Role != datastores.RoleSource {
 		t.Errorf("a source that was fenced: %+v", f)
 	}
+}
+
+// A replica that somebody has made a source keeps what was written to it, until it may be discarded; then it follows.
+func TestAReplicaFollowsAgain(t *testing.T) {
+	ctx := t.Context()
+	source := prepared(t)
+	must(t, source.CreateDatabase(ctx, datastores.Database{Name: "shop"}))
+	must(t, inShop(ctx, source, "CREATE TABLE public.t (n int)"))
+	replica := replicaOf(t, source)
+	account := datastores.ReplicaAccount{ReplicaID: replica.env.InstanceID, User: "slave_1", Password: datastores.NewSecret("another")}
+	attach := func(keep, anew bool) error {
+		must(t, source.ReplicationStrategies()[0].Source.AddReplica(ctx, account))
+		req := datastores.AttachRequest{SourceID: source.env.InstanceID, Address: source.env.Address, Account: account, Keep: keep, Anew: anew, Progress: func(string) {}}
+		if !anew {
+			return replica.ReplicationStrategies()[0].Replica.Attach(ctx, req)
+		}
+		prepare := quietly()
+		prepare.Replicate = &datastores.Replicate{Strategy: replica.ReplicationStrategies()[0], Request: req}
+		return replica.Prepare(ctx, prepare)
+	}
+	follows := func() {
+		t.Helper()
+		must(t, inShop(ctx, source, "INSERT INTO public.t VALUES (1)"))
+		comesTo(t, replica, source)
+		if f, err := replica.Following(ctx); err != nil || !f.Follows {
+			t.Errorf("the replica: %+v, %v", f, err)
+		}
+	}
+	must(t, attach(true, false)) // one that follows
+	follows()
+	must(t, source.ReplicationStrategies()[0].Source.RemoveReplica(ctx, account))
+	must(t, attach(true, false)) // one whose account and slot are gone
+	follows()
+	must(t, admin(t, replica).exec(ctx, "SELECT pg_promote()"))
+	must(t, inShop(ctx, replica, "INSERT INTO public.t VALUES (2)"))
+	must(t, inShop(ctx, source, "INSERT INTO public.t VALUES (3)"))
+	for range 2 {
+		if err := attach(true, false); err == nil || datastores.Told(err).Kind != datastores.Conflict {
+			t.Fatalf("a replica with a write of its own: %v", err)
+		}
+		if n, err := inColumn(ctx, replica, "SELECT n FROM public.t WHERE n = 2"); err != nil || n != "2" {
+			t.Fatalf("after it was refused it has %q, %v", n, err)
+		}
+	}
+	must(t, attach(false, true))
+	follows()
+	if n, err := inColumn(ctx, replica, "SELECT max(n) FROM public.t"); err != nil || n != "3" {
+		t.Errorf("a replica that was made anew has %q, %v", n, err)
+	}
+	must(t, admin(t, replica).exec(ctx, "SELECT pg_promote()"))
+	must(t, inShop(ctx, replica, "INSERT INTO public.t VALUES (4)"))
+	must(t, attach(false, false)) // rewound
+	follows()
+}
+
+func inColumn(ctx context.Context, m *Manager, statement string) (text string, err error) {
+	err = m.withIn(ctx, "shop", func(s *session) error {
+		v, err := s.one(ctx, statement)
+		text = v.String()
+		return err
+	})
+	return text, err
 }

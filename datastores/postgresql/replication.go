@@ -1,8 +1,13 @@
 package postgresql
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"regexp"
+	"strings"
+	"time"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/service"
@@ -48,6 +53,18 @@ func (m *Manager) attach(ctx context.Context, req datastores.AttachRequest) erro
 	if err := m.storePassword(req.Account); err != nil {
 		return err
 	}
+	if installed && req.Anew {
+		req.Progress("throwing away what was here")
+		if err := m.data.Discard(dataDir); err != nil {
+			return err
+		}
+		installed = false
+	}
+	if installed && req.Keep {
+		if err := m.mayRewind(ctx, following); err != nil {
+			return errors.Join(err, m.Start(ctx)) // as it was
+		}
+	}
 	if installed {
 		req.Progress("taking back what the source has not")
 		if err := m.rewind(ctx, following); err != nil {
@@ -74,13 +91,23 @@ func (m *Manager) attach(ctx context.Context, req datastores.AttachRequest) erro
 	return m.endOutdated(ctx) // what comes from the source is compared with what is so now
 }
 
+// streamPatience is how long a server may neither receive the log of its source nor apply what it has of it.
+const streamPatience = 2 * time.Minute
+
 // awaitStream returns when the server receives the log of its source, or says why it does not.
 func (m *Manager) awaitStream(ctx context.Context) error {
 	return m.with(ctx, func(s *session) error {
+		last, moved := "", time.Now()
 		for {
-			state, err := s.one(ctx, "SELECT status FROM pg_stat_wal_receiver")
-			if err != nil || state.String() == "streaming" {
+			row, err := s.query(ctx, "SELECT (SELECT status FROM pg_stat_wal_receiver), pg_last_wal_replay_lsn()")
+			if err != nil || row[0][0].String() == "streaming" {
 				return failed(err, "cannot ask whether the source is followed")
+			}
+			if at := row[0][1].String(); at != last {
+				last, moved = at, time.Now()
+			}
+			if time.Since(moved) > streamPatience {
+				return datastores.Errorf(datastores.Conflict, "the server does not receive the log of its source%s", m.receiverWords())
 			}
 			if !service.Pause(ctx, lookEvery) {
 				return fmt.Errorf("the server does not follow its source: %w: %s", ctx.Err(), m.lastWords())
@@ -181,6 +208,42 @@ func (m *Manager) waitFor(ctx context.Context, p datastores.Position) error {
 	})
 }
 
+// mayRewind returns an error when a server that is stopped has what its source has not.
+func (m *Manager) mayRewind(ctx context.Context, following side) error {
+	had, err := m.loadSide()
+	if err != nil || had.Rewinding { // then that was decided before
+		return err
+	}
+	if err := m.finishRecovery(ctx); err != nil {
+		return err
+	}
+	says, err := m.runRewind(ctx, following, "--dry-run")
+	if err != nil || strings.Contains(says, "no rewind required") || strings.Contains(says, "same timeline") {
+		return err
+	}
+	from := "an earlier place"
+	if at := parted.FindStringSubmatch(says); at != nil {
+		from = at[1]
+	}
+	return datastores.Errorf(datastores.Conflict, "this server has a log of its own since %s, which its source has not: attaching it would discard that. "+
+		"Save what you need of it, then have it follow anew and discard what it has", from)
+}
+
+// parted is where two servers' ways parted, in the words of pg_rewind.
+var parted = regexp.MustCompile(`servers diverged at WAL location ([0-9A-F]+/[0-9A-F]+)`)
+
+// runRewind runs pg_rewind, and returns what it says.
+func (m *Manager) runRewind(ctx context.Context, following side, more ...string) (string, error) {
+	var says bytes.Buffer
+	out, err := m.run(ctx, append([]string{
+		m.program("pg_rewind"), "--target-pgdata=" + m.path(dataDir), "--source-server=" + m.conninfo(*following.Source), "--no-ensure-shutdown",
+	}, more...), service.RunOptions{Env: []string{"PGPASSFILE=" + m.path(passName)}, Stderr: &says})
+	if err != nil {
+		err = fmt.Errorf("what this server has and its new source has not cannot be taken back; try again, or have it follow anew and discard what it has: %w", err)
+	}
+	return out + says.String(), err
+}
+
 // rewind makes a server that is stopped one that can follow a source: what that has not is taken back to where their ways
 // parted. A server that has nothing more than the source is left as it is.
 func (m *Manager) rewind(ctx context.Context, following side) error {
@@ -197,13 +260,8 @@ func (m *Manager) rewind(ctx context.Context, following side) error {
 	if err := m.saveSide(following); err != nil {
 		return err
 	}
-	_, err = m.run(ctx, []string{
-		m.program("pg_rewind"), "--target-pgdata=" + m.path(dataDir), "--source-server=" + m.conninfo(*following.Source), "--no-ensure-shutdown",
-	}, service.RunOptions{Env: []string{"PGPASSFILE=" + m.path(passName)}})
-	if err != nil {
-		return fmt.Errorf("what this server has and its new source has not cannot be taken back; try again, or make a new replica: %w", err)
-	}
-	return nil
+	_, err = m.runRewind(ctx, following)
+	return err
 }
 
 // finishRecovery lets a server that was killed recover: pg_rewind wants one that was stopped. Nobody can write meanwhile.

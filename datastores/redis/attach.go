@@ -28,8 +28,8 @@ func (m *Manager) attach(ctx context.Context, req datastores.AttachRequest) erro
 	if err != nil {
 		return fmt.Errorf("cannot log in to the source: %w", err)
 	}
-	if req.Former {
-		if err := m.mayGiveUp(ctx, there.history, req.Address); err != nil {
+	if req.Former || req.Keep {
+		if err := m.mayGiveUp(ctx, there.history, req); err != nil {
 			return err
 		}
 	}
@@ -44,15 +44,25 @@ func (m *Manager) attach(ctx context.Context, req datastores.AttachRequest) erro
 	return m.copyUsers(ctx)
 }
 
-// mayGiveUp returns an error when this server, the source until now, has acknowledged what the new source does not have.
-// A server without a mark is made read-only first, so that nothing is added meanwhile.
-func (m *Manager) mayGiveUp(ctx context.Context, there history, address string) error {
+// mayGiveUp returns an error when this server, the source until now, or a replica that somebody has told to be none, has
+// acknowledged what the new source does not have. A server without a mark is made read-only first, so that nothing is added
+// meanwhile.
+func (m *Manager) mayGiveUp(ctx context.Context, there history, req datastores.AttachRequest) error {
+	address := req.Address
 	if err := m.Start(ctx); err != nil {
 		return err
 	}
 	st, err := m.loadSide()
-	if err != nil || st.Source != nil && st.Source.Address == address {
-		return err // an earlier try has come further than this
+	if err != nil {
+		return err
+	}
+	if req.Keep {
+		info, err := m.info(ctx, "replication")
+		if err != nil || info["role"] == roleReplica {
+			return err // nobody could write here
+		}
+	} else if st.Source != nil && st.Source.Address == address {
+		return nil // an earlier try has come further than this
 	}
 	if st.Mark == nil {
 		if err := m.setReadOnly(ctx, true); err != nil {

@@ -34,3 +34,28 @@ func TestAReplicaThatIsNotLetIn(t *testing.T) {
 		}
 	})
 }
+
+// A replica that somebody has told to be none, and has written to, is attached only when that may be discarded.
+func TestAReplicaFollowsAgain(t *testing.T) {
+	eachVariant(t, func(t *testing.T, o Options) {
+		ctx := t.Context()
+		source := started(t, o, datastores.PrepareRequest{})
+		replica := replicaOf(t, source, 1)
+		attach := func(keep, anew bool) error {
+			must(t, source.addReplica(ctx, accountOf(2)))
+			req := attachTo(source, accountOf(2))
+			req.Keep, req.Anew = keep, anew
+			return replica.attach(ctx, req)
+		}
+		must(t, source.removeReplica(ctx, accountOf(1)))
+		must(t, attach(true, false))
+		must(t, replica.call(ctx, []string{"REPLICAOF", "NO", "ONE"}, []string{"SET", "own", "1"}))
+		if err := attach(true, false); err == nil || datastores.Told(err).Kind != datastores.Conflict {
+			t.Errorf("a replica with a write of its own: %v", err)
+		}
+		must(t, attach(false, true))
+		if f, err := replica.Following(ctx); err != nil || !f.Follows {
+			t.Errorf("%+v, %v", f, err)
+		}
+	})
+}
