@@ -34,6 +34,7 @@ const (
 	streamKeyPattern     = "/server/projects/*/backup-key"
 	projectCAPattern     = "/server/projects/*/authority"
 	configurationPattern = "/server/configurations/*/*"
+	schedulePattern      = "/server/schedules/*/*"
 	eventPattern         = "/server/events/*/*"
 	dueKindPattern       = "/server/due/*"
 	duePattern           = "/server/due/*/*/*/*"
@@ -76,6 +77,7 @@ func Keys() []KeyDoc {
 		{backupStratPattern, "BackupStrategy", "gateway", "", "the container of backups, of an instance by its id or of the whole project"},
 		{streamKeyPattern, "StreamKey", "gateway", "", "what seals the project's backups, sealed with the gateways' key; without it they cannot be read"},
 		{configurationPattern, "Configuration", "gateway", "", "a configuration group: its values, and which instances have it"},
+		{schedulePattern, "Schedule", "gateway", "", "when an instance is backed up, what is kept, and how the last run went"},
 		{eventPattern, "Event", "gateway", "30 days", "one line of an instance's timeline"},
 		{duePattern, "Due", "gateway", "", "what is due: its kind, when (UTC), project and id. It goes with the record whose time it is, may be early and is never late"},
 		{dueKindPattern, "DueKind", "gateway", "", "every record of the kind that has a time has its key: those of earlier releases were given theirs"},
@@ -189,6 +191,17 @@ func ConfigurationKey(project, id string) Key[Configuration] {
 func Configurations(project string) Prefix[Configuration] {
 	return prefix[Configuration]("/server/configurations/*/", aName("project", project))
 }
+
+func ScheduleKey(project, id string) Key[Schedule] {
+	return key[Schedule](schedulePattern, aName("project", project), anID("schedule", id))
+}
+
+func Schedules(project string) Prefix[Schedule] {
+	return prefix[Schedule]("/server/schedules/*/", aName("project", project))
+}
+
+// AllSchedules is every project's. Its names are "project/id".
+func AllSchedules() Prefix[Schedule] { return Prefix[Schedule]{path: "/server/schedules/"} }
 
 // AllConfigurations is every project's. Its names are "project/id".
 func AllConfigurations() Prefix[Configuration] {

@@ -108,6 +108,9 @@ type Instance struct {
 	RootEnabledAt time.Time `json:"root_enabled_at,omitzero"` // first time; kept after disable
 	RootEnabledBy string    `json:"root_enabled_by,omitempty"`
 
+	// Schedules are the ids of its schedules.
+	Schedules []string `json:"schedules,omitempty"`
+
 	// Logs are the logs of which something was published.
 	Logs []string `json:"logs,omitempty"`
 	// LogBytes are what its project is charged for each of them.

@@ -35,6 +35,8 @@ type Backup struct {
 	Updated       time.Time `json:"updated"`
 	// Snapshot: made for a new replica, and removed when that has it. It counts for no quota.
 	Snapshot bool `json:"snapshot,omitempty"`
+	// Schedule is the id of the schedule that it was made for; "": somebody asked for it.
+	Schedule string `json:"schedule,omitempty"`
 	// Children are the backups whose Parent this is. It goes only with them.
 	Children []string `json:"children,omitempty"`
 	// Readers are the instances whose Restore names this backup. It stays as long as there is one.

@@ -185,6 +185,8 @@ func TestAdminReachesEveryProject(t *testing.T) {
 	backup := owner.Want(t, 202, http.MethodPost, "/backups", `{"backup":{"name":"theirs","instance":"`+instance+`"}}`).Text("backup", "id")
 	owner.Await(t, instance, "ACTIVE", soon)
 
+	planned := owner.Want(t, 200, http.MethodPost, "/schedules", `{"schedule":{"name":"theirs","every_hours":6,"instance":"`+instance+`"}}`).Text("schedule", "id")
+
 	admin, member := g.Client(gatewaytest.Admin), g.Client(gatewaytest.Member)
 	tried := 0
 	for _, route := range api.Routes() {
@@ -197,6 +199,8 @@ func TestAdminReachesEveryProject(t *testing.T) {
 			id = backup
 		case strings.Contains(route.Path, "/configurations/:id"):
 			id = group
+		case strings.Contains(route.Path, "/schedules/:id"):
+			id = planned
 		}
 		path := strings.NewReplacer(":id", id, ":user", "bob", "/v1.0/:project", "", "log/:name", "log/nothing", "databases/:name", "databases/orders").Replace(route.Path)
 		tried++

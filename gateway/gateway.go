@@ -17,10 +17,12 @@ import (
 	"github.com/cofferdb/coffer/gateway/api"
 	"github.com/cofferdb/coffer/gateway/blobstore"
 	"github.com/cofferdb/coffer/gateway/control"
+	"github.com/cofferdb/coffer/gateway/due"
 	"github.com/cofferdb/coffer/gateway/identity"
 	"github.com/cofferdb/coffer/gateway/keyring"
 	"github.com/cofferdb/coffer/gateway/limits"
 	"github.com/cofferdb/coffer/gateway/plan"
+	"github.com/cofferdb/coffer/gateway/schedules"
 	"github.com/cofferdb/coffer/gateway/segments"
 	"github.com/cofferdb/coffer/gateway/takeover"
 )
@@ -61,14 +63,15 @@ const sessionTTL = 15 * time.Second
 // Gateway serves one process's share of the requests. Make it with [Open], let it listen with Serve.
 type Gateway struct {
 	Config
-	id      string
-	log     *slog.Logger
-	control *control.Plane
-	backend *agents.Backend
-	polls   *server.Server
-	session *etcdschema.Session
-	metrics *metrics
-	started time.Time
+	id        string
+	log       *slog.Logger
+	control   *control.Plane
+	backend   *agents.Backend
+	schedules *schedules.Schedules
+	polls     *server.Server
+	session   *etcdschema.Session
+	metrics   *metrics
+	started   time.Time
 
 	unannounced chan struct{} // holds a token when etcd does not know of the gateway
 
@@ -147,6 +150,10 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	g.control.Go(func(ctx context.Context) { _ = g.backend.WatchGateways(ctx) })
 	g.control.Go(g.watchSpace)
 	g.control.Begin()
+	g.schedules = &schedules.Schedules{Control: g.control}
+	if g.Blobs != nil {
+		g.control.Go(due.New(g.Store, g.log, g.control.Now, g.schedules.Kind()).Run)
+	}
 	g.control.Go(func(ctx context.Context) { takeover.Dues(ctx, g.Store, g.log) })
 	return g, nil
 }
@@ -197,7 +204,7 @@ func (g *Gateway) Polls() server.Stats { return g.polls.Stats() }
 // Handler answers every request: the agent protocol, the identity service, the API.
 func (g *Gateway) Handler() http.Handler {
 	clients := api.New(api.Config{
-		Control: g.control, Identity: g.Identity, Region: g.Region, TrustProxy: g.TrustProxy, Ready: g.readyToServe, Answered: g.metrics.observe,
+		Control: g.control, Schedules: g.schedules, Identity: g.Identity, Region: g.Region, TrustProxy: g.TrustProxy, Ready: g.readyToServe, Answered: g.metrics.observe,
 	}).Handler()
 	polls, identity := g.polls.Handler(), g.IdentityService
 	blobs := &segments.Server{

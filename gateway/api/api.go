@@ -10,11 +10,13 @@ import (
 
 	"github.com/cofferdb/coffer/gateway/control"
 	"github.com/cofferdb/coffer/gateway/identity"
+	"github.com/cofferdb/coffer/gateway/schedules"
 )
 
 // Config is what the API is made of. All must be set.
 type Config struct {
 	Control    *control.Plane
+	Schedules  *schedules.Schedules
 	Identity   identity.Authenticator
 	Region     string
 	TrustProxy bool         // believes X-Forwarded-Proto, X-Forwarded-Host and X-Forwarded-For

@@ -100,6 +100,13 @@ func routes() []route {
 		{http.MethodPost, tenant + "/backup_strategies", member, (*API).createBackupStrategy},
 		{http.MethodDelete, tenant + "/backup_strategies", member, (*API).deleteBackupStrategy},
 
+		{http.MethodGet, tenant + "/schedules", reader, (*API).listSchedules},
+		{http.MethodPost, tenant + "/schedules", member, (*API).createSchedule},
+		{http.MethodGet, tenant + "/schedules/:id", reader, (*API).showSchedule},
+		{http.MethodPatch, tenant + "/schedules/:id", member, (*API).patchSchedule},
+		{http.MethodDelete, tenant + "/schedules/:id", member, (*API).deleteSchedule},
+		{http.MethodPost, tenant + "/schedules/:id/action", member, (*API).actOnSchedule},
+
 		{http.MethodGet, tenant + "/configurations", reader, (*API).listConfigurations},
 		{http.MethodPost, tenant + "/configurations", member, (*API).createConfiguration},
 		{http.MethodGet, tenant + "/configurations/:id", reader, (*API).showConfiguration},

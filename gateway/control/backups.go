@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -45,10 +46,11 @@ type BackupRequest struct {
 	Container     string `json:"swift_container"`
 	RestoreFrom   any    `json:"restore_from"`
 	StorageDriver string `json:"storage_driver"`
+	Schedule      string `json:"-"` // id of the schedule that asks for it; "": a client does
 }
 
-// NewBackup has an instance's guest begin a backup.
-func (cp *Plane) NewBackup(ctx context.Context, c Caller, req BackupRequest) (etcdschema.Backup, error) {
+// NewBackup has an instance's guest begin a backup. Each of also adds to the transaction, or refuses it.
+func (cp *Plane) NewBackup(ctx context.Context, c Caller, req BackupRequest, also ...func(*plan.Plan, etcdschema.Backup) error) (etcdschema.Backup, error) {
 	b, err := cp.orderBackup(ctx, c, req)
 	if err != nil {
 		return b, err
@@ -71,10 +73,33 @@ func (cp *Plane) NewBackup(ctx context.Context, c Caller, req BackupRequest) (et
 		key := etcdschema.BackupKey(c.Project, b.BackupID)
 		p.Snap = etcdschema.With(p.Snap, key, b)
 		p.Put(append(slices.Concat(used, joined), etcdschema.Put(key, b))...)
+		for _, f := range also {
+			err = cmp.Or(err, f(p, b))
+		}
 		return err
 	})
 	return b, err
 }
+
+// MayBackUp refuses an instance that can never be backed up as it is, or not incrementally.
+func (cp *Plane) MayBackUp(ctx context.Context, in etcdschema.Instance, incrementally bool) error {
+	if err := supports(in, method(datastores.MethodCreateBackup)); err != nil {
+		return err
+	}
+	if cp.Blobs == nil {
+		return errNoStore
+	}
+	strategies, err := cp.strategiesOf(ctx, in)
+	if err != nil || !incrementally {
+		return err
+	}
+	if !slices.ContainsFunc(strategies.all, func(d datastores.Strategy) bool { return d.Name == strategies.chosen && d.Incremental }) {
+		return fault.Errorf(fault.NotImplemented, "The strategy %s of %s %s makes no incremental backups.", strategies.chosen, in.Datastore, in.Version)
+	}
+	return nil
+}
+
+var errNoStore = fault.Errorf(fault.NotImplemented, "This gateway has no store for backups; its operator sets -backup-dir or -s3-endpoint.")
 
 // orderBackup checks a request against everything but the instance's state and the quota.
 func (cp *Plane) orderBackup(ctx context.Context, c Caller, req BackupRequest) (etcdschema.Backup, error) {
@@ -87,7 +112,7 @@ func (cp *Plane) orderBackup(ctx context.Context, c Caller, req BackupRequest) (
 	case req.RestoreFrom != nil:
 		return b, fault.Errorf(fault.NotImplemented, "Backups of other systems cannot be registered: restore_from is not available.")
 	case cp.Blobs == nil:
-		return b, fault.Errorf(fault.NotImplemented, "This gateway has no store for backups; its operator sets -backup-dir or -s3-endpoint.")
+		return b, errNoStore
 	case req.Instance == "":
 		return b, fault.Errorf(fault.BadRequest, "Validation error: backup['instance'] is required: the id of the instance to back up.")
 	}
@@ -112,7 +137,7 @@ func (cp *Plane) orderBackup(ctx context.Context, c Caller, req BackupRequest) (
 	b = etcdschema.Backup{
 		BackupRef: datastores.BackupRef{BackupID: plan.NewID(), Strategy: datastores.StrategyName{Name: strategies.chosen}},
 		Project:   c.Project, Name: req.Name, Description: req.Description, Instance: in.ID, Datastore: in.Datastore, Version: in.Version,
-		VersionNumber: in.VersionNumber, Manager: in.Manager, Container: container, Status: etcdschema.BackupNew, Created: now, Updated: now,
+		VersionNumber: in.VersionNumber, Manager: in.Manager, Container: container, Schedule: req.Schedule, Status: etcdschema.BackupNew, Created: now, Updated: now,
 	}
 	parent, err := cp.parentOf(ctx, c, req, in, strategies)
 	if err != nil || parent.BackupID == "" {

@@ -11,6 +11,7 @@ const (
 	DueInstance = "instance" // the deadline of an instance's operation
 	DueSet      = "set"      // that of a set's
 	DueBackup   = "backup"   // the removal of a backup's segments
+	DueSchedule = "schedule" // what a schedule does next
 	DueLogs     = "logs"     // the removal of what was published of a removed instance's logs; the key is all that is known of it
 )
 
@@ -59,5 +60,11 @@ func SetDue(set *etcdschema.Set, now time.Time) (ops []etcdschema.Op) {
 		at = set.Operation.Deadline
 	}
 	set.Due, ops = MoveDue(DueSet, set.Project, set.ID, set.Due, at, now)
+	return ops
+}
+
+// DueAt has a schedule be due at a time, zero for never, and remember that.
+func DueAt(sch *etcdschema.Schedule, at, now time.Time) (ops []etcdschema.Op) {
+	sch.Due, ops = MoveDue(DueSchedule, sch.Project, sch.ID, sch.Due, at, now)
 	return ops
 }

@@ -176,6 +176,9 @@ func removalOps(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdschema.Op,
 		etcdschema.Delete(etcdschema.PresenceKey(in.ID)),
 		etcdschema.DeleteAll(etcdschema.Commands(in.ID)),
 	}
+	for _, id := range in.Schedules {
+		ops = append(ops, etcdschema.Delete(etcdschema.ScheduleKey(in.Project, id)))
+	}
 	if in.Host != "" {
 		host, err := etcdschema.Read(s, etcdschema.HostKey(in.Host))
 		if err != nil {

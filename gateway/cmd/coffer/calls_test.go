@@ -35,11 +35,15 @@ var (
 	listed    = exchange{"GET /instances", 200, `{"instances":[{"id":"` + instanceID + `","name":"db"},{"id":"` + sourceID + `","name":"src"}]}`}
 	flavors   = exchange{"GET /flavors", 200, `{"flavors":[{"str_id":"2","name":"small"}]}`}
 	backups   = exchange{"GET /backups", 200, `{"backups":[` + nightly("COMPLETED") + `]}`}
+	schedules = exchange{"GET /schedules", 200, `{"schedules":[` + planned + `]}`}
 	groups    = exchange{"GET /configurations", 200, `{"configurations":[{"id":"` + groupID + `","name":"tuned","datastore_name":"mysql","datastore_version_name":"8.4"}]}`}
 	shownIn   = exchange{"GET /configurations/" + groupID, 200, `{"configuration":` + tuned + `}`}
 	rules     = exchange{"GET /datastores/mysql/versions/8.4/parameters", 200, `{"configuration-parameters":[{"name":"max_connections","type":"integer","min":1,"max":100000,"restart_required":false},{"name":"autocommit","type":"boolean"},{"name":"big","type":"integer","max":18446744073709551615,"restart_required":true}]}`}
 	datastore = exchange{"GET /datastores/mysql", 200, `{"datastore":{"id":"d","name":"mysql","default_version":"v","versions":[{"id":"v","name":"8.4"}]}}`}
 )
+
+const planned = `{"id":"` + backupID + `","name":"nightly","instance_id":"` + instanceID + `","kind":"full","cron":"30 3 * * *","timezone":"Europe/Berlin",` +
+	`"window_minutes":60,"full_every":7,"keep":7,"enabled":true,"next_run":"2026-11-30T02:30:00","last_run":{"planned":"2026-11-29T02:30:00","result":"completed"}}`
 
 // replicated is a source with one replica.
 var replicated = exchange{"GET /instances/" + sourceID, 200, `{"instance":{"id":"` + sourceID + `","replicas":[{"id":"` + instanceID + `"}]}}`}
@@ -74,6 +78,15 @@ var calls = []struct {
 	{"backup create db nightly --description daily", []exchange{listed,
 		{`POST /backups {"backup":{"description":"daily","instance":"` + instanceID + `","name":"nightly"}}`, 202, `{"backup":` + nightly("NEW") + `}`},
 	}, 0, "status     NEW"},
+	{`schedule create db nightly --cron 30_3_*_*_* --timezone Europe/Berlin --keep 7`, []exchange{listed,
+		{`POST /schedules {"schedule":{"cron":"30_3_*_*_*","instance":"` + instanceID + `","keep":7,"name":"nightly","timezone":"Europe/Berlin"}}`, 200, `{"schedule":` + planned + `}`},
+	}, 0, "next run    2026-11-30T02:30:00"},
+	{"schedule update nightly --enabled=false --full-every 3", []exchange{schedules,
+		{`PATCH /schedules/` + backupID + ` {"schedule":{"enabled":false,"full_every":3}}`, 200, `{"schedule":` + planned + `}`},
+	}, 0, "when        30 3 * * * Europe/Berlin"},
+	{"schedule list --instance db", []exchange{listed, {"GET /schedules?instance_id=" + instanceID, 200, `{"schedules":[` + planned + `]}`}}, 0, "nightly"},
+	{"schedule run nightly", []exchange{schedules, {`POST /schedules/` + backupID + `/action {"run":{}}`, 202, ``}}, 0, "a run of nightly begins"},
+	{"schedule delete nightly", []exchange{schedules, {"DELETE /schedules/" + backupID, 202, ``}}, 0, "nightly is deleted"},
 	{"backup create db nightly --incremental --wait", []exchange{listed,
 		{`POST /backups {"backup":{"incremental":1,"instance":"` + instanceID + `","name":"nightly"}}`, 202, `{"backup":` + nightly("NEW") + `}`},
 		{"GET /backups/" + backupID, 200, `{"backup":` + nightly("BUILDING") + `}`},

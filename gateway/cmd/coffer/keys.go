@@ -7,10 +7,13 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway"
 	"github.com/cofferdb/coffer/gateway/keyring"
 )
 
@@ -86,4 +89,61 @@ func (a *app) keysReseal() *cobra.Command {
 		}
 		return a.done(nil, "sealed %d records with key %s", changed, keys.IDs()[0])
 	}), &file)
+}
+
+func (a *app) authorityCommands() *cobra.Command {
+	withKeys := func(use, short string, run func(context.Context, *etcdschema.Store, *keyring.Keyring) error) *cobra.Command {
+		var file string
+		return keyFileFlag(a.onEtcd(use, short, func(ctx context.Context, s *etcdschema.Store, _ []string) error {
+			keys, err := keyring.Load(file, false)
+			if err != nil {
+				return err
+			}
+			return run(ctx, s, keys)
+		}), &file)
+	}
+	var force bool
+	change := withKeys("switch", "Have the other CA sign, once every agent knows it", func(ctx context.Context, s *etcdschema.Store, keys *keyring.Keyring) error {
+		ca, err := gateway.SwitchAuthorities(ctx, s, keys, force)
+		return a.done(err, "%s signs the certificates of gateways that start from now on: restart all in turn", ca)
+	})
+	change.Flags().BoolVar(&force, "force", false, "do not wait for agents that have not been told of it: they must enrol anew")
+	cmd := group("authority", "The CA by which agents and clients know gateways",
+		withKeys("list", "List the CAs, and who does not know them yet", func(ctx context.Context, s *etcdschema.Store, keys *keyring.Keyring) error {
+			known, err := gateway.KnownAuthorities(ctx, s, keys)
+			if err != nil {
+				return err
+			}
+			t := table{{"ca", "signs", "expires", "serve with it", "do not name it", "have not been told of it"}}
+			for _, k := range known {
+				signs := "no"
+				if k.Signs {
+					signs = "yes"
+				}
+				t = append(t, []string{k.Fingerprint, signs, k.Expires.Format(time.DateOnly), gatewaysOf(k.ServedBy), gatewaysOf(k.NotToldBy), fmt.Sprintf("%d agents", len(k.NotKnownBy))})
+			}
+			return a.print(known, t)
+		}),
+		withKeys("next", "Make the CA that takes the other's place", func(ctx context.Context, s *etcdschema.Store, keys *keyring.Keyring) error {
+			ca, err := gateway.NextAuthority(ctx, s, keys)
+			return a.done(err, "made %s: gateways that start from now on name it to agents; restart all in turn", ca)
+		}),
+		change,
+		withKeys("drop", "Forget the CA that does not sign", func(ctx context.Context, s *etcdschema.Store, keys *keyring.Keyring) error {
+			ca, err := gateway.DropAuthority(ctx, s, keys)
+			return a.done(err, "dropped %s: restart all gateways in turn, then agents forget it within a day", ca)
+		}),
+	)
+	cmd.Long = `The CA by which agents and clients know gateways.
+
+Gateways make one when the first of them starts. It lasts ten years. To put another in its place, follow "The gateways' CA" in
+docs/operations.md.`
+	return cmd
+}
+
+func gatewaysOf(addresses []string) string {
+	if len(addresses) == 0 {
+		return "none"
+	}
+	return strings.Join(addresses, " ")
 }

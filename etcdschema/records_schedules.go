@@ -1,0 +1,62 @@
+package etcdschema
+
+import "time"
+
+// Schedule has an instance backed up at times.
+type Schedule struct {
+	ID       string `json:"id"`
+	Project  string `json:"project"`
+	Instance string `json:"instance"`
+	Name     string `json:"name"`
+	Kind     string `json:"kind"` // ScheduleFull or ScheduleIncremental
+	When     When   `json:"when"`
+	// WindowMinutes is how long a run waits for an instance that is busy, until it is skipped.
+	WindowMinutes int `json:"window_minutes"`
+	// FullEvery is how many backups of an incremental schedule build on each other, the full one with them.
+	FullEvery int `json:"full_every,omitempty"`
+	// Keep is how many of its backups stay, the newest; 0: all. KeepDays is how old they may become; 0: any age.
+	Keep     int       `json:"keep,omitempty"`
+	KeepDays int       `json:"keep_days,omitempty"`
+	Disabled bool      `json:"disabled,omitempty"`
+	Created  time.Time `json:"created"`
+	Updated  time.Time `json:"updated"`
+
+	Next time.Time `json:"next,omitzero"` // time of the next run; zero: there is none
+	// Waiting is since when a run waits for its instance; zero: none does.
+	Waiting time.Time `json:"waiting,omitzero"`
+	// Making is the backup that is being made for a run; "": none is.
+	Making string       `json:"making,omitempty"`
+	Last   *ScheduleRun `json:"last,omitempty"` // nil: there was none yet
+	// Due is the time of its key in the due index, see [Instance.Due].
+	Due time.Time `json:"due,omitzero"`
+}
+
+// What a schedule makes.
+const (
+	ScheduleFull        = "full"
+	ScheduleIncremental = "incremental"
+)
+
+// When says at which times: by Cron, or each EveryHours from when the schedule was made.
+type When struct {
+	Cron       string `json:"cron,omitempty"`     // minute, hour, day, month, weekday
+	Zone       string `json:"timezone,omitempty"` // of Cron, as IANA names it; "": UTC
+	EveryHours int    `json:"every_hours,omitempty"`
+}
+
+// ScheduleRun is one run of a schedule.
+type ScheduleRun struct {
+	Planned time.Time `json:"planned"`
+	At      time.Time `json:"at"`               // when it began, or was skipped
+	Result  string    `json:"result,omitempty"` // RunMade, RunFailed, RunSkipped; "": it goes on
+	Reason  string    `json:"reason,omitempty"` // why it failed or was skipped
+	Backup  string    `json:"backup,omitempty"`
+	Ended   time.Time `json:"ended,omitzero"`
+}
+
+// How a run of a schedule has ended.
+const (
+	RunMade    = "completed"
+	RunFailed  = "failed"
+	RunSkipped = "skipped"
+)

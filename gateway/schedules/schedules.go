@@ -1,0 +1,235 @@
+// Package schedules has instances backed up at times, and takes away what need not be kept. A run asks the control plane for a backup as a
+// client would; when it is due stands in the due index, so that any gateway lets it happen, once.
+package schedules
+
+import (
+	"context"
+	"slices"
+
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/control"
+	"github.com/cofferdb/coffer/gateway/fault"
+	"github.com/cofferdb/coffer/gateway/limits"
+	"github.com/cofferdb/coffer/gateway/plan"
+)
+
+// Schedules are the schedules of all projects.
+type Schedules struct {
+	Control *control.Plane
+}
+
+// What a schedule has that does not say.
+const (
+	defaultWindow    = 60 // minutes
+	defaultFullEvery = 7
+	maxWindow        = 7 * 24 * 60
+	maxFullEvery     = 50
+	maxKeep          = 10_000
+)
+
+// Request is what a client says of a schedule; what it does not say stays as it is.
+type Request struct {
+	Name       *string `json:"name"`
+	Instance   string  `json:"instance"`
+	Kind       *string `json:"kind"`
+	Cron       *string `json:"cron"`
+	Zone       *string `json:"timezone"`
+	EveryHours *int    `json:"every_hours"`
+	Window     *int    `json:"window_minutes"`
+	FullEvery  *int    `json:"full_every"`
+	Keep       *int    `json:"keep"`
+	KeepDays   *int    `json:"keep_days"`
+	Enabled    *bool   `json:"enabled"`
+}
+
+// into changes a schedule as the request says, or refuses it with 400.
+func (req Request) into(sch *etcdschema.Schedule) error {
+	set(&sch.Name, req.Name)
+	set(&sch.Kind, req.Kind)
+	if req.Cron != nil && *req.Cron != "" && req.EveryHours == nil {
+		sch.When.EveryHours = 0
+	}
+	if req.EveryHours != nil && *req.EveryHours != 0 && req.Cron == nil {
+		sch.When.Cron, sch.When.Zone = "", ""
+	}
+	set(&sch.When.Cron, req.Cron)
+	set(&sch.When.Zone, req.Zone)
+	set(&sch.When.EveryHours, req.EveryHours)
+	set(&sch.WindowMinutes, req.Window)
+	set(&sch.FullEvery, req.FullEvery)
+	set(&sch.Keep, req.Keep)
+	set(&sch.KeepDays, req.KeepDays)
+	if req.Enabled != nil {
+		sch.Disabled = !*req.Enabled
+	}
+	if !control.ValidName(sch.Name) {
+		return fault.Errorf(fault.BadRequest, "Validation error: schedule['name'] must be a string of 1 to 255 characters with a letter or digit.")
+	}
+	if sch.Kind != etcdschema.ScheduleFull && sch.Kind != etcdschema.ScheduleIncremental {
+		return fault.Errorf(fault.BadRequest, "Validation error: schedule['kind'] must be %q or %q.", etcdschema.ScheduleFull, etcdschema.ScheduleIncremental)
+	}
+	for _, n := range []struct {
+		what           string
+		is, least, top int
+	}{
+		{"window_minutes", sch.WindowMinutes, 1, maxWindow}, {"full_every", sch.FullEvery, 1, maxFullEvery},
+		{"keep", sch.Keep, 0, maxKeep}, {"keep_days", sch.KeepDays, 0, maxKeep},
+	} {
+		if n.is < n.least || n.is > n.top {
+			return fault.Errorf(fault.BadRequest, "Validation error: schedule['%s'] must be from %d to %d.", n.what, n.least, n.top)
+		}
+	}
+	return checkWhen(sch.When)
+}
+
+func set[T any](to *T, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+// New makes a schedule of an instance.
+func (s *Schedules) New(ctx context.Context, c control.Caller, req Request) (sch etcdschema.Schedule, err error) {
+	cp := s.Control
+	if req.Instance == "" {
+		return sch, fault.Errorf(fault.BadRequest, "Validation error: schedule['instance'] is required: the id of the instance to back up.")
+	}
+	now := cp.Now().UTC()
+	sch = etcdschema.Schedule{
+		ID: plan.NewID(), Project: c.Project, Instance: control.LastPart(req.Instance), Kind: etcdschema.ScheduleFull,
+		WindowMinutes: defaultWindow, FullEvery: defaultFullEvery, Created: now, Updated: now,
+	}
+	if err := req.into(&sch); err != nil {
+		return sch, err
+	}
+	in, err := cp.Instance(ctx, c, sch.Instance)
+	if err == nil {
+		err = cp.MayBackUp(ctx, in.Instance, sch.Kind == etcdschema.ScheduleIncremental)
+	}
+	if err != nil {
+		return sch, err
+	}
+	key := etcdschema.InstanceKey(c.Project, sch.Instance)
+	_, err = cp.Store.Update(ctx, []etcdschema.Ref{key}, func(snap etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(snap, key)
+		in, err := fault.Found(rec, err, "Instance", sch.Instance)
+		if err != nil {
+			return nil, err
+		}
+		if most := cp.Limits.Value("schedules"); !cp.Limits.Within("schedules", int64(len(in.Schedules)+1)) {
+			return nil, limits.Over("schedules", fault.OverLimit, "Instance %s has %d schedules; an instance may have %d.", in.ID, len(in.Schedules), most)
+		}
+		in.Schedules = append(slices.Clone(in.Schedules), sch.ID)
+		return append(s.planned(&sch), etcdschema.Put(key, in)), nil
+	})
+	return sch, err
+}
+
+// planned writes a schedule whose next run is worked out anew from now on.
+func (s *Schedules) planned(sch *etcdschema.Schedule) []etcdschema.Op {
+	now := s.Control.Now()
+	sch.Next = following(*sch, now)
+	if sch.Making != "" { // what goes on is looked after first
+		return []etcdschema.Op{put(*sch)}
+	}
+	return append(plan.DueAt(sch, sch.Next, now), put(*sch))
+}
+
+func put(sch etcdschema.Schedule) etcdschema.Op {
+	return etcdschema.Put(etcdschema.ScheduleKey(sch.Project, sch.ID), sch)
+}
+
+// List are all schedules of a project, of one instance unless that is "".
+func (s *Schedules) List(ctx context.Context, c control.Caller, instance string) (all []etcdschema.Schedule, err error) {
+	list, err := etcdschema.List(ctx, s.Control.Store, etcdschema.Schedules(c.Project), etcdschema.Page{})
+	for _, rec := range list.Records {
+		if instance == "" || rec.Value.Instance == instance {
+			all = append(all, rec.Value)
+		}
+	}
+	return all, err
+}
+
+// Find reads the schedule of an id.
+func (s *Schedules) Find(ctx context.Context, c control.Caller, id string) (etcdschema.Schedule, error) {
+	rec, err := etcdschema.Get(ctx, s.Control.Store, etcdschema.ScheduleKey(c.Project, id))
+	if fault.IsNotFound(err) {
+		err = fault.NotFound("Schedule", id)
+	}
+	return rec.Value, err
+}
+
+// change decides over a schedule and the changes that go with it.
+func (s *Schedules) change(ctx context.Context, project, id string, decide func(etcdschema.Snapshot, *etcdschema.Schedule) ([]etcdschema.Op, error)) error {
+	key := etcdschema.ScheduleKey(project, id)
+	_, err := s.Control.Store.Update(ctx, []etcdschema.Ref{key}, func(snap etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(snap, key)
+		sch, err := fault.Found(rec, err, "Schedule", id)
+		if err != nil {
+			return nil, err
+		}
+		return decide(snap, &sch)
+	})
+	return err
+}
+
+// Edit changes a schedule. A run that waits is given up when its time is another now.
+func (s *Schedules) Edit(ctx context.Context, c control.Caller, id string, req Request) (after etcdschema.Schedule, err error) {
+	if req.Instance != "" {
+		return after, fault.Errorf(fault.BadRequest, "Validation error: a schedule stays with its instance; make another one.")
+	}
+	now, err := s.Find(ctx, c, id)
+	if err != nil {
+		return after, err
+	}
+	if req.Kind != nil && *req.Kind == etcdschema.ScheduleIncremental {
+		in, err := s.Control.Instance(ctx, c, now.Instance)
+		if err == nil {
+			err = s.Control.MayBackUp(ctx, in.Instance, true)
+		}
+		if err != nil {
+			return after, err
+		}
+	}
+	err = s.change(ctx, c.Project, id, func(_ etcdschema.Snapshot, sch *etcdschema.Schedule) ([]etcdschema.Op, error) {
+		when, disabled := sch.When, sch.Disabled
+		if err := req.into(sch); err != nil {
+			return nil, err
+		}
+		sch.Updated = s.Control.Now().UTC()
+		ops := []etcdschema.Op{put(*sch)}
+		if sch.When != when || sch.Disabled != disabled {
+			sch.Waiting = never
+			ops = s.planned(sch)
+		}
+		after = *sch
+		return ops, nil
+	})
+	return after, err
+}
+
+// Remove ends a schedule. Its backups stay.
+func (s *Schedules) Remove(ctx context.Context, c control.Caller, id string) error {
+	return s.change(ctx, c.Project, id, func(snap etcdschema.Snapshot, sch *etcdschema.Schedule) ([]etcdschema.Op, error) {
+		ops := append(plan.DueAt(sch, never, s.Control.Now()), etcdschema.Delete(etcdschema.ScheduleKey(sch.Project, sch.ID)))
+		key := etcdschema.InstanceKey(sch.Project, sch.Instance)
+		in, err := etcdschema.Read(snap, key)
+		if err == nil && in.Found {
+			in.Value.Schedules = plan.WithMember(in.Value.Schedules, sch.ID, false)
+			ops = append(ops, etcdschema.Put(key, in.Value))
+		}
+		return ops, err
+	})
+}
+
+// RunNow has a run begin at once, whatever the time. One that goes on is refused with 422.
+func (s *Schedules) RunNow(ctx context.Context, c control.Caller, id string) error {
+	return s.change(ctx, c.Project, id, func(_ etcdschema.Snapshot, sch *etcdschema.Schedule) ([]etcdschema.Op, error) {
+		if sch.Making != "" {
+			return nil, fault.Errorf(fault.Unprocessable, "Schedule %s is making backup %s; wait until that is done.", sch.ID, sch.Making)
+		}
+		now := s.Control.Now().UTC()
+		sch.Next, sch.Waiting = now, never
+		return append(plan.DueAt(sch, now, now), put(*sch)), nil
+	})
+}
