@@ -83,7 +83,8 @@ func (w *world) end(t *testing.T) {
 	}
 }
 
-// keysLeft lists what etcd holds of instances that are gone, but for their timelines.
+// keysLeft lists what etcd holds of instances that are gone, but for their timelines and
+// what admins are told of what was deleted.
 func (w *world) keysLeft(t *testing.T) []string {
 	t.Helper()
 	cmd := exec.Command("etcdctl", "--endpoints", w.etcdURL, "get", "--prefix", "/", "--keys-only")
@@ -95,7 +96,8 @@ func (w *world) keysLeft(t *testing.T) []string {
 	var left []string
 	for key := range strings.FieldsSeq(string(out)) {
 		of := func(id string) bool { return strings.Contains(key, id) }
-		if !strings.HasPrefix(key, "/server/events/") && slices.ContainsFunc(w.instances, of) {
+		kept := strings.HasPrefix(key, "/server/events/") || strings.HasPrefix(key, "/server/deleted/")
+		if !kept && slices.ContainsFunc(w.instances, of) {
 			left = append(left, key)
 		}
 	}
