@@ -132,7 +132,7 @@ func (be *Backend) reopen(ctx context.Context) {
 	}
 }
 
-// Presence records who holds whose poll. Of an agent that was removed meanwhile, or whose record cannot be read, nothing is recorded.
+// Presence records who holds whose poll. It records nothing of an agent that was removed meanwhile, or whose record cannot be read.
 func (be *Backend) Presence(ctx context.Context, changes map[string]bool) error {
 	mine := etcdschema.GatewayPollsKey(be.id)
 	refs := []etcdschema.Ref{mine}

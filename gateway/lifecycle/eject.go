@@ -40,7 +40,7 @@ func (d *decision) eject() error {
 	return nil
 }
 
-// askNext asks the next replica. One that is busy with something of its own could not become the source now, and may have come
+// askNext asks the next replica. A replica that is busy with something of its own could not become the source now, and may have come
 // furthest: then the ejection ends.
 func (d *decision) askNext() {
 	op := d.setOperation()

@@ -8,7 +8,7 @@ import (
 // together is how many members begin to follow a new source in one transaction. The end of each lets another one begin.
 const together = 8
 
-// rejoin lets the next members follow the set's source, each by an operation of its own. One that is busy with something else is asked
+// rejoin lets the next members follow the set's source, each by an operation of its own. A member that is busy with something else is asked
 // again when that has ended. When all have begun, the set's operation has ended.
 func (d *decision) rejoin() error {
 	op := d.setOperation()
