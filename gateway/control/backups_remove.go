@@ -128,7 +128,7 @@ func (cp *Plane) claimRemoval(ctx context.Context, item due.Item) (b etcdschema.
 		}
 		b = rec.Value
 		if mine = rec.Found && b.Due.Equal(item.At); !mine {
-			return drop(s, plan.DueBackup, item)
+			return item.Drop(s, plan.DueBackup)
 		}
 		ops := plan.DueRemoval(&b, cp.Now().Add(removalTimeout), cp.Now())
 		return append(ops, etcdschema.Put(key, b)), nil

@@ -32,15 +32,6 @@ func (cp *Plane) Begin() {
 	}
 }
 
-// drop takes away a key that is no record's any more, if it is still there.
-func drop(s etcdschema.Snapshot, kind string, item due.Item) ([]etcdschema.Op, error) {
-	rec, err := etcdschema.Read(s, item.Key(kind))
-	if err != nil || !rec.Found {
-		return nil, err
-	}
-	return []etcdschema.Op{etcdschema.Delete(item.Key(kind))}, nil
-}
-
 // instanceDue moves an instance on when its operation is overdue.
 func (cp *Plane) instanceDue(ctx context.Context, item due.Item) error {
 	key := etcdschema.InstanceKey(item.Project, item.ID)
@@ -51,7 +42,7 @@ func (cp *Plane) instanceDue(ctx context.Context, item due.Item) error {
 		}
 		in := rec.Value
 		if !rec.Found || !in.Due.Equal(item.At) { // another gateway was first, or one of an earlier release has written the record
-			ops, err := drop(s, plan.DueInstance, item)
+			ops, err := item.Drop(s, plan.DueInstance)
 			return plan.Moves{Ops: ops}, err
 		}
 		if op := in.Operation; op != nil && !cp.Now().Before(op.Deadline) {
@@ -77,7 +68,7 @@ func (cp *Plane) setDue(ctx context.Context, item due.Item) error {
 		}
 		set := rec.Value
 		if !rec.Found || !set.Due.Equal(item.At) {
-			ops, err := drop(s, plan.DueSet, item)
+			ops, err := item.Drop(s, plan.DueSet)
 			return plan.Moves{Ops: ops}, err
 		}
 		if op := set.Operation; op != nil && !cp.Now().Before(op.Deadline) {

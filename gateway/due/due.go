@@ -22,6 +22,15 @@ func (i Item) Key(kind string) etcdschema.Key[etcdschema.Due] {
 	return etcdschema.DueKey(kind, i.At, i.Project, i.ID)
 }
 
+// Drop takes away the item's key, when it is still there and no record's any more. The transaction must have read that.
+func (i Item) Drop(s etcdschema.Snapshot, kind string) ([]etcdschema.Op, error) {
+	rec, err := etcdschema.Read(s, i.Key(kind))
+	if err != nil || !rec.Found {
+		return nil, err
+	}
+	return []etcdschema.Op{etcdschema.Delete(i.Key(kind))}, nil
+}
+
 // Kind is what is done about one kind of keys. All of it must be set.
 type Kind struct {
 	Name string

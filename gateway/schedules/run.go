@@ -48,9 +48,7 @@ func (s *Schedules) happen(ctx context.Context, item due.Item) error {
 	sch, now := rec.Value, s.Control.Now()
 	switch {
 	case !rec.Found || !sch.Due.Equal(item.At):
-		_, err = s.Control.Store.Update(ctx, nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
-			return []etcdschema.Op{etcdschema.Delete(item.Key(plan.DueSchedule))}, nil
-		})
+		err = s.drop(ctx, item)
 	case sch.Making != "":
 		err = s.end(ctx, item, sch)
 	case sch.Next.IsZero() || now.Before(sch.Next):
@@ -63,6 +61,19 @@ func (s *Schedules) happen(ctx context.Context, item due.Item) error {
 	if errors.Is(err, errBefore) {
 		return nil
 	}
+	return err
+}
+
+// drop takes away the key of a schedule that is gone, or is due at another time.
+func (s *Schedules) drop(ctx context.Context, item due.Item) error {
+	key := etcdschema.ScheduleKey(item.Project, item.ID)
+	_, err := s.Control.Store.Update(ctx, []etcdschema.Ref{key}, func(snap etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(snap, key)
+		if err != nil || rec.Found && rec.Value.Due.Equal(item.At) {
+			return nil, err
+		}
+		return item.Drop(snap, plan.DueSchedule)
+	})
 	return err
 }
 

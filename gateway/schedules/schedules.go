@@ -222,7 +222,7 @@ func (s *Schedules) Remove(ctx context.Context, c control.Caller, id string) err
 	})
 }
 
-// RunNow has a run begin at once, whatever the time. One that goes on is refused with 422.
+// RunNow has a run begin at once, whatever the time. It refuses with 422 while a run goes on.
 func (s *Schedules) RunNow(ctx context.Context, c control.Caller, id string) error {
 	return s.change(ctx, c.Project, id, func(_ etcdschema.Snapshot, sch *etcdschema.Schedule) ([]etcdschema.Op, error) {
 		if sch.Making != "" {
