@@ -90,7 +90,7 @@ func TestInfluxDBExample(t *testing.T) {
 	if err := os.Symlink(root, filepath.Join(dir, "coffer")); err != nil {
 		t.Fatal(err)
 	}
-	run(t, nil, root, "go", "build", "-o", filepath.Join(dir, "bin")+"/", "./gateway/cmd/coffer")
+	run(t, append(os.Environ(), "CGO_ENABLED=0"), root, "go", "build", "-trimpath", "-o", filepath.Join(dir, "bin")+"/", "./gateway/cmd/coffer")
 	env := append(os.Environ(), "PATH="+filepath.Join(dir, "bin")+":"+os.Getenv("PATH"), "GOFLAGS=-mod=mod -buildvcs=false", "GOWORK=off")
 	t.Log(run(t, env, dir, "/bin/sh", "-exc", strings.Join(commands(t, "second"), "")))
 

@@ -37,7 +37,7 @@ func BuildIn(t testing.TB, dir string) Programs {
 		if err := os.MkdirAll(out, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.Command("go", "build", "-ldflags", "-s -w", "-o", out, b.pkg)
+		cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, b.pkg)
 		cmd.Dir, cmd.Env = moduleRoot(t), append(os.Environ(), "CGO_ENABLED=0")
 		if text, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v\n%s", cmd, err, text)
