@@ -73,12 +73,13 @@ type Instance struct {
 
 	UsageTimeout int  `json:"usage_timeout,omitempty"` // seconds that create may take; 0: datastores.DefaultUsageTimeout
 	Prepared     bool `json:"prepared,omitempty"`      // has been ACTIVE once
-	Protected    bool `json:"protected,omitempty"`     // cannot be deleted as long as that is so
 
 	Firewall deployments.Firewall `json:"firewall,omitzero"` // ports of the datastore version, AllowedCIDRs
 
 	Host    string `json:"host,omitempty"` // id of the host that runs it; "": none, it waits for a machine of its own
 	Address string `json:"address,omitempty"`
+	// Moved is when it came to that host from another; zero: it was made there.
+	Moved time.Time `json:"moved,omitzero"`
 
 	Operation *Operation `json:"operation,omitempty"`
 	// Due is the time of the instance's key in the due index: that of the operation's deadline or an earlier one. Zero: it has none.
@@ -143,12 +144,12 @@ type Operation struct {
 	Progress *agentpoll.Progress `json:"progress,omitempty"`
 
 	Backup string `json:"backup,omitempty"` // of a backup, or of a new replica's snapshot: which
-	// Last: the backup is the instance's last; when it is complete, the instance is deleted.
-	Last bool `json:"last,omitempty"`
 	// Target is what the instance becomes, of a resize, upgrade or configure.
 	Target *Target `json:"target,omitempty"`
 	// Outdated: the values of the instance's configuration group have changed since the operation began.
 	Outdated bool `json:"outdated,omitempty"`
+	// Former is where the instance was before a migration that is under way.
+	Former *Former `json:"former,omitempty"`
 	// Reason is why the operation has failed, and FailedStep where, while what it did is being undone.
 	Reason     string `json:"reason,omitempty"`
 	FailedStep string `json:"failed_step,omitempty"`
@@ -161,6 +162,15 @@ type Target struct {
 	Flavor        *Flavor  `json:"flavor,omitempty"`
 	VolumeGB      int      `json:"volume_gb,omitempty"`
 	Version       *Upgrade `json:"version,omitempty"`
+	Host          string   `json:"host,omitempty"` // of a migration, with the address that is kept there
+	Address       string   `json:"address,omitempty"`
+}
+
+// Former is a place that an instance may go back to.
+type Former struct {
+	Host    string `json:"host"`
+	Address string `json:"address"`
+	Agent   Agent  `json:"agent"` // of the guest there
 }
 
 // Upgrade is the datastore version that an instance gets.
@@ -206,6 +216,8 @@ type Allocation struct {
 	deployments.Capacity
 	Address string `json:"address"`
 	Project string `json:"project"`
+	// Left is the command that has the host remove what the instance has there no more; "": it is there.
+	Left string `json:"left,omitempty"`
 }
 
 // Gateway is a running gateway.
@@ -262,6 +274,8 @@ type Enrolment struct {
 	Project        string         `json:"project,omitempty"`
 	CredentialHash string         `json:"credential_hash,omitempty"` // of the agent that used it
 	Created        time.Time      `json:"created"`
+	// Migration is when the migration of the guest's instance began that the token is of; zero: it is of none.
+	Migration time.Time `json:"migration,omitzero"`
 	// Granted is what a host gets at most; nil: what it says at its first announcement.
 	Granted *HostGrant `json:"granted,omitempty"`
 }

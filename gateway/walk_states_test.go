@@ -97,6 +97,8 @@ func stands() []stand {
 				op.Target = &etcdschema.Target{Version: &etcdschema.Upgrade{Version: "2"}}
 			case lifecycle.Backup:
 				op.Backup = idOf(s.it, 8)
+			case lifecycle.Migrate:
+				op.Target = &etcdschema.Target{Host: s.it.Host, Address: "127.99.0.99"}
 			}
 			switch step {
 			case lifecycle.Launching, lifecycle.Resizing, lifecycle.Removing, lifecycle.Equipping, lifecycle.Reverting:
@@ -169,6 +171,7 @@ func stands() []stand {
 		at(lifecycle.Restart, lifecycle.Restarting), at(lifecycle.Configure, lifecycle.Configuring), at(lifecycle.Backup, lifecycle.BackingUp),
 		at(lifecycle.Resize, lifecycle.Stopping), at(lifecycle.Resize, lifecycle.Resizing), at(lifecycle.Resize, lifecycle.Starting),
 		at(lifecycle.Upgrade, lifecycle.Equipping), at(lifecycle.Upgrade, lifecycle.Upgrading), at(lifecycle.Upgrade, lifecycle.Reverting), at(lifecycle.Detach, lifecycle.Detaching, follows),
+		at(lifecycle.Migrate, lifecycle.Quieting), at(lifecycle.Migrate, lifecycle.Saving), at(lifecycle.Migrate, lifecycle.Stopping), at(lifecycle.Migrate, lifecycle.Releasing),
 		ofSet(lifecycle.Promote, lifecycle.Fencing, withOther), ofSet(lifecycle.Promote, lifecycle.CatchingUp, withOther),
 		ofSet(lifecycle.Promote, lifecycle.Promoting, withOther), ofSet(lifecycle.Promote, lifecycle.Unfencing, withOther),
 		ofSet(lifecycle.Promote, lifecycle.Rejoining, withOther),

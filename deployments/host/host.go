@@ -146,7 +146,7 @@ var methods = map[string]struct {
 		if err := decode(cmd.Args, &args); err != nil {
 			return nil, err
 		}
-		return h.launch(ctx, args, func(message string) { cmd.Progress(agentpoll.Progress{Message: message}) })
+		return h.launch(ctx, args, cmd.ID, func(message string) { cmd.Progress(agentpoll.Progress{Message: message}) })
 	}},
 	deployments.MethodProtect: {agent.Traits{}, func(h *Host, ctx context.Context, cmd agent.Command) (any, error) {
 		var args deployments.ProtectArgs
@@ -174,7 +174,7 @@ var methods = map[string]struct {
 		if err := decode(cmd.Args, &args); err != nil {
 			return nil, err
 		}
-		return nil, h.Remove(ctx, args)
+		return nil, h.endLife(ctx, args, cmd.ID)
 	}},
 }
 
@@ -212,14 +212,18 @@ func (h *Host) find(id string) *instance {
 
 func (h *Host) dir(id string) string { return filepath.Join(h.cfg.Dir, "instances", id) }
 
-// claim finds the instance, or gives a new one its address and user. Nothing is on disk yet then.
-func (h *Host) claim(args deployments.LaunchArgs) (*instance, error) {
+// claim finds the instance, or gives a new one its address and user. Nothing is on disk yet then. life is the id of the command that
+// asks: ids grow, so one that was removed comes back by what was asked for later than that, and by nothing else.
+func (h *Host) claim(args deployments.LaunchArgs, life string) (*instance, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if inst := h.instances[args.InstanceID]; inst != nil {
 		return inst, nil
 	}
-	if _, err := os.Stat(filepath.Join(h.ended(), args.InstanceID)); err == nil {
+	mark := filepath.Join(h.ended(), args.InstanceID)
+	if ended, err := os.ReadFile(mark); err == nil && life > string(ended) && len(ended) > 0 {
+		_ = os.Remove(mark) // it was elsewhere, and comes back
+	} else if err == nil {
 		return nil, agentpoll.Errorf(agentpoll.Conflict, "instance %s was removed", args.InstanceID)
 	}
 	rec := record{Launch: args, UID: -1, Driver: h.cfg.Driver}

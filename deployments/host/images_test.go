@@ -98,7 +98,7 @@ func TestLaunchNamesMissingPackages(t *testing.T) {
 	args := request(0)
 	args.Packages = []string{"coffer-no-such-package"}
 	var said []string
-	_, err := h.launch(t.Context(), args, func(message string) { said = append(said, message) })
+	_, err := h.launch(t.Context(), args, "", func(message string) { said = append(said, message) })
 	if err == nil || !strings.Contains(err.Error(), "coffer-no-such-package") || len(said) != 1 || h.find(args.InstanceID) != nil {
 		t.Errorf("said %q; %v", said, err)
 	}

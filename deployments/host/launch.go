@@ -18,10 +18,10 @@ import (
 // Launch makes an instance and starts its guest, or changes what differs of one that is there. Doing it again ends in
 // the same state. The manager, address, mount point and volume size of an instance cannot be changed so; see [Host.Resize].
 func (h *Host) Launch(ctx context.Context, args deployments.LaunchArgs) (deployments.LaunchReply, error) {
-	return h.launch(ctx, args, func(string) {})
+	return h.launch(ctx, args, "", func(string) {})
 }
 
-func (h *Host) launch(ctx context.Context, args deployments.LaunchArgs, say func(message string)) (deployments.LaunchReply, error) {
+func (h *Host) launch(ctx context.Context, args deployments.LaunchArgs, life string, say func(message string)) (deployments.LaunchReply, error) {
 	var none deployments.LaunchReply
 	if problems := h.problems(args); len(problems) > 0 {
 		return none, agentpoll.Errorf(agentpoll.Invalid, "cannot launch instance %q: %v", args.InstanceID, errors.Join(problems...))
@@ -32,7 +32,7 @@ func (h *Host) launch(ctx context.Context, args deployments.LaunchArgs, say func
 	if err := h.equip(ctx, args, say); err != nil {
 		return none, err
 	}
-	inst, err := h.claim(args)
+	inst, err := h.claim(args, life)
 	if err != nil {
 		return none, err
 	}

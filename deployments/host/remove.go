@@ -21,9 +21,14 @@ const killTimeout = 15 * time.Second
 // there is no error. A remove that failed, or was cut half way, is completed by the next. No launch brings the instance back. A full disk
 // does not keep an instance from being removed: what has to be written then takes the place of the reserve.
 func (h *Host) Remove(ctx context.Context, args deployments.RemoveArgs) error {
-	err := h.remove(ctx, args)
+	return h.endLife(ctx, args, "")
+}
+
+// endLife is Remove by the command of that id.
+func (h *Host) endLife(ctx context.Context, args deployments.RemoveArgs, life string) error {
+	err := h.remove(ctx, args, life)
 	if errors.Is(err, unix.ENOSPC) && os.Remove(h.reserved()) == nil {
-		err = h.remove(ctx, args)
+		err = h.remove(ctx, args, life)
 	}
 	h.reserve()
 	return err
@@ -47,11 +52,11 @@ func (h *Host) reserve() {
 
 func (h *Host) reserved() string { return filepath.Join(h.cfg.Dir, "reserve") }
 
-func (h *Host) remove(ctx context.Context, args deployments.RemoveArgs) error {
+func (h *Host) remove(ctx context.Context, args deployments.RemoveArgs, life string) error {
 	if !uuidPattern.MatchString(args.InstanceID) {
 		return agentpoll.Errorf(agentpoll.Invalid, "instance_id: %q is not a UUID", args.InstanceID)
 	}
-	inst, err := h.end(args.InstanceID)
+	inst, err := h.end(args.InstanceID, life)
 	if err != nil {
 		return err
 	}
@@ -75,7 +80,7 @@ const endedFor = 7 * 24 * time.Hour
 
 // end finds the instance, and writes down that its id has come to its end: a launch that waits behind others, or installs packages,
 // may come after the remove.
-func (h *Host) end(id string) (*instance, error) {
+func (h *Host) end(id, life string) (*instance, error) {
 	if err := os.MkdirAll(h.ended(), 0o700); err != nil {
 		return nil, err
 	}
@@ -90,7 +95,7 @@ func (h *Host) end(id string) (*instance, error) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.instances[id], os.WriteFile(filepath.Join(h.ended(), id), nil, 0o600)
+	return h.instances[id], os.WriteFile(filepath.Join(h.ended(), id), []byte(life), 0o600)
 }
 
 func (h *Host) ended() string { return filepath.Join(h.cfg.Dir, "removed") }

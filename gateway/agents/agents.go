@@ -237,6 +237,9 @@ func (be *Backend) resultMoves(s etcdschema.Snapshot, agentID string, cmd etcdsc
 		ops, err := be.control.Checked(s, agentID, cmd, result.Value)
 		return plan.Moves{Ops: ops}, err
 	}
+	if cmd.Method == deployments.MethodRemove && !cmd.Step {
+		return be.removedElsewhere(s, agentID, cmd, result)
+	}
 	if cmd.Method == deployments.MethodProtect {
 		return be.toldHost(s, cmd, result)
 	}
@@ -271,6 +274,17 @@ func (be *Backend) resultMoves(s etcdschema.Snapshot, agentID string, cmd etcdsc
 		return plan.Moves{}, err
 	}
 	return be.control.Plan(s, m, event).Decide()
+}
+
+// removedElsewhere is the end of what a host had of an instance that has left it. What it could not remove it is asked for again when it
+// announces itself.
+func (be *Backend) removedElsewhere(s etcdschema.Snapshot, host string, cmd etcdschema.Command, result agentpoll.Result) (m plan.Moves, err error) {
+	if result.Error != nil {
+		be.control.Log.Error("a host cannot remove what it has of an instance that has left it; restart its coffer-host to have it asked again", "host_id", host, "instance_id", cmd.Instance, "err", result.Error.Message)
+		return m, nil
+	}
+	m.Ops, err = plan.Removed(s, host, cmd)
+	return m, err
 }
 
 // toldHost puts what came of telling a host anew who may reach an instance into the timeline, when it is not what was asked for:

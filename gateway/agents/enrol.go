@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"time"
@@ -138,7 +139,7 @@ func (be *Backend) Enroll(ctx context.Context, req agentpoll.EnrollRequest) (age
 		}
 		ops := []etcdschema.Op{etcdschema.Put(key, e).For(plan.KeepEnrolments), etcdschema.Put(etcdschema.AgentKey(e.AgentID), agent)}
 		if req.Kind == agentpoll.Guest {
-			m, err = be.guestEnrolled(s, agent)
+			m, err = be.guestEnrolled(s, agent, e)
 		} else {
 			m.Ops, err = be.hostAnnounced(s, e.AgentID, req.Manifest, e.Granted)
 		}
@@ -166,13 +167,13 @@ func (be *Backend) heardOf(s etcdschema.Snapshot, agent string) ([]etcdschema.Op
 	return []etcdschema.Op{etcdschema.Put(key, etcdschema.Presence{Since: be.control.Now().UTC()})}, nil
 }
 
-func (be *Backend) guestEnrolled(s etcdschema.Snapshot, agent etcdschema.Agent) (plan.Moves, error) {
+func (be *Backend) guestEnrolled(s etcdschema.Snapshot, agent etcdschema.Agent, e etcdschema.Enrolment) (plan.Moves, error) {
 	rec, err := etcdschema.Read(s, etcdschema.InstanceKey(agent.Project, agent.ID))
 	if err != nil {
 		return plan.Moves{}, err
 	}
-	if !rec.Found {
-		return plan.Moves{}, server.ErrUnauthorized // deleted meanwhile
+	if !rec.Found || !e.Migration.IsZero() && !lifecycle.Awaits(rec.Value, e.Migration) {
+		return plan.Moves{}, server.ErrUnauthorized // deleted meanwhile, or back where it was before a migration that failed
 	}
 	m, err := plan.MemberOf(s, rec.Value)
 	if err != nil {
@@ -210,6 +211,10 @@ func (be *Backend) hostAnnounced(s etcdschema.Snapshot, id string, raw json.RawM
 		return nil, err
 	}
 	host.Machine = a.Machine
+	again, err := be.leaveAgain(s, id, &host)
+	if err != nil {
+		return nil, err
+	}
 	if !rec.Found {
 		host.Place = a.Place
 		host.Enrolled = be.control.Now().UTC()
@@ -220,7 +225,30 @@ func (be *Backend) hostAnnounced(s etcdschema.Snapshot, id string, raw json.RawM
 		return nil, err
 	}
 	check.Value.Offer, check.Value.Said = a.Offer, a.Place
-	return []etcdschema.Op{etcdschema.Put(key, host), etcdschema.Put(checkKey, check.Value)}, nil
+	return append(again, etcdschema.Put(key, host), etcdschema.Put(checkKey, check.Value)), nil
+}
+
+// leaveAgain asks a host again for what it could not remove.
+func (be *Backend) leaveAgain(s etcdschema.Snapshot, id string, host *etcdschema.HostRecord) (ops []etcdschema.Op, err error) {
+	for _, instance := range slices.Sorted(maps.Keys(host.Allocated)) {
+		left := host.Allocated[instance].Left
+		if left == "" {
+			continue
+		}
+		pending, err := etcdschema.Read(s, etcdschema.CommandKey(id, left))
+		if err != nil {
+			return nil, err
+		}
+		if pending.Found {
+			continue
+		}
+		asked, err := be.control.Signer.Leave(host, id, instance, be.control.Now().UTC())
+		if err != nil {
+			return nil, err
+		}
+		ops = append(ops, asked...)
+	}
+	return ops, nil
 }
 
 // withinGrant is an announcement with no more than was granted. A pool that does not lie in the granted one is refused.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 
@@ -129,7 +130,7 @@ func (a *API) mgmtPing(r *request) (reply, error) {
 }
 
 func (a *API) mgmtAct(r *request) (reply, error) {
-	action, _, err := oneAction(r)
+	action, args, err := oneAction(r)
 	if err != nil {
 		return reply{}, err
 	}
@@ -140,8 +141,25 @@ func (a *API) mgmtAct(r *request) (reply, error) {
 		return reply{status: http.StatusAccepted}, a.callGuest(r, datastores.MethodStop, nil, nil)
 	case "reset-task-status":
 		return accepted(a.Control.Ask(r.ctx, r.Caller, r.param("id"), lifecycle.ResetStatus))
-	case "migrate", "rebuild":
+	case "migrate":
+		to, err := migrateTo(args)
+		if err != nil {
+			return reply{}, err
+		}
+		return accepted(a.Control.Migrate(r.ctx, r.Caller, r.param("id"), to))
+	case "rebuild":
 		return reply{}, fault.Errorf(fault.NotImplemented, "The action %s is not available.", action)
 	}
-	return reply{}, fault.Errorf(fault.BadRequest, "Action %q is unknown; allowed: stop, reboot, reset-task-status.", action)
+	return reply{}, fault.Errorf(fault.BadRequest, "Action %q is unknown; allowed: stop, reboot, migrate, reset-task-status.", action)
+}
+
+// migrateTo reads the host that an instance is to be brought to; "": any.
+func migrateTo(args json.RawMessage) (string, error) {
+	var to struct {
+		Host string `json:"host"`
+	}
+	if err := json.Unmarshal(args, &to); err != nil {
+		return "", fault.Errorf(fault.BadRequest, "Validation error: migrate must be like {\"host\": \"the id of a host\"}, or {} for the best that there is.")
+	}
+	return to.Host, nil
 }

@@ -36,7 +36,6 @@ type instanceView struct {
 // instanceDetail is what only a single instance and the detailed list show.
 type instanceDetail struct {
 	Created              string     `json:"created"`
-	Protected            bool       `json:"deletion_protection"` // beyond Trove
 	Updated              string     `json:"updated"`
 	ServiceStatusUpdated string     `json:"service_status_updated,omitempty"`
 	Configuration        *memberRef `json:"configuration,omitempty"`
@@ -153,9 +152,9 @@ func (a *API) shortView(r *request, in lifecycle.Member) instanceView {
 	for _, id := range in.Replicas() {
 		v.Replicas = append(v.Replicas, memberRef{ID: id, Links: a.links(r, "instances/"+id)})
 	}
-	if in.Address != "" {
-		v.IP = []string{in.Address}
-		v.Addresses = append(v.Addresses, addressView{in.Address, "private", in.Host})
+	if host, address := lifecycle.Reached(in.Instance); address != "" {
+		v.IP = []string{address}
+		v.Addresses = append(v.Addresses, addressView{address, "private", host})
 	}
 	return v
 }
@@ -165,7 +164,7 @@ func (a *API) detailView(r *request, in lifecycle.Member) instanceView {
 	v := a.shortView(r, in)
 	v.Datastore.VersionNumber = in.VersionNumber
 	v.Locality, v.Zone = cmp.Or(in.Set.Locality, in.Locality), in.Zone
-	v.instanceDetail = &instanceDetail{Created: control.Stamp(in.Created), Updated: control.Stamp(in.Updated), Protected: in.Protected}
+	v.instanceDetail = &instanceDetail{Created: control.Stamp(in.Created), Updated: control.Stamp(in.Updated)}
 	if !in.ServiceReported.IsZero() {
 		v.ServiceStatusUpdated = control.Stamp(in.ServiceReported)
 	}

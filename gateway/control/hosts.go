@@ -72,7 +72,13 @@ func (cp *Plane) ForgetHost(ctx context.Context, id string) error {
 		if err != nil {
 			return nil, err
 		}
-		if n := len(host.Allocated); n > 0 {
+		there := 0
+		for _, a := range host.Allocated {
+			if a.Left == "" { // else it is elsewhere, and only what it had here waits to be removed
+				there++
+			}
+		}
+		if n := there; n > 0 {
 			return nil, fault.Errorf(fault.Unprocessable, "Host %s still has %d instances; delete them first.", id, n)
 		}
 		return []etcdschema.Op{

@@ -7,6 +7,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/fault"
 	"github.com/cofferdb/coffer/gateway/lifecycle"
@@ -53,7 +54,19 @@ func (cp *Plane) Members(ctx context.Context, sets etcdschema.Prefix[etcdschema.
 	return members, nil
 }
 
-// Ask lets an instance begin what needs no more than its wish: a restart, another try, its end.
+// Delete deletes an instance that nobody follows.
+func (cp *Plane) Delete(ctx context.Context, c Caller, id string) error {
+	event := lifecycle.Event{Type: lifecycle.AskDelete, Request: c.Request}
+	_, err := cp.transition(ctx, c.Project, id, event, func(p *plan.Plan) error {
+		if replicas := p.Before.Replicas(); len(replicas) > 0 {
+			return fault.Errorf(fault.Forbidden, "Instance %s has the replicas %s; delete or detach them first.", id, strings.Join(replicas, ", "))
+		}
+		return nil
+	})
+	return instanceError(err, id)
+}
+
+// Ask lets an instance begin what needs no more than its wish: a restart, another try.
 func (cp *Plane) Ask(ctx context.Context, c Caller, id string, what lifecycle.EventType) error {
 	_, err := cp.transition(ctx, c.Project, id, lifecycle.Event{Type: what, Request: c.Request})
 	return instanceError(err, id)
@@ -87,18 +100,6 @@ func (cp *Plane) Rename(ctx context.Context, c Caller, id, name string) error {
 	return cp.change(ctx, c, id, func(_ etcdschema.Snapshot, in *etcdschema.Instance) ([]etcdschema.Op, error) {
 		in.Name = name
 		return nil, nil
-	})
-}
-
-// Protect says anew whether an instance is protected from deletion.
-func (cp *Plane) Protect(ctx context.Context, c Caller, id string, protected bool) error {
-	return cp.change(ctx, c, id, func(_ etcdschema.Snapshot, in *etcdschema.Instance) ([]etcdschema.Op, error) {
-		message := "the instance can be deleted"
-		if protected {
-			message = "the instance is protected from deletion"
-		}
-		in.Protected = protected
-		return plan.Tell(in, etcdschema.Event{At: cp.Now().UTC(), Kind: "note", Message: message, Request: c.Request}), nil
 	})
 }
 
@@ -146,4 +147,32 @@ func ValidName(s string) bool {
 	return utf8.RuneCountInString(s) <= limits.MaxName && !strings.ContainsFunc(s, unicode.IsControl) && strings.ContainsFunc(s, func(c rune) bool {
 		return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 	})
+}
+
+// EnableRoot lets root in, with a password of the caller's or with a new one. The password goes to the guest sealed, is returned, and is
+// stored nowhere. failed are the replicas that could not be told.
+func (cp *Plane) EnableRoot(ctx context.Context, c Caller, id string, wanted *string) (name, password string, failed []string, err error) {
+	password = plan.NewPassword()
+	if wanted != nil {
+		password = *wanted
+		if err := CheckPassword("root", password, NameRules{}); err != nil {
+			return "", "", nil, err
+		}
+	}
+	var root datastores.RootReply
+	args := datastores.RootArgs{Password: datastores.NewSecret(password).ForSealing()}
+	failed, err = cp.CallSet(ctx, c, id, datastores.MethodEnableRoot, args, &root)
+	return root.Name, password, failed, err
+}
+
+// DisableRoot shuts root out. failed are the replicas that could not be told.
+func (cp *Plane) DisableRoot(ctx context.Context, c Caller, id string) (failed []string, err error) {
+	in, err := cp.Instance(ctx, c, id)
+	if err == nil && in.RootEnabledAt.IsZero() {
+		err = fault.Errorf(fault.ItemNotFound, "Root was never enabled on instance %s.", in.ID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return cp.CallSet(ctx, c, id, datastores.MethodDisableRoot, nil, nil)
 }

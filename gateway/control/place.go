@@ -141,7 +141,8 @@ func (cp *Plane) allocate(s etcdschema.Snapshot, in *etcdschema.Instance, hostID
 	host := rec.Value
 	address := freeAddress(host)
 	fit, _ := o.fitting([]etcdschema.Record[etcdschema.HostRecord]{rec})
-	if !rec.Found || address == "" || len(fit) == 0 || away {
+	_, has := host.Allocated[in.ID] // which it has left, and the host has not removed yet
+	if !rec.Found || has || address == "" || len(fit) == 0 || away {
 		return etcdschema.Op{}, errHostFull
 	}
 	if host.Allocated == nil {

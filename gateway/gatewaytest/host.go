@@ -53,6 +53,7 @@ type Host struct {
 	lacks    map[string]string // by colour: why
 
 	says       func(*deployments.Announcement)
+	unable     error // why instances cannot be launched
 	unfiltered error // why rules cannot be changed
 
 	launching sync.RWMutex // read-locked by each launch
@@ -135,7 +136,7 @@ func (h *Host) Run(_ context.Context, cmd agent.Command) (json.RawMessage, error
 			return nil, err
 		}
 		h.StopGuest(args.InstanceID)
-		return nil, nil
+		return nil, os.RemoveAll(filepath.Join(h.dir, args.InstanceID))
 	case deployments.MethodResize:
 		var args deployments.ResizeArgs
 		if err := json.Unmarshal(cmd.Args, &args); err != nil {
@@ -205,6 +206,13 @@ func (h *Host) Lacks(colour, why string) {
 	}
 	h.lacks[colour] = why
 	h.agent.StatusChanged()
+}
+
+// CannotLaunch has the host fail to launch instances.
+func (h *Host) CannotLaunch(why error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.unable = why
 }
 
 // CannotFilter has the host fail to change who may reach an instance.
@@ -309,6 +317,9 @@ func (h *Host) launch(args deployments.LaunchArgs) error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.unable != nil {
+		return h.unable
+	}
 	if _, running := h.guests[args.InstanceID]; running {
 		return fmt.Errorf("instance %s is there already", args.InstanceID)
 	}

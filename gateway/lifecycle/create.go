@@ -14,8 +14,8 @@ import (
 // create begins the life of an instance that has been placed on a host, or waits for a machine of its own. Its whole
 // time is the datastore's usage_timeout, which the caller has put into Operation.Deadline.
 func (d *decision) create() error {
-	limit := d.createBy()
 	d.begin(Create)
+	limit := d.createBy()
 	if d.event.Source != "" {
 		d.join(d.event.Source)
 	}
@@ -68,7 +68,7 @@ func (d *decision) snapshotMade() error {
 }
 
 func (d *decision) prepare(message string) error {
-	d.Instance.Service = datastores.Status{Service: datastores.StatusBuilding}
+	d.Instance.Service = d.server(datastores.StatusBuilding)
 	limit := d.createBy()
 	if beginsWithData(d.Instance) {
 		limit = later(limit, d.now.Add(stall))
@@ -78,6 +78,9 @@ func (d *decision) prepare(message string) error {
 }
 
 func (d *decision) prepared() error {
+	if d.Instance.Operation.Kind == Migrate {
+		return d.arrived()
+	}
 	if backup := d.Instance.Operation.Backup; backup != "" {
 		d.Backup = &BackupEnd{ID: backup, Remove: true}
 	}
@@ -95,6 +98,10 @@ func (d *decision) reset() error {
 	reason := cmp.Or(d.event.Reason, "the status was reset")
 	if leads(d.Set, d.Instance.ID) {
 		d.giveUpSet(reason)
+		return nil
+	}
+	if op := d.Instance.Operation; op != nil && op.Kind == Migrate {
+		d.resetMigration(reason)
 		return nil
 	}
 	step, op, failed := StepOf(d.Instance), d.Instance.Operation, d.Instance.Failed
@@ -118,6 +125,9 @@ func (d *decision) reset() error {
 		d.Instance.Failed = Follow // its fault says what to do
 	case failed == Fence && d.self().isHeld():
 		d.Instance.Failed = Fence // a promotion that goes on needs it
+	case failed == Fence && d.Instance.SetID == "":
+		d.begin(Migrate) // its end
+		d.letWrite("asked the guest to take writes again")
 	case failed == Fence:
 		d.send(Command{ID: d.newID(), Subject: d.Instance.ID, Agent: d.Instance.ID, Method: datastores.MethodMakeReadOnly, Deadline: d.now.Add(patience)})
 	}
@@ -155,8 +165,14 @@ func (d *decision) report() error {
 	return nil
 }
 
-// createBy is when an instance's create must have ended: its datastore's usage_timeout after it was asked for.
-func (d *decision) createBy() time.Time { return d.Instance.Created.Add(UsageTimeout(d.Instance)) }
+// createBy is when an instance's create must have ended: its datastore's usage_timeout after it was asked for. One that is made again,
+// at another place, has that time from now.
+func (d *decision) createBy() time.Time {
+	if d.Instance.Operation.Kind == Migrate {
+		return d.now.Add(UsageTimeout(d.Instance))
+	}
+	return d.Instance.Created.Add(UsageTimeout(d.Instance))
+}
 
 // UsageTimeout is how long an instance's create may take.
 func UsageTimeout(in etcdschema.Instance) time.Duration {

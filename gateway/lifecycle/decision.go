@@ -100,7 +100,7 @@ func (d *decision) enterUntil(step Step, deadline time.Time, agent, method, mess
 	op.Step, op.Since, op.Deadline, op.Agent, op.Command, op.Progress = string(step), d.now, deadline, agent, "", nil
 	if method != "" {
 		op.Command = d.newID()
-		d.send(Command{ID: op.Command, Waiter: d.Instance.ID, Subject: d.Instance.ID, Agent: agent, Method: method, Deadline: deadline, ReadOnly: step == Fencing})
+		d.send(Command{ID: op.Command, Waiter: d.Instance.ID, Subject: d.Instance.ID, Agent: agent, Method: method, Deadline: deadline, ReadOnly: step == Fencing || step == Quieting})
 	}
 	d.tell("step", message)
 }
@@ -162,6 +162,9 @@ func (d *decision) giveUp(reason string) {
 	d.outdated()
 	if op.Kind == Create {
 		d.Instance.Restore = nil
+	}
+	if op.Kind == Migrate {
+		d.endMove()
 	}
 	if op.Kind == Resize && op.Target != nil {
 		d.Refund = op.Target

@@ -57,6 +57,10 @@ type Decision struct {
 	Backup   *BackupEnd            // the end of a backup
 	// Refund: a resize has failed; give back what it would have taken.
 	Refund *etcdschema.Target
+	// Left are hosts where the instance has nothing more: they have to remove what they have of it, whenever they can.
+	Left []string
+	// Agent is the guest that counts again, instead of the one that had enrolled in its place.
+	Agent *etcdschema.Agent
 }
 
 // BackupEnd is how the making of a backup has ended.

@@ -34,6 +34,7 @@ func at(step lifecycle.Step) etcdschema.Instance {
 		lifecycle.Starting: lifecycle.Resize, lifecycle.Upgrading: lifecycle.Upgrade,
 		lifecycle.Equipping: lifecycle.Upgrade, lifecycle.Reverting: lifecycle.Upgrade, lifecycle.Detaching: lifecycle.Detach,
 		lifecycle.Following: lifecycle.Promote, lifecycle.Removing: lifecycle.Delete,
+		lifecycle.Quieting: lifecycle.Migrate, lifecycle.Saving: lifecycle.Migrate, lifecycle.Releasing: lifecycle.Migrate,
 	}[step]
 	if kind != lifecycle.Create {
 		in.Prepared = true
@@ -65,6 +66,8 @@ func at(step lifecycle.Step) etcdschema.Instance {
 	case lifecycle.Resizing:
 		op.Agent, op.Target = "host", &etcdschema.Target{Flavor: &etcdschema.Flavor{RAM: 1024}}
 		in.Service.Service = datastores.StatusShutdown
+	case lifecycle.Quieting, lifecycle.Saving, lifecycle.Releasing:
+		op.Backup, op.Target = "b1", &etcdschema.Target{Host: "other", Address: "10.0.0.2"}
 	case lifecycle.Snapshotting:
 		in.SetID, op.Agent = "set", "source"
 	case lifecycle.Following, lifecycle.Detaching:
@@ -158,6 +161,7 @@ func TestTable(t *testing.T) {
 			lifecycle.AskResize:    {Step: lifecycle.Stopping, Status: "RESIZE", Command: datastores.MethodStop + guest},
 			lifecycle.AskUpgrade:   {Step: lifecycle.Equipping, Status: "UPGRADE", Command: deployments.MethodLaunch + host},
 			lifecycle.AskDetach:    {Step: lifecycle.Detaching, Status: "DETACH", Command: datastores.MethodDetachReplica + guest},
+			lifecycle.AskMigrate:   {Status: "ACTIVE", Refused: true}, // it is a replica
 			lifecycle.AskDelete:    {Step: lifecycle.Removing, Status: "SHUTDOWN", Command: deployments.MethodRemove + host},
 			lifecycle.ResetStatus:  {Status: "ACTIVE"},
 			lifecycle.Reported:     {Status: "ACTIVE"},
@@ -239,6 +243,24 @@ func TestTable(t *testing.T) {
 			lifecycle.Done:    {Status: "ACTIVE"},
 			lifecycle.Failed:  {Status: "ERROR", Drop: "c0" + guest, Fault: true},
 			lifecycle.Overdue: {Step: lifecycle.Detaching, Status: "DETACH", Fault: true},
+		},
+		lifecycle.Quieting: {
+			lifecycle.Done:        {Step: lifecycle.Saving, Status: "MIGRATING", Command: datastores.MethodCreateBackup + guest},
+			lifecycle.Failed:      {Step: lifecycle.Releasing, Status: "MIGRATING", Command: datastores.MethodMakeReadOnly + guest, Drop: "c0" + guest},
+			lifecycle.Overdue:     {Step: lifecycle.Releasing, Status: "MIGRATING", Command: datastores.MethodMakeReadOnly + guest, Drop: "c0" + guest},
+			lifecycle.ResetStatus: {Step: lifecycle.Releasing, Status: "MIGRATING", Command: datastores.MethodMakeReadOnly + guest, Drop: "c0" + guest},
+		},
+		lifecycle.Saving: {
+			lifecycle.Done:        {Step: lifecycle.Stopping, Status: "MIGRATING", Command: datastores.MethodStop + guest},
+			lifecycle.Failed:      {Step: lifecycle.Releasing, Status: "MIGRATING", Command: datastores.MethodMakeReadOnly + guest, Drop: "c0" + guest},
+			lifecycle.Overdue:     {Step: lifecycle.Releasing, Status: "MIGRATING", Command: datastores.MethodMakeReadOnly + guest, Drop: "c0" + guest},
+			lifecycle.ResetStatus: {Step: lifecycle.Releasing, Status: "MIGRATING", Command: datastores.MethodMakeReadOnly + guest, Drop: "c0" + guest},
+		},
+		lifecycle.Releasing: {
+			lifecycle.Done:        {Status: "ACTIVE"},
+			lifecycle.Failed:      {Status: "ERROR", Drop: "c0" + guest, Fault: true},
+			lifecycle.Overdue:     {Step: lifecycle.Releasing, Status: "MIGRATING", Fault: true},
+			lifecycle.ResetStatus: {Status: "ERROR", Drop: "c0" + guest, Fault: true},
 		},
 		lifecycle.Following: {
 			lifecycle.Done:        {Status: "ACTIVE"},
@@ -330,7 +352,7 @@ func checkInvariants(t fataler, before etcdschema.Instance, d lifecycle.Decision
 			t.Fatalf("command %s was neither withdrawn nor answered", old.Command)
 		}
 	}
-	known := []string{"BUILD", "ACTIVE", "ERROR", "REBOOT", "SHUTDOWN", "RESTART_REQUIRED", "BACKUP", "RESIZE", "UPGRADE", "DETACH", "PROMOTE", "EJECT"}
+	known := []string{"BUILD", "ACTIVE", "ERROR", "REBOOT", "SHUTDOWN", "RESTART_REQUIRED", "BACKUP", "RESIZE", "UPGRADE", "MIGRATING", "DETACH", "PROMOTE", "EJECT"}
 	if s := lifecycle.Status(member(in)); !slices.Contains(known, s) {
 		t.Fatalf("status %q is unknown to clients", s)
 	}

@@ -97,44 +97,29 @@ func (d *decision) backup() error {
 		return err
 	}
 	d.begin(Backup)
-	op, message := d.operation(), "asked the guest for backup "+d.event.Backup
-	op.Backup, op.Last = d.event.Backup, d.event.Last
-	if op.Last {
-		message += ", after which the instance will be deleted"
-	}
-	d.enter(BackingUp, message)
+	d.operation().Backup = d.event.Backup
+	d.enter(BackingUp, "asked the guest for backup "+d.event.Backup)
 	return nil
 }
 
 func (d *decision) backedUp() error {
-	id, last := d.Instance.Operation.Backup, d.Instance.Operation.Last
+	id := d.Instance.Operation.Backup
 	var made datastores.BackupResult
 	if err := json.Unmarshal(d.event.Value, &made); err != nil || made.BackupID != id {
-		return d.notBackedUp()
+		d.giveUp("the guest's answer cannot be read")
+		return nil
 	}
 	d.Backup = &BackupEnd{ID: id, Result: &made}
 	d.finish(fmt.Sprintf("backup %s is complete: %d bytes in %d segments", id, made.Stored, made.Segments))
-	if !last {
-		return nil
-	}
-	if err := MayDelete(d.self()); err != nil {
-		d.fault(err.Error() + " Its last backup is made.")
-		return nil
-	}
-	return d.remove()
+	return nil
 }
 
-// notBackedUp fails the backup, not the instance. One that was to be deleted after it stays, and says why.
+// notBackedUp fails the backup, not the instance.
 func (d *decision) notBackedUp() error {
-	reason, last := d.reason(), d.Instance.Operation.Last
+	reason := d.reason()
 	id := d.Instance.Operation.Backup
 	d.giveUp(reason)
-	message := reason + " (backup " + id + " failed)"
-	if last {
-		d.fault(message + "; so the instance was not deleted")
-		return nil
-	}
-	d.tell("fault", message)
+	d.tell("fault", reason+" (backup "+id+" failed)")
 	return nil
 }
 

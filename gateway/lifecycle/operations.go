@@ -14,7 +14,8 @@ const (
 	Backup    = "backup"
 	Resize    = "resize"
 	Upgrade   = "upgrade"
-	Detach    = "detach" // of a replica from its source
+	Migrate   = "migrate" // to another host
+	Detach    = "detach"  // of a replica from its source
 	Delete    = "delete"
 )
 
@@ -25,6 +26,7 @@ const (
 	AskBackup    EventType = "ask_backup"
 	AskResize    EventType = "ask_resize"
 	AskUpgrade   EventType = "ask_upgrade"
+	AskMigrate   EventType = "ask_migrate"
 	AskDetach    EventType = "ask_detach"
 	AskDelete    EventType = "ask_delete"
 )
@@ -86,6 +88,9 @@ func operations() []Operation {
 		{Kind: Upgrade, Status: StatusUpgrade, Does: "bring an instance to another version",
 			first: []Step{Stopping, Equipping, Upgrading}, begin: (*decision).upgrade,
 			stopped: (*decision).upgradeStopped, restored: (*decision).formerRuns, runs: "the database server runs"},
+		{Kind: Migrate, Status: StatusMigrating, Does: "bring an instance to another host",
+			first: []Step{Quieting}, begin: (*decision).migrate,
+			stopped: (*decision).leavePlace, restored: (*decision).runsAsBefore, runs: "the database server runs"},
 		{Kind: Detach, Status: StatusDetach, Does: "detach its server from the source",
 			Method: datastores.MethodDetachReplica, may: mayDetach, done: (*decision).detached, overdue: (*decision).keepWaiting},
 		{Kind: Delete, Status: StatusShutdown, Does: "remove an instance",

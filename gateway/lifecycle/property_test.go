@@ -76,7 +76,7 @@ func TestAnyOrder(t *testing.T) {
 // target is what an instance may be asked to become.
 func target(flavor bool) *etcdschema.Target {
 	none := ""
-	t := &etcdschema.Target{Configuration: &none, VolumeGB: 2, Version: &etcdschema.Upgrade{Version: "2"}}
+	t := &etcdschema.Target{Configuration: &none, VolumeGB: 2, Version: &etcdschema.Upgrade{Version: "2"}, Host: "other", Address: "10.0.0.2"}
 	if flavor {
 		t.Flavor = &etcdschema.Flavor{RAM: 512}
 	}

@@ -18,6 +18,7 @@ const (
 	StatusBackup          = "BACKUP"
 	StatusResize          = "RESIZE"
 	StatusUpgrade         = "UPGRADE"
+	StatusMigrating       = "MIGRATING"
 	StatusDetach          = "DETACH"
 	StatusPromote         = "PROMOTE"
 	StatusEject           = "EJECT"

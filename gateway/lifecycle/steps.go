@@ -25,6 +25,9 @@ const (
 	Equipping    Step = "equip"    // the host brings what another version needs: packages, another image
 	Reverting    Step = "revert"   // that failed; the host brings the former image back
 	Upgrading    Step = "upgrade"  // the guest brings the data to another version
+	Quieting     Step = "quiet"    // the guest has its server take no writes
+	Saving       Step = "save"     // it copies the data to the store
+	Releasing    Step = "release"  // the guest has its server take writes
 	Following    Step = "follow"   // the guest makes its server follow the new source
 	Removing     Step = "remove"   // the host removes everything
 )
@@ -69,6 +72,9 @@ func stepTable() []StepRow {
 		{Step: Equipping, Actor: Host, Method: deployments.MethodLaunch, Does: "brings what another version needs: packages, another image", Limit: launchTimeout},
 		{Step: Reverting, Actor: Host, Method: deployments.MethodLaunch, Does: "brings the former image back after a failure", Limit: launchTimeout},
 		{Step: Upgrading, Actor: Guest, Method: datastores.MethodUpgrade, Does: "brings the data to another version"},
+		{Step: Quieting, Actor: Guest, Method: datastores.MethodMakeReadOnly, Does: "has its server take no writes"},
+		{Step: Saving, Actor: Guest, Method: datastores.MethodCreateBackup, Does: "copies the data to the store"},
+		{Step: Releasing, Actor: Guest, Method: datastores.MethodMakeReadOnly, Does: "has its server take writes: at the new place, or after a failure"},
 		{Step: Following, Actor: Guest, Method: datastores.MethodAttachReplica, Does: "makes its server follow the new source"},
 		{Step: Removing, Actor: Host, Method: deployments.MethodRemove, Does: "removes everything", Fails: "remove it", Limit: removeTimeout, Alone: true},
 	}

@@ -1,6 +1,10 @@
 package lifecycle
 
-import "github.com/cofferdb/coffer/datastores"
+import (
+	"time"
+
+	"github.com/cofferdb/coffer/datastores"
+)
 
 // Some operations stop the server and start it again: what each does in between, and then, its row in [Operations] says.
 
@@ -9,12 +13,14 @@ func (d *decision) stop(message string) {
 }
 
 // start starts the server; with a restart, which carries them, when it lacks parameters.
-func (d *decision) start(message string) {
+func (d *decision) start(message string) { d.startWithin(guestTimeout, message) }
+
+func (d *decision) startWithin(limit time.Duration, message string) {
 	method := datastores.MethodStart
 	if op := d.operation(); d.Instance.RestartRequired || op.Outdated {
 		method, op.Outdated = datastores.MethodRestart, false
 	}
-	d.enterUntil(Starting, d.now.Add(guestTimeout), d.Instance.ID, method, message)
+	d.enterUntil(Starting, d.now.Add(limit), d.Instance.ID, method, message)
 }
 
 func (d *decision) stopped() error {

@@ -25,22 +25,26 @@ func rowsOf(operations []Operation, steps []StepRow, asks []EventType) []Row {
 
 		{Launching, Done, []Step{Enrolling}, (*decision).launched},
 		{Launching, Enrolled, []Step{Snapshotting, Preparing}, (*decision).enrolled},
-		{Launching, Failed, []Step{Idle}, (*decision).failed},
-		{Launching, Overdue, []Step{Idle}, (*decision).overdue},
+		{Launching, ResetStatus, []Step{Idle, Starting}, (*decision).reset},
+		{Launching, Failed, []Step{Idle, Starting}, (*decision).failed},
+		{Launching, Overdue, []Step{Idle, Starting}, (*decision).overdue},
 
 		{Enrolling, Enrolled, []Step{Snapshotting, Preparing}, (*decision).enrolled},
-		{Enrolling, Overdue, []Step{Idle}, (*decision).overdue},
+		{Enrolling, ResetStatus, []Step{Idle, Starting}, (*decision).reset},
+		{Enrolling, Overdue, []Step{Idle, Starting}, (*decision).overdue},
 
 		{Snapshotting, Done, []Step{Preparing}, (*decision).snapshotMade},
 		{Snapshotting, Failed, []Step{Idle}, (*decision).failed},
 		{Snapshotting, Overdue, []Step{Idle}, (*decision).overdue},
 
-		{Preparing, Done, []Step{Idle}, (*decision).prepared},
-		{Preparing, Failed, []Step{Idle}, (*decision).failed},
-		{Preparing, Overdue, []Step{Idle}, (*decision).overdue},
+		{Preparing, ResetStatus, []Step{Idle, Starting}, (*decision).reset},
+		{Preparing, Done, []Step{Idle, Releasing}, (*decision).prepared},
+		{Preparing, Failed, []Step{Idle, Starting}, (*decision).failed},
+		{Preparing, Overdue, []Step{Idle, Starting}, (*decision).overdue},
 		{Preparing, Reported, []Step{Preparing}, (*decision).report},
 
-		{Stopping, Done, []Step{Resizing, Equipping}, (*decision).stopped},
+		{Stopping, ResetStatus, []Step{Idle, Starting}, (*decision).reset},
+		{Stopping, Done, []Step{Resizing, Equipping, Launching}, (*decision).stopped},
 		{Stopping, Failed, []Step{Starting}, (*decision).startAgain},
 		{Stopping, Overdue, []Step{Starting}, (*decision).startAgain},
 
@@ -48,7 +52,7 @@ func rowsOf(operations []Operation, steps []StepRow, asks []EventType) []Row {
 		{Resizing, Failed, []Step{Starting, Idle}, (*decision).notResized},
 		{Resizing, Overdue, []Step{Resizing}, (*decision).keepWaiting},
 
-		{Starting, Done, []Step{Idle}, (*decision).started},
+		{Starting, Done, []Step{Idle, Releasing}, (*decision).started},
 		{Starting, Failed, []Step{Idle}, (*decision).failed},
 		{Starting, Overdue, []Step{Idle}, (*decision).overdue},
 
@@ -63,6 +67,21 @@ func rowsOf(operations []Operation, steps []StepRow, asks []EventType) []Row {
 		{Upgrading, Done, []Step{Idle}, (*decision).upgraded},
 		{Upgrading, Failed, []Step{Reverting, Idle}, (*decision).notUpgraded},
 		{Upgrading, Overdue, []Step{Upgrading}, (*decision).keepWaiting},
+
+		{Quieting, Done, []Step{Saving}, (*decision).quieted},
+		{Quieting, Failed, []Step{Releasing}, (*decision).loudAgain},
+		{Quieting, Overdue, []Step{Releasing}, (*decision).loudAgain},
+		{Quieting, ResetStatus, []Step{Releasing}, (*decision).reset},
+
+		{Saving, Done, []Step{Stopping, Releasing}, (*decision).saved},
+		{Saving, Failed, []Step{Releasing}, (*decision).loudAgain},
+		{Saving, Overdue, []Step{Releasing}, (*decision).loudAgain},
+		{Saving, ResetStatus, []Step{Releasing}, (*decision).reset},
+
+		// Whether a server that does not answer takes writes nobody knows, so nothing else may be done than to wait.
+		{Releasing, Done, []Step{Idle}, (*decision).released},
+		{Releasing, Failed, []Step{Idle}, (*decision).notReleased},
+		{Releasing, Overdue, []Step{Releasing}, (*decision).keepWaiting},
 
 		{Following, Done, []Step{Idle}, (*decision).follows},
 		{Following, Failed, []Step{Idle}, (*decision).notFollowing},
@@ -109,8 +128,21 @@ func rest(rows []Row, at StepRow, asks []EventType) []Row {
 	return more
 }
 
-func (d *decision) failed() error  { d.fail(d.event.Error.Message); return nil }
-func (d *decision) overdue() error { d.fail(d.overdueReason()); return nil }
+func (d *decision) failed() error  { return d.failFor(d.event.Error.Message) }
+func (d *decision) overdue() error { return d.failFor(d.overdueReason()) }
+
+// failFor ends the operation with a fault, but for a migration: that goes back where it can.
+func (d *decision) failFor(reason string) error {
+	switch op := d.Instance.Operation; {
+	case op.Kind != Migrate:
+		d.fail(reason)
+	case op.Former != nil:
+		d.goBack(reason)
+	default:
+		d.refusesWrites(reason)
+	}
+	return nil
+}
 func (d *decision) nothing() error { return nil }
 
 func (d *decision) busy() error { return notAllowed(d.self()) }

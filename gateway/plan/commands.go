@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/datastores"
@@ -125,12 +126,17 @@ func FillArgs(s etcdschema.Snapshot, cmd *etcdschema.Command, agentID string, ar
 // launchArgs asks for a new guest, with a token to enrol, or for what another version needs.
 func (p *Plan) launchArgs() (deployments.LaunchArgs, error) {
 	in := p.d.Instance
-	if in.Operation.Kind != lifecycle.Create {
+	begun, migration := in.Created, time.Time{}
+	switch in.Operation.Kind {
+	case lifecycle.Create:
+	case lifecycle.Migrate:
+		begun, migration = p.now, in.Operation.Started
+	default:
 		return launchArgs(p.Snap, in, "")
 	}
 	token := p.signer.NewToken()
-	wait := in.Created.Add(lifecycle.UsageTimeout(in)).Sub(p.now)
-	p.Put(EnrolmentOp(token, etcdschema.Enrolment{Kind: agentpoll.Guest, AgentID: in.ID, Project: in.Project, Created: p.now}, wait))
+	wait := begun.Add(lifecycle.UsageTimeout(in)).Sub(p.now)
+	p.Put(EnrolmentOp(token, etcdschema.Enrolment{Kind: agentpoll.Guest, AgentID: in.ID, Project: in.Project, Created: p.now, Migration: migration}, wait))
 	return launchArgs(p.Snap, in, token.String())
 }
 
@@ -170,6 +176,9 @@ func (p *Plan) prepareArgs() (datastores.PrepareArgs, error) {
 		return args, err
 	}
 	in.Sealed = nil
+	if in.Operation.Kind == lifecycle.Migrate { // as before
+		args.TLS = in.Service.TLS
+	}
 	if args.Overrides, err = p.overrides(in.Configuration); err != nil {
 		return args, err
 	}

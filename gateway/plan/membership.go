@@ -66,6 +66,8 @@ func MayBeParent(parent etcdschema.Backup, in etcdschema.Instance) error {
 	switch {
 	case parent.Status != etcdschema.BackupCompleted:
 		return fault.Errorf(fault.Conflict, "Backup %s is not complete (%s), so nothing can be built on it.", parent.BackupID, parent.Status)
+	case parent.Created.Before(in.Moved): // the server's files are others
+		return fault.Errorf(fault.BadRequest, "Backup %s was made before instance %s moved to another host; begin again with a full backup.", parent.BackupID, in.ID)
 	case parent.Instance != in.ID || parent.Version != in.Version || parent.Snapshot:
 		return fault.Errorf(fault.BadRequest, "Backup %s is of instance %s, version %s; a parent must be of this one as it is now.", parent.BackupID, parent.Instance, parent.Version)
 	}

@@ -19,9 +19,9 @@ func (a *app) instanceCommands() *cobra.Command {
 		a.listInstances(),
 		a.api("show INSTANCE", "Show an instance, by name or id", a.showInstance),
 		a.createInstance(),
-		a.deleteInstance(),
-		a.protect("protect INSTANCE", "Protect an instance from deletion", true),
-		a.protect("unprotect INSTANCE", "Let a protected instance be deleted", false),
+		a.waiting("delete INSTANCE", "Delete an instance with its data", "delete", func(ctx context.Context, c *gophercloud.ServiceClient, id string, _ []string) error {
+			return instances.Delete(ctx, c, id).ExtractErr()
+		}),
 		a.waiting("restart INSTANCE", "Restart an instance's database server", "restart", func(ctx context.Context, c *gophercloud.ServiceClient, id string, _ []string) error {
 			return instances.Restart(ctx, c, id).ExtractErr()
 		}),
@@ -29,6 +29,7 @@ func (a *app) instanceCommands() *cobra.Command {
 		a.waiting("upgrade INSTANCE VERSION", "Move an instance to another version of its datastore", "upgrade", func(ctx context.Context, c *gophercloud.ServiceClient, id string, args []string) error {
 			return dbext.Upgrade(ctx, c, id, args[0])
 		}),
+		a.migrateInstance(),
 		a.promoteReplica(),
 		a.ejectSource(),
 		a.waiting("detach-replica REPLICA", "Make a replica an instance of its own", "detach", func(ctx context.Context, c *gophercloud.ServiceClient, id string, _ []string) error {
@@ -54,29 +55,6 @@ func (a *app) instanceCommands() *cobra.Command {
 		a.api("events INSTANCE", "Print an instance's timeline", a.events),
 		a.api("watch INSTANCE", "Follow an instance's timeline until its operation ends", a.watch),
 	)
-}
-
-func (a *app) deleteInstance() *cobra.Command {
-	var backup string
-	cmd := a.waiting("delete INSTANCE", "Delete an instance with its data", "delete", func(ctx context.Context, c *gophercloud.ServiceClient, id string, _ []string) error {
-		return dbext.DeleteInstance(ctx, c, id, backup)
-	})
-	cmd.Flags().StringVar(&backup, "final-backup", "", "make a backup of this name first; when that fails, the instance stays")
-	return cmd
-}
-
-func (a *app) protect(use, short string, protected bool) *cobra.Command {
-	return a.api(use, short, func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
-		id, err := findInstance(ctx, c, args[0])
-		if err != nil {
-			return err
-		}
-		what := "%s is protected from deletion"
-		if !protected {
-			what = "%s can be deleted"
-		}
-		return a.done(dbext.Protect(ctx, c, id, protected), what, args[0])
-	})
 }
 
 // done reports what was done, unless it failed.
@@ -143,9 +121,6 @@ func instanceFields(in dbext.Instance) fields {
 	}
 	if in.Replication != nil {
 		f = append(f, [2]string{"replication", following(*in.Replication)})
-	}
-	if in.Protected {
-		f = append(f, [2]string{"protected", "from deletion"})
 	}
 	if in.Warning != "" {
 		f = append(f, [2]string{"warning", in.Warning})
@@ -264,6 +239,22 @@ func (a *app) resizeInstance() *cobra.Command {
 	})
 	cmd.Flags().StringVar(&flavor, "flavor", "", "flavor, by name or id; the server is restarted")
 	cmd.Flags().IntVar(&size, "volume", 0, "new size of the volume in GB; it cannot shrink")
+	return cmd
+}
+
+func (a *app) migrateInstance() *cobra.Command {
+	var host string
+	cmd := a.waiting("migrate INSTANCE", "Bring an instance to another host, where it has another address (admin)", "migrate", func(ctx context.Context, c *gophercloud.ServiceClient, id string, _ []string) error {
+		if host == "" {
+			return dbext.Migrate(ctx, c, id, "")
+		}
+		to, err := findHost(ctx, c, host)
+		if err != nil {
+			return err
+		}
+		return dbext.Migrate(ctx, c, id, to)
+	})
+	cmd.Flags().StringVar(&host, "host", "", "the host to bring it to, by name or id; without it the best that there is")
 	return cmd
 }
 

@@ -1,0 +1,112 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/fault"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+	"github.com/cofferdb/coffer/gateway/plan"
+)
+
+// Migrate brings an instance to another host: to that one, or with "" to the best that there is. It keeps its id, users and data; its
+// address is one of the new host's.
+func (cp *Plane) Migrate(ctx context.Context, c Caller, id, to string) error {
+	in, err := cp.Instance(ctx, c, id)
+	if err != nil {
+		return err
+	}
+	switch {
+	case in.Host == "":
+		return fault.Errorf(fault.NotImplemented, "Instance %s runs on a machine of its own; there is no host to take it from.", in.ID)
+	case in.Host == to:
+		return fault.Errorf(fault.BadRequest, "Instance %s is on host %s already.", in.ID, to)
+	case cp.Blobs == nil:
+		return errNoStore // it moves by a backup
+	}
+	for _, needs := range []string{datastores.MethodCreateBackup, datastores.MethodMakeReadOnly} {
+		if err := supports(in.Instance, method(needs)); err != nil {
+			return err
+		}
+	}
+	o, err := cp.orderAgain(ctx, in.Instance)
+	if err != nil {
+		return err
+	}
+	backup, err := cp.orderBackup(ctx, c, BackupRequest{Name: "Migration of " + in.ID, Instance: in.ID})
+	if err != nil {
+		return err
+	}
+	backup.Snapshot = true // nobody asked for it, and it goes when the instance has come
+	hosts, err := cp.hostsBut(ctx, in.Host, to)
+	if err != nil {
+		return err
+	}
+	for _, host := range o.candidates(hosts) {
+		if err := cp.migrateTo(ctx, c, o, backup, host); !errors.Is(err, errHostFull) {
+			return instanceError(err, in.ID)
+		}
+	}
+	return fault.Errorf(fault.Unprocessable, "%s", o.noHost(hosts))
+}
+
+// hostsBut are the hosts that an instance could move to: that one, or with "" all but its own.
+func (cp *Plane) hostsBut(ctx context.Context, own, only string) ([]etcdschema.Record[etcdschema.HostRecord], error) {
+	list, err := etcdschema.List(ctx, cp.Store, etcdschema.Hosts(), etcdschema.Page{})
+	if err != nil {
+		return nil, err
+	}
+	machine := "" // two hosts of one machine cannot have the same instance: what they make of it has the same names
+	for _, h := range list.Records {
+		if etcdschema.Hosts().Name(h.Key) == own {
+			machine = h.Value.Name
+		}
+	}
+	hosts := slices.DeleteFunc(list.Records, func(h etcdschema.Record[etcdschema.HostRecord]) bool {
+		id := etcdschema.Hosts().Name(h.Key)
+		return h.Value.Name == machine || only != "" && id != only
+	})
+	if only != "" && len(hosts) == 0 {
+		return nil, fault.Errorf(fault.BadRequest, "Host %s cannot be found, or is on the same machine as the instance; GET mgmt/hosts lists what there is.", only)
+	}
+	return hosts, nil
+}
+
+// orderAgain is what another place for an instance has to be.
+func (cp *Plane) orderAgain(ctx context.Context, in etcdschema.Instance) (o order, err error) {
+	catalogue, err := cp.Settled(ctx)
+	if err != nil {
+		return o, err
+	}
+	guest, err := etcdschema.Get(ctx, cp.Store, etcdschema.InstanceGuestKey(in.ID))
+	if err != nil {
+		return o, err
+	}
+	version, _ := catalogue.FindVersion(in.Datastore, in.Version)
+	return order{instance: in, guest: guest.Value, need: plan.NeedOf(in), requires: version.Server.Requires, hosts: catalogue.Hosts}, nil
+}
+
+// migrateTo keeps a place on a host and begins.
+func (cp *Plane) migrateTo(ctx context.Context, c Caller, o order, backup etcdschema.Backup, host string) error {
+	event := lifecycle.Event{Type: lifecycle.AskMigrate, Backup: backup.BackupID, Request: c.Request}
+	_, err := cp.transition(ctx, c.Project, o.instance.ID, event, func(p *plan.Plan) error {
+		if err := cp.reachable(p.Snap, p.Before.ID); err != nil {
+			return err
+		}
+		place := p.Before.Instance
+		o.instance, o.need = place, plan.NeedOf(place)
+		kept, err := cp.allocate(p.Snap, &place, host, o)
+		if err != nil {
+			return err
+		}
+		p.Event.Target = &etcdschema.Target{Host: place.Host, Address: place.Address}
+		key := etcdschema.BackupKey(c.Project, backup.BackupID)
+		p.Snap = etcdschema.With(p.Snap, key, backup).After(kept)
+		p.Put(kept, etcdschema.Put(key, backup))
+		return nil
+	})
+	return err
+}

@@ -1,0 +1,166 @@
+package gateway_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/cofferdb/coffer/deployments"
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/gatewaytest"
+)
+
+// migration is an instance with data, on the first of two hosts.
+type migration struct {
+	*testing.T
+	store         *etcdschema.Store
+	c, admin      gatewaytest.Client
+	first, second *gatewaytest.Host
+	id, address   string
+}
+
+func startMigration(t *testing.T) *migration {
+	etcd, g, first := start(t)
+	m := &migration{T: t, store: etcd.Store(t), c: g.Client(gatewaytest.Member), admin: g.Client(gatewaytest.Admin), first: first}
+	m.id = m.c.Create(t, "db", `,"databases":[{"name":"orders"}],"users":[{"name":"bob","password":"s3cret","databases":[{"name":"orders"}]}]`)
+	m.address = m.c.Await(t, m.id, "ACTIVE", soon).Text("instance", "ip", 0)
+	m.second = gatewaytest.StartHostSaying(t, func(a *deployments.Announcement) { a.Name = "other" }, g)
+	return m
+}
+
+func (m *migration) ask(to string) {
+	m.Helper()
+	m.admin.Want(m, 202, http.MethodPost, "/mgmt/instances/"+m.id+"/action", `{"migrate":{`+to+`}}`)
+}
+
+// has are the hosts that have something of the instance.
+func (m *migration) has() string {
+	var all []string
+	for _, h := range []*gatewaytest.Host{m.first, m.second} {
+		rec, err := etcdschema.Get(m.Context(), m.store, etcdschema.HostKey(h.ID))
+		if err != nil {
+			m.Fatal(err)
+		}
+		if _, has := rec.Value.Allocated[m.id]; has {
+			all = append(all, map[*gatewaytest.Host]string{m.first: "first", m.second: "second"}[h])
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+// whole holds the instance against what it was before.
+func (m *migration) whole(where string) {
+	m.Helper()
+	waitFor(m.T, func() bool { return m.has() == where })
+	users := m.c.Want(m, 200, http.MethodGet, gatewaytest.Instance(m.id)+"/users", "")
+	dbs := m.c.Want(m, 200, http.MethodGet, gatewaytest.Instance(m.id)+"/databases", "")
+	if users.Text("users", 0, "name") != "bob" || dbs.Text("databases", 0, "name") != "orders" {
+		m.Errorf("after it: %s %s", users.Body, dbs.Body)
+	}
+	m.c.Want(m, 202, http.MethodPost, gatewaytest.Instance(m.id)+"/databases", `{"databases":[{"name":"more"}]}`)
+	m.c.Want(m, 202, http.MethodDelete, gatewaytest.Instance(m.id)+"/databases/more", "")
+	if left := m.c.Want(m, 200, http.MethodGet, "/backups", ""); left.At("backups", 0) != nil {
+		m.Errorf("a copy is left: %s", left.Body)
+	}
+}
+
+// TestMigrate brings an instance to another host and back again.
+func TestMigrate(t *testing.T) {
+	m := startMigration(t)
+	for _, bad := range []string{`"host":"` + m.first.ID + `"`, `"host":"0199d0a1-0000-7000-8000-0000000000ff"`, `"host":7`} {
+		m.admin.Want(t, 400, http.MethodPost, "/mgmt/instances/"+m.id+"/action", `{"migrate":{`+bad+`}}`)
+	}
+	m.ask(fmt.Sprintf(`"host":%q`, m.second.ID))
+	if got := m.c.Want(t, 200, http.MethodGet, gatewaytest.Instance(m.id), "").Text("instance", "status"); got != "MIGRATING" {
+		t.Errorf("meanwhile its status is %s", got)
+	}
+	m.c.Await(t, m.id, "ACTIVE", soon)
+	m.whole("second")
+	if m.second.Launched(m.id).InstanceID != m.id {
+		t.Error("the other host has no guest")
+	}
+	m.ask("")
+	m.c.Await(t, m.id, "ACTIVE", soon)
+	m.whole("first")
+	m.c.Want(t, 202, http.MethodDelete, gatewaytest.Instance(m.id), "")
+	m.c.AwaitGone(t, m.id, soon)
+	waitFor(t, func() bool { return m.has() == "" })
+}
+
+// TestMigrateFails: whatever goes wrong before the new server is asked to take writes leads back to where the instance was.
+func TestMigrateFails(t *testing.T) {
+	for step, spoil := range map[string]func(*migration){
+		"create_backup": func(m *migration) { m.first.Memory.Fail(m.address, "create_backup", fmt.Errorf("it does not like it")) },
+		"stop_db":       func(m *migration) { m.first.Memory.Fail(m.address, "stop_db", fmt.Errorf("it does not like it")) },
+		"launch":        func(m *migration) { m.second.CannotLaunch(fmt.Errorf("it does not like it")) },
+	} {
+		t.Run(step, func(t *testing.T) {
+			m := startMigration(t)
+			spoil(m)
+			m.ask("")
+			a := m.c.Await(t, m.id, "ACTIVE", soon)
+			if got := a.Text("instance", "fault", "message"); !strings.Contains(got, "the instance is where it was, and takes writes: ") || !strings.Contains(got, "it does not like it") {
+				t.Errorf("its fault: %q", got)
+			}
+			m.whole("first")
+		})
+	}
+}
+
+// TestMigrateFailsAfterTheGuestHasEnrolled: the guest at the former host counts again, and what was made at the other is removed.
+func TestMigrateFailsAfterTheGuestHasEnrolled(t *testing.T) {
+	m := startMigration(t)
+	m.second.Memory.Fail(m.address, "prepare", fmt.Errorf("it does not like it"))
+	m.ask("")
+	waitFor(t, func() bool { return m.step() == "start" })
+	m.first.StopGuest(m.id) // it was refused meanwhile, and would ask again after a while
+	m.first.StartGuest(t, m.id)
+	a := m.c.Await(t, m.id, "ACTIVE", soon)
+	if got := a.Text("instance", "fault", "message"); !strings.Contains(got, "it does not like it") {
+		t.Errorf("its fault: %q", got)
+	}
+	m.whole("first")
+}
+
+// TestMigrationThatCannotSayWhetherWritesAreTaken: a server that neither refuses writes nor takes them for sure is ERROR until somebody
+// has it take them.
+func TestMigrationThatCannotSayWhetherWritesAreTaken(t *testing.T) {
+	m := startMigration(t)
+	m.first.Memory.Fail(m.address, "make_read_only", fmt.Errorf("it does not like it"))
+	m.ask("")
+	if a := m.c.Await(t, m.id, "ERROR", soon); !strings.Contains(a.Text("instance", "fault", "message"), "then reset_status lets it take writes") {
+		t.Errorf("its fault: %s", a.Body)
+	}
+	m.first.Memory.Fail(m.address, "make_read_only", nil)
+	m.admin.Want(t, 202, http.MethodPost, "/mgmt/instances/"+m.id+"/action", `{"reset-task-status":{}}`)
+	m.c.Await(t, m.id, "ACTIVE", soon)
+	m.whole("first")
+}
+
+// TestMigrationIsGivenUp: reset_status leads back, and a delete removes what there is on both hosts.
+func TestMigrationIsGivenUp(t *testing.T) {
+	for _, how := range []string{"reset", "delete"} {
+		t.Run(how, func(t *testing.T) {
+			m := startMigration(t)
+			release := m.second.HoldLaunches()
+			m.ask("")
+			waitFor(t, func() bool { return m.step() == "launch" })
+			if how == "reset" {
+				m.admin.Want(t, 202, http.MethodPost, "/mgmt/instances/"+m.id+"/action", `{"reset-task-status":{}}`)
+				m.c.Await(t, m.id, "ACTIVE", soon)
+				release()
+				m.whole("first")
+				return
+			}
+			m.c.Want(t, 202, http.MethodDelete, gatewaytest.Instance(m.id), "")
+			release()
+			m.c.AwaitGone(t, m.id, soon)
+			waitFor(t, func() bool { return m.has() == "" })
+		})
+	}
+}
+
+func (m *migration) step() string {
+	return m.c.Want(m, 200, http.MethodGet, gatewaytest.Instance(m.id)+"/why", "").Text("why", "step")
+}
