@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -17,7 +18,13 @@ import (
 // file system. Whatever a name says, nothing outside of the directory is touched, links included.
 type Dir struct {
 	root *os.Root
+
+	mu      sync.Mutex
+	durable map[string]bool // directories that a power cut leaves where they are: the ones above them were synced
 }
+
+// mostDurable is how many directories are remembered as durable. A forgotten one is synced again.
+const mostDurable = 256
 
 // incoming is where blobs are until they are whole. No blob's name begins with a dot.
 const incoming = ".incoming"
@@ -34,7 +41,7 @@ func OpenDir(dir string) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the directory for backups: %w", err)
 	}
-	d := &Dir{root}
+	d := &Dir{root: root, durable: map[string]bool{}}
 	if err := d.tidy(time.Now().Add(-leftAfter)); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot use the directory for backups: %w", err), root.Close())
 	}
@@ -98,17 +105,58 @@ func (d *Dir) write(ctx context.Context, part string, from *announced) error {
 // publish gives a whole blob its name, so that it survives a power cut.
 func (d *Dir) publish(part, name string) error {
 	parent := path.Dir(name)
-	if err := d.root.MkdirAll(parent, 0o700); err != nil {
+	if err := d.makeDir(parent); err != nil {
 		return err
 	}
 	if err := d.root.Rename(part, name); err != nil {
 		return err
 	}
-	for ; ; parent = path.Dir(parent) { // each may be new
-		if err := d.sync(parent); err != nil || parent == "." {
+	if err := d.sync(parent); err != nil || d.isDurable(parent) {
+		return err
+	}
+	for above := parent; above != "."; { // each may be new
+		above = path.Dir(above)
+		if err := d.sync(above); err != nil {
 			return err
 		}
 	}
+	d.setDurable(parent, true)
+	return nil
+}
+
+// makeDir makes a directory that is not there, which is not durable then: another gateway may have removed it.
+func (d *Dir) makeDir(dir string) error {
+	if dir == "." {
+		return nil
+	}
+	err := d.root.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	d.setDurable(dir, false)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = d.root.MkdirAll(dir, 0o700)
+	}
+	return err
+}
+
+func (d *Dir) isDurable(dir string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.durable[dir]
+}
+
+func (d *Dir) setDurable(dir string, durable bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case !durable:
+		delete(d.durable, dir)
+		return
+	case len(d.durable) >= mostDurable:
+		clear(d.durable)
+	}
+	d.durable[dir] = true
 }
 
 func (d *Dir) sync(dir string) error {

@@ -1,6 +1,9 @@
 package blobstore
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io/fs"
 	"os"
@@ -37,6 +40,22 @@ func TestDir(t *testing.T) {
 	}
 	if left, err := os.ReadDir(filepath.Join(dir, incoming)); err != nil || len(left) > 0 {
 		t.Errorf("%d files are left in %s: %v", len(left), incoming, err)
+	}
+}
+
+// A directory that is known to be there may have been removed by another gateway.
+func TestDirMakesARemovedDirectoryAgain(t *testing.T) {
+	dir := t.TempDir()
+	d := openDir(t, dir)
+	for range 3 {
+		body := []byte("a segment")
+		sum := sha256.Sum256(body)
+		if err := d.Put(t.Context(), "backups/p/b/1", int64(len(body)), hex.EncodeToString(sum[:]), bytes.NewReader(body)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.RemoveAll(filepath.Join(dir, "backups")); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"runtime"
+	"sync"
 	"testing"
 )
 
@@ -24,14 +25,25 @@ func dump(size int) []byte {
 const bench = 128 << 20
 
 // keeper is a Segments that copies, but only once.
-type keeper map[int][]byte
+type keeper struct {
+	mu     sync.Mutex
+	bodies map[int][]byte
+}
 
-func (k keeper) Put(_ context.Context, n int, body []byte) error {
-	k[n] = append(k[n][:0], body...)
+func newKeeper() *keeper { return &keeper{bodies: map[int][]byte{}} }
+
+func (k *keeper) Put(_ context.Context, n int, body []byte) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.bodies[n] = append(k.bodies[n][:0], body...)
 	return nil
 }
 
-func (k keeper) Get(_ context.Context, n int) ([]byte, error) { return bytes.Clone(k[n]), nil }
+func (k *keeper) Get(_ context.Context, n int) ([]byte, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return bytes.Clone(k.bodies[n]), nil
+}
 
 // allocated is what a run has allocated, in MB for all of it: the memory held at any moment is far less.
 func allocated(b *testing.B, run func()) {
@@ -44,7 +56,7 @@ func allocated(b *testing.B, run func()) {
 
 func BenchmarkWrite(b *testing.B) {
 	block := dump(8 << 20)
-	k := keeper{}
+	k := newKeeper()
 	var stored int64
 	b.SetBytes(bench)
 	allocated(b, func() {
@@ -68,7 +80,7 @@ func BenchmarkWrite(b *testing.B) {
 
 func BenchmarkOpen(b *testing.B) {
 	block := dump(8 << 20)
-	k := keeper{}
+	k := newKeeper()
 	ref, err := Write(context.Background(), k, backup, key, func(w io.Writer) error {
 		_, err := io.Copy(w, bytes.NewReader(bytes.Repeat(block, bench/len(block))))
 		return err

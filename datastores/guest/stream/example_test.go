@@ -1,28 +1,37 @@
 package stream_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/cofferdb/coffer/datastores/guest/stream"
 )
 
 // memory is where the segments of one backup are, instead of a gateway.
-type memory map[int][]byte
+type memory struct {
+	mu     sync.Mutex
+	bodies map[int][]byte
+}
 
-func (m memory) Put(_ context.Context, n int, body []byte) error {
-	m[n] = append([]byte(nil), body...)
+func (m *memory) Put(_ context.Context, n int, body []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.bodies[n] = bytes.Clone(body)
 	return nil
 }
 
-func (m memory) Get(_ context.Context, n int) ([]byte, error) {
-	return append([]byte(nil), m[n]...), nil
+func (m *memory) Get(_ context.Context, n int) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return bytes.Clone(m.bodies[n]), nil
 }
 
 func Example() {
-	ctx, segments := context.Background(), memory{}
+	ctx, segments := context.Background(), &memory{bodies: map[int][]byte{}}
 	key := make([]byte, 32) // the project's, of random bytes
 	ref, err := stream.Write(ctx, segments, "0198c0de-0000-7000-8000-000000000001", key, func(w io.Writer) error {
 		_, err := io.WriteString(w, strings.Repeat("INSERT INTO shop VALUES (1);\n", 100_000))

@@ -21,7 +21,8 @@ import (
 
 // Segments is where the segments of one backup are. Both calls try again by themselves, for as long as ctx lasts.
 type Segments interface {
-	// Put stores a segment; again, when it is there. It must not use body after it has returned.
+	// Put stores a segment; again, when it is there. It must not use body after it has returned. Other segments may be put
+	// at the same time.
 	Put(ctx context.Context, n int, body []byte) error
 	// Get reads a segment. The caller may change what it returns.
 	Get(ctx context.Context, n int) ([]byte, error)
@@ -30,12 +31,17 @@ type Segments interface {
 const (
 	// segmentSize is the size of a stored segment. It bounds the memory of a backup and what a cut connection costs.
 	segmentSize = 8 << 20
-	// window is how far back zstd looks. A restore needs at least as much memory.
+	// inFlight is how many segments are stored at the same time: a store that syncs each one to its disk makes the others
+	// wait for that no more than it must.
+	inFlight = 2
+	// window is how far back zstd may have looked in what is read. A restore needs at least as much memory.
 	window = 1 << 20
+	// writeWindow is how far back it looks when it writes: as far as `zstd -1` does.
+	writeWindow = 512 << 10
 )
 
 // Write stores what produce writes as the segments of a backup and returns all of its BackupRef but Strategy and Meta. key
-// is 32 bytes, or nil: then nothing is sealed. It holds at most two segments in memory: one is stored while the next one is
+// is 32 bytes, or nil: then nothing is sealed. It holds at most three segments in memory: two are stored while the next one is
 // filled.
 //
 // When a segment cannot be stored, or ctx ends, the writer that produce was given returns the reason, and so does Write.

@@ -269,6 +269,30 @@ func TestPutErrorEndsProduce(t *testing.T) {
 	}
 }
 
+// A later segment may be stored before an earlier one: the index has them in their order.
+func TestSegmentsOvertake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		data := noise(6 * small)
+		second := make(chan struct{})
+		s := &shelf{put: func(ctx context.Context, n int) error {
+			switch n {
+			case 1:
+				<-second
+			case 2:
+				close(second)
+			}
+			return nil
+		}}
+		ref, err := write(context.Background(), s, backup, key, produce(data), small)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := readAll(s, ref, key); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%d bytes came back, want %d: %v", len(got), len(data), err)
+		}
+	})
+}
+
 // waits is a Put that ends with its context only.
 func waits(ctx context.Context, _ int) error { <-ctx.Done(); return context.Cause(ctx) }
 
@@ -310,14 +334,16 @@ func TestCancelEndsWrite(t *testing.T) {
 	})
 }
 
-// Of two segments in memory the second is full when the writer stops.
-func TestTwoSegmentsAtMost(t *testing.T) {
+// Of the segments in memory all are full when the writer stops: those that are being stored, and the next one.
+func TestThreeSegmentsAtMost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		var taken int
 		done := make(chan struct{})
 		c := newCutter(ctx, func(error) {}, &shelf{put: waits}, seal{}, small)
-		go c.store()
+		for range inFlight {
+			go c.store()
+		}
 		go func() {
 			defer close(done)
 			for err := error(nil); err == nil; {
@@ -330,8 +356,8 @@ func TestTwoSegmentsAtMost(t *testing.T) {
 		cancel()
 		<-done
 		close(c.full)
-		if taken != 2*small {
-			t.Errorf("%d bytes were taken while nothing was stored, want %d", taken, 2*small)
+		if want := (inFlight + 1) * small; taken != want {
+			t.Errorf("%d bytes were taken while nothing was stored, want %d", taken, want)
 		}
 	})
 }

@@ -24,7 +24,9 @@ func write(ctx context.Context, to Segments, backupID string, key []byte, produc
 	defer cancel(nil)
 	c := newCutter(running, cancel, to, s, size)
 	var storing sync.WaitGroup
-	storing.Go(c.store)
+	for range inFlight {
+		storing.Go(c.store)
+	}
 	count := c.fill(produce)
 	storing.Wait()
 	// What ended it comes first: produce may have made an error of its own of what its writer returned.
@@ -37,7 +39,7 @@ func write(ctx context.Context, to Segments, backupID string, key []byte, produc
 
 // compress runs produce and returns how much it wrote.
 func compress(ctx context.Context, out io.Writer, produce func(io.Writer) error) (int64, error) {
-	z, err := zstd.NewWriter(out, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(window),
+	z, err := zstd.NewWriter(out, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(false), zstd.WithWindowSize(writeWindow),
 		zstd.WithEncoderLevel(zstd.SpeedFastest))
 	if err != nil {
 		return 0, err
@@ -65,7 +67,7 @@ func (c *counter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// cutter cuts what is written to it into segments. One goroutine runs store.
+// cutter cuts what is written to it into segments. inFlight goroutines run store.
 type cutter struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -74,19 +76,28 @@ type cutter struct {
 	limit  int // of a segment before it is sealed
 
 	buf  []byte
-	full chan []byte
-	free chan []byte // of two buffers one is filled, one stored; nil is one that was not made yet
+	full chan numbered
+	free chan []byte // of the buffers one is filled, the others are stored; nil is one that was not made yet
 
-	index  index // of what is stored; store's until it has ended
+	mu     sync.Mutex
+	index  index // of what is stored or being stored; a segment's place is there from when it is full
 	stored int64
+}
+
+// numbered is a full segment that is not sealed yet.
+type numbered struct {
+	n     int
+	plain []byte
 }
 
 func newCutter(ctx context.Context, cancel context.CancelCauseFunc, to Segments, s seal, size int) *cutter {
 	c := &cutter{
 		ctx: ctx, cancel: cancel, to: to, seal: s, limit: size - s.overhead(),
-		full: make(chan []byte), free: make(chan []byte, 2), index: index{backupID: s.backupID},
+		full: make(chan numbered), free: make(chan []byte, inFlight+1), index: index{backupID: s.backupID},
 	}
-	c.free <- nil // the second one
+	for range inFlight {
+		c.free <- nil
+	}
 	return c
 }
 
@@ -120,13 +131,17 @@ func (c *cutter) Write(p []byte) (written int, err error) {
 	return written, nil
 }
 
-// flush hands the segment over and waits for the other buffer.
+// flush hands the segment over and waits for another buffer.
 func (c *cutter) flush() error {
 	if len(c.buf) == 0 {
 		return nil
 	}
+	n, err := c.place()
+	if err != nil {
+		return err
+	}
 	select {
-	case c.full <- c.buf:
+	case c.full <- numbered{n, c.buf}:
 	case <-c.ctx.Done():
 		return context.Cause(c.ctx)
 	}
@@ -139,28 +154,38 @@ func (c *cutter) flush() error {
 	return nil
 }
 
+// place makes room in the index for the next segment, and returns its number.
+func (c *cutter) place() (n int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n = len(c.index.segments) + 1; n > maxSegments {
+		return 0, fmt.Errorf("it is larger than %d segments of %d bytes", maxSegments, segmentSize)
+	}
+	c.index.segments = append(c.index.segments, segment{})
+	return n, nil
+}
+
 // store stores full segments until there are no more. Its error ends everything.
 func (c *cutter) store() {
-	for buf := range c.full {
-		if err := c.put(buf); err != nil {
+	for s := range c.full {
+		if err := c.put(s); err != nil {
 			c.cancel(err)
 			return
 		}
-		c.free <- buf
+		c.free <- s.plain
 	}
 }
 
-func (c *cutter) put(plain []byte) error {
-	n := len(c.index.segments) + 1
-	if n > maxSegments {
-		return fmt.Errorf("it is larger than %d segments of %d bytes", maxSegments, segmentSize)
+func (c *cutter) put(s numbered) error {
+	body := c.seal.close(s.n, s.plain)
+	if err := c.to.Put(c.ctx, s.n, body); err != nil {
+		return fmt.Errorf("cannot store segment %d: %w", s.n, err)
 	}
-	body := c.seal.close(n, plain)
-	if err := c.to.Put(c.ctx, n, body); err != nil {
-		return fmt.Errorf("cannot store segment %d: %w", n, err)
-	}
-	c.index.segments = append(c.index.segments, segment{size: len(body), sum: sha256.Sum256(body)})
-	c.stored += int64(len(body))
+	stored := segment{size: len(body), sum: sha256.Sum256(body)}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.index.segments[s.n-1] = stored
+	c.stored += int64(stored.size)
 	return nil
 }
 
