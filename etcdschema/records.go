@@ -73,6 +73,7 @@ type Instance struct {
 
 	UsageTimeout int  `json:"usage_timeout,omitempty"` // seconds that create may take; 0: datastores.DefaultUsageTimeout
 	Prepared     bool `json:"prepared,omitempty"`      // has been ACTIVE once
+	Protected    bool `json:"protected,omitempty"`     // cannot be deleted as long as that is so
 
 	Firewall deployments.Firewall `json:"firewall,omitzero"` // ports of the datastore version, AllowedCIDRs
 
@@ -144,6 +145,8 @@ type Operation struct {
 	Progress *agentpoll.Progress `json:"progress,omitempty"`
 
 	Backup string `json:"backup,omitempty"` // of a backup, or of a new replica's snapshot: which
+	// Last: the backup is the instance's last; when it is complete, the instance is deleted.
+	Last bool `json:"last,omitempty"`
 	// Target is what the instance becomes, of a resize, upgrade or configure.
 	Target *Target `json:"target,omitempty"`
 	// Outdated: the values of the instance's configuration group have changed since the operation began.

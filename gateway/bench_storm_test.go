@@ -63,16 +63,16 @@ func TestBenchStorm(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = fleet.Process.Kill(); _ = fleet.Wait() }()
-	until.True(t, 2*time.Minute, "parked for the first time", func() bool { return g.Polls().Parked == agents })
+	until.Promptly(t, 2*time.Minute, "parked for the first time", func() bool { return g.Polls().Parked == agents })
 	g.Stop(t)
 	began := time.Now()
 	g = gatewaytest.StartAt(t, store, addr)
-	until.True(t, 2*time.Minute, "parked again", func() bool { return g.Polls().Parked == agents })
+	until.Promptly(t, 2*time.Minute, "parked again", func() bool { return g.Polls().Parked == agents })
 	stats := g.Polls()
 	t.Logf("%d agents parked again %s after the restart (bar 10 s); %d refused, %d answered 429, %d failed",
 		agents, time.Since(began).Round(time.Millisecond), stats.Refused, stats.Overload, stats.Failed)
 	cpu, polls, window := processTime(t), g.Polls().Polls, time.Now()
-	until.True(t, 3*time.Minute, "a hold", func() bool { return g.Polls().Polls >= polls+agents })
+	until.Promptly(t, 3*time.Minute, "a hold", func() bool { return g.Polls().Polls >= polls+agents })
 	took := time.Since(window)
 	perThousand := (processTime(t) - cpu).Seconds() / took.Seconds() * 100 / (agents / 1000)
 	t.Logf("%d idle agents, %.0f polls a second: %.2f %% of a core for 1,000, gateway and its etcd together (bar 0.5 %%)",

@@ -123,7 +123,7 @@ func TestBenchDispatch(t *testing.T) {
 	store := etcdtest.Open(t, endpoint)
 	g := gatewaytest.Start(t, store, gatewaytest.Quick)
 	ids := gatewaytest.Guests(t, store, guests, g.URL)
-	until.True(t, time.Minute, "all parked", func() bool { return g.Polls().Parked == guests })
+	until.Promptly(t, time.Minute, "all parked", func() bool { return g.Polls().Parked == guests })
 	bare := newBarePath(t, endpoint, guests)
 	for _, load1 := range []struct{ calls, parallel int }{{200, 1}, {640, 64}} {
 		var ours, theirs sample

@@ -8,28 +8,63 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/cofferdb/coffer/datastores"
 )
 
-// Unservable says why the system cannot run the server's program at path, in a version that begins with version; "" means
-// that it can, perhaps after [System.Install] has installed packages, whose first brings the program. Nothing is installed;
-// only lists of packages are fetched when there are none at all. A path of "" is a program that nobody knows. The reason has
-// no path in it.
-func (s System) Unservable(ctx context.Context, path, version string, packages []string) (reason string) {
-	missing, err := s.Missing(ctx, packages)
-	if err != nil {
-		return "its packages cannot be asked for"
+// Unservable says for each opinion why the system cannot run its program, in a version that begins with the opinion's; "" means that it
+// can, perhaps after [System.Install] has installed the packages, whose first brings the program. Nothing is installed; only lists of
+// packages are fetched when there are none at all. A path of "" is a program that nobody knows. The reasons have no path in them.
+func (s System) Unservable(ctx context.Context, servers []datastores.Opinion) (reasons []string) {
+	missing := make([][]string, len(servers))
+	unknown := make([]error, len(servers))
+	var names []string
+	for i, server := range servers {
+		missing[i], unknown[i] = s.Missing(ctx, server.Packages)
+		names = append(names, missing[i]...)
 	}
+	to := s.offers(ctx, names)
+	reasons = make([]string, len(servers))
+	for i, server := range servers {
+		if unknown[i] != nil {
+			reasons[i] = "its packages cannot be asked for"
+			continue
+		}
+		reasons[i] = to.unservable(ctx, server, missing[i])
+	}
+	return reasons
+}
+
+// offers are what apt would install of some packages.
+type offers struct {
+	System
+	candidates map[string]string // see aptCandidates
+	err        error
+}
+
+// offers asks apt once for all names: where it keeps no cache of its lists, it reads them for a second each time.
+func (s System) offers(ctx context.Context, names []string) offers {
+	o := offers{System: s}
+	if len(names) > 0 && os.Geteuid() == 0 {
+		slices.Sort(names)
+		o.candidates, o.err = s.aptCandidates(ctx, slices.Compact(names))
+	}
+	return o
+}
+
+func (o offers) unservable(ctx context.Context, server datastores.Opinion, missing []string) (reason string) {
 	if len(missing) > 0 {
-		if reason := s.unavailable(ctx, version, packages[0], missing); reason != "" {
+		if reason := o.unavailable(server, missing); reason != "" {
 			return reason
 		}
-		if missing[0] == packages[0] {
+		if missing[0] == server.Packages[0] {
 			return "" // the program comes with it
 		}
 	}
-	return s.unfit(ctx, path, version)
+	return o.unfit(ctx, server.Program.Path, server.Program.Version)
 }
 
 const versionTimeout = 5 * time.Second
@@ -62,22 +97,21 @@ func (s System) unfit(ctx context.Context, path, version string) (reason string)
 	return ""
 }
 
-// unavailable says why missing packages cannot be installed; server is the one whose version counts.
-func (s System) unavailable(ctx context.Context, version, server string, missing []string) (reason string) {
+// unavailable says why missing packages cannot be installed.
+func (o offers) unavailable(server datastores.Opinion, missing []string) (reason string) {
 	if os.Geteuid() != 0 {
-		return "packages are missing and the host is not root: " + s.advice(missing)
+		return "packages are missing and the host is not root: " + o.advice(missing)
 	}
-	candidates, err := s.aptCandidates(ctx, missing)
-	if err != nil {
+	if o.err != nil {
 		return "its packages are missing, and apt cannot be asked for them"
 	}
 	for _, name := range missing {
-		has := candidates[name]
+		has := o.candidates[name]
 		if has == "" {
 			return fmt.Sprintf("the package %s is not to be had", name)
 		}
-		if name == server && version != "" && !begins(has, version) {
-			return fmt.Sprintf("the package %s is to be had in version %s, not %s", name, has, version)
+		if name == server.Packages[0] && server.Program.Version != "" && !begins(has, server.Program.Version) {
+			return fmt.Sprintf("the package %s is to be had in version %s, not %s", name, has, server.Program.Version)
 		}
 	}
 	return ""

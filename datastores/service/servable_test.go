@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/cofferdb/coffer/datastores"
 )
 
 func TestCandidates(t *testing.T) {
@@ -65,7 +67,7 @@ func TestUnservable(t *testing.T) {
 	if user == "0" {
 		user = "65534"
 	}
-	for _, c := range []struct {
+	cases := []struct {
 		name, path, version string
 		packages            []string
 		says                string // "": it can be served
@@ -80,8 +82,14 @@ func TestUnservable(t *testing.T) {
 		{"cannot run", broken, "1", nil, "cannot be run"},
 		{"no such package", program, "10.11", []string{"no-such-package-of-coffer"}, "no-such-package-of-coffer"},
 		{"a further package is missing", program, "10.11", []string{"dpkg", "no-such-package-of-coffer"}, "no-such-package-of-coffer"},
-	} {
-		got := System("").Unservable(t.Context(), c.path, c.version, c.packages)
+	}
+	var servers []datastores.Opinion
+	for _, c := range cases {
+		servers = append(servers, datastores.Opinion{Program: datastores.Program{Path: c.path, Version: c.version}, Packages: c.packages})
+	}
+	all := System("").Unservable(t.Context(), servers)
+	for i, c := range cases {
+		got := all[i]
 		if c.says == "" && got != "" || !strings.Contains(got, c.says) || strings.Contains(got, "/") && !strings.Contains(got, "apt-get") {
 			t.Errorf("%s: %q, want %q", c.name, got, c.says)
 		}

@@ -25,6 +25,8 @@ func (h *Host) Check(ctx context.Context, args deployments.CheckArgs) (deploymen
 		by[who{d.Manager, d.Image}] = append(by[who{d.Manager, d.Image}], d)
 	}
 	reply := deployments.CheckReply{Verdicts: map[string]datastores.Verdict{}}
+	good := map[service.System][]datastores.Opinion{} // without problems
+	ids := map[service.System][]string{}              // of their definitions
 	able := h.binaries.managers()
 	images, _ := h.newcomers().images()
 	for asked, definitions := range by {
@@ -44,7 +46,17 @@ func (h *Host) Check(ctx context.Context, args deployments.CheckArgs) (deploymen
 			continue
 		}
 		for i, d := range definitions {
-			reply.Verdicts[d.ID()] = judge(ctx, service.System(tree), opinions[i])
+			o, system := opinions[i], service.System(tree)
+			if len(o.Problems) > 0 {
+				reply.Verdicts[d.ID()] = datastores.Verdict{Problems: o.Problems}
+				continue
+			}
+			good[system], ids[system] = append(good[system], o), append(ids[system], d.ID())
+		}
+	}
+	for system, opinions := range good { // the host looks for what a guest binary says that it needs: the binary is nobody
+		for i, reason := range system.Unservable(ctx, opinions) {
+			reply.Verdicts[ids[system][i]] = datastores.Verdict{Unable: reason}
 		}
 	}
 	if ctx.Err() != nil {
@@ -54,14 +66,6 @@ func (h *Host) Check(ctx context.Context, args deployments.CheckArgs) (deploymen
 }
 
 var errCheckLate = agentpoll.Errorf(agentpoll.Expired, "the check of definitions was not done in time")
-
-// judge looks for what the guest binary says that it needs: the host does, not the binary, which is nobody.
-func judge(ctx context.Context, system service.System, o datastores.Opinion) datastores.Verdict {
-	if len(o.Problems) > 0 {
-		return datastores.Verdict{Problems: o.Problems}
-	}
-	return datastores.Verdict{Unable: system.Unservable(ctx, o.Program.Path, o.Program.Version, o.Packages)}
-}
 
 // askGuest has one binary judge definitions, all at once, in the way in which it describes itself.
 func (h *Host) askGuest(ctx context.Context, binary string, definitions []deployments.Definition) ([]datastores.Opinion, error) {

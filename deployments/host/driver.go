@@ -29,7 +29,7 @@ type driver interface {
 	// claim gives a new instance its user ids. h.mu is held.
 	claim(inst *instance) error
 
-	// connect gives an instance its address. It runs while the volume is made, and touches nothing that is written down.
+	// connect gives an instance its address, and the sandbox its rules. It runs while the volume is made, and touches nothing that is written down.
 	connect(ctx context.Context, inst *instance) error
 	// ensure makes everything else of an instance, but its volume, that is not there, and starts the guest if it does not run. An empty
 	// token leaves the one that the guest has.

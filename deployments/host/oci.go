@@ -89,10 +89,16 @@ func (h *sandboxes) claim(inst *instance) error {
 	return nil
 }
 
+// connect makes the wire and the wall beside each other: the wall knows the wire by its name, and nothing uses it before both are there.
 func (h *sandboxes) connect(ctx context.Context, inst *instance) error {
+	walled := make(chan error, 1)
+	go func() {
+		_, err := h.protect(ctx, inst)
+		walled <- err
+	}()
 	made, err := h.network(inst).Ensure(ctx)
 	inst.wired = inst.wired || made
-	return err
+	return errors.Join(err, <-walled)
 }
 
 // ensure starts the sandbox when all that it needs is there. What is running goes on: its guest is started anew when its
@@ -143,9 +149,6 @@ func (h *sandboxes) ensure(ctx context.Context, inst *instance, token string) (n
 		if err := inst.save(); err != nil {
 			return nil, err
 		}
-	}
-	if err := h.enclose(ctx, inst, to); err != nil {
-		return nil, err
 	}
 	_, notes = h.limit(inst)
 	if err := inst.remember(now); err != nil {

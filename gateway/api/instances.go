@@ -79,8 +79,15 @@ func (a *API) createInstance(r *request) (reply, error) {
 	return reply{http.StatusOK, map[string]any{"instance": view}}, nil
 }
 
+// deleteInstance deletes at once, or, when the query names a final_backup, after a full backup of that name. Then it answers with that, as
+// the call that makes one does; an instance whose final backup fails stays.
 func (a *API) deleteInstance(r *request) (reply, error) {
-	return accepted(a.Control.Delete(r.ctx, r.Caller, r.param("id")))
+	name := r.query("final_backup")
+	if name == "" {
+		return accepted(a.Control.Ask(r.ctx, r.Caller, r.param("id"), lifecycle.AskDelete))
+	}
+	b, err := a.Control.NewBackup(r.ctx, r.Caller, control.BackupRequest{Name: name, Instance: r.param("id"), Last: true})
+	return reply{http.StatusAccepted, map[string]any{"backup": viewBackup(b)}}, err
 }
 
 // actOnInstance takes exactly one action.

@@ -68,14 +68,16 @@ func (a *API) changeOf(update map[string]json.RawMessage) (wanted change, err er
 			one, err = a.upgrading(value)
 		case "access":
 			one, err = a.accessChange(value)
+		case "deletion_protection":
+			one, err = a.protection(value)
 		default:
-			return nil, fault.Errorf(fault.BadRequest, "Validation error: instance[%q] is unknown; allowed: name, configuration, replica_of, datastore_version, access.", key)
+			return nil, fault.Errorf(fault.BadRequest, "Validation error: instance[%q] is unknown; allowed: name, configuration, replica_of, datastore_version, access, deletion_protection.", key)
 		}
 		if err != nil {
 			return nil, err
 		}
 		if wanted != nil {
-			return nil, fault.Errorf(fault.BadRequest, "Validation error: beside the name only one of configuration, replica_of, datastore_version and access can be changed at a time.")
+			return nil, fault.Errorf(fault.BadRequest, "Validation error: beside the name only one of configuration, replica_of, datastore_version, access and deletion_protection can be changed at a time.")
 		}
 		wanted = one
 	}
@@ -108,6 +110,17 @@ func (a *API) accessChange(raw json.RawMessage) (change, error) {
 	}
 	return func(ctx context.Context, c control.Caller, id string) error {
 		return a.Control.SetAccess(ctx, c, id, access)
+	}, nil
+}
+
+// protection reads whether the instance is protected from deletion from now on.
+func (a *API) protection(raw json.RawMessage) (change, error) {
+	var protected *bool
+	if err := json.Unmarshal(raw, &protected); err != nil || protected == nil {
+		return nil, fault.Errorf(fault.BadRequest, "Validation error: instance['deletion_protection'] must be true or false.")
+	}
+	return func(ctx context.Context, c control.Caller, id string) error {
+		return a.Control.Protect(ctx, c, id, *protected)
 	}, nil
 }
 

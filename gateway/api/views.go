@@ -36,6 +36,7 @@ type instanceView struct {
 // instanceDetail is what only a single instance and the detailed list show.
 type instanceDetail struct {
 	Created              string     `json:"created"`
+	Protected            bool       `json:"deletion_protection"` // beyond Trove
 	Updated              string     `json:"updated"`
 	ServiceStatusUpdated string     `json:"service_status_updated,omitempty"`
 	Configuration        *memberRef `json:"configuration,omitempty"`
@@ -164,7 +165,7 @@ func (a *API) detailView(r *request, in lifecycle.Member) instanceView {
 	v := a.shortView(r, in)
 	v.Datastore.VersionNumber = in.VersionNumber
 	v.Locality, v.Zone = cmp.Or(in.Set.Locality, in.Locality), in.Zone
-	v.instanceDetail = &instanceDetail{Created: control.Stamp(in.Created), Updated: control.Stamp(in.Updated)}
+	v.instanceDetail = &instanceDetail{Created: control.Stamp(in.Created), Updated: control.Stamp(in.Updated), Protected: in.Protected}
 	if !in.ServiceReported.IsZero() {
 		v.ServiceStatusUpdated = control.Stamp(in.ServiceReported)
 	}

@@ -47,6 +47,7 @@ type BackupRequest struct {
 	RestoreFrom   any    `json:"restore_from"`
 	StorageDriver string `json:"storage_driver"`
 	Schedule      string `json:"-"` // id of the schedule that asks for it; "": a client does
+	Last          bool   `json:"-"` // the instance is deleted when it is complete
 }
 
 // NewBackup has an instance's guest begin a backup. Each of also adds to the transaction, or refuses it.
@@ -55,8 +56,13 @@ func (cp *Plane) NewBackup(ctx context.Context, c Caller, req BackupRequest, als
 	if err != nil {
 		return b, err
 	}
-	event := lifecycle.Event{Type: lifecycle.AskBackup, Backup: b.BackupID, Request: c.Request}
+	event := lifecycle.Event{Type: lifecycle.AskBackup, Backup: b.BackupID, Last: req.Last, Request: c.Request}
 	_, err = cp.transition(ctx, c.Project, b.Instance, event, func(p *plan.Plan) error {
+		if req.Last {
+			if err := lifecycle.MayDelete(p.Before); err != nil {
+				return err
+			}
+		}
 		if err := cp.reachable(p.Snap, p.Before.ID); err != nil {
 			return err
 		}

@@ -113,6 +113,8 @@ type CreateRequest struct {
 	Modules  []any  `json:"modules"`
 	Locality string `json:"locality"`
 	Zone     string `json:"availability_zone"`
+	// Protected: it cannot be deleted. Trove has nothing like it.
+	Protected bool `json:"deletion_protection"`
 }
 
 // StringOrID is a JSON string or number, as clients send flavors and sizes.
@@ -228,7 +230,7 @@ func (cp *Plane) order(ctx context.Context, c Caller, req CreateRequest) (order,
 		Capabilities: version.Server.Capabilities, Names: version.Server.Names, UsersPerServer: version.Server.UsersPerServer,
 		FlavorID: flavorID, Flavor: flavor, VolumeGB: volumeGB, Created: now, Updated: now,
 		UsageTimeout: version.Server.UsageTimeout, Configuration: configuration.ID, Restore: restore.chain,
-		Service: datastores.Status{Service: datastores.StatusNew}, Locality: req.Locality, Zone: req.Zone,
+		Service: datastores.Status{Service: datastores.StatusNew}, Locality: req.Locality, Zone: req.Zone, Protected: req.Protected,
 	}
 	if req.Volume != nil {
 		o.instance.VolumeType = req.Volume.Type

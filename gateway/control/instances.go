@@ -54,19 +54,7 @@ func (cp *Plane) Members(ctx context.Context, sets etcdschema.Prefix[etcdschema.
 	return members, nil
 }
 
-// Delete deletes an instance that nobody follows.
-func (cp *Plane) Delete(ctx context.Context, c Caller, id string) error {
-	event := lifecycle.Event{Type: lifecycle.AskDelete, Request: c.Request}
-	_, err := cp.transition(ctx, c.Project, id, event, func(p *plan.Plan) error {
-		if replicas := p.Before.Replicas(); len(replicas) > 0 {
-			return fault.Errorf(fault.Forbidden, "Instance %s has the replicas %s; delete or detach them first.", id, strings.Join(replicas, ", "))
-		}
-		return nil
-	})
-	return instanceError(err, id)
-}
-
-// Ask lets an instance begin what needs no more than its wish: a restart, another try.
+// Ask lets an instance begin what needs no more than its wish: a restart, another try, its end.
 func (cp *Plane) Ask(ctx context.Context, c Caller, id string, what lifecycle.EventType) error {
 	_, err := cp.transition(ctx, c.Project, id, lifecycle.Event{Type: what, Request: c.Request})
 	return instanceError(err, id)
@@ -100,6 +88,18 @@ func (cp *Plane) Rename(ctx context.Context, c Caller, id, name string) error {
 	return cp.change(ctx, c, id, func(_ etcdschema.Snapshot, in *etcdschema.Instance) ([]etcdschema.Op, error) {
 		in.Name = name
 		return nil, nil
+	})
+}
+
+// Protect says anew whether an instance is protected from deletion.
+func (cp *Plane) Protect(ctx context.Context, c Caller, id string, protected bool) error {
+	return cp.change(ctx, c, id, func(_ etcdschema.Snapshot, in *etcdschema.Instance) ([]etcdschema.Op, error) {
+		message := "the instance can be deleted"
+		if protected {
+			message = "the instance is protected from deletion"
+		}
+		in.Protected = protected
+		return plan.Tell(in, etcdschema.Event{At: cp.Now().UTC(), Kind: "note", Message: message, Request: c.Request}), nil
 	})
 }
 

@@ -146,7 +146,7 @@ func (cp *Plane) orderReplica(ctx context.Context, c Caller, req CreateRequest) 
 		Manager: source.Manager, Image: source.Image, Capabilities: source.Capabilities, Names: source.Names, UsersPerServer: source.UsersPerServer, FlavorID: source.FlavorID, Flavor: source.Flavor,
 		VolumeGB: source.VolumeGB, VolumeType: source.VolumeType, Created: now, Updated: now, UsageTimeout: source.UsageTimeout,
 		Service: datastores.Status{Service: datastores.StatusNew}, Public: source.Public, AllowedCIDRs: source.AllowedCIDRs, Firewall: source.Firewall,
-		Locality: cmp.Or(source.Set.Locality, source.Locality), Zone: req.Zone, ReplicationStrategy: version.Server.ReplicationStrategy,
+		Locality: cmp.Or(source.Set.Locality, source.Locality), Zone: req.Zone, Protected: req.Protected, ReplicationStrategy: version.Server.ReplicationStrategy,
 		RootEnabled: source.RootEnabled, RootEnabledAt: source.RootEnabledAt, RootEnabledBy: source.RootEnabledBy,
 	}
 	o.instance.Firewall.Peers = nil

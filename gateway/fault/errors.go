@@ -76,6 +76,7 @@ func Of(err error, requestID string) *Error {
 		own    *Error
 		state  *lifecycle.NotAllowed
 		inWay  *lifecycle.Conflict
+		leads  *lifecycle.Leading
 		badKey *etcdschema.ErrBadKey
 		agent  *agentpoll.Error
 	)
@@ -86,6 +87,8 @@ func Of(err error, requestID string) *Error {
 		return Errorf(Unprocessable, "%s", state.Message)
 	case errors.As(err, &inWay):
 		return Errorf(Conflict, "%s", inWay.Message)
+	case errors.As(err, &leads):
+		return Errorf(Forbidden, "%s", leads.Message)
 	case errors.As(err, &badKey):
 		return Errorf(ItemNotFound, "%s %q cannot be found.", badKey.Part, badKey.Value)
 	case errors.Is(err, etcdschema.ErrNotFound):

@@ -249,7 +249,7 @@ func (b *backupBench) measureBackup(r *run) (id string) {
 	began := time.Now()
 	a := b.Want(t, http.StatusAccepted, http.MethodPost, "/backups", fmt.Sprintf(`{"backup":{"name":"bench","instance":%q}}`, b.id))
 	id = a.Text("backup", "id")
-	until.True(t, benchTimeout, "the end of the backup", func() bool {
+	until.Promptly(t, benchTimeout, "the end of the backup", func() bool {
 		a = b.Do(t, http.MethodGet, "/backups/"+id, "")
 		return a.Text("backup", "status") == "COMPLETED" || a.Text("backup", "status") == "FAILED"
 	})

@@ -33,7 +33,7 @@ func TestBenchCreate(t *testing.T) {
 			id := s.member.Want(t, http.StatusOK, http.MethodPost, "/instances", fmt.Sprintf(
 				`{"instance":{"name":"bench%d","flavorRef":"1","volume":{"size":1},"datastore":{"type":"redis"}}}`, i)).Text("instance", "id")
 			s.owns(id)
-			until.True(t, time.Minute, "ACTIVE", func() bool {
+			until.Promptly(t, time.Minute, "ACTIVE", func() bool {
 				return s.member.Do(t, http.MethodGet, gatewaytest.Instance(id), "").Text("instance", "status") == "ACTIVE"
 			})
 			took[s] = append(took[s], time.Since(began))
@@ -108,7 +108,7 @@ func startRedis(t *testing.T, address string) time.Duration {
 		t.Fatal(err)
 	}
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-	until.True(t, 10*time.Second, "a bare redis", func() bool {
+	until.Promptly(t, 10*time.Second, "a bare redis", func() bool {
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
 			return false

@@ -113,12 +113,18 @@ func forms(secret string) map[string][]string {
 
 // watcher collects the command lines of all processes of the machine, as long as the test runs.
 type watcher struct {
-	mu   sync.Mutex
-	seen map[string]bool
+	mu    sync.Mutex
+	seen  map[string]bool
+	looks map[string]int // by process, how often it was looked at
 }
 
+const (
+	youngLooks  = 10 // a process has other command lines, one after the other, while it is young
+	seldomLooks = 50 // later it may still change its own: every so many looks
+)
+
 func watchCommandLines(t *testing.T) *watcher {
-	w := &watcher{seen: map[string]bool{}}
+	w := &watcher{seen: map[string]bool{}, looks: map[string]int{}}
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -141,9 +147,15 @@ func watchCommandLines(t *testing.T) *watcher {
 }
 
 func (w *watcher) look() {
-	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, file := range files {
-		line, err := os.ReadFile(file)
+	processes, _ := filepath.Glob("/proc/[0-9]*")
+	looks := make(map[string]int, len(processes))
+	for _, process := range processes {
+		n := w.looks[process] + 1
+		looks[process] = n
+		if n > youngLooks && n%seldomLooks != 0 {
+			continue
+		}
+		line, err := os.ReadFile(process + "/cmdline")
 		if err != nil || len(line) == 0 {
 			continue
 		}
@@ -151,6 +163,7 @@ func (w *watcher) look() {
 		w.seen[string(line)] = true
 		w.mu.Unlock()
 	}
+	w.looks = looks
 }
 
 // lines are the command lines seen, but for those of the openstack client, which takes passwords as arguments.

@@ -36,6 +36,7 @@ type Event struct {
 	Request string             // id of the request, for the timeline
 	Value   json.RawMessage    // of Done: the command's result
 	Backup  string             // of AskBackup: its id
+	Last    bool               // of AskBackup: the instance is to be deleted when it is complete
 	Reason  string             // of ResetStatus: why, for the fault of what is given up; "": the status was reset
 	Target  *etcdschema.Target // of AskConfigure, AskResize and AskUpgrade
 	Away    bool               // of AskConfigure: the guest is not there to be asked

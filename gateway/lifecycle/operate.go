@@ -97,29 +97,44 @@ func (d *decision) backup() error {
 		return err
 	}
 	d.begin(Backup)
-	d.operation().Backup = d.event.Backup
-	d.enter(BackingUp, "asked the guest for backup "+d.event.Backup)
+	op, message := d.operation(), "asked the guest for backup "+d.event.Backup
+	op.Backup, op.Last = d.event.Backup, d.event.Last
+	if op.Last {
+		message += ", after which the instance will be deleted"
+	}
+	d.enter(BackingUp, message)
 	return nil
 }
 
 func (d *decision) backedUp() error {
-	id := d.Instance.Operation.Backup
+	id, last := d.Instance.Operation.Backup, d.Instance.Operation.Last
 	var made datastores.BackupResult
 	if err := json.Unmarshal(d.event.Value, &made); err != nil || made.BackupID != id {
-		d.giveUp("the guest's answer cannot be read")
-		return nil
+		return d.notBackedUp()
 	}
 	d.Backup = &BackupEnd{ID: id, Result: &made}
 	d.finish(fmt.Sprintf("backup %s is complete: %d bytes in %d segments", id, made.Stored, made.Segments))
-	return nil
+	if !last {
+		return nil
+	}
+	if err := MayDelete(d.self()); err != nil {
+		d.fault(err.Error() + " Its last backup is made.")
+		return nil
+	}
+	return d.remove()
 }
 
-// notBackedUp fails the backup, not the instance.
+// notBackedUp fails the backup, not the instance. One that was to be deleted after it stays, and says why.
 func (d *decision) notBackedUp() error {
-	reason := d.reason()
+	reason, last := d.reason(), d.Instance.Operation.Last
 	id := d.Instance.Operation.Backup
 	d.giveUp(reason)
-	d.tell("fault", reason+" (backup "+id+" failed)")
+	message := reason + " (backup " + id + " failed)"
+	if last {
+		d.fault(message + "; so the instance was not deleted")
+		return nil
+	}
+	d.tell("fault", message)
 	return nil
 }
 

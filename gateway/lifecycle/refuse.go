@@ -18,6 +18,11 @@ type Conflict struct{ Message string }
 
 func (e *Conflict) Error() string { return e.Message }
 
+// Leading is returned for what cannot be done to an instance that others follow. HTTP 403, as in Trove.
+type Leading struct{ Message string }
+
+func (e *Leading) Error() string { return e.Message }
+
 // mustFollow refuses to make a source of a replica that is known not to have what its source has.
 func mustFollow(in Member) error {
 	if why := Astray(in); why != "" {

@@ -1,7 +1,26 @@
 package lifecycle
 
+import (
+	"fmt"
+	"strings"
+)
+
+// MayDelete refuses to delete an instance that is protected, or that others follow.
+func MayDelete(in Member) error {
+	if replicas := in.Replicas(); len(replicas) > 0 {
+		return &Leading{fmt.Sprintf("Instance %s has the replicas %s; delete or detach them first.", in.ID, strings.Join(replicas, ", "))}
+	}
+	if in.Protected {
+		return &Conflict{fmt.Sprintf("Instance %s is protected from deletion; set its deletion_protection to false first.", in.ID)}
+	}
+	return nil
+}
+
 // remove is possible in any state: what is being done is given up, and those that wait for this instance go on without it.
 func (d *decision) remove() error {
+	if err := MayDelete(d.self()); err != nil {
+		return err
+	}
 	d.leaving()
 	if d.Instance.Operation != nil {
 		d.giveUp("the instance was deleted")

@@ -25,7 +25,7 @@ type createFlags struct {
 	user                       string
 	passwordStdin              bool
 	allowed                    []string
-	userData, wait             bool
+	userData, protected, wait  bool
 	backup, configuration      string
 	replicaOf                  string
 	replicas                   int
@@ -58,6 +58,7 @@ func (a *app) createInstance() *cobra.Command {
 	flags.IntVar(&f.replicas, "replica-count", 0, "how many replicas to make, with --replica-of; one when left out")
 	flags.StringVar(&f.zone, "availability-zone", "", "zone that its host must be in; any when left out")
 	flags.StringVar(&f.locality, "locality", "", "where replicas of it will go: affinity, to its host, or anti-affinity, each to another; anywhere when left out")
+	flags.BoolVar(&f.protected, "protect", false, "protect it from deletion")
 	flags.BoolVar(&f.userData, "user-data", false, "use no host: print the cloud-init user-data of a machine to boot")
 	flags.BoolVar(&f.wait, "wait", false, "wait until it can be used")
 	return cmd
@@ -69,7 +70,7 @@ func (a *app) create(ctx context.Context, c *gophercloud.ServiceClient, name str
 	}
 	opts := dbext.CreateOpts{
 		CreateOpts: instances.CreateOpts{Name: name, Size: f.size, VolumeType: f.volumeType},
-		UserData:   f.userData, ReplicaCount: f.replicas, Zone: f.zone, Locality: f.locality,
+		UserData:   f.userData, ReplicaCount: f.replicas, Zone: f.zone, Locality: f.locality, Protected: f.protected,
 	}
 	if f.datastore != "" {
 		opts.Datastore = &instances.DatastoreOpts{Type: f.datastore, Version: f.version}

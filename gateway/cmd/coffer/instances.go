@@ -19,9 +19,9 @@ func (a *app) instanceCommands() *cobra.Command {
 		a.listInstances(),
 		a.api("show INSTANCE", "Show an instance, by name or id", a.showInstance),
 		a.createInstance(),
-		a.waiting("delete INSTANCE", "Delete an instance with its data", "delete", func(ctx context.Context, c *gophercloud.ServiceClient, id string, _ []string) error {
-			return instances.Delete(ctx, c, id).ExtractErr()
-		}),
+		a.deleteInstance(),
+		a.protect("protect INSTANCE", "Protect an instance from deletion", true),
+		a.protect("unprotect INSTANCE", "Let a protected instance be deleted", false),
 		a.waiting("restart INSTANCE", "Restart an instance's database server", "restart", func(ctx context.Context, c *gophercloud.ServiceClient, id string, _ []string) error {
 			return instances.Restart(ctx, c, id).ExtractErr()
 		}),
@@ -55,6 +55,29 @@ func (a *app) instanceCommands() *cobra.Command {
 		a.api("events INSTANCE", "Print an instance's timeline", a.events),
 		a.api("watch INSTANCE", "Follow an instance's timeline until its operation ends", a.watch),
 	)
+}
+
+func (a *app) deleteInstance() *cobra.Command {
+	var backup string
+	cmd := a.waiting("delete INSTANCE", "Delete an instance with its data", "delete", func(ctx context.Context, c *gophercloud.ServiceClient, id string, _ []string) error {
+		return dbext.DeleteInstance(ctx, c, id, backup)
+	})
+	cmd.Flags().StringVar(&backup, "final-backup", "", "make a backup of this name first; when that fails, the instance stays")
+	return cmd
+}
+
+func (a *app) protect(use, short string, protected bool) *cobra.Command {
+	return a.api(use, short, func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
+		id, err := findInstance(ctx, c, args[0])
+		if err != nil {
+			return err
+		}
+		what := "%s is protected from deletion"
+		if !protected {
+			what = "%s can be deleted"
+		}
+		return a.done(dbext.Protect(ctx, c, id, protected), what, args[0])
+	})
 }
 
 // done reports what was done, unless it failed.
@@ -121,6 +144,9 @@ func instanceFields(in dbext.Instance) fields {
 	}
 	if in.Replication != nil {
 		f = append(f, [2]string{"replication", following(*in.Replication)})
+	}
+	if in.Protected {
+		f = append(f, [2]string{"protected", "from deletion"})
 	}
 	if in.Warning != "" {
 		f = append(f, [2]string{"warning", in.Warning})

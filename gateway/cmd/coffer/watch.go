@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -31,21 +32,24 @@ func lastEvent(ctx context.Context, c *gophercloud.ServiceClient, id string) (st
 }
 
 // follow shows an instance's events after marker until nothing is being done to it any more. It fails when the operation
-// did. An instance that vanishes has ended well when it was to be deleted.
+// did. An instance that vanishes has ended well when it was to be deleted, then or in the end.
 func (a *app) follow(ctx context.Context, c *gophercloud.ServiceClient, id, marker, operation string, w watcher) error {
 	defer w.end()
+	asked := operation
 	tick := time.NewTicker(a.poll)
 	defer tick.Stop()
 	for {
 		why, err := a.look(ctx, c, id, &marker, w)
 		switch {
-		case gophercloud.ResponseCodeIs(err, http.StatusNotFound) && operation == "delete":
+		case gophercloud.ResponseCodeIs(err, http.StatusNotFound) && (operation == "delete" || asked == "delete"):
 			w.event(dbext.Event{At: dbext.Time{Time: time.Now()}, Kind: "done", Message: "the instance has been deleted"})
 			return nil
 		case err != nil && !transient(err):
 			return err
 		case err == nil && why.Operation == "" && why.Status == "ERROR":
 			return fmt.Errorf("%s failed: %s", operation, why.Fault)
+		case err == nil && why.Operation == "" && asked == "delete":
+			return fmt.Errorf("the instance was not deleted: %s", cmp.Or(why.Fault, why.Summary))
 		case err == nil && why.Operation == "":
 			return nil
 		case err == nil:

@@ -29,6 +29,7 @@ type Instance struct {
 	Replicas        []Ref        `json:"replicas,omitempty"`          // of a source
 	Zone            string       `json:"availability_zone,omitempty"` // as it was asked for; not in lists
 	Created         Time         `json:"created,omitzero"`            // this and what follows: not in lists
+	Protected       bool         `json:"deletion_protection,omitempty"`
 	Updated         Time         `json:"updated,omitzero"`
 	Configuration   *Ref         `json:"configuration,omitempty"` // attached
 	Replication     *Replication `json:"replication,omitempty"`   // of a replica, when its guest has told
@@ -117,6 +118,7 @@ type CreateOpts struct {
 	ReplicaCount int     // of that source; 0: one
 	Zone         string  // availability zone of its host; "": any
 	Locality     string  // of its replicas: affinity, anti-affinity; "": anywhere
+	Protected    bool    // from deletion
 }
 
 // ToInstanceCreateMap implements instances.CreateOptsBuilder.
@@ -150,6 +152,9 @@ func (opts CreateOpts) ToInstanceCreateMap() (map[string]any, error) {
 	if opts.Locality != "" {
 		instance["locality"] = opts.Locality
 	}
+	if opts.Protected {
+		instance["deletion_protection"] = true
+	}
 	if opts.Access != nil {
 		instance["access"] = opts.Access
 	}
@@ -172,6 +177,22 @@ func CreateInstance(ctx context.Context, c *gophercloud.ServiceClient, opts Crea
 func RenameInstance(ctx context.Context, c *gophercloud.ServiceClient, id, name string) error {
 	body := map[string]any{"instance": map[string]string{"name": name}}
 	return change(ctx, c, http.MethodPut, body, "instances", id)
+}
+
+// Protect says whether an instance is protected from deletion.
+func Protect(ctx context.Context, c *gophercloud.ServiceClient, id string, protected bool) error {
+	body := map[string]any{"instance": map[string]bool{"deletion_protection": protected}}
+	return change(ctx, c, http.MethodPut, body, "instances", id)
+}
+
+// DeleteInstance deletes an instance, after a backup of that name unless it is "".
+func DeleteInstance(ctx context.Context, c *gophercloud.ServiceClient, id, finalBackup string) error {
+	at := endpoint(c, "instances", id)
+	if finalBackup != "" {
+		at += "?" + url.Values{"final_backup": {finalBackup}}.Encode()
+	}
+	_, err := send(ctx, c, http.MethodDelete, at, nil, http.StatusAccepted)
+	return err
 }
 
 // ResetStatus gives up whatever is being done to an instance.
