@@ -43,6 +43,7 @@ type Usage struct {
 	Volumes        int `json:"volumes"`
 	Backups        int `json:"backups"`
 	Configurations int `json:"configurations,omitempty"`
+	Defaults       int `json:"defaults,omitempty"` // default schedules
 	// BackupBytes is what backups take in the store, or may take while they are made; LogBytes what was published of logs.
 	BackupBytes int64 `json:"backup_bytes,omitempty"`
 	LogBytes    int64 `json:"log_bytes,omitempty"`

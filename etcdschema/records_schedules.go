@@ -2,11 +2,13 @@ package etcdschema
 
 import "time"
 
-// Schedule has an instance backed up at times.
+// Schedule has an instance backed up at times. One without an instance is its project's default: whatever instance there is when it is due
+// gets a schedule of its own that is made from it.
 type Schedule struct {
 	ID       string `json:"id"`
 	Project  string `json:"project"`
-	Instance string `json:"instance"`
+	Instance string `json:"instance,omitempty"` // "": a default
+	From     string `json:"from,omitempty"`     // id of the default that it is made from; "": somebody made it
 	Name     string `json:"name"`
 	Kind     string `json:"kind"` // ScheduleFull or ScheduleIncremental
 	When     When   `json:"when"`

@@ -2,13 +2,17 @@ package gateway_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/control"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 	"github.com/cofferdb/coffer/gateway/plan"
 )
@@ -210,4 +214,111 @@ func TestScheduleWaits(t *testing.T) {
 	if a := awaitRun(t, c, at, ""); a.Text("schedule", "last_run", "result") != "failed" || !strings.Contains(a.Text("schedule", "last_run", "reason"), "the disk is full") {
 		t.Errorf("a run whose backup failed: %s", a.Body)
 	}
+}
+
+// TestSchedulesMadeAtOnce has all of them be due some time, however often their making was tried.
+func TestSchedulesMadeAtOnce(t *testing.T) {
+	_, option := stored(t)
+	etcd, g, _ := start(t, option)
+	c := g.Client(gatewaytest.Member)
+	id := c.Create(t, "db", "")
+	c.Await(t, id, "ACTIVE", soon)
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			a, err := c.Try(http.MethodPost, "/schedules", fmt.Sprintf(`{"schedule":{"name":"nightly","instance":%q,"every_hours":2}}`, id))
+			if err != nil || a.Status != 200 {
+				t.Errorf("%v %s", err, a.Body)
+			}
+		})
+	}
+	wg.Wait()
+	dues := strings.Join(slices.Collect(maps.Keys(etcd.All(t, "/server/due/schedule/"))), "\n")
+	list := c.Want(t, 200, http.MethodGet, "/schedules", "")
+	for i := 0; list.At("schedules", i) != nil; i++ {
+		if id := list.Text("schedules", i, "id"); !strings.Contains(dues, id) {
+			t.Errorf("schedule %s is never due: %s", id, dues)
+		}
+	}
+}
+
+// TestDefaultSchedule has whatever instances a project has be backed up at its default's times: those that come later, and a set where its
+// source is.
+func TestDefaultSchedule(t *testing.T) {
+	_, option := stored(t)
+	etcd, g, _ := start(t, option)
+	c := g.Client(gatewaytest.Member)
+	first := c.Create(t, "first", "")
+	c.Await(t, first, "ACTIVE", soon)
+	replica := c.Want(t, 200, http.MethodPost, "/instances", fmt.Sprintf(`{"instance":{"name":"replica","replica_of":%q}}`, first)).Text("instance", "id")
+	c.Await(t, replica, "ACTIVE", soon)
+	for _, bad := range []string{`"every_hours":24`, fmt.Sprintf(`"every_hours":24,"default":true,"instance":%q`, first)} {
+		c.Want(t, 400, http.MethodPost, "/schedules", `{"schedule":{"name":"daily",`+bad+`}}`)
+	}
+	a := c.Want(t, 200, http.MethodPost, "/schedules", `{"schedule":{"name":"daily","default":true,"every_hours":24,"keep":3}}`)
+	def := "/schedules/" + a.Text("schedule", "id")
+	if a.At("schedule", "default") != true || a.At("schedule", "instance_id") != nil || a.Text("schedule", "next_run") == "" {
+		t.Errorf("a default: %s", a.Body)
+	}
+	c.Want(t, 422, http.MethodPost, def+"/action", `{"run":{}}`)
+
+	comesDue := func() {
+		t.Helper()
+		before := c.Want(t, 200, http.MethodGet, def, "").Text("schedule", "last_run", "began")
+		setBack(t, etcd.Store(t), def, func(s *etcdschema.Schedule) { s.Next = time.Now().Add(-time.Minute).UTC() })
+		waitFor(t, func() bool {
+			a := c.Want(t, 200, http.MethodGet, def, "")
+			return a.Text("schedule", "next_run") > control.Stamp(time.Now()) && (before == "" || a.Text("schedule", "last_run", "result") == "completed")
+		})
+	}
+	of := func(instance string) []string {
+		t.Helper()
+		var ids []string
+		list := c.Want(t, 200, http.MethodGet, "/schedules?instance_id="+instance, "")
+		for i := 0; list.At("schedules", i) != nil; i++ {
+			ids = append(ids, list.Text("schedules", i, "id"))
+		}
+		return ids
+	}
+	comesDue()
+	made := of(first)
+	if len(made) != 1 || len(of(replica)) != 0 {
+		t.Fatalf("the source has %v, its replica %v", made, of(replica))
+	}
+	at := "/schedules/" + made[0]
+	if a := awaitRun(t, c, at, ""); a.Text("schedule", "last_run", "result") != "completed" || a.At("schedule", "keep") != 3.0 || a.Text("schedule", "default_id") != strings.TrimPrefix(def, "/schedules/") {
+		t.Errorf("the first run: %s", a.Body)
+	}
+
+	c.Want(t, 409, http.MethodPatch, at, `{"schedule":{"keep":5}}`)
+	c.Want(t, 409, http.MethodDelete, at, "")
+	c.Want(t, 200, http.MethodPatch, at, `{"schedule":{"enabled":false}}`)
+	c.Want(t, 200, http.MethodPatch, def, `{"schedule":{"keep":4}}`)
+	if a := c.Want(t, 200, http.MethodGet, at, ""); a.At("schedule", "keep") != 4.0 || a.At("schedule", "enabled") != false {
+		t.Errorf("after a change of the default: %s", a.Body)
+	}
+	c.Want(t, 200, http.MethodPatch, at, `{"schedule":{"enabled":true}}`)
+
+	second := c.Create(t, "second", "")
+	c.Await(t, second, "ACTIVE", soon)
+	c.Want(t, 202, http.MethodPost, gatewaytest.Instance(replica)+"/action", `{"promote_to_replica_source":{}}`)
+	waitFor(t, func() bool {
+		a := c.Want(t, 200, http.MethodGet, gatewaytest.Instance(replica), "")
+		return a.Text("instance", "status") == "ACTIVE" && a.Text("instance", "replicas", 0, "id") == first
+	})
+	comesDue()
+	if got := of(replica); !slices.Equal(got, made) || len(of(first)) != 0 || len(of(second)) != 1 {
+		t.Errorf("the new source has %v, want %v; the old one %v, the new instance %v", got, made, of(first), of(second))
+	}
+
+	c.Want(t, 202, http.MethodDelete, def, "")
+	if left := etcd.All(t, "/server/schedules/"); len(left) > 0 {
+		t.Errorf("of a default that is gone there is %v", left)
+	}
+	for range 10 {
+		def = "/schedules/" + c.Want(t, 200, http.MethodPost, "/schedules", `{"schedule":{"name":"daily","default":true,"every_hours":24}}`).Text("schedule", "id")
+	}
+	c.Want(t, 413, http.MethodPost, "/schedules", `{"schedule":{"name":"daily","default":true,"every_hours":24}}`)
+	c.Want(t, 202, http.MethodDelete, def, "")
+	c.Want(t, 200, http.MethodPost, "/schedules", `{"schedule":{"name":"daily","default":true,"every_hours":24}}`)
 }

@@ -16,7 +16,9 @@ type scheduleView struct {
 	ID         string   `json:"id"`
 	Name       string   `json:"name"`
 	ProjectID  string   `json:"project_id"`
-	InstanceID string   `json:"instance_id"`
+	InstanceID *string  `json:"instance_id"` // null: a default of the project
+	Default    bool     `json:"default"`
+	From       *string  `json:"default_id"` // null: it is not made from one
 	Kind       string   `json:"kind"`
 	Cron       *string  `json:"cron"`
 	Zone       *string  `json:"timezone"`
@@ -44,7 +46,7 @@ type runView struct {
 
 func viewSchedule(s etcdschema.Schedule) scheduleView {
 	v := scheduleView{
-		ID: s.ID, Name: s.Name, ProjectID: s.Project, InstanceID: s.Instance, Kind: s.Kind, Cron: optional(s.When.Cron), Window: s.WindowMinutes,
+		ID: s.ID, Name: s.Name, ProjectID: s.Project, InstanceID: optional(s.Instance), Default: s.Instance == "", From: optional(s.From), Kind: s.Kind, Cron: optional(s.When.Cron), Window: s.WindowMinutes,
 		FullEvery: s.FullEvery, Keep: s.Keep, KeepDays: s.KeepDays, Enabled: !s.Disabled, Created: control.Stamp(s.Created), Updated: control.Stamp(s.Updated),
 		NextRun: moment(s.Next), Waiting: moment(s.Waiting),
 	}

@@ -66,6 +66,7 @@ func Table() []Row {
 		{"log_gigabytes", defaultLogGB, "GB", "a project", "413", byQuota, "all that was published of its logs"},
 		{"configurations", defaultConfigurations, "groups", "a project", "413", byQuota, "configuration groups"},
 		{"schedules", 10, "schedules", "an instance", "413", byFlag, "of its backups"},
+		{"default_schedules", 10, "schedules", "a project", "413", byFlag, "that its instances have without being asked"},
 		{"backup_factor", 2, "times the volume", "a backup", "413", byFlag, "and 1 GiB; without a volume, times the memory"},
 		{"logs", 16, "logs", "an instance", "413", byFlag, "that were published; they go with the instance"},
 		{"log_chunks", 1000, "chunks", "a log", "413", byFlag, "that were published, of 1 MiB at most each"},

@@ -55,6 +55,8 @@ func (s *Schedules) happen(ctx context.Context, item due.Item) error {
 		err = s.step(ctx, item, func(_ etcdschema.Snapshot, sch *etcdschema.Schedule) ([]etcdschema.Op, error) {
 			return plan.DueAt(sch, sch.Next, now), nil
 		})
+	case sch.Instance == "":
+		err = s.spread(ctx, item, sch)
 	default:
 		err = s.begin(ctx, item, sch)
 	}

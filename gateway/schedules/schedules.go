@@ -5,6 +5,7 @@ package schedules
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/control"
@@ -31,6 +32,7 @@ const (
 type Request struct {
 	Name       *string `json:"name"`
 	Instance   string  `json:"instance"`
+	Default    bool    `json:"default"`
 	Kind       *string `json:"kind"`
 	Cron       *string `json:"cron"`
 	Zone       *string `json:"timezone"`
@@ -88,11 +90,11 @@ func set[T any](to *T, from *T) {
 	}
 }
 
-// New makes a schedule of an instance.
+// New makes a schedule of an instance, or a default of the project.
 func (s *Schedules) New(ctx context.Context, c control.Caller, req Request) (sch etcdschema.Schedule, err error) {
 	cp := s.Control
-	if req.Instance == "" {
-		return sch, fault.Errorf(fault.BadRequest, "Validation error: schedule['instance'] is required: the id of the instance to back up.")
+	if (req.Instance == "") != req.Default {
+		return sch, fault.Errorf(fault.BadRequest, "Validation error: schedule['instance'] is required, the id of the instance to back up; or schedule['default'] true, for every instance of the project.")
 	}
 	now := cp.Now().UTC()
 	sch = etcdschema.Schedule{
@@ -102,6 +104,9 @@ func (s *Schedules) New(ctx context.Context, c control.Caller, req Request) (sch
 	if err := req.into(&sch); err != nil {
 		return sch, err
 	}
+	if req.Default {
+		return sch, s.newDefault(ctx, &sch)
+	}
 	in, err := cp.Instance(ctx, c, sch.Instance)
 	if err == nil {
 		err = cp.MayBackUp(ctx, in.Instance, sch.Kind == etcdschema.ScheduleIncremental)
@@ -109,20 +114,28 @@ func (s *Schedules) New(ctx context.Context, c control.Caller, req Request) (sch
 	if err != nil {
 		return sch, err
 	}
-	key := etcdschema.InstanceKey(c.Project, sch.Instance)
+	key, asked := etcdschema.InstanceKey(c.Project, sch.Instance), sch
 	_, err = cp.Store.Update(ctx, []etcdschema.Ref{key}, func(snap etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		rec, err := etcdschema.Read(snap, key)
 		in, err := fault.Found(rec, err, "Instance", sch.Instance)
 		if err != nil {
 			return nil, err
 		}
-		if most := cp.Limits.Value("schedules"); !cp.Limits.Within("schedules", int64(len(in.Schedules)+1)) {
-			return nil, limits.Over("schedules", fault.OverLimit, "Instance %s has %d schedules; an instance may have %d.", in.ID, len(in.Schedules), most)
-		}
-		in.Schedules = append(slices.Clone(in.Schedules), sch.ID)
-		return append(s.planned(&sch), etcdschema.Put(key, in)), nil
+		sch = asked // at each try anew
+		return s.added(in, &sch, following(sch, now))
 	})
 	return sch, err
+}
+
+// added gives an instance one more schedule, whose first run is due at a time.
+func (s *Schedules) added(in etcdschema.Instance, sch *etcdschema.Schedule, first time.Time) ([]etcdschema.Op, error) {
+	limit := s.Control.Limits
+	if !limit.Within("schedules", int64(len(in.Schedules)+1)) {
+		return nil, limits.Over("schedules", fault.OverLimit, "Instance %s has %d schedules; an instance may have %d.", in.ID, len(in.Schedules), limit.Value("schedules"))
+	}
+	in.Schedules = append(slices.Clone(in.Schedules), sch.ID)
+	sch.Next = first
+	return append(plan.DueAt(sch, first, s.Control.Now()), put(*sch), etcdschema.Put(etcdschema.InstanceKey(in.Project, in.ID), in)), nil
 }
 
 // planned writes a schedule whose next run is worked out anew from now on.
@@ -175,12 +188,18 @@ func (s *Schedules) change(ctx context.Context, project, id string, decide func(
 
 // Edit changes a schedule. A run that waits is given up when its time is another now.
 func (s *Schedules) Edit(ctx context.Context, c control.Caller, id string, req Request) (after etcdschema.Schedule, err error) {
-	if req.Instance != "" {
+	if req.Instance != "" || req.Default {
 		return after, fault.Errorf(fault.BadRequest, "Validation error: a schedule stays with its instance; make another one.")
 	}
 	now, err := s.Find(ctx, c, id)
 	if err != nil {
 		return after, err
+	}
+	if now.From != "" && req != (Request{Enabled: req.Enabled}) {
+		return after, fault.Errorf(fault.Conflict, "Schedule %s is made from the project's default %s: change that one. Only enabled is this one's own.", id, now.From)
+	}
+	if now.Instance == "" {
+		return s.editDefault(ctx, c, now, req)
 	}
 	if req.Kind != nil && *req.Kind == etcdschema.ScheduleIncremental {
 		in, err := s.Control.Instance(ctx, c, now.Instance)
@@ -191,9 +210,14 @@ func (s *Schedules) Edit(ctx context.Context, c control.Caller, id string, req R
 			return after, err
 		}
 	}
-	err = s.change(ctx, c.Project, id, func(_ etcdschema.Snapshot, sch *etcdschema.Schedule) ([]etcdschema.Op, error) {
+	return s.edit(ctx, c.Project, id, req.into)
+}
+
+// edit changes a schedule and, where its times are others then, when it is due.
+func (s *Schedules) edit(ctx context.Context, project, id string, into func(*etcdschema.Schedule) error) (after etcdschema.Schedule, err error) {
+	err = s.change(ctx, project, id, func(_ etcdschema.Snapshot, sch *etcdschema.Schedule) ([]etcdschema.Op, error) {
 		when, disabled := sch.When, sch.Disabled
-		if err := req.into(sch); err != nil {
+		if err := into(sch); err != nil {
 			return nil, err
 		}
 		sch.Updated = s.Control.Now().UTC()
@@ -208,9 +232,22 @@ func (s *Schedules) Edit(ctx context.Context, c control.Caller, id string, req R
 	return after, err
 }
 
-// Remove ends a schedule. Its backups stay.
+// Remove ends a schedule. Its backups stay. With a default go those that are made from it.
 func (s *Schedules) Remove(ctx context.Context, c control.Caller, id string) error {
-	return s.change(ctx, c.Project, id, func(snap etcdschema.Snapshot, sch *etcdschema.Schedule) ([]etcdschema.Op, error) {
+	now, err := s.Find(ctx, c, id)
+	switch {
+	case err != nil:
+		return err
+	case now.From != "":
+		return fault.Errorf(fault.Conflict, "Schedule %s is made from the project's default %s and would come back: disable it.", id, now.From)
+	case now.Instance == "":
+		return s.removeDefault(ctx, now)
+	}
+	return s.remove(ctx, c.Project, id)
+}
+
+func (s *Schedules) remove(ctx context.Context, project, id string) error {
+	return s.change(ctx, project, id, func(snap etcdschema.Snapshot, sch *etcdschema.Schedule) ([]etcdschema.Op, error) {
 		ops := append(plan.DueAt(sch, never, s.Control.Now()), etcdschema.Delete(etcdschema.ScheduleKey(sch.Project, sch.ID)))
 		key := etcdschema.InstanceKey(sch.Project, sch.Instance)
 		in, err := etcdschema.Read(snap, key)
@@ -225,6 +262,9 @@ func (s *Schedules) Remove(ctx context.Context, c control.Caller, id string) err
 // RunNow has a run begin at once, whatever the time. It refuses with 422 while a run goes on.
 func (s *Schedules) RunNow(ctx context.Context, c control.Caller, id string) error {
 	return s.change(ctx, c.Project, id, func(_ etcdschema.Snapshot, sch *etcdschema.Schedule) ([]etcdschema.Op, error) {
+		if sch.Instance == "" {
+			return nil, fault.Errorf(fault.Unprocessable, "Schedule %s is a default, which makes no backups: run that of an instance.", sch.ID)
+		}
 		if sch.Making != "" {
 			return nil, fault.Errorf(fault.Unprocessable, "Schedule %s is making backup %s; wait until that is done.", sch.ID, sch.Making)
 		}

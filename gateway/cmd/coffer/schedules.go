@@ -42,12 +42,12 @@ func (a *app) scheduleCommands() *cobra.Command {
 			if s.LastRun != nil {
 				last = s.LastRun.Result
 			}
-			t = append(t, []string{s.ID, s.Name, s.Instance, s.Kind, when(s), strconv.FormatBool(s.Enabled), s.NextRun.String(), last})
+			t = append(t, []string{s.ID, s.Name, backedUp(s), s.Kind, when(s), strconv.FormatBool(s.Enabled), s.NextRun.String(), last})
 		}
 		return a.print(all, t)
 	})
 	list.Flags().StringVar(&instance, "instance", "", "those of one instance, by name or id")
-	var fresh, changed scheduleFlags
+	var fresh, every, changed scheduleFlags
 	create := a.api("create INSTANCE NAME", "Have an instance backed up at times", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
 		id, err := findInstance(ctx, c, args[0])
 		if err != nil {
@@ -62,6 +62,16 @@ func (a *app) scheduleCommands() *cobra.Command {
 		return a.print(s, scheduleFields(s))
 	})
 	fresh.on(create.Flags())
+	defaults := a.api("default NAME", "Have every instance of the project backed up at times, those to come, too", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
+		fields := every.given()
+		fields["default"], fields["name"] = true, args[0]
+		s, err := dbext.CreateSchedule(ctx, c, fields)
+		if err != nil {
+			return err
+		}
+		return a.print(s, scheduleFields(s))
+	})
+	every.on(defaults.Flags())
 	update := a.api("update SCHEDULE", "Change what is given of a schedule", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
 		id, err := findSchedule(ctx, c, args[0])
 		if err != nil {
@@ -75,7 +85,7 @@ func (a *app) scheduleCommands() *cobra.Command {
 	})
 	changed.on(update.Flags())
 	return group("schedule", "Backups at times",
-		create, list,
+		create, defaults, list,
 		a.api("show SCHEDULE", "Show a schedule, its next and its last run, by name or id", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
 			id, err := findSchedule(ctx, c, args[0])
 			if err != nil {
@@ -133,6 +143,14 @@ func findSchedule(ctx context.Context, c *gophercloud.ServiceClient, ref string)
 		func(s dbext.Schedule) (string, string) { return s.ID, s.Name })
 }
 
+// backedUp says which instances a schedule is for.
+func backedUp(s dbext.Schedule) string {
+	if s.Default {
+		return "every instance"
+	}
+	return s.Instance
+}
+
 func when(s dbext.Schedule) string {
 	if s.Cron == "" {
 		return fmt.Sprintf("every %d h", s.EveryHours)
@@ -142,7 +160,7 @@ func when(s dbext.Schedule) string {
 
 func scheduleFields(s dbext.Schedule) fields {
 	all := fields{
-		{"id", s.ID}, {"name", s.Name}, {"instance", s.Instance}, {"kind", s.Kind}, {"when", when(s)}, {"window", fmt.Sprintf("%d min", s.Window)},
+		{"id", s.ID}, {"name", s.Name}, {"instance", backedUp(s)}, {"made from", s.From}, {"kind", s.Kind}, {"when", when(s)}, {"window", fmt.Sprintf("%d min", s.Window)},
 		{"full every", strconv.Itoa(s.FullEvery)}, {"keep", strconv.Itoa(s.Keep)}, {"keep days", strconv.Itoa(s.KeepDays)},
 		{"enabled", strconv.FormatBool(s.Enabled)}, {"next run", s.NextRun.String()}, {"waiting since", s.Waiting.String()},
 	}

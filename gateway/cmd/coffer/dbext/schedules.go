@@ -13,7 +13,9 @@ type Schedule struct {
 	ID         string       `json:"id"`
 	Name       string       `json:"name"`
 	Project    string       `json:"project_id"`
-	Instance   string       `json:"instance_id"`
+	Instance   string       `json:"instance_id"` // "": a default of the project
+	Default    bool         `json:"default"`
+	From       string       `json:"default_id"`  // "": it is made from no default
 	Kind       string       `json:"kind"`        // full, incremental
 	Cron       string       `json:"cron"`        // minute, hour, day, month, weekday; "": EveryHours
 	Zone       string       `json:"timezone"`    // of Cron
@@ -54,7 +56,7 @@ func GetSchedule(ctx context.Context, c *gophercloud.ServiceClient, id string) (
 	return get[Schedule](ctx, c, "schedule", "schedules", id)
 }
 
-// CreateSchedule makes a schedule of an instance; fields are those of the API.
+// CreateSchedule makes a schedule of an instance, or a default; fields are those of the API.
 func CreateSchedule(ctx context.Context, c *gophercloud.ServiceClient, fields map[string]any) (Schedule, error) {
 	members, err := send(ctx, c, http.MethodPost, endpoint(c, "schedules"), map[string]any{"schedule": fields}, http.StatusOK)
 	return member[Schedule](members, "schedule", err)
