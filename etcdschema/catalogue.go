@@ -91,11 +91,11 @@ func (c Catalogue) FindVersion(datastore, version string) (Version, bool) {
 // Catalogue reads and judges all definitions of datastores, with what hosts say of them, in one transaction; each bad one
 // costs a few reads more, of its earlier revisions.
 func (s *Store) Catalogue(ctx context.Context) (Catalogue, error) {
-	resp, err := s.client.Txn(ctx).Then(
-		clientv3.OpGet(datastoresPrefix, clientv3.WithPrefix()),
-		clientv3.OpGet(guestDatastoresPrefix, clientv3.WithPrefix()),
-		clientv3.OpGet(HostChecks().path, clientv3.WithPrefix()),
-	).Commit()
+	var reads []clientv3.Op
+	for _, prefix := range CataloguePrefixes() {
+		reads = append(reads, clientv3.OpGet(prefix, clientv3.WithPrefix()))
+	}
+	resp, err := s.client.Txn(ctx).Then(reads...).Commit()
 	if err != nil {
 		return Catalogue{}, fmt.Errorf("cannot read the definitions: %w", err)
 	}

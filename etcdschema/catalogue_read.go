@@ -18,6 +18,11 @@ const (
 	guestDatastoresPrefix = GuestPrefix + "datastores/"
 )
 
+// CataloguePrefixes are where all lies that [Store.Catalogue] reads.
+func CataloguePrefixes() []string {
+	return []string{datastoresPrefix, guestDatastoresPrefix, HostChecks().path}
+}
+
 type versionName struct{ datastore, version string }
 
 func (n versionName) keyOf(half string) string {

@@ -149,6 +149,7 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	g.control.Go(g.announceLater)
 	g.control.Go(func(ctx context.Context) { _ = g.backend.WatchGateways(ctx) })
 	g.control.Go(g.watchSpace)
+	g.control.Go(g.control.WatchCatalogue)
 	g.control.Begin()
 	g.schedules = &schedules.Schedules{Control: g.control}
 	if g.Blobs != nil {

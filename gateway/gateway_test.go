@@ -4,7 +4,10 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
+	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/etcdschema/etcdtest"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
@@ -34,4 +37,29 @@ func TestVersionDocuments(t *testing.T) {
 	if text := g.Metrics(t); !strings.Contains(text, "coffer_polls_parked 0") {
 		t.Errorf("the metrics are %q", text)
 	}
+}
+
+// A scrape of the metrics costs etcd nothing, and tells of a bad definition that nobody has read.
+func TestScrape(t *testing.T) {
+	etcd := etcdtest.Start(t)
+	g := gatewaytest.Start(t, etcd.Store(t))
+	problems := func() string {
+		_, n, _ := strings.Cut(g.Metrics(t), "\ncoffer_definition_problems ")
+		n, _, _ = strings.Cut(n, "\n")
+		return n
+	}
+	until.True(t, time.Minute, "the definitions have been read", func() bool { return problems() == "0" })
+	bad := etcdschema.VersionKey("memory", "1.0").String()
+	etcd.Put(t, bad, "no JSON")
+	until.True(t, time.Minute, "the bad definition is counted", func() bool { return problems() != "0" })
+	before := etcd.Counters(t)
+	const scrapes = 20
+	for range scrapes {
+		g.Metrics(t)
+	}
+	if got := etcd.Counters(t).Ranges - before.Ranges; got >= scrapes {
+		t.Errorf("%d scrapes have cost etcd %.0f reads", scrapes, got)
+	}
+	etcd.Delete(t, bad)
+	until.True(t, time.Minute, "the definition is gone", func() bool { return problems() == "0" })
 }

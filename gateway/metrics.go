@@ -42,7 +42,7 @@ func newMetrics(g *Gateway) *metrics {
 		counter("coffer_polls_total", "Polls that agents have sent here.", func() float64 { return float64(g.polls.Stats().Polls) }),
 		counter("coffer_poll_wakes_total", "Parked polls that were answered with something.", func() float64 { return float64(g.polls.Stats().Wakes) }),
 		counter("coffer_polls_overload_total", "Agent calls answered with 429.", func() float64 { return float64(g.polls.Stats().Overload) }),
-		gauge("coffer_definition_problems", "What is wrong with the definitions in etcd; -1 when they cannot be read.", g.control.CountProblems),
+		gauge("coffer_definition_problems", "What is wrong with the definitions in etcd, as last read; -1 when they could not be.", g.control.CountProblems),
 		gauge("coffer_etcd_size_bytes", "Size of etcd's database on disk.", g.spaceOf(func(s etcdschema.Space) float64 { return float64(s.Size) })),
 		gauge("coffer_etcd_quota_bytes", "What etcd's database may have; 0: not told, as by etcd before 3.6.", g.spaceOf(func(s etcdschema.Space) float64 { return float64(s.Quota) })),
 		gauge("coffer_etcd_full", "1 while etcd is full and takes no writes.", g.spaceOf(func(s etcdschema.Space) float64 {

@@ -11,10 +11,11 @@ import (
 	"github.com/cofferdb/coffer/gateway/fault"
 )
 
-// problems remembers what was last found wrong with the definitions, so that the log says each thing once.
+// problems are what was last found wrong with the definitions. The log says each thing once.
 type problems struct {
 	mu    sync.Mutex
 	known []string
+	read  bool // known is of the last reading of [Plane.WatchCatalogue], or of a later one
 }
 
 // Catalogue reads what operators have defined, as it is now: a definition is usable as soon as it is put. Hosts that have not
@@ -42,19 +43,66 @@ func (cp *Plane) readCatalogue(ctx context.Context) (etcdschema.Catalogue, error
 			cp.Log.Warn("a definition is not good", "key", p.Key, "path", p.Path, "problem", p.Message, "last_good_in_force", p.InForce)
 		}
 	}
-	cp.problems.known = now
+	cp.problems.known, cp.problems.read = now, true
 	return c, nil
 }
 
-// CountProblems is for /metrics; -1 when etcd does not answer.
+const (
+	readWithin = 10 * time.Second // how long etcd has for the catalogue when nobody waits for it
+	readPause  = time.Second      // between two such readings: hosts that come together change it together
+)
+
+// WatchCatalogue reads the catalogue whenever it has changed, until ctx ends: [Plane.CountProblems] and the log know then of
+// what an operator has put, without a client that asks.
+func (cp *Plane) WatchCatalogue(ctx context.Context) {
+	changed := make(chan struct{}, 1)
+	wake := func() {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}
+	var watches sync.WaitGroup
+	defer watches.Wait()
+	for _, prefix := range etcdschema.CataloguePrefixes() {
+		watches.Go(func() {
+			_ = cp.Store.Tail(ctx, prefix, func(b etcdschema.Batch) {
+				if b.Resync || len(b.Changes) > 0 {
+					wake()
+				}
+			})
+		})
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+		within, cancel := context.WithTimeout(ctx, readWithin)
+		if _, err := cp.readCatalogue(within); err != nil {
+			cp.problems.mu.Lock()
+			cp.problems.read = false
+			cp.problems.mu.Unlock()
+			wake()
+		}
+		cancel()
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(readPause):
+		}
+	}
+}
+
+// CountProblems is for /metrics: how many there were when the definitions were last read; -1 when they could not be.
 func (cp *Plane) CountProblems() float64 {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	c, err := cp.readCatalogue(ctx)
-	if err != nil {
+	cp.problems.mu.Lock()
+	defer cp.problems.mu.Unlock()
+	if !cp.problems.read {
 		return -1
 	}
-	return float64(len(c.Problems))
+	return float64(len(cp.problems.known))
 }
 
 func FindDatastore(c etcdschema.Catalogue, ref string) (etcdschema.CatalogueDatastore, bool) {
