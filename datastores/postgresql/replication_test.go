@@ -63,6 +63,47 @@ func TestBackupOfAReplica(t *testing.T) {
 	if len(left) > 0 {
 		t.Errorf("of the source's replicas there is left: %s", left)
 	}
+	isPromotedWithoutHome(t, source, replica)
+}
+
+// isPromotedWithoutHome has root, who was enabled after the replica was made, drop the guest's home on the source, and promotes the replica: the
+// source follows it all the same, with what it has written alone taken back. What each says of root is what a login shows.
+func isPromotedWithoutHome(t *testing.T, source, replica *Manager) {
+	t.Helper()
+	ctx := t.Context()
+	_, err := source.EnableRoot(ctx, datastores.NewSecret("root's own"))
+	must(t, err)
+	root, err := login(t, source, rootUser, "root's own", "shop")
+	must(t, err)
+	must(t, root.exec(ctx, "DROP DATABASE "+homeDatabase+" WITH (FORCE)"))
+	comesTo(t, replica, source)
+	must(t, source.Stop(ctx)) // it is lost, and what it writes when it is back nobody else has
+	account := datastores.ReplicaAccount{ReplicaID: source.env.InstanceID, User: "slave_2", Password: datastores.NewSecret("pass")}
+	must(t, replica.ReplicationStrategies()[0].Replica.Promote(ctx, []datastores.ReplicaAccount{account}))
+	must(t, source.Start(ctx))
+	must(t, inShop(ctx, source, "CREATE TABLE public.lost ()"))
+	must(t, inShop(ctx, replica, "CREATE TABLE public.kept ()"))
+	must(t, source.ReplicationStrategies()[0].Replica.Attach(ctx, datastores.AttachRequest{
+		SourceID: replica.env.InstanceID, Address: replica.env.Address, Account: account, Progress: func(string) {},
+	}))
+	comesTo(t, source, replica)
+	if there, err := inColumn(ctx, source, "SELECT string_agg(relname, ' ') FROM pg_class WHERE relname IN ('lost', 'kept')"); err != nil || there != "kept" {
+		t.Errorf("the former source has %q, %v", there, err)
+	}
+	isRooted := func(want bool) {
+		t.Helper()
+		for who, m := range map[string]*Manager{"the new source": replica, "the former one": source} {
+			says, err := m.RootEnabled(ctx)
+			must(t, err)
+			if _, err := login(t, m, rootUser, "root's own", "shop"); says != want || (err == nil) != want {
+				t.Errorf("%s says %t of root, whose login ends in %v; want %t", who, says, err, want)
+			}
+		}
+	}
+	isRooted(true)
+	must(t, replica.DisableRoot(ctx))
+	comesTo(t, source, replica)
+	isRooted(false)
 }
 
 // Sessions on a replica end with what let them in on the source, and no others.
