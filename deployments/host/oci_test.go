@@ -200,6 +200,14 @@ func TestSandboxOutlives(t *testing.T) {
 	if got := initPID(t, inst); got != box || server() != db {
 		t.Error("the next host started what ran already")
 	}
+	// A host that was killed while the runtime started the sandbox has not written down its init.
+	if err := os.Remove(inst.path("sandbox/sandbox.pid")); err != nil {
+		t.Fatal(err)
+	}
+	next.each(t.Context(), next.recover)
+	if got := initPID(t, inst); got != box || server() != db {
+		t.Error("the next host started what the runtime had started")
+	}
 	// Without its init, nothing of a sandbox is left; the host starts it anew.
 	if err := syscall.Kill(box, syscall.SIGKILL); err != nil {
 		t.Fatal(err)

@@ -122,7 +122,7 @@ func TestServerless(t *testing.T) {
 	t.Logf("%d gateways for as many requests, up to %d at once", f.used, f.most)
 }
 
-const lifeTimeout = time.Minute
+const lifeTimeout = 3 * time.Minute
 
 // create asks for an instance; more is further JSON of it.
 func (m *machine) create(t *testing.T, c gatewaytest.Client, d datastore, more string) gatewaytest.Answer {

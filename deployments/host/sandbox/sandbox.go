@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -130,16 +131,11 @@ func (s *Sandbox) makeRoot() error {
 	return nil
 }
 
-// Start starts the sandbox, unless it runs. What an earlier one left is taken away before. It returns when init runs.
+// Start starts the sandbox, unless it runs. What an earlier one left is taken away before; one that the runtime has started just as
+// it is to be now, while whoever asked was killed, is taken over. Start returns when init runs.
 func (s *Sandbox) Start(ctx context.Context) error {
 	if s.Running() {
 		return nil
-	}
-	if err := s.Remove(ctx); err != nil {
-		return err
-	}
-	if err := s.makeRoot(); err != nil {
-		return err
 	}
 	spec, err := s.spec()
 	if err != nil {
@@ -147,6 +143,17 @@ func (s *Sandbox) Start(ctx context.Context) error {
 	}
 	b, err := json.Marshal(spec)
 	if err != nil {
+		return err
+	}
+	if was, err := os.ReadFile(filepath.Join(s.Dir, specFile)); err == nil && bytes.Equal(was, b) {
+		if pid, ok := s.started(ctx); ok {
+			return s.process().Adopt(pid)
+		}
+	}
+	if err := s.Remove(ctx); err != nil {
+		return err
+	}
+	if err := s.makeRoot(); err != nil {
 		return err
 	}
 	if err := volume.At(s.Dir).WriteFile(specFile, b); err != nil {
@@ -157,6 +164,22 @@ func (s *Sandbox) Start(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("cannot start the sandbox: %w", err), s.Remove(context.WithoutCancel(ctx)))
 	}
 	return s.process().Adopt(pid)
+}
+
+// started asks the runtime for the process id of an init that runs.
+func (s *Sandbox) started(ctx context.Context) (pid int, ok bool) {
+	if _, err := os.Stat(filepath.Join(s.runtimeState(), s.ID)); err != nil {
+		return 0, false
+	}
+	out, err := service.Run(ctx, s.runtime("state", s.ID), service.RunOptions{})
+	var state struct {
+		Status string `json:"status"`
+		PID    int    `json:"pid"`
+	}
+	if err != nil || json.Unmarshal(out, &state) != nil {
+		return 0, false // Remove tells what is wrong
+	}
+	return state.PID, state.Status == "running"
 }
 
 // launch has the runtime start init, and returns its process id. Init gets the log as it is: a pipe would need somebody at the other end.
