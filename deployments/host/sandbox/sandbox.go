@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/datastores/service"
-	"github.com/cofferdb/coffer/datastores/volume"
 )
 
 // Sandbox is one instance's. Fill it in and use it by pointer; no two calls at once, but for [Sandbox.Running].
@@ -58,31 +57,31 @@ func (s *Sandbox) Prepare(hosts map[string][]netip.Addr) error {
 			return err
 		}
 	}
-	accounts := map[string]string{
-		"passwd": fmt.Sprintf("root:x:0:0::%s:/usr/sbin/nologin\nserver:x:%d:%d::/nonexistent:/usr/sbin/nologin\n", GuestPath, ServerID, ServerID),
-		"group":  fmt.Sprintf("root:x:0:\nserver:x:%d:\n", ServerID),
-	}
-	for name, text := range accounts {
-		if err := errors.Join(volume.At(s.Dir).WriteFile(name, []byte(text)), os.Chmod(filepath.Join(s.Dir, name), 0o644)); err != nil {
-			return err
-		}
-	}
-	return s.writeHosts(hosts)
+	return errors.Join(
+		s.write("passwd", 0o644, fmt.Sprintf("root:x:0:0::%s:/usr/sbin/nologin\nserver:x:%d:%d::/nonexistent:/usr/sbin/nologin\n", GuestPath, ServerID, ServerID)),
+		s.write("group", 0o644, fmt.Sprintf("root:x:0:\nserver:x:%d:\n", ServerID)),
+		s.write("hosts", 0o644, s.hosts(hosts)),
+	)
 }
 
-// writeHosts writes over the file that may be mounted: another one in its place would not be seen inside.
-func (s *Sandbox) writeHosts(hosts map[string][]netip.Addr) error {
+func (s *Sandbox) hosts(hosts map[string][]netip.Addr) string {
 	text := "127.0.0.1 localhost " + s.Hostname + "\n"
 	for _, name := range slices.Sorted(maps.Keys(hosts)) {
 		for _, address := range hosts[name] {
 			text += address.String() + " " + name + "\n"
 		}
 	}
-	path := filepath.Join(s.Dir, "hosts")
+	return text
+}
+
+// write writes over a file in Dir that may be mounted: another one in its place would not be seen inside. It does not wait for the
+// disk: what a power cut leaves of the file is another text, and the next start writes it anew.
+func (s *Sandbox) write(name string, mode os.FileMode, text string) error {
+	path := filepath.Join(s.Dir, name)
 	if was, err := os.ReadFile(path); err == nil && string(was) == text {
 		return nil
 	}
-	return errors.Join(os.WriteFile(path, []byte(text), 0o644), os.Chmod(path, 0o644))
+	return errors.Join(os.WriteFile(path, []byte(text), mode), os.Chmod(path, mode))
 }
 
 // makeRoot makes the places that things are mounted at: root inside may write nowhere in it.
@@ -156,7 +155,7 @@ func (s *Sandbox) Start(ctx context.Context) error {
 	if err := s.makeRoot(); err != nil {
 		return err
 	}
-	if err := volume.At(s.Dir).WriteFile(specFile, b); err != nil {
+	if err := s.write(specFile, 0o600, string(b)); err != nil {
 		return err
 	}
 	pid, err := s.launch(ctx)
