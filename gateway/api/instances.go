@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -109,12 +110,14 @@ func (a *API) actOnInstance(r *request) (reply, error) {
 		return accepted(a.Control.Ask(r.ctx, r.Caller, r.param("id"), lifecycle.ResetStatus))
 	case "resize":
 		return a.resizeInstance(r, args)
+	case "follow":
+		return a.follow(r, args)
 	case "promote_to_replica_source":
 		return accepted(a.Control.Promote(r.ctx, r.Caller, r.param("id")))
 	case "eject_replica_source":
 		return accepted(a.Control.Eject(r.ctx, r.Caller, r.param("id")))
 	}
-	allowed := []string{"reset_status", "resize", "promote_to_replica_source", "eject_replica_source"}
+	allowed := []string{"reset_status", "resize", "follow", "promote_to_replica_source", "eject_replica_source"}
 	for _, op := range lifecycle.Operations() {
 		switch op.Action {
 		case "":
@@ -125,6 +128,21 @@ func (a *API) actOnInstance(r *request) (reply, error) {
 		}
 	}
 	return reply{}, fault.Errorf(fault.BadRequest, "Action %q is unknown; allowed: %s.", action, strings.Join(allowed, ", "))
+}
+
+// follow is Coffer's own action: {"follow": {}}, or {"follow": {"discard": true}}.
+func (a *API) follow(r *request, args json.RawMessage) (reply, error) {
+	var opts struct {
+		Discard bool `json:"discard"`
+	}
+	if len(args) > 0 && string(args) != "null" {
+		d := json.NewDecoder(bytes.NewReader(args))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&opts); err != nil {
+			return reply{}, fault.Errorf(fault.BadRequest, "Validation error: follow takes nothing, or {\"discard\": true}.")
+		}
+	}
+	return accepted(a.Control.Follow(r.ctx, r.Caller, r.param("id"), opts.Discard))
 }
 
 // oneAction reads a body that holds a single key.

@@ -173,6 +173,19 @@ func (cp *Plane) Detach(ctx context.Context, c Caller, id string) error {
 	return cp.Ask(ctx, c, id, lifecycle.AskDetach)
 }
 
+// Follow makes a replica follow its source again. With discard it begins anew from its source; without, what it has and its source
+// lacks is kept, and the operation fails when that keeps it from following.
+func (cp *Plane) Follow(ctx context.Context, c Caller, id string, discard bool) error {
+	_, err := cp.transition(ctx, c.Project, id, lifecycle.Event{Type: lifecycle.AskFollow, Request: c.Request, Discard: discard},
+		func(p *plan.Plan) error {
+			if p.Before.ReplicaOf() == "" || p.Before.Operation != nil {
+				return nil // the life cycle says more
+			}
+			return cmp.Or(supports(p.Before.Instance, method(datastores.MethodAttachReplica)), cp.reachable(p.Snap, id), cp.reachable(p.Snap, p.Before.Set.Source()))
+		})
+	return instanceError(err, id)
+}
+
 // Promote puts a replica in the place of its source.
 func (cp *Plane) Promote(ctx context.Context, c Caller, id string) error {
 	in, err := cp.Instance(ctx, c, id)

@@ -43,10 +43,15 @@ func (d *decision) enrolled() error {
 	if d.Instance.SetID == "" {
 		return d.prepare("the guest has enrolled; asked it to prepare the database server")
 	}
+	d.copySource("the guest has enrolled; asked the source's guest for an account and a copy of the data")
+	return nil
+}
+
+// copySource holds the source while its guest makes what a replica begins with.
+func (d *decision) copySource(message string) {
 	d.operation().Backup = d.newID()
 	d.setState(d.Instance.ID, etcdschema.MemberCopying)
-	d.enter(Snapshotting, "the guest has enrolled; asked the source's guest for an account and a copy of the data")
-	return nil
+	d.enter(Snapshotting, message)
 }
 
 // snapshotMade has what a replica begins with: a backup of its source, or nothing when it copies the data by itself.
@@ -56,6 +61,7 @@ func (d *decision) snapshotMade() error {
 		d.fail("the answer of the source's guest cannot be read")
 		return nil
 	}
+	d.Instance.Prepared = false // of what it had nothing stays
 	d.release()
 	op := d.operation()
 	d.Backup = &BackupEnd{ID: op.Backup, Result: made.Backup, Remove: made.Backup == nil}
@@ -88,7 +94,7 @@ func (d *decision) prepared() error {
 	d.setState(d.Instance.ID, "")
 	d.runs()
 	d.Instance.ServiceReported = d.now
-	d.finish(fmt.Sprintf("the database server is ready, %.1f s after it was asked for", d.now.Sub(d.Instance.Created).Seconds()))
+	d.finish(fmt.Sprintf("the database server is ready, %.1f s after it was asked for", d.now.Sub(d.madeSince()).Seconds()))
 	return nil
 }
 
@@ -120,7 +126,7 @@ func (d *decision) reset() error {
 		d.Instance.Failed = Create
 	case step == Following:
 		d.Instance.Failed = Follow
-		d.fault("it does not follow its source " + d.Set.Source() + ": that was given up. Detach it, or delete it and make another replica")
+		d.fault("it does not follow its source " + d.Set.Source() + ": that was given up. " + followAgain)
 	case failed == Follow && d.self().ReplicaOf() != "":
 		d.Instance.Failed = Follow // its fault says what to do
 	case failed == Fence && d.self().isHeld():
@@ -165,13 +171,21 @@ func (d *decision) report() error {
 	return nil
 }
 
-// createBy is when an instance's create must have ended: its datastore's usage_timeout after it was asked for. One that is made again,
-// at another place, has that time from now.
+// createBy is when an instance must have been made: its datastore's usage_timeout after that was asked for. One that is made again, at
+// another place, has that time from now.
 func (d *decision) createBy() time.Time {
 	if d.Instance.Operation.Kind == Migrate {
 		return d.now.Add(UsageTimeout(d.Instance))
 	}
-	return d.Instance.Created.Add(UsageTimeout(d.Instance))
+	return d.madeSince().Add(UsageTimeout(d.Instance))
+}
+
+// madeSince is when the making of an instance was asked for. A replica may be made anew.
+func (d *decision) madeSince() time.Time {
+	if op := d.Instance.Operation; op.Kind == Follow {
+		return op.Started
+	}
+	return d.Instance.Created
 }
 
 // UsageTimeout is how long an instance's create may take.

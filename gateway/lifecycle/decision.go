@@ -122,7 +122,7 @@ func (d *decision) finish(message string) {
 	d.Changed = true
 	d.outdated()
 	kind := d.Instance.Operation.Kind
-	if !lasts(d.Instance.Failed) || slices.Contains([]string{Promote, Eject, Detach}, kind) {
+	if !lasts(d.Instance.Failed) || slices.Contains([]string{Promote, Eject, Detach, Follow}, kind) {
 		d.Instance.Failed = ""
 		if kind != Backup { // which proves nothing of the server
 			d.Instance.Fault = nil
@@ -142,6 +142,9 @@ func (d *decision) fail(reason string) {
 	if !lasts(d.Instance.Failed) {
 		d.Instance.Failed = op.Kind
 	}
+	if !d.Instance.Prepared {
+		d.Instance.Failed = Create
+	}
 	d.fault(failure(reason, *op))
 }
 
@@ -157,10 +160,10 @@ func (d *decision) giveUp(reason string) {
 	d.release()
 	d.Changed = true
 	if op.Backup != "" {
-		d.Backup = &BackupEnd{ID: op.Backup, Reason: reason, Remove: op.Kind == Create}
+		d.Backup = &BackupEnd{ID: op.Backup, Reason: reason, Remove: makesData(op.Kind)}
 	}
 	d.outdated()
-	if op.Kind == Create {
+	if makesData(op.Kind) {
 		d.Instance.Restore = nil
 	}
 	if op.Kind == Migrate {

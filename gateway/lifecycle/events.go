@@ -40,6 +40,7 @@ type Event struct {
 	Reason  string             // of ResetStatus: why, for the fault of what is given up; "": the status was reset
 	Target  *etcdschema.Target // of AskConfigure, AskResize and AskUpgrade
 	Away    bool               // of AskConfigure: the guest is not there to be asked
+	Discard bool               // of AskFollow: what the replica has, and its source may lack, may be thrown away
 	Source  string             // of Created: the instance that the new one is to follow; "": it is alone
 	Member  string             // of what is asked of a set: which member leads it
 	// Read reads another member of the set; the zero Instance when there is none. Its error is the decision's. nil: there are no

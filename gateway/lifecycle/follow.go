@@ -70,9 +70,46 @@ func (d *decision) follows() error {
 	return nil
 }
 
-// notFollowing: there is no way to have a replica follow again but to make it anew.
+// notFollowing leaves it to the tenant whether to discard what the replica has.
 func (d *decision) notFollowing() error {
-	d.fail(d.reason() + "; detach it, or delete it and make another replica")
+	d.fail(d.reason() + ". " + followAgain)
 	d.Instance.Failed = Follow
 	return nil
 }
+
+// again has a replica follow its source again: the source's guest gives it a new account, and its own guest attaches it with the data that
+// it has. When that may be discarded, or there is none, it begins anew, as a new replica does.
+func (d *decision) again() error {
+	m := d.self()
+	if err := replica(m); err != nil {
+		return err
+	}
+	if m.Operation != nil || m.isHeld() {
+		return notAllowed(m)
+	}
+	if err := Leads(d.look(d.Set.Source())); err != nil {
+		return err
+	}
+	d.begin(Follow)
+	if m.Prepared && !d.event.Discard {
+		d.enter(Admitting, "asked the source's guest to let the replica in anew")
+		return nil
+	}
+	d.copySource("asked the source's guest for an account and a copy of the data, with which the replica begins anew")
+	return nil
+}
+
+// admitted goes on to follow, unless the source that let it in is none any more.
+func (d *decision) admitted() error {
+	if d.Instance.Operation.Agent != d.Set.Source() {
+		d.event.Error = nil
+		d.fail("the set has another source since. " + followAgain)
+		return nil
+	}
+	d.Instance.Service.Replication = nil // is about to change
+	d.enter(Following, "the source lets it in; asked its guest to follow")
+	return nil
+}
+
+// makesData reports whether an operation may make an instance's data.
+func makesData(kind string) bool { return kind == Create || kind == Follow }

@@ -5,7 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/lifecycle"
 )
 
@@ -57,5 +59,118 @@ func TestAReplicaThatDoesNotFollow(t *testing.T) {
 	}
 	if err := c.apply("m1", lifecycle.Event{Type: lifecycle.AskPromote}); err != nil {
 		t.Errorf("the promotion of one that follows: %v", err)
+	}
+}
+
+// A replica follows again with what it has, or anew; a failure leaves it to be asked again.
+func TestFollowAgain(t *testing.T) {
+	for name, discard := range map[string]bool{"with what it has": false, "anew": true} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(2)
+			in := c.records["m1"]
+			in.Failed, in.Fault = lifecycle.Follow, &etcdschema.Fault{Message: "it does not follow"}
+			c.records["m1"] = in
+			last, reply, made := datastores.MethodAttachReplica, "null", etcdschema.MemberState("")
+			if discard {
+				last, reply, made = datastores.MethodPrepare, "{}", etcdschema.MemberMaking
+			}
+			begin := func() {
+				t.Helper()
+				if err := c.apply("m1", lifecycle.Event{Type: lifecycle.AskFollow, Discard: discard}); err != nil {
+					t.Fatal(err)
+				}
+				if got := c.status("m1"); got != "BUILD" {
+					t.Errorf("meanwhile it is %s", got)
+				}
+			}
+			begin()
+			c.answer(t, datastores.MethodReplicationSnapshot, "", &agentpoll.Error{Kind: agentpoll.Conflict, Message: "no"})
+			if m := c.member("m1"); lifecycle.Status(m) != "ERROR" || m.Failed != lifecycle.Follow || !m.Prepared || m.Set.Member("m1").State != "" {
+				t.Errorf("when its source does not let it in: %+v", m)
+			}
+			begin()
+			c.answer(t, datastores.MethodReplicationSnapshot, "{}", nil)
+			if state := c.set.Member("m1").State; state != made {
+				t.Errorf("while it is made its state is %q, want %q", state, made)
+			}
+			c.answer(t, last, "", &agentpoll.Error{Kind: agentpoll.Conflict, Message: "it has what the source lacks"})
+			m := c.member("m1")
+			if lifecycle.Status(m) != "ERROR" || m.Prepared == discard || m.Restore != nil || !strings.Contains(lifecycle.Next(m), "action follow") {
+				t.Errorf("after a failure: %+v; %s", m, lifecycle.Next(m))
+			}
+			begin() // anew, when it was thrown away, whatever is asked for
+			c.answer(t, datastores.MethodReplicationSnapshot, "{}", nil)
+			c.answer(t, last, reply, nil)
+			m = c.member("m1")
+			if lifecycle.Status(m) != "ACTIVE" || m.Fault != nil || m.ReplicaOf() != "m0" || m.Set.Member("m1").State != "" || len(c.pending) > 0 {
+				t.Errorf("in the end: %+v", m)
+			}
+			c.consistent(t)
+		})
+	}
+}
+
+// Another replica is promoted while one is made to follow again: it follows that one in the end.
+func TestFollowAgainDuringAPromotion(t *testing.T) {
+	for name, admitted := range map[string]bool{"its source lets it in before": true, "its source lets it in after": false} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(2)
+			if err := c.apply("m1", lifecycle.Event{Type: lifecycle.AskFollow}); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.apply("m2", lifecycle.Event{Type: lifecycle.AskPromote}); err != nil {
+				t.Fatal(err)
+			}
+			letIn := func() { c.answer(t, datastores.MethodReplicationSnapshot, "{}", nil) }
+			if admitted {
+				letIn()
+			}
+			c.answer(t, datastores.MethodMakeReadOnly, `{"id":"7","count":7}`, nil)
+			c.answer(t, datastores.MethodWaitForTxn, ``, nil)
+			c.answer(t, datastores.MethodEnableAsMaster, ``, nil)
+			if admitted {
+				c.answer(t, datastores.MethodAttachReplica, ``, nil)
+			} else {
+				letIn()
+			}
+			for range 2 {
+				c.answer(t, datastores.MethodAttachReplica, ``, nil)
+			}
+			for _, id := range []string{"m0", "m1"} {
+				if m := c.member(id); lifecycle.Status(m) != "ACTIVE" || m.ReplicaOf() != "m2" {
+					t.Errorf("in the end: %+v", m)
+				}
+			}
+			if len(c.pending) > 0 || c.set.Operation != nil {
+				t.Errorf("in the end: %+v, %+v", c.pending, c.set.Operation)
+			}
+			c.consistent(t)
+		})
+	}
+}
+
+// A replica that never became ready begins anew, also when nobody has said so.
+func TestFollowOfOneThatNeverWasReady(t *testing.T) {
+	c := newCluster(1)
+	in := c.records["m1"]
+	in.Prepared, in.Failed = false, lifecycle.Create
+	c.records["m1"] = in
+	c.set.Members[1].State = etcdschema.MemberMaking
+	for _, failure := range []*agentpoll.Error{{Kind: agentpoll.Conflict, Message: "no"}, nil} {
+		if err := c.apply("m1", lifecycle.Event{Type: lifecycle.AskFollow}); err != nil {
+			t.Fatal(err)
+		}
+		c.answer(t, datastores.MethodReplicationSnapshot, "{}", nil)
+		c.answer(t, datastores.MethodPrepare, "{}", failure)
+		want := "ACTIVE"
+		if failure != nil {
+			want = "ERROR"
+		}
+		if in = c.records["m1"]; c.status("m1") != want || in.Prepared != (failure == nil) || failure != nil && in.Failed != lifecycle.Create {
+			t.Errorf("%+v", in)
+		}
+	}
+	if state := c.set.Member("m1").State; state != "" {
+		t.Errorf("in the end its state is %q", state)
 	}
 }

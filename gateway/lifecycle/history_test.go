@@ -101,7 +101,7 @@ func (h *history) asks(id string, refused bool) {
 	in := h.records[id]
 	kind := rapid.SampledFrom([]lifecycle.EventType{
 		lifecycle.AskPromote, lifecycle.AskPromote, lifecycle.AskPromote, lifecycle.AskEject, lifecycle.AskDetach, lifecycle.AskDelete,
-		lifecycle.AskRestart, lifecycle.AskBackup, lifecycle.ResetStatus, lifecycle.ResetStatus,
+		lifecycle.AskRestart, lifecycle.AskBackup, lifecycle.AskFollow, lifecycle.AskFollow, lifecycle.ResetStatus, lifecycle.ResetStatus,
 	}).Draw(h.T, "ask")
 	switch {
 	case kind == lifecycle.AskDelete && len(h.member(id).Replicas()) > 0:
@@ -114,7 +114,8 @@ func (h *history) asks(id string, refused bool) {
 	case kind == lifecycle.ResetStatus && in.Operation == nil && in.Failed != "" && h.unknown():
 		return
 	}
-	h.commit(id, lifecycle.Event{Type: kind, Backup: "b"}, refused)
+	discard := kind == lifecycle.AskFollow && rapid.Bool().Draw(h.T, "discard")
+	h.commit(id, lifecycle.Event{Type: kind, Backup: "b", Discard: discard}, refused)
 }
 
 // unknown reports whether a replica has become a source, or may still, of which the records know nothing.
@@ -205,7 +206,7 @@ func (h *history) execute(id string, badly bool) {
 		s.readOnly = c.ReadOnly
 	case datastores.MethodEnableAsMaster:
 		s.source, s.readOnly = true, false
-	case datastores.MethodAttachReplica:
+	case datastores.MethodAttachReplica, datastores.MethodPrepare:
 		s.source, s.left = false, false
 	case datastores.MethodDetachReplica:
 		s.source, s.readOnly, s.left = true, false, true

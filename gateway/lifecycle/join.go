@@ -26,9 +26,13 @@ func (d *decision) join(source string) {
 	d.SetChanged = true
 }
 
-// release lets the source go that was copied for this instance.
+// release lets the source go that was copied for this instance. A replica that has still what it had takes part as before.
 func (d *decision) release() {
-	if d.Set.Member(d.Instance.ID).State == etcdschema.MemberCopying {
+	switch {
+	case d.Set.Member(d.Instance.ID).State != etcdschema.MemberCopying:
+	case d.Instance.Prepared:
+		d.setState(d.Instance.ID, "")
+	default:
 		d.setState(d.Instance.ID, etcdschema.MemberMaking)
 	}
 }

@@ -18,8 +18,7 @@ import (
 
 // What an instance's Failed may say beside the kind of an operation: what is the matter until a certain call mends it.
 const (
-	Follow = "follow" // a replica does not follow its source
-	Fence  = "fence"  // a source, or one that was ejected, refuses writes
+	Fence = "fence" // a source, or one that was ejected, refuses writes
 )
 
 // Command is a command to enqueue. Its arguments are the caller's business.

@@ -33,7 +33,7 @@ func at(step lifecycle.Step) etcdschema.Instance {
 		lifecycle.BackingUp: lifecycle.Backup, lifecycle.Stopping: lifecycle.Resize, lifecycle.Resizing: lifecycle.Resize,
 		lifecycle.Starting: lifecycle.Resize, lifecycle.Upgrading: lifecycle.Upgrade,
 		lifecycle.Equipping: lifecycle.Upgrade, lifecycle.Reverting: lifecycle.Upgrade, lifecycle.Detaching: lifecycle.Detach,
-		lifecycle.Following: lifecycle.Promote, lifecycle.Removing: lifecycle.Delete,
+		lifecycle.Following: lifecycle.Promote, lifecycle.Admitting: lifecycle.Follow, lifecycle.Removing: lifecycle.Delete,
 		lifecycle.Quieting: lifecycle.Migrate, lifecycle.Saving: lifecycle.Migrate, lifecycle.Releasing: lifecycle.Migrate,
 	}[step]
 	if kind != lifecycle.Create {
@@ -68,7 +68,7 @@ func at(step lifecycle.Step) etcdschema.Instance {
 		in.Service.Service = datastores.StatusShutdown
 	case lifecycle.Quieting, lifecycle.Saving, lifecycle.Releasing:
 		op.Backup, op.Target = "b1", &etcdschema.Target{Host: "other", Address: "10.0.0.2"}
-	case lifecycle.Snapshotting:
+	case lifecycle.Snapshotting, lifecycle.Admitting:
 		in.SetID, op.Agent = "set", "source"
 	case lifecycle.Following, lifecycle.Detaching:
 		in.SetID = "set"
@@ -162,6 +162,7 @@ func TestTable(t *testing.T) {
 			lifecycle.AskUpgrade:   {Step: lifecycle.Equipping, Status: "UPGRADE", Command: deployments.MethodLaunch + host},
 			lifecycle.AskDetach:    {Step: lifecycle.Detaching, Status: "DETACH", Command: datastores.MethodDetachReplica + guest},
 			lifecycle.AskMigrate:   {Status: "ACTIVE", Refused: true}, // it is a replica
+			lifecycle.AskFollow:    {Step: lifecycle.Admitting, Status: "BUILD", Command: datastores.MethodReplicationSnapshot + "@source"},
 			lifecycle.AskDelete:    {Step: lifecycle.Removing, Status: "SHUTDOWN", Command: deployments.MethodRemove + host},
 			lifecycle.ResetStatus:  {Status: "ACTIVE"},
 			lifecycle.Reported:     {Status: "ACTIVE"},
@@ -183,6 +184,11 @@ func TestTable(t *testing.T) {
 			lifecycle.Failed:      {Status: "ERROR", Drop: "c0@source", Fault: true},
 			lifecycle.Overdue:     {Status: "ERROR", Drop: "c0@source", Fault: true},
 			lifecycle.ResetStatus: {Status: "ERROR", Drop: "c0@source"},
+		},
+		lifecycle.Admitting: {
+			lifecycle.Done:    {Step: lifecycle.Following, Status: "BUILD", Command: datastores.MethodAttachReplica + guest},
+			lifecycle.Failed:  {Status: "ERROR", Drop: "c0@source", Fault: true},
+			lifecycle.Overdue: {Status: "ERROR", Drop: "c0@source", Fault: true},
 		},
 		lifecycle.Preparing: {
 			lifecycle.Done:        {Status: "ACTIVE"},

@@ -16,6 +16,7 @@ const (
 	Upgrade   = "upgrade"
 	Migrate   = "migrate" // to another host
 	Detach    = "detach"  // of a replica from its source
+	Follow    = "follow"  // of a replica its source, again; as Failed: it does not
 	Delete    = "delete"
 )
 
@@ -28,6 +29,7 @@ const (
 	AskUpgrade   EventType = "ask_upgrade"
 	AskMigrate   EventType = "ask_migrate"
 	AskDetach    EventType = "ask_detach"
+	AskFollow    EventType = "ask_follow"
 	AskDelete    EventType = "ask_delete"
 )
 
@@ -93,6 +95,8 @@ func operations() []Operation {
 			stopped: (*decision).leavePlace, restored: (*decision).runsAsBefore, runs: "the database server runs"},
 		{Kind: Detach, Status: StatusDetach, Does: "detach its server from the source",
 			Method: datastores.MethodDetachReplica, may: mayDetach, done: (*decision).detached, overdue: (*decision).keepWaiting},
+		{Kind: Follow, Status: StatusBuild, Does: "have a replica follow its source again",
+			first: []Step{Admitting, Snapshotting}, begin: (*decision).again},
 		{Kind: Delete, Status: StatusShutdown, Does: "remove an instance",
 			first: []Step{Removing}, begin: (*decision).remove},
 	}

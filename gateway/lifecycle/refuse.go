@@ -26,7 +26,7 @@ func (e *Leading) Error() string { return e.Message }
 // mustFollow refuses to make a source of a replica that is known not to have what its source has.
 func mustFollow(in Member) error {
 	if why := Astray(in); why != "" {
-		return &Conflict{fmt.Sprintf("Instance %s does not follow its source: %s. Nothing was done: mend that first, promote another replica, or eject the source if it is gone.", in.ID, why)}
+		return &Conflict{fmt.Sprintf("Instance %s does not follow its source: %s. Nothing was done: have it follow again first (the action follow), promote another replica, or eject the source if it is gone.", in.ID, why)}
 	}
 	return nil
 }
@@ -40,6 +40,9 @@ func notAllowed(in Member) error {
 	return &NotAllowed{fmt.Sprintf("Instance %s is not currently available for an action to be performed (instance status was %s). %s", in.ID, status, Next(in))}
 }
 
+// followAgain says what can be done about a replica that does not follow.
+const followAgain = "The action follow has it follow again, with discard anew from its source; or detach it, or delete it"
+
 // Next says what can be done about an instance that is not simply ready; "" when it is.
 func Next(in Member) string {
 	kind, by := in.held()
@@ -48,6 +51,8 @@ func Next(in Member) string {
 		return "It is being deleted."
 	case op != nil:
 		return fmt.Sprintf("Its %s is at step %q: wait until it ends, give it up with reset_status, or delete the instance.", op.Kind, op.Step)
+	case !in.Prepared && in.ReplicaOf() != "":
+		return "It is not ready, and its fault says why: the action follow makes it anew from its source, or delete it."
 	case !in.Prepared:
 		return "It never became ready, and its fault says why: delete it."
 	case kind != "" && SetStepOf(in.Set) == Rejoining:
@@ -55,7 +60,7 @@ func Next(in Member) string {
 	case kind != "":
 		return fmt.Sprintf("It takes part in the %s of instance %s: wait until that ends, or give it up with reset_status of that instance.", kind, by)
 	case in.Failed == Follow:
-		return "It does not follow its source: detach it, or delete it and make another replica."
+		return "It does not follow its source. " + followAgain + "."
 	case in.Failed == Fence:
 		return "It refuses writes, and its fault says why: reset_status lets it take writes again."
 	case in.Failed != "":
@@ -65,7 +70,7 @@ func Next(in Member) string {
 	case in.Service.Service == datastores.StatusBlocked:
 		return "Its database server does not answer: restart it."
 	case Astray(in) != "":
-		return "It does not follow its source: " + Astray(in) + ". It cannot be promoted as long as that is so; it can be detached, or deleted and made again."
+		return "It does not follow its source: " + Astray(in) + ". It cannot be promoted as long as that is so. " + followAgain + "."
 	case in.RestartRequired:
 		return "Some of its parameters take a restart."
 	}

@@ -254,7 +254,7 @@ func TestWhatAResetCannotUndo(t *testing.T) {
 	_ = c.apply("m0", lifecycle.Event{Type: lifecycle.ResetStatus})
 	_ = c.apply("m0", lifecycle.Event{Type: lifecycle.AskRestart})
 	c.answer(t, datastores.MethodRestart, ``, nil)
-	if in := c.records["m0"]; c.status("m0") != "ERROR" || !strings.HasPrefix(in.Fault.Message, "it has what the source has not; detach it") {
+	if in := c.records["m0"]; c.status("m0") != "ERROR" || !strings.HasPrefix(in.Fault.Message, "it has what the source has not. The action follow") {
 		t.Errorf("what does not follow is %s after a reset and a restart: %+v", c.status(in.ID), in.Fault)
 	}
 	if err := c.apply("m0", lifecycle.Event{Type: lifecycle.AskDetach}); err != nil {

@@ -28,7 +28,8 @@ const (
 	Quieting     Step = "quiet"    // the guest has its server take no writes
 	Saving       Step = "save"     // it copies the data to the store
 	Releasing    Step = "release"  // the guest has its server take writes
-	Following    Step = "follow"   // the guest makes its server follow the new source
+	Admitting    Step = "admit"    // the source of a replica that does not follow makes an account anew
+	Following    Step = "follow"   // the guest makes its server follow the source
 	Removing     Step = "remove"   // the host removes everything
 )
 
@@ -75,7 +76,8 @@ func stepTable() []StepRow {
 		{Step: Quieting, Actor: Guest, Method: datastores.MethodMakeReadOnly, Does: "has its server take no writes"},
 		{Step: Saving, Actor: Guest, Method: datastores.MethodCreateBackup, Does: "copies the data to the store"},
 		{Step: Releasing, Actor: Guest, Method: datastores.MethodMakeReadOnly, Does: "has its server take writes: at the new place, or after a failure"},
-		{Step: Following, Actor: Guest, Method: datastores.MethodAttachReplica, Does: "makes its server follow the new source"},
+		{Step: Admitting, Actor: SourceGuest, Method: datastores.MethodReplicationSnapshot, Does: "lets the replica in anew", Limit: guestTimeout},
+		{Step: Following, Actor: Guest, Method: datastores.MethodAttachReplica, Does: "makes its server follow the source"},
 		{Step: Removing, Actor: Host, Method: deployments.MethodRemove, Does: "removes everything", Fails: "remove it", Limit: removeTimeout, Alone: true},
 	}
 }

@@ -83,6 +83,10 @@ func rowsOf(operations []Operation, steps []StepRow, asks []EventType) []Row {
 		{Releasing, Failed, []Step{Idle}, (*decision).notReleased},
 		{Releasing, Overdue, []Step{Releasing}, (*decision).keepWaiting},
 
+		{Admitting, Done, []Step{Following, Idle}, (*decision).admitted},
+		{Admitting, Failed, []Step{Idle}, (*decision).failed},
+		{Admitting, Overdue, []Step{Idle}, (*decision).overdue},
+
 		{Following, Done, []Step{Idle}, (*decision).follows},
 		{Following, Failed, []Step{Idle}, (*decision).notFollowing},
 		{Following, Overdue, []Step{Following}, (*decision).keepWaiting},

@@ -19,11 +19,17 @@ func (p *Plan) replicationArgs(command lifecycle.Command) (any, error) {
 	strategy := datastores.StrategyArgs{Strategy: p.replicationStrategy()}
 	switch command.Method {
 	case datastores.MethodReplicationSnapshot:
+		if lifecycle.StepOf(p.d.Instance) == lifecycle.Admitting {
+			return p.admitArgs(strategy)
+		}
 		return p.snapshotArgs(strategy)
 	case datastores.MethodEnableAsMaster:
 		accounts, err := p.newAccounts()
 		return datastores.PromoteArgs{StrategyArgs: strategy, Accounts: accounts}, err
 	case datastores.MethodAttachReplica:
+		if op := p.d.Instance.Operation; command.Agent == p.d.Instance.ID && op != nil && op.Kind == lifecycle.Follow {
+			return p.followAgainArgs()
+		}
 		return p.followArgs(strategy, command.Agent)
 	case datastores.MethodCleanupSource:
 		return datastores.CleanupArgs{StrategyArgs: strategy, Account: replicaAccount(p.Before.ID, p.Before.Address)}, nil
@@ -61,7 +67,10 @@ func (p *Plan) snapshotArgs(strategy datastores.StrategyArgs) (datastores.Snapsh
 	if err != nil {
 		return args, err
 	}
-	prepare.Replicate = &datastores.ReplicaArgs{StrategyArgs: strategy, SourceID: source.ID, Address: source.Address, Account: args.Account, TLS: sourceTakesTLS(source)}
+	prepare.Replicate = &datastores.ReplicaArgs{
+		StrategyArgs: strategy, SourceID: source.ID, Address: source.Address, Account: args.Account, TLS: sourceTakesTLS(source),
+		Anew: in.Operation.Kind == lifecycle.Follow,
+	}
 	if prepare.Replicate.TLS { // as its source
 		prepare.TLS = source.Service.TLS
 	}
@@ -79,6 +88,33 @@ func (p *Plan) snapshotArgs(strategy datastores.StrategyArgs) (datastores.Snapsh
 	p.Put(etcdschema.Put(key, backup))
 	args.Backup, err = p.backupArgs(backup.BackupID)
 	return args, err
+}
+
+// admitArgs ask the source of a replica for an account alone. What the replica must know of it waits, sealed, until it follows.
+func (p *Plan) admitArgs(strategy datastores.StrategyArgs) (datastores.SnapshotArgs, error) {
+	in := &p.d.Instance
+	args := datastores.SnapshotArgs{StrategyArgs: strategy, Account: replicaAccount(in.ID, in.Address), AccountOnly: true}
+	args.Account.Password = datastores.NewSecret(NewPassword()).ForSealing()
+	source, err := p.source()
+	if err != nil {
+		return args, err
+	}
+	return args, SealPrepare(p.keys, in, datastores.PrepareArgs{Replicate: &datastores.ReplicaArgs{
+		StrategyArgs: strategy, SourceID: source.ID, Address: source.Address, Account: args.Account, TLS: sourceTakesTLS(source), Keep: true,
+	}})
+}
+
+// followAgainArgs tell a replica to follow the source that has let it in, with the data that it has.
+func (p *Plan) followAgainArgs() (datastores.ReplicaArgs, error) {
+	waits, err := unsealPrepare(p.keys, p.d.Instance)
+	if err == nil && waits.Replicate == nil {
+		err = fmt.Errorf("there is no account for replica %s", p.d.Instance.ID)
+	}
+	if err != nil {
+		return datastores.ReplicaArgs{}, err
+	}
+	p.d.Instance.Sealed = nil
+	return *sealable(waits).Replicate, nil
 }
 
 // source is the source of the set.

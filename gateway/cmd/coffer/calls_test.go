@@ -124,9 +124,10 @@ var calls = []struct {
 		{"GET /instances/" + instanceID + "/events", 200, `{"events":[]}`},
 		{"GET /instances/" + instanceID, 200, `{"instance":{"id":"` + instanceID + `","replicas":[{"id":"` + sourceID + `"}]}}`},
 		{"GET /instances/" + sourceID + "/events", 200, `{"events":[]}`},
-		{"GET /instances/" + sourceID + "/why", 200, `{"why":{"status":"ERROR","fault":"permission denied; detach it, or delete it and make another replica"}}`},
+		{"GET /instances/" + sourceID + "/why", 200, `{"why":{"status":"ERROR","fault":"permission denied. The action follow has it follow again"}}`},
 		{"GET /instances/" + sourceID + "/events", 200, `{"events":[]}`},
-	}, 1, sourceID + " does not follow it: following failed: permission denied; detach it"},
+	}, 1, sourceID + " does not follow it: following failed: permission denied. The action"},
+	{"instance follow db --discard", []exchange{listed, {`POST /instances/` + instanceID + `/action {"follow":{"discard":true}}`, 202, ""}}, 0, "follow of db has begun"},
 	{"instance eject src", []exchange{listed, replicated, {`POST /instances/` + sourceID + `/action {"eject_replica_source":{}}`, 202, ""}}, 0, "eject of src has begun"},
 	{"instance eject src --wait", slices.Concat(voted("it is ejected; "+instanceID+" takes its place"), []exchange{
 		{"GET /instances/" + instanceID, 200, `{"instance":{"id":"` + instanceID + `"}}`},

@@ -30,6 +30,7 @@ func (a *app) instanceCommands() *cobra.Command {
 			return dbext.Upgrade(ctx, c, id, args[0])
 		}),
 		a.migrateInstance(),
+		a.followSource(),
 		a.promoteReplica(),
 		a.ejectSource(),
 		a.waiting("detach-replica REPLICA", "Make a replica an instance of its own", "detach", func(ctx context.Context, c *gophercloud.ServiceClient, id string, _ []string) error {

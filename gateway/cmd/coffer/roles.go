@@ -25,6 +25,19 @@ func (a *app) promoteReplica() *cobra.Command {
 		})
 }
 
+func (a *app) followSource() *cobra.Command {
+	var discard bool
+	cmd := a.waitingFor("follow REPLICA", "Make a replica follow its source again", "follow",
+		func(ctx context.Context, c *gophercloud.ServiceClient, id string, _ []string) error {
+			return dbext.Follow(ctx, c, id, discard)
+		},
+		func(ctx context.Context, c *gophercloud.ServiceClient, id, marker string) error {
+			return a.follow(ctx, c, id, marker, "follow", a.progress(a.errs))
+		})
+	cmd.Flags().BoolVar(&discard, "discard", false, "throw away all that the replica has, and copy its source anew")
+	return cmd
+}
+
 func (a *app) ejectSource() *cobra.Command {
 	var replicas []dbext.Ref // before
 	return a.waitingFor("eject SOURCE", "Replace a source that is out of reach by the replica that has most", "eject",

@@ -216,6 +216,11 @@ func DetachReplica(ctx context.Context, c *gophercloud.ServiceClient, id string)
 	return change(ctx, c, http.MethodPut, body, "instances", id)
 }
 
+// Follow makes a replica follow its source again; with discard, anew.
+func Follow(ctx context.Context, c *gophercloud.ServiceClient, id string, discard bool) error {
+	return change(ctx, c, http.MethodPost, map[string]any{"follow": map[string]any{"discard": discard}}, "instances", id, "action")
+}
+
 // Promote makes a replica the source of the others and of its source.
 func Promote(ctx context.Context, c *gophercloud.ServiceClient, id string) error {
 	return act(ctx, c, id, "promote_to_replica_source")
