@@ -44,8 +44,14 @@ func TestDemands(t *testing.T) {
 				}
 				grow(t, source, n+1)
 				must(t, inShop(ctx, source, "INSERT INTO public.t VALUES (1)"))
+				if !away {
+					standsStill(t, replica, n)
+				}
 				must(t, replica.Start(ctx))
 				comesTo(t, replica, source)
+				if rows, err := inColumn(ctx, replica, "SELECT count(*) FROM public.t"); err != nil || rows != fmt.Sprint(n+1) {
+					t.Errorf("of %d acknowledged rows the replica has %s, %v", n+1, rows, err)
+				}
 			}
 			must(t, inShop(ctx, source, "BEGIN", "INSERT INTO public.t VALUES (1)", "PREPARE TRANSACTION 'in a file'", "CHECKPOINT"))
 			must(t, inShop(ctx, source, "BEGIN", "INSERT INTO public.t VALUES (1)", "PREPARE TRANSACTION 'in the log'"))
@@ -70,6 +76,20 @@ func grow(t *testing.T, m *Manager, n int) {
 	must(t, err)
 	must(t, m.Stop(t.Context()))
 	must(t, m.Start(t.Context()))
+}
+
+// standsStill holds a replica that has less than its source to what it does until its guest restarts it: it says that it does not
+// follow, so that nobody promotes it, and that a restart helps; readers find the rows that were there before.
+func standsStill(t *testing.T, replica *Manager, rows int) {
+	t.Helper()
+	until.True(t, time.Minute, "the replica says that it stands still", func() bool {
+		f, err := replica.Following(t.Context())
+		must(t, err)
+		return !f.Follows && f.Why != "" && replica.Status(t.Context()).Restart != ""
+	})
+	if has, err := inColumn(t.Context(), replica, "SELECT count(*) FROM public.t"); err != nil || has != fmt.Sprint(rows) {
+		t.Errorf("a replica that stands still shows %s rows, %v; want %d", has, err, rows)
+	}
 }
 
 // inShop runs statements one by one: what prepares a transaction, or writes a checkpoint, wants to be alone.
