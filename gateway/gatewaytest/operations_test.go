@@ -248,6 +248,13 @@ func (o *operations) replicas() {
 	if got := o.member.Want(t, 200, http.MethodGet, gatewaytest.Instance(o.id), "").Text("instance", "replica_of", "id"); got != replica {
 		t.Errorf("the old source follows %q, want %s", got, replica)
 	}
+	for _, discard := range []bool{false, true} { // it goes on with what it has, and anew
+		o.member.Want(t, 202, http.MethodPost, gatewaytest.Instance(o.id)+"/action", fmt.Sprintf(`{"follow":{"discard":%t}}`, discard))
+		o.member.Await(t, o.id, "ACTIVE", lifeTimeout)
+		o.write(copied, next+10, next+11)
+		next++
+		o.awaitItems(o.login, next+10)
+	}
 	o.member.Want(t, 202, http.MethodPut, gatewaytest.Instance(o.id), `{"instance":{"replica_of":""}}`)
 	o.member.Await(t, o.id, "ACTIVE", lifeTimeout)
 	o.write(o.login, next+10, next+20)
