@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,7 +18,8 @@ const insideVariable = "COFFER_TEST_INSIDE"
 
 // InImage has the caller run in an image, as `task image` makes them, so that servers of another release run as they are
 // packaged. It reports whether the caller is inside. Outside it runs the same test once more in another process, whose root
-// directory is the image, waits for its end, and fails when that fails: the caller returns then.
+// directory is the image, waits for its end, and fails when that fails: the caller returns then. Its subtests stand outside as
+// well, so that what was skipped inside is seen.
 //
 // The image is not changed: what is written to it goes to memory and is gone. /tmp, /proc, /dev and /sys are the machine's, and so
 // is the directory of the package under test.
@@ -56,7 +58,44 @@ func InImage(t *testing.T, name string) (inside bool) {
 	} else if !strings.Contains(string(out), fmt.Sprintf("--- PASS: %s ", t.Name())) {
 		t.Errorf("in the image %s the test did not run:\n%s", name, out)
 	}
+	for _, r := range resultsInside(t.Name(), string(out)) {
+		t.Run(r.name, func(t *testing.T) {
+			if r.skipped {
+				t.Skip(r.reason)
+			}
+		})
+	}
 	return false
+}
+
+// resultInside is how a subtest ended in another process.
+type resultInside struct {
+	name    string // without its parent's
+	skipped bool
+	reason  string // the last line that it wrote
+}
+
+var (
+	turnInside = regexp.MustCompile(`^=== (?:RUN|NAME|CONT|PAUSE) +(\S+)$`)
+	endInside  = regexp.MustCompile(`^ *--- (PASS|SKIP): (\S+) `)
+)
+
+// resultsInside reads what `go test -v` has written of the subtests of a test, but for those that failed.
+func resultsInside(parent, out string) (results []resultInside) {
+	said, now := map[string]string{}, ""
+	for line := range strings.Lines(out) {
+		line = strings.TrimRight(line, "\n")
+		if turn := turnInside.FindStringSubmatch(line); turn != nil {
+			now = turn[1]
+		} else if end := endInside.FindStringSubmatch(line); end != nil {
+			if name, ok := strings.CutPrefix(end[2], parent+"/"); ok {
+				results = append(results, resultInside{name, end[1] == "SKIP", said[end[2]]})
+			}
+		} else {
+			said[now] = strings.TrimSpace(line)
+		}
+	}
+	return results
 }
 
 // enter makes the image, with a layer in memory over it, the root directory of the program that follows.
