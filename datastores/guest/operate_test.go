@@ -140,6 +140,32 @@ func supervised(t *testing.T, b *bench, f func()) {
 	})
 }
 
+// TestServerThatIsWaitedFor: a replica that stands still is restarted while a promotion waits for it.
+func TestServerThatIsWaitedFor(t *testing.T) {
+	b := newBench(t).prepared(t)
+	starts, far := b.memory.Starts(address), datastores.Position{ID: "1000000"}
+	supervised(t, b, func() {
+		ctx, giveUp := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() {
+			_, err := b.run(ctx, command(datastores.MethodWaitForTxn), datastores.WaitArgs{Position: far})
+			ended <- err
+		}()
+		b.memory.Stall(address, "its source has more")
+		time.Sleep(time.Minute)
+		if n := b.memory.Starts(address) - starts; n != 1 {
+			t.Errorf("restarted %d times, want once", n)
+		}
+		select {
+		case err := <-ended:
+			t.Errorf("the wait has ended: %v", err)
+		default:
+		}
+		giveUp()
+		<-ended
+	})
+}
+
 func TestCrashIsReportedThenRepaired(t *testing.T) {
 	b := newBench(t).prepared(t)
 	supervised(t, b, func() {

@@ -62,7 +62,30 @@ func TestDemands(t *testing.T) {
 			link, err := taken(t, source, 0, parent)
 			must(t, err)
 			comesUpSmall(t, source.options, append(backup, link))
+			isPromotedOutgrown(t, source, replica)
 		})
+	}
+}
+
+// isPromotedOutgrown loses a source just after it got more than its replica has: nothing of what that has received is lost in its promotion.
+func isPromotedOutgrown(t *testing.T, source, replica *Manager) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	must(t, inShop(ctx, source, "ROLLBACK PREPARED 'in a file'", "ROLLBACK PREPARED 'in the log'"))
+	comesTo(t, replica, source)
+	grow(t, source, 3)
+	must(t, inShop(ctx, source, "INSERT INTO public.t VALUES (-1)"))
+	until.True(t, time.Minute, "the replica has paused, and has received all", func() bool {
+		end, err := source.ReplicationStrategies()[0].Position(ctx)
+		must(t, err)
+		received, err := admin(t, replica).one(ctx, "SELECT pg_last_wal_receive_lsn() >= $1::pg_lsn", end.ID)
+		return err == nil && received.bool() && replica.Status(ctx).Restart != ""
+	})
+	must(t, source.Stop(ctx))
+	must(t, replica.ReplicationStrategies()[0].Replica.Promote(ctx, nil))
+	if n, err := inColumn(ctx, replica, "SELECT n FROM public.t WHERE n = -1"); err != nil || n != "-1" {
+		t.Errorf("the promoted replica has %q, %v", n, err)
 	}
 }
 

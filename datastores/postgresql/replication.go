@@ -125,22 +125,8 @@ func (m *Manager) promote(ctx context.Context, accounts []datastores.ReplicaAcco
 	if !had.Standby && accounts == nil {
 		return nil
 	}
-	err = m.with(ctx, func(s *session) error {
-		following, err := s.one(ctx, "SELECT pg_is_in_recovery()")
-		if err != nil || !following.bool() {
-			return failed(err, "cannot ask whether the server follows another")
-		}
-		_, err = s.query(ctx, "SELECT pg_promote(false)")
-		for err == nil && following.bool() {
-			following, err = s.one(ctx, "SELECT pg_is_in_recovery()")
-			if err == nil && following.bool() && !service.Pause(ctx, lookEvery) {
-				err = ctx.Err()
-			}
-		}
+	if err := m.endRecovery(ctx); err != nil {
 		return failed(err, "cannot promote the server")
-	})
-	if err != nil {
-		return err
 	}
 	if err := m.saveSide(side{}); err != nil {
 		return err
@@ -159,6 +145,48 @@ func (m *Manager) promote(ctx context.Context, accounts []datastores.ReplicaAcco
 		return err
 	}
 	return m.keepReplicas(ctx, accounts)
+}
+
+// endRecovery has the server follow nobody any more, after it has applied all that it has received. One that has paused, since its source has
+// outgrown it, would end when it is promoted: it is started anew first, with what its source had.
+func (m *Manager) endRecovery(ctx context.Context) error {
+	for asked := false; ; {
+		follows, err := m.standsBy(ctx)
+		if err != nil || !follows {
+			return err
+		}
+		if paused, err := m.paused(ctx); err == nil && paused { // an error: it has ended meanwhile
+			reason, err := m.outgrown(ctx)
+			if err != nil {
+				return err
+			}
+			if reason != "" {
+				if err := errors.Join(m.Stop(ctx), m.Start(ctx)); err != nil {
+					return err
+				}
+				asked = false
+			}
+		}
+		if !asked {
+			if err := m.with(ctx, func(s *session) error { return s.exec(ctx, "SELECT pg_promote(false)") }); err != nil {
+				return err
+			}
+			asked = true
+		}
+		if !service.Pause(ctx, lookEvery) {
+			return ctx.Err()
+		}
+	}
+}
+
+// standsBy reports whether the server applies the log of another, or of a backup.
+func (m *Manager) standsBy(ctx context.Context) (yes bool, err error) {
+	err = m.with(ctx, func(s *session) error {
+		v, err := s.one(ctx, "SELECT pg_is_in_recovery()")
+		yes = v.bool()
+		return err
+	})
+	return yes, err
 }
 
 // setReadOnly stops the server, which ends every session and writes and
