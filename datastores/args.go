@@ -24,6 +24,8 @@ type PrepareReply struct {
 	RootEnabled *bool `json:"root_enabled,omitempty"`
 	// TLS is how the server speaks TLS; "": it cannot.
 	TLS TLSMode `json:"tls,omitempty"`
+	// Configuration is what get_configuration would answer; empty: the server has no parameters to set.
+	Configuration map[string]string `json:"configuration,omitempty"`
 }
 
 // RestartArgs may hold overrides that an earlier update_overrides could not bring: they are stored before the restart.

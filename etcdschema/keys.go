@@ -28,6 +28,7 @@ const (
 	usagePattern         = "/server/projects/*/usage"
 	instancePattern      = "/server/instances/*/*"
 	deletedPattern       = "/server/deleted/*/*"
+	defaultsPattern      = "/server/defaults/*"
 	setPattern           = "/server/sets/*/*"
 	backupPattern        = "/server/backups/*/*"
 	backupStratPattern   = "/server/backup-strategies/*/*"
@@ -72,6 +73,7 @@ func Keys() []KeyDoc {
 		{usagePattern, "Usage", "gateway", "", "what a project uses; changed with what it counts"},
 		{instancePattern, "Instance", "gateway", "", "an instance: what it is, its operation with step and deadline, its fault"},
 		{deletedPattern, "Deleted", "gateway", "30 days", "what is told of an instance that was deleted"},
+		{defaultsPattern, "Defaults", "gateway", "", "what an instance's server has without a configuration group, for when its guest cannot be asked"},
 		{setPattern, "Set", "gateway", "", "instances that are one thing: members with their roles, and the operation that touches more than one of them"},
 		{backupPattern, "Backup", "gateway", "", "a backup: how it was made, its parent, how many segments, the SHA-256 of their index"},
 		{backupStratPattern, "BackupStrategy", "gateway", "", "the container of backups, of an instance by its id or of the whole project"},
@@ -130,6 +132,10 @@ func Instances(project string) Prefix[Instance] {
 
 // AllInstances is every project's. Its names are "project/id".
 func AllInstances() Prefix[Instance] { return Prefix[Instance]{path: "/server/instances/"} }
+
+func DefaultsKey(instance string) Key[Defaults] {
+	return key[Defaults](defaultsPattern, anID("instance", instance))
+}
 
 // DeletedKey is the place of what is told of an instance that was deleted.
 func DeletedKey(project, id string) Key[Deleted] {

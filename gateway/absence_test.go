@@ -61,7 +61,11 @@ func TestAbsenceIsTheSameEverywhere(t *testing.T) {
 		if status, fault := shown(t, g, id); status != "ERROR" || !strings.Contains(fault, "since "+left.Value.Left.Format("2006-01-02T15:04:05")) || !strings.Contains(fault, "host is not connected") {
 			t.Errorf("%s, %s", status, fault)
 		}
-		g.Client(gatewaytest.Member).Want(t, 503, http.MethodGet, gatewaytest.Instance(id)+"/databases", "")
+		c := g.Client(gatewaytest.Member)
+		c.Want(t, 503, http.MethodGet, gatewaytest.Instance(id)+"/databases", "")
+		if a := c.Want(t, 200, http.MethodGet, gatewaytest.Instance(id)+"/configuration", ""); a.Text("instance", "configuration", "max_connections") != "100" {
+			t.Errorf("what its guest has said of its server when it was made: %s", a.Body)
+		}
 	}
 	if rec, err := etcdschema.Get(t.Context(), store, etcdschema.GatewayPollsKey(etcdschema.AllGatewayPolls().Name(left.Key))); err != nil || rec.Changed != left.Changed {
 		t.Errorf("it was put down again, or is gone: %v", err)

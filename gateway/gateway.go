@@ -49,6 +49,8 @@ type Config struct {
 	AgentCAs []string
 	// TrustProxy believes X-Forwarded-Proto, X-Forwarded-Host and X-Forwarded-For.
 	TrustProxy bool
+	// Origins are those of pages that browsers may let call the API and the identity service; see [CheckOrigin].
+	Origins []string
 	// Limits are how much anybody may send, hold or do; nil: those of the table.
 	Limits *limits.Limits
 	// Blobs holds backups and published logs. nil: there are none of either.
@@ -207,7 +209,11 @@ func (g *Gateway) Handler() http.Handler {
 	clients := api.New(api.Config{
 		Control: g.control, Schedules: g.schedules, Identity: g.Identity, Region: g.Region, TrustProxy: g.TrustProxy, Ready: g.readyToServe, Answered: g.metrics.observe,
 	}).Handler()
+	clients = allowOrigins(g.Origins, clients)
 	polls, identity := g.polls.Handler(), g.IdentityService
+	if identity != nil {
+		identity = allowOrigins(g.Origins, identity)
+	}
 	blobs := &segments.Server{
 		Blobs: g.Blobs, Presign: g.PresignBlobs, Log: g.log, Authenticate: g.polls.Authenticate,
 		MayWrite: g.backend.MayWriteBackup, MayRead: g.backend.MayReadBackup, MayWriteLog: g.backend.MayWriteLog, MayDiscardLog: g.backend.MayDiscardLog,

@@ -50,7 +50,7 @@ func TestSharesOfEtcd(t *testing.T) {
 	}
 	const etcd, history = int64(4 << 30), 600 + 128 // bytes, seconds
 	members := most["write_bytes"]*history + most["configurations"]*(most["values"]+most["description"]+1024) + most["backups"]*4096
-	guest := most["agent_bytes"]*history + most["status"] + most["events"]*(most["message"]+256)
+	guest := most["agent_bytes"]*history + most["status"] + most["values"] + most["events"]*(most["message"]+256)
 	project := members + most["instances"]*guest
 	for what, share := range map[string]struct{ is, want int64 }{
 		"the members of a project": {members, etcd / 100}, "a guest": {guest, etcd / 100}, "a project with all its guests": {project, etcd / 10},

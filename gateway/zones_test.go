@@ -48,6 +48,10 @@ func TestPlacesOfHosts(t *testing.T) {
 	for range 2 { // wherever there is more room
 		goesTo("a zone", south, `},"availability_zone":"south"`)
 	}
+	if a := create(`},"region_name":"RegionTwo"`); a.Status != 400 || !strings.Contains(string(a.Body), "this is region RegionOne") {
+		t.Errorf("another region: %d %s", a.Status, a.Body)
+	}
+	goesTo("the gateway's own region", south, `},"region_name":"RegionOne","availability_zone":"south"`)
 	if a := create(`},"availability_zone":"nova"`); a.Status != 400 || !strings.Contains(string(a.Body), `Availability zone \"nova\" is unknown; there are: north, south.`) {
 		t.Errorf("an unknown zone: %d %s", a.Status, a.Body)
 	}

@@ -103,6 +103,9 @@ func (g *Guest) build(ctx context.Context, progress func(agentpoll.Progress), ar
 
 // replyOf asks a server that is ready for what the gateway cannot know.
 func replyOf(ctx context.Context, m datastores.Manager) (reply datastores.PrepareReply, err error) {
+	if c, ok := m.(datastores.Configuration); ok {
+		reply.Configuration = c.DefaultConfiguration()
+	}
 	root, ok := m.(datastores.Root)
 	if !ok {
 		return reply, nil

@@ -224,8 +224,12 @@ func (be *Backend) Result(ctx context.Context, agentID, commandID string, result
 			etcdschema.Delete(key),
 			etcdschema.Put(resultKey, etcdschema.CommandResult{Result: result, Agent: agentID, At: be.control.Now().UTC()}).For(plan.KeepResults),
 		}
+		kept, err := keepDefaults(s, cmd.Value, result)
+		if err != nil {
+			return plan.Moves{}, err
+		}
 		m, err := be.resultMoves(s, agentID, cmd.Value, result)
-		m.Ops = append(ops, m.Ops...)
+		m.Ops = slices.Concat(ops, kept, m.Ops)
 		return m, err
 	})
 	return err

@@ -2,10 +2,13 @@ package agents
 
 import (
 	"encoding/json"
+	"reflect"
 	"time"
 
+	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/limits"
 	"github.com/cofferdb/coffer/gateway/plan"
 )
 
@@ -65,4 +68,26 @@ func asPrepared(in *etcdschema.Instance, said json.RawMessage, now time.Time) {
 		c.by = "backup " + in.Restore[len(in.Restore)-1]
 	}
 	c.apply(in)
+}
+
+// keepDefaults keeps what a guest says that its server has without a configuration group, for when the guest cannot be asked.
+func keepDefaults(s etcdschema.Snapshot, cmd etcdschema.Command, result agentpoll.Result) ([]etcdschema.Op, error) {
+	said := datastores.ConfigurationReply{}
+	if result.Error != nil || cmd.Method != datastores.MethodPrepare && cmd.Method != datastores.MethodGetConfiguration || len(result.Value) > limits.MaxValues {
+		return nil, nil
+	}
+	if err := json.Unmarshal(result.Value, &said); err != nil || len(said.Configuration) == 0 {
+		return nil, nil // a guest of an earlier version
+	}
+	in, err := etcdschema.Read(s, etcdschema.InstanceKey(cmd.Project, cmd.Instance))
+	if err != nil || !in.Found {
+		return nil, err
+	}
+	key := etcdschema.DefaultsKey(cmd.Instance)
+	had, err := etcdschema.Read(s, key)
+	is := etcdschema.Defaults{Version: in.Value.Version, Flavor: in.Value.Flavor, Configuration: said.Configuration}
+	if err != nil || reflect.DeepEqual(had.Value, is) {
+		return nil, err
+	}
+	return []etcdschema.Op{etcdschema.Put(key, is)}, nil
 }

@@ -147,9 +147,6 @@ func (a *API) listConfigurationInstances(r *request) (reply, error) {
 
 // instanceConfiguration tells what the instance's server has without a group.
 func (a *API) instanceConfiguration(r *request) (reply, error) {
-	var defaults datastores.ConfigurationReply
-	if err := a.callGuest(r, datastores.MethodGetConfiguration, nil, &defaults); err != nil {
-		return reply{}, err
-	}
-	return reply{http.StatusOK, map[string]any{"instance": defaults}}, nil
+	defaults, err := a.Control.DefaultConfiguration(r.ctx, r.Caller, r.param("id"))
+	return reply{http.StatusOK, map[string]any{"instance": datastores.ConfigurationReply{Configuration: defaults}}}, err
 }

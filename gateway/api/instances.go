@@ -71,6 +71,9 @@ func (a *API) createInstance(r *request) (reply, error) {
 	if body.Instance == nil {
 		return reply{}, fault.Errorf(fault.BadRequest, "Validation error: 'instance' is a required property.")
 	}
+	if region := body.Instance.Region; region != "" && region != a.Region {
+		return reply{}, fault.Errorf(fault.BadRequest, "Validation error: instance['region_name'] %q is not served here; this is region %s.", region, a.Region)
+	}
 	made, err := a.Control.Create(r.ctx, r.Caller, *body.Instance)
 	if err != nil {
 		return reply{}, err

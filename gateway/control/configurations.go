@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/datastores"
@@ -200,6 +201,30 @@ func (cp *Plane) configurationFor(ctx context.Context, c Caller, ref string, ver
 	}
 	return group, err
 }
+
+// DefaultConfiguration is what an instance's server has without a group: its guest says so, or, when it cannot be asked, what it has said
+// before of the same version and flavor.
+func (cp *Plane) DefaultConfiguration(ctx context.Context, c Caller, id string) (map[string]string, error) {
+	var said datastores.ConfigurationReply
+	err := cp.CallInstance(ctx, c, id, false, datastores.MethodGetConfiguration, nil, &said)
+	if err == nil || !slices.Contains([]fault.Kind{fault.Unavailable, fault.TimedOut, fault.Unprocessable}, fault.Of(err, "").Kind) {
+		return said.Configuration, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keptPatience)
+	defer cancel()
+	in, e := cp.Instance(ctx, c, id)
+	if e != nil {
+		return nil, err
+	}
+	rec, e := etcdschema.Get(ctx, cp.Store, etcdschema.DefaultsKey(in.ID))
+	if kept := rec.Value; e == nil && kept.Version == in.Version && kept.Flavor == in.Flavor {
+		return kept.Configuration, nil
+	}
+	return nil, err
+}
+
+// keptPatience is how long one waits for what is kept, who has waited in vain for a guest.
+const keptPatience = 5 * time.Second
 
 // Attach gives an instance a configuration group, or with "" none, and returns when its server has the values
 // or stores them for its next start.

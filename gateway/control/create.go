@@ -114,7 +114,8 @@ type CreateRequest struct {
 	Locality string `json:"locality"`
 	Zone     string `json:"availability_zone"`
 	// Protected: it cannot be deleted. Trove has nothing like it.
-	Protected bool `json:"deletion_protection"`
+	Protected bool   `json:"deletion_protection"`
+	Region    string `json:"region_name"` // "": the gateway's own; package api refuses another
 }
 
 // StringOrID is a JSON string or number, as clients send flavors and sizes.

@@ -172,6 +172,7 @@ func removalOps(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdschema.Op,
 	ops := []etcdschema.Op{
 		etcdschema.Delete(etcdschema.InstanceKey(in.Project, in.ID)),
 		etcdschema.Delete(etcdschema.InstanceGuestKey(in.ID)),
+		etcdschema.Delete(etcdschema.DefaultsKey(in.ID)),
 		etcdschema.Delete(etcdschema.AgentKey(in.ID)),
 		etcdschema.Delete(etcdschema.PresenceKey(in.ID)),
 		etcdschema.DeleteAll(etcdschema.Commands(in.ID)),

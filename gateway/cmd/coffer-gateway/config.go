@@ -38,6 +38,7 @@ type config struct {
 	passwordFile    string
 	unauthenticated bool
 	trustProxy      bool
+	corsOrigins     []string
 	agentURLs       string
 	agentCAs        []string
 	region          string
@@ -79,6 +80,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	f.StringVar(&c.passwordFile, "password-file", "", "new file that the first password is written to, for its owner alone, instead of standard output")
 	f.BoolVar(&c.unauthenticated, "unauthenticated", false, "let everybody in as admin of every project; on loopback only")
 	f.BoolVar(&c.trustProxy, "trust-proxy", false, "believe X-Forwarded-Proto, -Host and -For")
+	corsOrigins := f.String("cors-origins", "", "comma-separated origins of web pages that browsers may let call the API, such as https://dashboard.example; empty: none")
 	f.StringVar(&c.agentURLs, "agent-urls", "", "comma-separated base URLs under which guests on machines of their own reach the gateways")
 	agentCA := f.String("agent-ca", "", "hex SHA-256 of the CA certificate (DER) that agents pin, or, while one takes the other's place, of both, comma-separated; empty: that of the gateways' own CA, if it signs")
 	f.StringVar(&c.region, "region", "RegionOne", "region in the catalogue and in instances")
@@ -113,6 +115,7 @@ func parse(args []string, out io.Writer) (config, error) {
 	if c.backupDir == "" && c.s3.Endpoint == "" && c.etcdEndpoints == "" {
 		c.backupDir = filepath.Join(c.dataDir, "backups")
 	}
+	c.corsOrigins = list(*corsOrigins)
 	var err error
 	if c.agentCAs, err = agentpoll.ParseCAs(*agentCA); err != nil {
 		return c, multierror.Append(fmt.Errorf("-agent-ca: %w", err), c.validate())
@@ -149,6 +152,11 @@ func (c config) validate() error {
 	}
 	if c.unauthenticated && !loopback {
 		bad("-unauthenticated needs -listen on loopback, not %s", c.listen)
+	}
+	for _, origin := range c.corsOrigins {
+		if err := gateway.CheckOrigin(origin); err != nil {
+			bad("-cors-origins: %v", err)
+		}
 	}
 	if c.identity != "builtin" && c.identity != "none" {
 		bad("-identity %q: want builtin or none", c.identity)

@@ -94,7 +94,7 @@ func run(ctx context.Context, args []string, out, logs io.Writer) (err error) {
 	g, err := gateway.Open(ctx, gateway.Config{
 		Store: store, Keys: keys, Identity: who, IdentityService: service, Log: log, Version: version,
 		Address: listener.Addr().String(), Hold: cfg.hold, Region: cfg.region,
-		AgentURLs: list(cfg.agentURLs), AgentCAs: cas, TrustProxy: cfg.trustProxy,
+		AgentURLs: list(cfg.agentURLs), AgentCAs: cas, TrustProxy: cfg.trustProxy, Origins: cfg.corsOrigins,
 		Blobs: backups, PresignBlobs: cfg.s3Presign, Limits: cfg.limits,
 	})
 	if err != nil {
