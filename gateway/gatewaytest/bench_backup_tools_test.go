@@ -3,12 +3,15 @@ package gatewaytest_test
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 )
 
 // sealer is what seals a stream, or opens it again, outside of Coffer. It authenticates nothing, which costs less than what Coffer does.
@@ -48,7 +51,7 @@ func (b *backupBench) toolBackup() (path string, took time.Duration) {
 	return f.Name(), time.Since(began)
 }
 
-// toolRestore makes a data directory of a file that toolBackup made, and syncs it. No server is started on it.
+// toolRestore makes a data directory of a file that toolBackup made, syncs it, and starts a server on it until that answers.
 func (b *backupBench) toolRestore(path string) time.Duration {
 	t := b.t
 	t.Helper()
@@ -68,6 +71,12 @@ func (b *backupBench) toolRestore(path string) time.Duration {
 		b.exec(cmd)
 	}
 	b.exec(exec.Command("sync", "-f", dir))
+	server, address := b.serve(b, dir)
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = server.Process.Kill(); _ = server.Wait() }()
+	until.Promptly(t, benchTimeout, "an answer of the server of "+dir, func() bool { return b.ready(address) })
 	return time.Since(began)
 }
 
@@ -167,6 +176,22 @@ func (b *backupBench) mariadbRestore(dir string) []*exec.Cmd {
 	}
 }
 
+func (b *backupBench) mariadbServe(dir string) (server *exec.Cmd, address string) {
+	address = filepath.Join(dir, "s")
+	return b.asServer(exec.Command("/usr/sbin/mariadbd", "--no-defaults", "--datadir="+dir, "--socket="+address, "--skip-networking")), address
+}
+
+// mariadbReady waits for what a server says first.
+func mariadbReady(address string) bool {
+	conn, err := net.Dial("unix", address)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	n, _ := conn.Read(make([]byte, 1))
+	return n == 1
+}
+
 // pgBackup is run as the test's user, as whom its guest is run, too: the account is for nobody else.
 func (b *backupBench) pgBackup() *exec.Cmd {
 	sockets := b.path("sockets") // the path of a socket must be short
@@ -179,5 +204,23 @@ func (b *backupBench) pgBackup() *exec.Cmd {
 }
 
 func (b *backupBench) pgRestore(dir string) []*exec.Cmd {
-	return []*exec.Cmd{exec.Command("tar", "-x", "-C", dir)}
+	return []*exec.Cmd{b.asServer(exec.Command("tar", "-x", "-C", dir))}
+}
+
+func (b *backupBench) pgServe(dir string) (server *exec.Cmd, address string) {
+	for name, text := range map[string]string{"bench.conf": "", "bench.hba": "local all all trust\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	argv := []string{"-D", dir}
+	for _, set := range []string{"config_file=" + filepath.Join(dir, "bench.conf"), "hba_file=" + filepath.Join(dir, "bench.hba"), "ident_file=/dev/null",
+		"listen_addresses=", "unix_socket_directories=" + dir} {
+		argv = append(argv, "-c", set)
+	}
+	return b.asServer(exec.Command("/usr/lib/postgresql/15/bin/postgres", argv...)), dir
+}
+
+func pgReady(address string) bool {
+	return exec.Command("/usr/lib/postgresql/15/bin/pg_isready", "-q", "-h", address).Run() == nil
 }
