@@ -2,8 +2,11 @@ package volume
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 )
 
@@ -37,5 +40,27 @@ func TestDiscard(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 1 {
 		t.Errorf("left: %v", left)
+	}
+}
+
+// What is no file is not opened: nobody may ever write into a pipe.
+func TestSyncAll(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 100 {
+		write(t, filepath.Join(dir, fmt.Sprint(i%7), fmt.Sprint(i)), "a row")
+	}
+	if err := errors.Join(syscall.Mkfifo(filepath.Join(dir, "3", "pipe"), 0o600), os.Symlink("/nowhere", filepath.Join(dir, "link"))); err != nil {
+		t.Fatal(err)
+	}
+	tree, err := own(dir).Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tree.Close() }()
+	if err := tree.SyncAll("."); err != nil {
+		t.Error(err)
+	}
+	if err := tree.SyncAll("none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a directory that is not there: %v", err)
 	}
 }
