@@ -161,6 +161,8 @@ type Operation struct {
 	Outdated bool `json:"outdated,omitempty"`
 	// Former is where the instance was before a migration that is under way.
 	Former *Former `json:"former,omitempty"`
+	// Resizes: somebody asked for another size, for which the host of the instance had no room.
+	Resizes bool `json:"resizes,omitempty"`
 	// Reason is why the operation has failed, and FailedStep where, while what it did is being undone.
 	Reason     string `json:"reason,omitempty"`
 	FailedStep string `json:"failed_step,omitempty"`
@@ -177,11 +179,14 @@ type Target struct {
 	Address       string   `json:"address,omitempty"`
 }
 
-// Former is a place that an instance may go back to.
+// Former is a place that an instance may go back to, and the size that it had there.
 type Former struct {
-	Host    string `json:"host"`
-	Address string `json:"address"`
-	Agent   Agent  `json:"agent"` // of the guest there
+	Host     string `json:"host"`
+	Address  string `json:"address"`
+	Agent    Agent  `json:"agent"` // of the guest there
+	FlavorID string `json:"flavor_id"`
+	Flavor   Flavor `json:"flavor"`
+	VolumeGB int    `json:"volume_gb,omitempty"`
 }
 
 // Upgrade is the datastore version that an instance gets.

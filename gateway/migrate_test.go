@@ -164,3 +164,48 @@ func TestMigrationIsGivenUp(t *testing.T) {
 func (m *migration) step() string {
 	return m.c.Want(m, 200, http.MethodGet, gatewaytest.Instance(m.id)+"/why", "").Text("why", "step")
 }
+
+// TestResizeMoves: an instance whose host has no room for another size moves to a host that has. Where that fails, the instance is as it
+// was, and so is what its project is charged for.
+func TestResizeMoves(t *testing.T) {
+	m := startMigration(t)
+	m.first.Says(func(a *deployments.Announcement) { a.Capacity.MemoryMB = 1024 })
+	hosts := func() string { return string(m.admin.Want(t, 200, http.MethodGet, "/mgmt/hosts", "").Body) }
+	waitFor(t, func() bool { return strings.Contains(hosts(), `"memory_mb":1024`) })
+	action := gatewaytest.Instance(m.id) + "/action"
+	size := func(flavor string, ram float64) {
+		t.Helper()
+		used := m.c.Want(t, 200, http.MethodGet, "/mgmt/quotas/"+gatewaytest.Project, "").At("quotas", 1, "in_use")
+		if got := m.c.Want(t, 200, http.MethodGet, gatewaytest.Instance(m.id), "").Text("instance", "flavor", "id"); got != flavor || used != ram {
+			t.Errorf("it has flavor %s and its project uses %v MB, want %s and %v", got, used, flavor, ram)
+		}
+	}
+
+	m.admin.Want(t, 202, http.MethodPatch, "/mgmt/hosts/"+m.second.ID, `{"host":{"disabled":true}}`)
+	refused := m.c.Want(t, 422, http.MethodPost, action, `{"resize":{"flavorRef":"2"}}`)
+	for _, want := range []string{"too little for it", "It cannot move to another host either", "disabled"} {
+		if !strings.Contains(string(refused.Body), want) {
+			t.Errorf("the refusal lacks %q: %s", want, refused.Body)
+		}
+	}
+	m.admin.Want(t, 202, http.MethodPatch, "/mgmt/hosts/"+m.second.ID, `{"host":{"disabled":false}}`)
+	size("1", 512)
+
+	m.second.CannotLaunch(fmt.Errorf("it does not like it"))
+	m.c.Want(t, 202, http.MethodPost, action, `{"resize":{"flavorRef":"2"}}`)
+	m.c.Await(t, m.id, "ACTIVE", soon)
+	m.whole("first")
+	size("1", 512)
+
+	m.second.CannotLaunch(nil)
+	m.c.Want(t, 202, http.MethodPost, action, `{"resize":{"flavorRef":"2"}}`)
+	if got := m.c.Want(t, 200, http.MethodGet, gatewaytest.Instance(m.id), "").Text("instance", "status"); got != "RESIZE" {
+		t.Errorf("meanwhile its status is %s", got)
+	}
+	m.c.Await(t, m.id, "ACTIVE", soon)
+	m.whole("second")
+	size("2", 2048)
+	if got := m.second.Launched(m.id).MemoryMB; got != 2048 {
+		t.Errorf("it was launched with %d MB", got)
+	}
+}

@@ -2,6 +2,8 @@ package host
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -210,6 +212,12 @@ func (h *Host) find(id string) *instance {
 	return h.instances[id]
 }
 
+// mark tells the hosts of one machine apart, by their directories.
+func (h *Host) mark() string {
+	sum := sha256.Sum256([]byte(h.cfg.Dir))
+	return hex.EncodeToString(sum[:2])
+}
+
 func (h *Host) dir(id string) string { return filepath.Join(h.cfg.Dir, "instances", id) }
 
 // claim finds the instance, or gives a new one its address and user. Nothing is on disk yet then. life is the id of the command that
@@ -226,7 +234,7 @@ func (h *Host) claim(args deployments.LaunchArgs, life string) (*instance, error
 	} else if err == nil {
 		return nil, agentpoll.Errorf(agentpoll.Conflict, "instance %s was removed", args.InstanceID)
 	}
-	rec := record{Launch: args, UID: -1, Driver: h.cfg.Driver}
+	rec := record{Launch: args, UID: -1, Driver: h.cfg.Driver, Mark: h.mark()}
 	rec.Launch.Token = ""
 	inst, err := newInstance(h.dir(args.InstanceID), h.cfg.Guests, rec)
 	if err != nil {

@@ -113,7 +113,7 @@ func remove(t testing.TB, h *Host, id string) {
 			t.Errorf("%s is still attached: %s", file, b)
 		}
 	}
-	for _, dir := range h.cgroups.groups(id) {
+	for _, dir := range h.cgroups.groups(inst.name()) {
 		if _, err := os.Stat(dir); err == nil {
 			t.Errorf("control group %s is left", dir)
 		}
@@ -207,10 +207,10 @@ func TestLaunch(t *testing.T) {
 	}
 	for _, c := range h.cgroups {
 		file, want := c.limit(args.MemoryMB, args.VCPUs)
-		if got := strings.TrimSpace(read(t, filepath.Join(c.group(inst.id), file))); got != want {
+		if got := strings.TrimSpace(read(t, filepath.Join(c.group(inst.name()), file))); got != want {
 			t.Errorf("%s is %s, want %s", file, got, want)
 		}
-		procs := strings.Fields(read(t, filepath.Join(c.group(inst.id), "cgroup.procs")))
+		procs := strings.Fields(read(t, filepath.Join(c.group(inst.name()), "cgroup.procs")))
 		both := []string{strconv.Itoa(pid), strconv.Itoa(guestPID(inst))}
 		slices.Sort(procs)
 		if slices.Sort(both); !slices.Equal(procs, both) {

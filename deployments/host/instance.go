@@ -22,8 +22,10 @@ type record struct {
 	Launch deployments.LaunchArgs `json:"launch"`           // the Token is always ""
 	Driver string                 `json:"driver,omitempty"` // "": process
 	Image  string                 `json:"image,omitempty"`  // that the sandbox was started in
-	UID    int                    `json:"uid"`              // of the database server, on this machine; -1: the host's own
-	Volume string                 `json:"volume"`           // "" until there is one, then it never changes
+	// Mark is the host's, see instance.name; "": the instance was made before hosts had one.
+	Mark   string `json:"mark,omitempty"`
+	UID    int    `json:"uid"`    // of the database server, on this machine; -1: the host's own
+	Volume string `json:"volume"` // "" until there is one, then it never changes
 	// VolumeNote says why there is no volume of the size asked for.
 	VolumeNote string `json:"volume_note,omitempty"`
 	// Growing is the size in GB that the unmounted volume is being given; 0: none.
@@ -78,6 +80,15 @@ func newInstance(dir, guests string, rec record) (*instance, error) {
 		id: rec.Launch.InstanceID, dir: dir, address: addr, uid: rec.UID, rec: rec,
 		guest: newGuest(dir, guestBinary(guests, rec.Launch.Manager)),
 	}, nil
+}
+
+// name is what the machine knows the instance by: its control groups, sandbox and network. Two hosts of one machine may both have the
+// instance while it moves from one to the other.
+func (i *instance) name() string {
+	if i.rec.Mark == "" {
+		return i.id
+	}
+	return i.id + "-" + i.rec.Mark
 }
 
 func (i *instance) path(name string) string { return filepath.Join(i.dir, name) }

@@ -68,7 +68,7 @@ func TestIOLimitIsKept(t *testing.T) {
 		t.Errorf("notes %q", notes)
 	}
 	for _, s := range (IOLimit{}).settings(h.io.v2, "") {
-		if rules := strings.TrimSpace(read(t, filepath.Join(h.io.group(inst.id), s.file))); rules != "" {
+		if rules := strings.TrimSpace(read(t, filepath.Join(h.io.group(inst.name()), s.file))); rules != "" {
 			t.Errorf("%s still says %s", s.file, rules)
 		}
 	}

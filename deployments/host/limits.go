@@ -71,7 +71,7 @@ func (cs cgroups) notes() []string {
 	return notes
 }
 
-func (c controller) group(id string) string { return filepath.Join(c.mount, groupParent, id) }
+func (c controller) group(name string) string { return filepath.Join(c.mount, groupParent, name) }
 
 // groups are the directories of an instance's groups, each once.
 func (cs cgroups) groups(id string) []string {
@@ -112,9 +112,9 @@ func (cs cgroups) create(id string, memoryMB, vcpus int) (dirs, notes []string) 
 // limit gives the instance's groups their limits. What could not be had is tried again when the host looks: a database that
 // uses more memory than it may has first to be restarted.
 func (h *Host) limit(inst *instance) (dirs, notes []string) {
-	dirs, notes = h.cgroups.create(inst.id, inst.rec.Launch.MemoryMB, inst.rec.Launch.VCPUs)
+	dirs, notes = h.cgroups.create(inst.name(), inst.rec.Launch.MemoryMB, inst.rec.Launch.VCPUs)
 	if h.io != nil {
-		dir := h.io.group(inst.id)
+		dir := h.io.group(inst.name())
 		if err := h.io.limitIO(dir, h.cfg.IO, inst.mountPoint(), h.cfg.Dir); err != nil {
 			notes = append(notes, fmt.Sprintf("reading and writing is not limited: %v", err))
 		} else if h.cfg.IO != (IOLimit{}) && !slices.Contains(dirs, dir) {

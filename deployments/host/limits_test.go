@@ -103,3 +103,27 @@ func read(t testing.TB, path string) string {
 	}
 	return string(b)
 }
+
+// TestHostsOfOneMachineNameThingsApart: both may have an instance while it moves; one that was made before keeps its names.
+func TestHostsOfOneMachineNameThingsApart(t *testing.T) {
+	const id = "0199d0a1-0000-7000-8000-00000000a001"
+	names := map[string]bool{}
+	for _, mark := range []string{"", (&Host{cfg: Config{Dir: "/a"}}).mark(), (&Host{cfg: Config{Dir: "/b"}}).mark()} {
+		inst := &instance{id: id, rec: record{Mark: mark}}
+		wire := (&sandboxes{Host: new(Host)}).network(inst)
+		if len(wire.Interface) > 15 {
+			t.Errorf("the interface %s has too long a name", wire.Interface)
+		}
+		for _, name := range []string{inst.name(), wire.Name, wire.Interface} {
+			if names[name] {
+				t.Errorf("%s is named twice", name)
+			}
+			names[name] = true
+		}
+	}
+	for _, name := range []string{id, "coffer-" + id, "cf00000000a001"} {
+		if !names[name] {
+			t.Errorf("an instance without a mark has no %s any more: %v", name, names)
+		}
+	}
+}

@@ -2,6 +2,8 @@ package host
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -186,12 +188,12 @@ func (h *sandboxes) last() error { return h.wall().clear(context.Background()) }
 func (h *sandboxes) sandbox(inst *instance) *sandbox.Sandbox {
 	binary := guestBinary("", inst.rec.Launch.Manager)
 	return &sandbox.Sandbox{
-		ID: inst.id, Dir: inst.path("sandbox"), Runtime: h.cfg.Runtime, State: sandboxState, Init: h.self, Log: inst.path(logFile),
+		ID: inst.name(), Dir: inst.path("sandbox"), Runtime: h.cfg.Runtime, State: sandboxState, Init: h.self, Log: inst.path(logFile),
 		Guest:    []string{filepath.Join(sandbox.EtcPath, binary), "run", "-config", filepath.Join(sandbox.EtcPath, configFile)},
 		FirstID:  inst.uid - sandbox.ServerID,
 		Hostname: "coffer-" + inst.id[len(inst.id)-12:],
 		Network:  h.network(inst).Path(),
-		Cgroup:   "/" + groupParent + "/" + inst.id,
+		Cgroup:   "/" + groupParent + "/" + inst.name(),
 		Binds: []sandbox.Bind{
 			{Source: h.store.dir, Target: sandbox.GuestsPath},
 			{Source: inst.path("guest"), Target: sandbox.GuestPath, Writable: true},
@@ -200,10 +202,16 @@ func (h *sandboxes) sandbox(inst *instance) *sandbox.Sandbox {
 	}
 }
 
-// network is the instance's. Interfaces have names of 15 bytes at most: the end of an id is its random part.
+// network is the instance's. Interfaces have names of 15 bytes at most: the end of an id is its random part, and with a mark so is a
+// digest of both.
 func (h *sandboxes) network(inst *instance) sandbox.Network {
+	random := inst.id[len(inst.id)-12:]
+	if inst.rec.Mark != "" {
+		sum := sha256.Sum256([]byte(inst.name()))
+		random = hex.EncodeToString(sum[:6])
+	}
 	n := sandbox.Network{
-		Name: "coffer-" + inst.id, Interface: "cf" + inst.id[len(inst.id)-12:],
+		Name: "coffer-" + inst.name(), Interface: "cf" + random,
 		Address: inst.address, Gateway: h.pool.Gateway(),
 	}
 	if h.cfg.Interface != "lo" {

@@ -71,8 +71,8 @@ func removeSandbox(t testing.TB, h *Host, inst *instance) {
 			t.Errorf("processes %v of user %d are left", pids, uid)
 		}
 	}
-	left := []string{inst.dir, wire.Path(), "/sys/class/net/" + wire.Interface, filepath.Join(sandboxState, "runtime", inst.id), filepath.Join(sandboxState, "roots", inst.id)}
-	groups, _ := filepath.Glob("/sys/fs/cgroup/*/" + groupParent + "/" + inst.id)
+	left := []string{inst.dir, wire.Path(), "/sys/class/net/" + wire.Interface, filepath.Join(sandboxState, "runtime", inst.name()), filepath.Join(sandboxState, "roots", inst.name())}
+	groups, _ := filepath.Glob("/sys/fs/cgroup/*/" + groupParent + "/" + inst.name())
 	for _, path := range append(left, groups...) {
 		if _, err := os.Lstat(path); err == nil {
 			t.Errorf("%s is left", path)
@@ -286,11 +286,11 @@ func TestSandboxIsLimited(t *testing.T) {
 	needRoot(t)
 	h := newSandboxHost(t)
 	inst, _ := launch(t, h, boxRequest(h, 0))
-	limits, _ := filepath.Glob("/sys/fs/cgroup/memory/" + groupParent + "/" + inst.id + "/memory.limit_in_bytes")
+	limits, _ := filepath.Glob("/sys/fs/cgroup/memory/" + groupParent + "/" + inst.name() + "/memory.limit_in_bytes")
 	if len(limits) == 1 && strings.TrimSpace(read(t, limits[0])) != fmt.Sprint(memoryLimit(256)) {
 		t.Errorf("the limit is %s bytes, want %d", read(t, limits[0]), memoryLimit(256))
 	}
-	procs, _ := filepath.Glob("/sys/fs/cgroup/*/" + groupParent + "/" + inst.id + "/cgroup.procs")
+	procs, _ := filepath.Glob("/sys/fs/cgroup/*/" + groupParent + "/" + inst.name() + "/cgroup.procs")
 	for _, file := range procs {
 		if !strings.Contains(read(t, file), fmt.Sprint(initPID(t, inst))) {
 			t.Errorf("init is not in %s", file)

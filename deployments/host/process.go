@@ -111,7 +111,7 @@ func (h *processes) remove(ctx context.Context, inst *instance) error {
 			h.log.Warn("firewall rules may be left behind", "instance_id", inst.id, "err", err)
 		}
 	}
-	if err := h.groups().remove(inst.id); err != nil {
+	if err := h.groups().remove(inst.name()); err != nil {
 		h.log.Warn("control groups may be left behind", "instance_id", inst.id, "err", err)
 	}
 	if err := h.removeAddress(ctx, inst.address); err != nil {
@@ -140,7 +140,7 @@ func (h *Host) killDatabase(ctx context.Context, inst *instance) error {
 		}
 	}
 	err := killAll(ctx, func() []int {
-		pids := h.groups().processes(inst.id)
+		pids := h.groups().processes(inst.name())
 		if h.root && h.cfg.UIDs.contains(inst.uid) {
 			pids = append(pids, processesOf(inst.uid)...)
 		}

@@ -61,7 +61,7 @@ func TestReboot(t *testing.T) {
 	if err := unmount(inst.mountPoint()); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.cgroups.remove(inst.id); err != nil {
+	if err := h.cgroups.remove(inst.name()); err != nil {
 		t.Fatal(err)
 	}
 	if err := h.firewall.remove(inst.id, inst.address); err != nil {
@@ -78,7 +78,7 @@ func TestReboot(t *testing.T) {
 	if !chains(t, next.firewall.table)[inst.id] {
 		t.Error("no firewall rules")
 	}
-	if got := next.cgroups.processes(inst.id); len(got) == 0 {
+	if got := next.cgroups.processes(inst.name()); len(got) == 0 {
 		t.Error("the database is not limited")
 	}
 }

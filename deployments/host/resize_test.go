@@ -78,7 +78,7 @@ func TestResizeMemory(t *testing.T) {
 	}
 	for _, c := range h.cgroups {
 		file, want := c.limit(128, 2)
-		if got := strings.TrimSpace(read(t, filepath.Join(c.group(inst.id), file))); got != want {
+		if got := strings.TrimSpace(read(t, filepath.Join(c.group(inst.name()), file))); got != want {
 			t.Errorf("%s is %s, want %s", file, got, want)
 		}
 	}
@@ -117,7 +117,7 @@ func TestResizeBelowWhatIsUsed(t *testing.T) {
 	}
 	inst, _ := launch(t, h, request(0))
 	database(t, inst)
-	group := h.cgroups[i].group(inst.id)
+	group := h.cgroups[i].group(inst.name())
 	hog := exec.Command("/bin/sh", "-c", `echo $$ >"$1/cgroup.procs"; x=$(head -c 60000000 /dev/zero | tr '\0' x); echo ready; read y`, "sh", group)
 	stdin, err := hog.StdinPipe()
 	if err != nil {

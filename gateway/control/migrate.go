@@ -19,6 +19,11 @@ func (cp *Plane) Migrate(ctx context.Context, c Caller, id, to string) error {
 	if err != nil {
 		return err
 	}
+	return cp.move(ctx, c, in, to, etcdschema.Target{})
+}
+
+// move is Migrate, to a place where the instance has the target's size.
+func (cp *Plane) move(ctx context.Context, c Caller, in lifecycle.Member, to string, target etcdschema.Target) error {
 	switch {
 	case in.Host == "":
 		return fault.Errorf(fault.NotImplemented, "Instance %s runs on a machine of its own; there is no host to take it from.", in.ID)
@@ -32,7 +37,7 @@ func (cp *Plane) Migrate(ctx context.Context, c Caller, id, to string) error {
 			return err
 		}
 	}
-	o, err := cp.orderAgain(ctx, in.Instance)
+	o, err := cp.orderAgain(ctx, lifecycle.Become(in.Instance, target))
 	if err != nil {
 		return err
 	}
@@ -46,7 +51,7 @@ func (cp *Plane) Migrate(ctx context.Context, c Caller, id, to string) error {
 		return err
 	}
 	for _, host := range o.candidates(hosts) {
-		if err := cp.migrateTo(ctx, c, o, backup, host); !errors.Is(err, errHostFull) {
+		if err := cp.moveTo(ctx, c, o, backup, host, target); !errors.Is(err, errHostFull) {
 			return instanceError(err, in.ID)
 		}
 	}
@@ -59,18 +64,12 @@ func (cp *Plane) hostsBut(ctx context.Context, own, only string) ([]etcdschema.R
 	if err != nil {
 		return nil, err
 	}
-	machine := "" // two hosts of one machine cannot have the same instance: what they make of it has the same names
-	for _, h := range list.Records {
-		if etcdschema.Hosts().Name(h.Key) == own {
-			machine = h.Value.Name
-		}
-	}
 	hosts := slices.DeleteFunc(list.Records, func(h etcdschema.Record[etcdschema.HostRecord]) bool {
 		id := etcdschema.Hosts().Name(h.Key)
-		return h.Value.Name == machine || only != "" && id != only
+		return id == own || only != "" && id != only
 	})
 	if only != "" && len(hosts) == 0 {
-		return nil, fault.Errorf(fault.BadRequest, "Host %s cannot be found, or is on the same machine as the instance; GET mgmt/hosts lists what there is.", only)
+		return nil, fault.Errorf(fault.BadRequest, "Host %s cannot be found; GET mgmt/hosts lists what there is.", only)
 	}
 	return hosts, nil
 }
@@ -89,23 +88,32 @@ func (cp *Plane) orderAgain(ctx context.Context, in etcdschema.Instance) (o orde
 	return order{instance: in, guest: guest.Value, need: plan.NeedOf(in), requires: version.Server.Requires, hosts: catalogue.Hosts}, nil
 }
 
-// migrateTo keeps a place on a host and begins.
-func (cp *Plane) migrateTo(ctx context.Context, c Caller, o order, backup etcdschema.Backup, host string) error {
+// moveTo keeps a place on a host, charges for the size that the instance has there, and begins.
+func (cp *Plane) moveTo(ctx context.Context, c Caller, o order, backup etcdschema.Backup, host string, target etcdschema.Target) error {
 	event := lifecycle.Event{Type: lifecycle.AskMigrate, Backup: backup.BackupID, Request: c.Request}
 	_, err := cp.transition(ctx, c.Project, o.instance.ID, event, func(p *plan.Plan) error {
 		if err := cp.reachable(p.Snap, p.Before.ID); err != nil {
 			return err
 		}
-		place := p.Before.Instance
+		place := lifecycle.Become(p.Before.Instance, target)
+		charged, err := cp.Account(p.Snap, place.Project, func(u etcdschema.Usage) etcdschema.Usage {
+			return plan.AddUsage(plan.AddUsage(u, p.Before.Instance, -1), place, 1)
+		})
+		if err != nil {
+			return err
+		}
 		o.instance, o.need = place, plan.NeedOf(place)
 		kept, err := cp.allocate(p.Snap, &place, host, o)
 		if err != nil {
 			return err
 		}
-		p.Event.Target = &etcdschema.Target{Host: place.Host, Address: place.Address}
+		there := target
+		there.Host, there.Address = place.Host, place.Address
+		p.Event.Target = &there
 		key := etcdschema.BackupKey(c.Project, backup.BackupID)
-		p.Snap = etcdschema.With(p.Snap, key, backup).After(kept)
-		p.Put(kept, etcdschema.Put(key, backup))
+		ops := append(charged, kept)
+		p.Snap = etcdschema.With(p.Snap, key, backup).After(ops...)
+		p.Put(append(ops, etcdschema.Put(key, backup))...)
 		return nil
 	})
 	return err

@@ -112,10 +112,15 @@ func (cp *Plane) exchange(s etcdschema.Snapshot, from, to etcdschema.Instance) (
 	}
 	need, had, left := plan.NeedOf(to), rec.Value.Allocated[from.ID], Free(rec.Value)
 	if need.MemoryMB-had.MemoryMB > max(0, left.MemoryMB) || need.VCPUs > max(had.VCPUs, left.VCPUs) || need.DiskGB-had.DiskGB > max(0, left.DiskGB) {
-		return nil, fault.Errorf(fault.Unprocessable, "The host of instance %s has %d MB of memory, %d processors and %d GB of disk left, too little for it.", from.ID, left.MemoryMB, left.VCPUs, left.DiskGB)
+		return nil, &noRoom{fault.Errorf(fault.Unprocessable, "The host of instance %s has %d MB of memory, %d processors and %d GB of disk left, too little for it.", from.ID, left.MemoryMB, left.VCPUs, left.DiskGB)}
 	}
 	return plan.Resized(s, from, to)
 }
+
+// noRoom says that a host has no room for another size of an instance that it has.
+type noRoom struct{ error }
+
+func (e *noRoom) Unwrap() error { return e.error }
 
 // Quota reads a project's limits and usage; one that was never set or counted is empty.
 func (cp *Plane) Quota(ctx context.Context, project string) ([]Resource, error) {

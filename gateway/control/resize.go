@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
@@ -88,7 +89,8 @@ func (cp *Plane) flavor(ctx context.Context, id string) (etcdschema.Flavor, erro
 	return rec.Value, err
 }
 
-// resize charges for the new size and begins the operation, in one transaction.
+// resize charges for the new size and begins the operation, in one transaction. An instance whose host has no room moves to one that has,
+// unless it is in a set.
 func (cp *Plane) resize(ctx context.Context, c Caller, id string, target etcdschema.Target) error {
 	event := lifecycle.Event{Type: lifecycle.AskResize, Target: &target, Request: c.Request}
 	_, err := cp.transition(ctx, c.Project, id, event, func(p *plan.Plan) error {
@@ -96,5 +98,20 @@ func (cp *Plane) resize(ctx context.Context, c Caller, id string, target etcdsch
 		p.Put(ops...)
 		return err
 	})
-	return instanceError(err, id)
+	full := new(noRoom)
+	if !errors.As(err, &full) {
+		return instanceError(err, id)
+	}
+	in, err := cp.Instance(ctx, c, id)
+	if err != nil {
+		return err
+	}
+	if in.SetID != "" {
+		return full.error
+	}
+	err = cp.move(ctx, c, in, "", target)
+	if f := new(fault.Error); errors.As(err, &f) {
+		return fault.Errorf(f.Kind, "%v It cannot move to another host either: %s", full.error, f.Message)
+	}
+	return err
 }

@@ -223,7 +223,7 @@ func (l *life) check(t *testing.T) {
 func (l *life) checkLimits(t *testing.T) {
 	t.Helper()
 	for _, group := range l.groups() {
-		if filepath.Base(group) != l.id {
+		if !strings.HasPrefix(filepath.Base(group), l.id) {
 			continue
 		}
 		if pids, err := os.ReadFile(filepath.Join(group, "cgroup.procs")); err != nil || len(pids) == 0 {

@@ -179,10 +179,9 @@ func (m *machine) left() []string {
 		left = append(left, "nftables table "+table)
 	}
 	for _, id := range m.instances {
-		for _, path := range []string{"/run/netns/coffer-" + id, "/sys/class/net/cf" + id[len(id)-12:], "/run/coffer-sandboxes/roots/" + id, "/run/coffer-sandboxes/runtime/" + id} {
-			if _, err := os.Lstat(path); err == nil {
-				left = append(left, path)
-			}
+		for _, pattern := range []string{"/run/netns/coffer-" + id, "/run/coffer-sandboxes/roots/" + id, "/run/coffer-sandboxes/runtime/" + id} {
+			paths, _ := filepath.Glob(pattern + "*") // the host's mark follows; a wire goes with its namespace
+			left = append(left, paths...)
 		}
 	}
 	return left
@@ -228,7 +227,9 @@ func (m *machine) mounts() []string {
 func (m *machine) groups() []string {
 	v1, _ := filepath.Glob("/sys/fs/cgroup/*/coffer/*")
 	v2, _ := filepath.Glob("/sys/fs/cgroup/coffer/*")
-	return slices.DeleteFunc(append(v1, v2...), func(dir string) bool { return !slices.Contains(m.instances, filepath.Base(dir)) })
+	return slices.DeleteFunc(append(v1, v2...), func(dir string) bool {
+		return !slices.ContainsFunc(m.instances, func(id string) bool { return strings.HasPrefix(filepath.Base(dir), id) })
+	})
 }
 
 // sweep takes away whatever a test that failed has left, but for its files.
@@ -243,7 +244,10 @@ func (m *machine) sweep() {
 		_ = exec.Command("nft", "delete", "table", "inet", table).Run()
 	}
 	for _, id := range m.instances {
-		_ = exec.Command("ip", "netns", "delete", "coffer-"+id).Run()
+		spaces, _ := filepath.Glob("/run/netns/coffer-" + id + "*")
+		for _, path := range spaces {
+			_ = exec.Command("ip", "netns", "delete", filepath.Base(path)).Run()
+		}
 	}
 	_ = until.Holds(time.Second, func() bool {
 		for _, group := range m.groups() { // busy until its last process is reaped

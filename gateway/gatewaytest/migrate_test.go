@@ -17,7 +17,6 @@ func TestMigration(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	other := newMachine(t)
-	other.wallless() // names of sandboxes are those of a machine, and these two are one
 	hostID := other.enrol(t, s.url)
 	p := programs(t)
 	p.Run(t, "", "coffer-host", append(other.hostArgs(p, s.url), "-name", "other", "-memory", "100000", "-vcpus", "100", "-disk", "1000")...)

@@ -26,10 +26,13 @@ func (d *decision) migrate() error {
 	}
 	d.begin(Migrate)
 	op := d.operation()
-	op.Target, op.Backup = d.event.Target, d.event.Backup
+	op.Target, op.Backup, op.Resizes = d.event.Target, d.event.Backup, resizes(d.event.Target)
 	d.enter(Quieting, "asked the guest to take no more writes, for another host")
 	return nil
 }
+
+// resizes reports whether a target has another size.
+func resizes(t *etcdschema.Target) bool { return t.Flavor != nil || t.VolumeGB > 0 }
 
 func (d *decision) quieted() error {
 	d.enter(Saving, "the server takes no writes; asked the guest for a copy of the data")
@@ -52,8 +55,10 @@ func (d *decision) saved() error {
 // leavePlace goes on at the new place: from here on the instance is there.
 func (d *decision) leavePlace() error {
 	op := d.operation()
-	op.Former = &etcdschema.Former{Host: d.Instance.Host, Address: d.Instance.Address}
-	d.Instance.Host, d.Instance.Address = op.Target.Host, op.Target.Address
+	in := &d.Instance
+	op.Former = &etcdschema.Former{Host: in.Host, Address: in.Address, FlavorID: in.FlavorID, Flavor: in.Flavor, VolumeGB: in.VolumeGB}
+	in.Host, in.Address = op.Target.Host, op.Target.Address
+	d.become(op.Target)
 	d.enter(Launching, "the database server is stopped; asked the other host to start a guest")
 	return nil
 }
@@ -80,7 +85,11 @@ func (d *decision) goBack(reason string) {
 	former := *op.Former
 	d.Agent, d.Left = &former.Agent, append(d.Left, d.Instance.Host)
 	d.Backup = &BackupEnd{ID: op.Backup, Remove: true}
+	if op.Resizes {
+		d.Refund = op.Target
+	}
 	d.Instance.Host, d.Instance.Address, d.Instance.Restore = former.Host, former.Address, nil
+	d.Instance.FlavorID, d.Instance.Flavor, d.Instance.VolumeGB = former.FlavorID, former.Flavor, former.VolumeGB
 	op.Former, op.Target, op.Backup = nil, nil, ""
 	// The guest there may have been refused since the other one enrolled, and asks ever more seldom.
 	d.startWithin(stall, "that failed; asked the guest at the former host to start the database server")
@@ -142,8 +151,11 @@ func (d *decision) endMove() {
 	switch {
 	case op.Former != nil:
 		d.Left = append(d.Left, op.Former.Host)
-	case op.Target != nil && op.Target.Host != "":
+	case op.Target != nil:
 		d.Left = append(d.Left, op.Target.Host)
+		if op.Resizes {
+			d.Refund = op.Target
+		}
 	}
 	if op.Backup != "" {
 		d.Backup = &BackupEnd{ID: op.Backup, Remove: true}

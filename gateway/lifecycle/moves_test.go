@@ -24,6 +24,7 @@ type moves struct {
 	pending  []lifecycle.Command
 	removals map[string]string // by host: the command by which it has to remove what it has
 	kept     map[string]bool   // hosts whose room counts as taken
+	charged  int               // memory, in MB, that the project is charged for
 	trusted  string            // the host whose guest's word counts
 	places   map[string]*place
 	order    map[string]int // of commands, by the time at which they were made
@@ -144,12 +145,16 @@ func (m *moves) asks(refused bool) {
 	if kind == lifecycle.AskMigrate {
 		e.Target = &etcdschema.Target{Host: map[string]string{"host": "other", "other": "host"}[m.in.Host]}
 		e.Target.Address = "at " + e.Target.Host
+		if rapid.Bool().Draw(m.T, "resizes") {
+			e.Target.Flavor = &etcdschema.Flavor{RAM: rapid.IntRange(1, 9).Draw(m.T, "memory")}
+		}
 		if m.kept[e.Target.Host] {
 			return // the gateway refuses it: what was there is not removed yet
 		}
 	}
 	d, err := lifecycle.Decide(lifecycle.Alone(m.in), e, m.now, m.newID)
 	if kind == lifecycle.AskMigrate && err == nil && d.Changed && !refused {
+		m.charged = lifecycle.Become(m.in, *e.Target).Flavor.RAM
 		m.kept[e.Target.Host], m.copied = true, false
 	}
 	if err == nil && !refused {
@@ -189,6 +194,9 @@ func (m *moves) take(d lifecycle.Decision) {
 	}
 	for _, line := range d.Events {
 		m.Logf("%s: %s", line.At.Format(time.TimeOnly), line.Message)
+	}
+	if d.Refund != nil {
+		m.charged += d.Instance.Flavor.RAM - lifecycle.Become(d.Instance, *d.Refund).Flavor.RAM
 	}
 	for _, host := range d.Left {
 		m.removals[host] = m.newID()
@@ -369,6 +377,9 @@ func (m *moves) rest() {
 		m.commit(lifecycle.Event{Type: lifecycle.Overdue}, false)
 		if m.in.Operation == nil && len(m.pending) == 0 && len(m.removals) == 0 {
 			m.check()
+			if m.charged != m.in.Flavor.RAM {
+				m.Fatalf("the project is charged for %d MB, and the instance has %d", m.charged, m.in.Flavor.RAM)
+			}
 			if len(m.kept) != 1 || !m.kept[m.in.Host] || m.trusted != m.in.Host {
 				m.Fatalf("it is on %s, room is kept on %v, and the guest on %s counts", m.in.Host, m.kept, m.trusted)
 			}

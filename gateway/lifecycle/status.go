@@ -36,6 +36,9 @@ func (r *rules) status(in Member) string {
 	if doing != nil && r.operation(doing.Kind).Status != "" {
 		kind = doing.Kind
 	}
+	if doing != nil && doing.Resizes { // clients that asked for another size wait for its word
+		return StatusResize
+	}
 	if status := r.operation(kind).Status; status != "" {
 		return status
 	}
