@@ -89,12 +89,6 @@ func (cp *Plane) NewBackup(ctx context.Context, c Caller, req BackupRequest, als
 
 // MayBackUp refuses an instance that can never be backed up as it is, or not incrementally.
 func (cp *Plane) MayBackUp(ctx context.Context, in etcdschema.Instance, incrementally bool) error {
-	if err := supports(in, method(datastores.MethodCreateBackup)); err != nil {
-		return err
-	}
-	if cp.Blobs == nil {
-		return errNoStore
-	}
 	strategies, err := cp.strategiesOf(ctx, in)
 	if err != nil || !incrementally {
 		return err
@@ -117,8 +111,6 @@ func (cp *Plane) orderBackup(ctx context.Context, c Caller, req BackupRequest) (
 		return b, limits.Bounded("backup['description']", req.Description, limits.MaxDescription)
 	case req.RestoreFrom != nil:
 		return b, fault.Errorf(fault.NotImplemented, "Backups of other systems cannot be registered: restore_from is not available.")
-	case cp.Blobs == nil:
-		return b, errNoStore
 	case req.Instance == "":
 		return b, fault.Errorf(fault.BadRequest, "Validation error: backup['instance'] is required: the id of the instance to back up.")
 	}
@@ -128,9 +120,6 @@ func (cp *Plane) orderBackup(ctx context.Context, c Caller, req BackupRequest) (
 		return b, instanceError(err, id)
 	}
 	in := rec.Value
-	if err := supports(in, method(datastores.MethodCreateBackup)); err != nil {
-		return b, err
-	}
 	strategies, err := cp.strategiesOf(ctx, in)
 	if err != nil {
 		return b, err
@@ -163,8 +152,15 @@ type backupStrategies struct {
 	all    []datastores.Strategy
 }
 
-// strategiesOf reads them from the definition in force, so that an operator's change takes effect with the next backup.
+// strategiesOf reads them from the definition in force, so that an operator's change takes effect with the next backup. It refuses an instance
+// that cannot be backed up at all.
 func (cp *Plane) strategiesOf(ctx context.Context, in etcdschema.Instance) (backupStrategies, error) {
+	if err := supports(in, method(datastores.MethodCreateBackup)); err != nil {
+		return backupStrategies{}, err
+	}
+	if cp.Blobs == nil {
+		return backupStrategies{}, errNoStore
+	}
 	catalogue, err := cp.Catalogue(ctx)
 	if err != nil {
 		return backupStrategies{}, err
