@@ -29,6 +29,7 @@ func TestCreateRefused(t *testing.T) {
 		{400, "flavorRef", `{"name":"a","volume":{"size":1}}`},
 		{400, "Flavor 9", `{"name":"a","flavorRef":9,"volume":{"size":1}}`},
 		{404, "there is: memory", `{"name":"a","flavorRef":1,"volume":{"size":1},"datastore":{"type":"oracle"}}`},
+		{400, "has the number", `{"name":"a","flavorRef":1,"volume":{"size":1},"datastore":{"type":"memory","version_number":"9.9.9"}}`},
 		{400, "version '9'", `{"name":"a","flavorRef":1,"volume":{"size":1},"datastore":{"type":"memory","version":"9"}}`},
 		{400, "volume size", `{"name":"a","flavorRef":1}`},
 		{400, "volume", `{"name":"a","flavorRef":1,"volume":{"size":"big"}}`},

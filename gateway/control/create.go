@@ -201,6 +201,9 @@ func (cp *Plane) order(ctx context.Context, c Caller, req CreateRequest) (order,
 	if err != nil {
 		return o, err
 	}
+	if number := cmp.Or(version.Server.VersionNumber, version.Name); req.Datastore.VersionNumber != "" && req.Datastore.VersionNumber != number {
+		return o, fault.Errorf(fault.BadRequest, "Version %s of datastore %s has the number %s, not %s; GET datastores lists what there is.", version.Name, version.Datastore, number, limits.Shortened(req.Datastore.VersionNumber))
+	}
 	if version.Unserved != "" && !req.UserData {
 		return o, cannotBeHad(version)
 	}
