@@ -130,7 +130,9 @@ func (s *stage) boot(t *testing.T, name, network string) (ready func(args ...str
 			said, _ := m.run(context.Background(), "journalctl --no-pager --boot --unit=coffer-* | grep -v level.:.INFO | tail -n 40; systemctl --failed --no-pager")
 			t.Logf("%s:\n%s", name, said)
 		}
-		_ = syscall.Kill(m.init, syscall.SIGKILL)
+		if m.init != 0 { // 0 would be everything that has to do with this test
+			_ = syscall.Kill(m.init, syscall.SIGKILL)
+		}
 		_ = cmd.Process.Kill()
 		<-ended
 	})
