@@ -105,6 +105,8 @@ func stands() []stand {
 				op.Agent = s.it.Host
 			case lifecycle.Enrolling:
 				op.Command = ""
+			case lifecycle.Admitting:
+				op.Agent = s.source.ID
 			case lifecycle.Snapshotting:
 				op.Agent, op.Backup = s.source.ID, idOf(s.it, 8)
 				s.state(s.it.ID, etcdschema.MemberCopying)
@@ -171,6 +173,7 @@ func stands() []stand {
 		at(lifecycle.Restart, lifecycle.Restarting), at(lifecycle.Configure, lifecycle.Configuring), at(lifecycle.Backup, lifecycle.BackingUp),
 		at(lifecycle.Resize, lifecycle.Stopping), at(lifecycle.Resize, lifecycle.Resizing), at(lifecycle.Resize, lifecycle.Starting),
 		at(lifecycle.Upgrade, lifecycle.Equipping), at(lifecycle.Upgrade, lifecycle.Upgrading), at(lifecycle.Upgrade, lifecycle.Reverting), at(lifecycle.Detach, lifecycle.Detaching, follows),
+		at(lifecycle.Follow, lifecycle.Admitting, follows),
 		at(lifecycle.Migrate, lifecycle.Quieting), at(lifecycle.Migrate, lifecycle.Saving), at(lifecycle.Migrate, lifecycle.Stopping), at(lifecycle.Migrate, lifecycle.Releasing),
 		ofSet(lifecycle.Promote, lifecycle.Fencing, withOther), ofSet(lifecycle.Promote, lifecycle.CatchingUp, withOther),
 		ofSet(lifecycle.Promote, lifecycle.Promoting, withOther), ofSet(lifecycle.Promote, lifecycle.Unfencing, withOther),

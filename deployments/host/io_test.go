@@ -37,6 +37,7 @@ func TestIOSettings(t *testing.T) {
 // TestIOLimitIsKept writes in a sandbox to the disk, past the page cache: it takes no less than the limit says. Then the limit is lifted.
 func TestIOLimitIsKept(t *testing.T) {
 	needRoot(t)
+	t.Setenv("TMPDIR", "/var/tmp") // it takes a disk
 	h := newSandboxHost(t)
 	if h.io == nil {
 		t.Skip("this kernel limits no reading and writing")
