@@ -45,6 +45,7 @@ var walkCalls = []struct{ head, method, path, body string }{
 	{"detach replica", http.MethodPut, "/instances/:id", `{"instance":{"replica_of":null}}`},
 	{"promote", http.MethodPost, "/instances/:id/action", `{"promote_to_replica_source":{}}`},
 	{"eject", http.MethodPost, "/instances/:id/action", `{"eject_replica_source":{}}`},
+	{"follow", http.MethodPost, "/instances/:id/action", `{"follow":{}}`},
 	{"reset status", http.MethodPost, "/instances/:id/action", `{"reset_status":{}}`},
 	{"make replica", http.MethodPost, "/instances", `{"instance":{"name":"r","replica_of":":id"}}`},
 	{"backup", http.MethodPost, "/backups", `{"backup":{"name":"b","instance":":id"}}`},
