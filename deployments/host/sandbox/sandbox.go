@@ -262,11 +262,21 @@ func (s *Sandbox) Guests() (pids []int) {
 // error when the sandbox is not there.
 func (s *Sandbox) Remove(ctx context.Context) error {
 	if _, err := os.Stat(filepath.Join(s.runtimeState(), s.ID)); !errors.Is(err, fs.ErrNotExist) {
+		s.hasten()
 		if _, err := service.Run(ctx, s.runtime("delete", "--force", s.ID), service.RunOptions{}); err != nil {
 			return fmt.Errorf("cannot end the sandbox: %w", err)
 		}
 	}
 	return s.removeRoot()
+}
+
+// hasten takes the limit from the processor time of a sandbox that is to end: with it a crowd of processes ends for minutes.
+func (s *Sandbox) hasten() {
+	for _, root := range groupRoots() {
+		for file, none := range map[string]string{"cpu.cfs_quota_us": "-1", "cpu.max": "max"} {
+			_ = os.WriteFile(filepath.Join(root, s.Cgroup, file), []byte(none), 0o644) // of two hierarchies one has it
+		}
+	}
 }
 
 // groupPatience is how long control groups may stay busy after their last process has ended.
