@@ -25,6 +25,7 @@ const (
 	stateWrongKind       = "42809" // of a locale that is none
 	stateDuplicate       = "42710"
 	stateDuplicateDB     = "42P04"
+	stateUnique          = "23505" // in a catalogue: somebody else is just making the same
 	stateDiskFull        = "53100"
 	stateNotYet          = "57P03" // while it starts, recovers or ends
 	stateInUse           = "55006"
@@ -45,6 +46,9 @@ func failed(err error, doing string, args ...any) error {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	kind := kindOf(said.Code)
+	if said.Code == stateUnique && said.SchemaName == "pg_catalog" {
+		return datastores.Errorf(datastores.Exists, "%s: it is there already (%s)", doing, said.Code)
+	}
 	if kind == datastores.Internal { // nobody foresaw it: what the server quotes may be a statement or a row
 		return &serverError{datastores.Errorf(kind, "%s: the server answered with error %s", doing, said.Code), said}
 	}
