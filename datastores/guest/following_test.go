@@ -71,14 +71,13 @@ func TestAReplicaThatDoesNotFollow(t *testing.T) {
 	l := newLooks()
 	l.look(replicaAt("1", 0), nil)
 	broken := datastores.Following{Role: datastores.RoleReplica, Why: "a row is there already: Duplicate entry 'secret' for key"}
-	began := l.now.Add(10 * time.Second)
 	if told := l.look(broken, nil); !told.Follows {
 		t.Error("it was told of a replica that stumbles")
 	}
 	if told := l.look(replicaAt("2", 0), nil); !told.Follows || l.writes != 1 {
 		t.Errorf("after a stumble: %+v, told %d times", told, l.writes)
 	}
-	began = l.now.Add(10 * time.Second)
+	began := l.now.Add(10 * time.Second)
 	l.look(broken, nil)
 	told := l.look(broken, nil)
 	if told.Follows || told.Why == "" || !told.Since.Equal(began) || strings.Contains(told.Why, "secret") {
