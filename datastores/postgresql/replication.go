@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/service"
 )
@@ -168,7 +170,9 @@ func (m *Manager) endRecovery(ctx context.Context) error {
 			}
 		}
 		if !asked {
-			if err := m.with(ctx, func(s *session) error { return s.exec(ctx, "SELECT pg_promote(false)") }); err != nil {
+			err := m.with(ctx, func(s *session) error { return s.exec(ctx, "SELECT pg_promote(false)") })
+			var said *pgconn.PgError // a promotion that was asked for before may just have ended: the next look sees it
+			if err != nil && !(errors.As(err, &said) && said.Code == stateNotInState) {
 				return err
 			}
 			asked = true
