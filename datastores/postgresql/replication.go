@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/service"
 )
@@ -149,30 +147,21 @@ func (m *Manager) promote(ctx context.Context, accounts []datastores.ReplicaAcco
 	return m.keepReplicas(ctx, accounts)
 }
 
-// endRecovery has the server follow nobody any more, after it has applied all that it has received. One that has paused, since its source has
-// outgrown it, would end when it is promoted: it is started anew first, with what its source had.
+// endRecovery has the server follow nobody any more, after it has applied all that it has received. A server that has paused, since its
+// source has outgrown it, would end when it is promoted: it is started anew first, with what its source had.
 func (m *Manager) endRecovery(ctx context.Context) error {
 	for asked := false; ; {
 		follows, err := m.standsBy(ctx)
 		if err != nil || !follows {
 			return err
 		}
-		if paused, err := m.paused(ctx); err == nil && paused { // an error: it has ended meanwhile
-			reason, err := m.outgrown(ctx)
-			if err != nil {
-				return err
-			}
-			if reason != "" {
-				if err := errors.Join(m.Stop(ctx), m.Start(ctx)); err != nil {
-					return err
-				}
-				asked = false
-			}
+		anew, err := m.grow(ctx)
+		if err != nil {
+			return err
 		}
-		if !asked {
+		if !asked || anew {
 			err := m.with(ctx, func(s *session) error { return s.exec(ctx, "SELECT pg_promote(false)") })
-			var said *pgconn.PgError // a promotion that was asked for before may just have ended: the next look sees it
-			if err != nil && !(errors.As(err, &said) && said.Code == stateNotInState) {
+			if err != nil && !is(err, stateNotInState) { // else what was asked for before has just ended: the next look sees it
 				return err
 			}
 			asked = true
@@ -181,6 +170,18 @@ func (m *Manager) endRecovery(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// grow starts a server anew that has paused since its source has outgrown it, and reports whether it did.
+func (m *Manager) grow(ctx context.Context) (anew bool, err error) {
+	if paused, err := m.paused(ctx); err != nil || !paused {
+		return false, nil // an error: it has ended meanwhile
+	}
+	reason, err := m.outgrown(ctx)
+	if err != nil || reason == "" {
+		return false, err
+	}
+	return true, errors.Join(m.Stop(ctx), m.Start(ctx))
 }
 
 // standsBy reports whether the server applies the log of another, or of a backup.
