@@ -27,13 +27,9 @@ func (a *app) promoteReplica() *cobra.Command {
 
 func (a *app) followSource() *cobra.Command {
 	var discard bool
-	cmd := a.waitingFor("follow REPLICA", "Make a replica follow its source again", "follow",
-		func(ctx context.Context, c *gophercloud.ServiceClient, id string, _ []string) error {
-			return dbext.Follow(ctx, c, id, discard)
-		},
-		func(ctx context.Context, c *gophercloud.ServiceClient, id, marker string) error {
-			return a.follow(ctx, c, id, marker, "follow", a.progress(a.errs))
-		})
+	cmd := a.waiting("follow REPLICA", "Make a replica follow its source again", "follow", func(ctx context.Context, c *gophercloud.ServiceClient, id string, _ []string) error {
+		return dbext.Follow(ctx, c, id, discard)
+	})
 	cmd.Flags().BoolVar(&discard, "discard", false, "throw away all that the replica has, and copy its source anew")
 	return cmd
 }
