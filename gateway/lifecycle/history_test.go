@@ -48,18 +48,34 @@ func newHistory(t *rapid.T) *history {
 // transactions that are refused, sources that are gone. No command is lost, every step is due at some time, and no two servers of
 // a set ever acknowledge writes. In the end everything comes to rest.
 func TestHistoriesOfSets(t *testing.T) {
+	histories(t, func(t *rapid.T) world { return newHistory(t) })
+}
+
+// world is what a history happens to.
+type world interface {
+	pass(time.Duration)
+	happens() // something
+	check()
+	rest()
+}
+
+// histories lets anything happen to many worlds, in any order and time; at last each comes to rest.
+func histories(t *testing.T, begin func(*rapid.T) world) {
+	t.Helper()
 	for range 20 { // times -rapid.checks: what matters is rare
 		rapid.Check(t, func(t *rapid.T) {
-			h := newHistory(t)
+			w := begin(t)
 			for range rapid.IntRange(1, 80).Draw(t, "events") {
-				h.now = h.now.Add(time.Duration(rapid.SampledFrom([]int{0, 0, 1, 1, 100, 1000}).Draw(t, "seconds")) * time.Second)
-				h.happens()
-				h.check()
+				w.pass(time.Duration(rapid.SampledFrom([]int{0, 0, 1, 1, 100, 1000}).Draw(t, "seconds")) * time.Second)
+				w.happens()
+				w.check()
 			}
-			h.rest()
+			w.rest()
 		})
 	}
 }
+
+func (h *history) pass(d time.Duration) { h.now = h.now.Add(d) }
 
 func (h *history) happens() {
 	if len(h.records) == 0 {

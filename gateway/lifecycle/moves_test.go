@@ -72,18 +72,10 @@ func newMoves(t *rapid.T) *moves {
 // while they run, transactions that are refused, migrations that are given up. What a server has acknowledged is never lost, no two
 // servers acknowledge, no command is lost, every step is due at some time, and in the end one host has the instance.
 func TestHistoriesOfMoves(t *testing.T) {
-	for range 20 { // times -rapid.checks: what matters is rare
-		rapid.Check(t, func(t *rapid.T) {
-			m := newMoves(t)
-			for range rapid.IntRange(1, 80).Draw(t, "events") {
-				m.now = m.now.Add(time.Duration(rapid.SampledFrom([]int{0, 0, 1, 1, 100, 1000}).Draw(t, "seconds")) * time.Second)
-				m.happens()
-				m.check()
-			}
-			m.rest()
-		})
-	}
+	histories(t, func(t *rapid.T) world { return newMoves(t) })
 }
+
+func (m *moves) pass(d time.Duration) { m.now = m.now.Add(d) }
 
 func (m *moves) happens() {
 	host := rapid.SampledFrom([]string{"host", "other"}).Draw(m.T, "host")
