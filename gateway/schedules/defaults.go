@@ -91,7 +91,7 @@ func (s *Schedules) editDefault(ctx context.Context, c control.Caller, def etcds
 func (s *Schedules) like(ctx context.Context, sch *etcdschema.Schedule, def etcdschema.Schedule, in etcdschema.Instance) {
 	sch.Name, sch.Kind, sch.When, sch.Created = def.Name, def.Kind, def.When, def.Created
 	sch.WindowMinutes, sch.FullEvery, sch.Keep, sch.KeepDays = def.WindowMinutes, def.FullEvery, def.Keep, def.KeepDays
-	if s.Control.MayBackUp(ctx, in, true) != nil {
+	if sch.Kind == etcdschema.ScheduleIncremental && s.Control.MayBackUp(ctx, in, true) != nil {
 		sch.Kind = etcdschema.ScheduleFull
 	}
 }
