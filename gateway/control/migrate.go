@@ -96,9 +96,7 @@ func (cp *Plane) moveTo(ctx context.Context, c Caller, o order, backup etcdschem
 			return err
 		}
 		place := lifecycle.Become(p.Before.Instance, target)
-		charged, err := cp.Account(p.Snap, place.Project, func(u etcdschema.Usage) etcdschema.Usage {
-			return plan.AddUsage(plan.AddUsage(u, p.Before.Instance, -1), place, 1)
-		})
+		charged, err := cp.recharge(p.Snap, p.Before.Instance, place)
 		if err != nil {
 			return err
 		}

@@ -97,10 +97,15 @@ func (cp *Plane) Account(s etcdschema.Snapshot, project string, change func(etcd
 	return []etcdschema.Op{etcdschema.Put(usageKey, after)}, nil
 }
 
+// recharge changes what a project uses by an instance that becomes another size. It refuses as [Plane.Account] does.
+func (cp *Plane) recharge(s etcdschema.Snapshot, from, to etcdschema.Instance) ([]etcdschema.Op, error) {
+	return cp.Account(s, from.Project, func(u etcdschema.Usage) etcdschema.Usage { return plan.ExchangeUsage(u, from, to) })
+}
+
 // exchange accounts for an instance that becomes another size, see resized. It refuses with 413 what exceeds the project's
 // quota, and with 422 what its host does not have.
 func (cp *Plane) exchange(s etcdschema.Snapshot, from, to etcdschema.Instance) ([]etcdschema.Op, error) {
-	if _, err := cp.Account(s, from.Project, func(u etcdschema.Usage) etcdschema.Usage { return plan.AddUsage(plan.AddUsage(u, from, -1), to, 1) }); err != nil {
+	if _, err := cp.recharge(s, from, to); err != nil {
 		return nil, err
 	}
 	rec, err := plan.Allocator(s, from)

@@ -171,8 +171,8 @@ func (d *decision) report() error {
 	return nil
 }
 
-// createBy is when an instance must have been made: its datastore's usage_timeout after that was asked for. One that is made again, at
-// another place, has that time from now.
+// createBy is when an instance must have been made: its datastore's usage_timeout after that was asked for. An instance that
+// moves is made again, and has that time from now.
 func (d *decision) createBy() time.Time {
 	if d.Instance.Operation.Kind == Migrate {
 		return d.now.Add(UsageTimeout(d.Instance))

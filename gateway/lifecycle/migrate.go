@@ -70,27 +70,16 @@ func (d *decision) loudAgain() error {
 	return nil
 }
 
-func (d *decision) undo(reason string) {
-	d.withdraw()
-	op := d.operation()
-	op.Reason, op.FailedStep = reason, op.Step
-}
-
 func (d *decision) letWrite(message string) { d.enter(Releasing, message) }
 
 // goBack has the server run again where the instance was. What was made at the new place is removed.
 func (d *decision) goBack(reason string) {
 	d.undo(reason)
-	op := d.operation()
+	op, in := d.operation(), &d.Instance
 	former := *op.Former
-	d.Agent, d.Left = &former.Agent, append(d.Left, d.Instance.Host)
-	d.Backup = &BackupEnd{ID: op.Backup, Remove: true}
-	if op.Resizes {
-		d.Refund = op.Target
-	}
-	d.Instance.Host, d.Instance.Address, d.Instance.Restore = former.Host, former.Address, nil
-	d.Instance.FlavorID, d.Instance.Flavor, d.Instance.VolumeGB = former.FlavorID, former.Flavor, former.VolumeGB
-	op.Former, op.Target, op.Backup = nil, nil, ""
+	d.Agent, op.Former = &former.Agent, nil
+	in.Host, in.Address, in.FlavorID, in.Flavor, in.VolumeGB = former.Host, former.Address, former.FlavorID, former.Flavor, former.VolumeGB
+	d.endMove()
 	// The guest there may have been refused since the other one enrolled, and asks ever more seldom.
 	d.startWithin(stall, "that failed; asked the guest at the former host to start the database server")
 }
@@ -138,7 +127,6 @@ func (d *decision) refusesWrites(reason string) {
 	} else if d.Instance.Operation.Former != nil {
 		d.Instance.Moved = d.now
 	}
-	d.endMove()
 	d.giveUp(reason)
 	d.Instance.Failed = Fence
 	d.fault("it may refuse writes after a migration that failed: " + reason + ". Restart it if its server does not run; then reset_status lets it take writes")

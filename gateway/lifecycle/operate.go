@@ -124,7 +124,7 @@ func (d *decision) backedUp() error {
 	return d.remove()
 }
 
-// notBackedUp fails the backup, not the instance. One that was to be deleted after it stays, and says why.
+// notBackedUp fails the backup, not the instance. An instance that was to be deleted after it stays, and says why.
 func (d *decision) notBackedUp() error {
 	reason, last := d.reason(), d.Instance.Operation.Last
 	id := d.Instance.Operation.Backup

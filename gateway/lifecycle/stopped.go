@@ -31,11 +31,15 @@ func (d *decision) stopped() error {
 // isStopped reports whether the server was stopped.
 func (d *decision) isStopped() bool { return d.Instance.Service.Service == datastores.StatusShutdown }
 
-func (d *decision) startAgain() error {
-	reason := d.reason()
+// undo remembers why, and where, the operation has failed; what undoes it follows.
+func (d *decision) undo(reason string) {
 	d.withdraw()
 	op := d.operation()
 	op.Reason, op.FailedStep = reason, op.Step
+}
+
+func (d *decision) startAgain() error {
+	d.undo(d.reason())
 	d.start("that failed; asked the guest to start the database server as it was")
 	return nil
 }

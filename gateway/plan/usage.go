@@ -15,7 +15,7 @@ func Resized(s etcdschema.Snapshot, from, to etcdschema.Instance) ([]etcdschema.
 	if err != nil {
 		return nil, err
 	}
-	ops := []etcdschema.Op{etcdschema.Put(key, AddUsage(AddUsage(usage.Value, from, -1), to, 1))}
+	ops := []etcdschema.Op{etcdschema.Put(key, ExchangeUsage(usage.Value, from, to))}
 	rec, err := Allocator(s, from)
 	if err != nil || !rec.Found {
 		return ops, err
@@ -29,6 +29,11 @@ func Resized(s etcdschema.Snapshot, from, to etcdschema.Instance) ([]etcdschema.
 	allocation.Capacity = NeedOf(to)
 	host.Allocated[from.ID] = allocation
 	return append(ops, etcdschema.Put(etcdschema.HostKey(from.Host), host)), nil
+}
+
+// ExchangeUsage counts an instance that becomes another size.
+func ExchangeUsage(u etcdschema.Usage, from, to etcdschema.Instance) etcdschema.Usage {
+	return AddUsage(AddUsage(u, from, -1), to, 1)
 }
 
 // Allocator reads the host of an instance; not Found: it has none.
