@@ -112,7 +112,8 @@ func TestOnePageAtStart(t *testing.T) {
 		return nil
 	})
 	put(t, store, time.Now(), 1)
-	until.True(t, soon, "what is due happens", func() bool { return happened.Load() == 1 })
+	// Nobody takes it away, so that etcd is asked for nothing else: the page and the watch may both show it, and it happens for each.
+	until.True(t, soon, "what is due happens", func() bool { return happened.Load() > 0 })
 	t.Logf("the first thing that was due happened %s after the start", time.Since(started).Round(time.Millisecond))
 	if after := etcd.Counters(t); after.Ranges-before.Ranges > 2 {
 		t.Errorf("%.0f ranges; want one of a single key and one of a page", after.Ranges-before.Ranges)
