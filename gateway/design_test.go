@@ -59,7 +59,7 @@ func below(path string, patterns []string) bool {
 // TestWhoMayImportWhom holds every package against the design: what it may import beside the standard library. Paths
 // without a dot in their first part are this module's.
 func TestWhoMayImportWhom(t *testing.T) {
-	engines := []string{"datastores/redis", "datastores/mysql", "datastores/postgresql"}
+	engines := []string{"datastores/redis", "datastores/mysql", "datastores/postgresql", "datastores/cassandra"}
 	engine := []string{"datastores", "datastores/service", "datastores/configfile", "datastores/volume"}
 	rules := map[string][]string{
 		"agentpoll":                     {},
@@ -79,6 +79,8 @@ func TestWhoMayImportWhom(t *testing.T) {
 		"datastores/redis":              append([]string{"golang.org/x/sys/unix"}, engine...),
 		"datastores/mysql":              append([]string{"github.com/go-sql-driver/mysql"}, engine...),
 		"datastores/postgresql":         append([]string{"github.com/jackc/pgx/v5/..."}, engine...),
+		"datastores/cassandra":          append([]string{"github.com/apache/cassandra-gocql-driver/v2", "golang.org/x/crypto/bcrypt"}, engine...),
+		"datastores/cassandra/cmd/...":  {"datastores/cassandra", "datastores/guest"},
 		"datastores/postgresql/cmd/...": {"datastores/postgresql", "datastores/guest"},
 		"datastores/redis/cmd/...":      {"datastores/redis", "datastores/guest"},
 		"datastores/mysql/cmd/...":      {"datastores/mysql", "datastores/guest"},

@@ -32,6 +32,7 @@ func BuildIn(t testing.TB, dir string) Programs {
 		{"guests", "./datastores/redis/cmd/..."},
 		{"guests", "./datastores/mysql/cmd/..."},
 		{"guests", "./datastores/postgresql/cmd/..."},
+		{"guests", "./datastores/cassandra/cmd/..."},
 	} {
 		out := filepath.Join(dir, b.out) + string(filepath.Separator)
 		if err := os.MkdirAll(out, 0o755); err != nil {
