@@ -124,6 +124,9 @@ func tell(o ServerOptions, manager string, m Manager) ServerOptions {
 		}
 		o.ReplicationStrategy = cmp.Or(o.ReplicationStrategy, o.ReplicationStrategies[0].Name)
 	}
+	if s, ok := m.(Streamer); ok {
+		o.ReplicationStream = s.ReplicationStream()
+	}
 	if c, ok := m.(Configuration); ok {
 		o.Parameters = c.Parameters()
 	}

@@ -69,7 +69,8 @@ const (
 	MethodLogList   = "guest_log_list"   // nothing -> LogList
 	MethodLogAction = "guest_log_action" // LogArgs -> LogStatus
 
-	MethodUpgrade = "upgrade" // UpgradeArgs -> nothing
+	MethodUpgrade      = "upgrade"       // UpgradeArgs -> nothing
+	MethodCheckUpgrade = "check_upgrade" // UpgradeArgs -> nothing; Invalid says what is in the way
 
 	MethodSSLShow     = "ssl_show"     // nothing -> SSLReply
 	MethodSSLAction   = "ssl_action"   // SSLArgs -> SSLReply
@@ -117,6 +118,7 @@ func Methods() []Method {
 		{Name: MethodLogAction, Needs: CanLogs, Timeout: high},
 
 		{Name: MethodUpgrade, Needs: CanUpgrade, Long: true, MovesData: true, Timeout: transfer},
+		{Name: MethodCheckUpgrade, Needs: CanUpgrade, Reads: true, Long: true, Timeout: high},
 
 		{Name: MethodSSLShow, Needs: CanTLS, Reads: true, Timeout: low},
 		{Name: MethodSSLAction, Needs: CanTLS, Timeout: high},

@@ -36,6 +36,7 @@ type ServerOptions struct {
 
 	BackupStrategies      []Strategy  `json:"backup_strategies,omitempty" doc:"what backup_strategy may name, from the manifest"`
 	ReplicationStrategies []Strategy  `json:"replication_strategies,omitempty" doc:"what replication_strategy may name, from the manifest"`
+	ReplicationStream     string      `json:"replication_stream,omitempty" doc:"a replica may follow a source of an older version that has the same, so that a set can be upgraded; from the manifest"`
 	Parameters            []Parameter `json:"configuration_parameters,omitempty" doc:"what configuration groups may set, from the manifest"`
 }
 

@@ -15,6 +15,14 @@ type Replication interface {
 	Following(ctx context.Context) (Following, error)
 }
 
+// Streamer is implemented by a manager with [Replication] of which a server may follow one of an older version, so that the members of a set
+// can be upgraded one after the other, the source last.
+type Streamer interface {
+	// ReplicationStream names what servers of this version send and take. A server must be able to follow a source of any older version
+	// of its datastore whose manager returns the same, and go on where it was before its own upgrade. It is not "".
+	ReplicationStream() string
+}
+
 // ReplicationStrategy is one way for a server (a replica) to follow another (its source). All functions must be set. Each may be
 // called again after a crash half way through it. A server that follows another rejects writes of tenants, across restarts too.
 type ReplicationStrategy struct {

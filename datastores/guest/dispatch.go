@@ -59,7 +59,8 @@ func (g *Guest) methods() map[string]method {
 		datastores.MethodLogList:   prepared(g, g.logList),
 		datastores.MethodLogAction: plain(g.logAction),
 
-		datastores.MethodUpgrade: plain(g.upgrade),
+		datastores.MethodUpgrade:      plain(g.upgrade),
+		datastores.MethodCheckUpgrade: plain(g.inspect),
 
 		datastores.MethodSSLShow:     prepared(g, g.sslShow),
 		datastores.MethodSSLAction:   plain(g.sslAction),

@@ -31,7 +31,7 @@ func (g *Guest) upgrade(ctx context.Context, cmd agent.Command, args datastores.
 	if err := service.System("").Demand(ctx, next.options.Packages); err != nil {
 		return none{}, err
 	}
-	if err := g.checkUpgrade(ctx, next, say); err != nil {
+	if err := g.checkUpgrade(ctx, next, true, say); err != nil {
 		return none{}, err
 	}
 	release, err := g.takeAlone(ctx, "the upgrade needs the server for itself")
@@ -48,9 +48,21 @@ func (g *Guest) upgrade(ctx context.Context, cmd agent.Command, args datastores.
 // upgradeCheckTimeout is how long a manager may look for what is in the way.
 const upgradeCheckTimeout = 2 * time.Minute
 
+// inspect says what is in the way of an upgrade, as far as it is known before the host has brought what the new version needs.
+func (g *Guest) inspect(ctx context.Context, cmd agent.Command, args datastores.UpgradeArgs) (none, error) {
+	if g.state.get().Phase != phasePrepared {
+		return none{}, g.prepared()
+	}
+	next, err := g.successor(args)
+	if err != nil {
+		return none{}, err
+	}
+	return none{}, g.checkUpgrade(ctx, next, false, func(message string) { cmd.Progress(agentpoll.Progress{Message: message}) })
+}
+
 // checkUpgrade refuses an upgrade that would fail, while the server still runs. What nobody can tell beforehand the upgrade
-// finds out.
-func (g *Guest) checkUpgrade(ctx context.Context, next *served, say func(string)) error {
+// finds out. brought: the new version's programs are there, to be asked.
+func (g *Guest) checkUpgrade(ctx context.Context, next *served, brought bool, say func(string)) error {
 	release, err := g.take(ctx)
 	if err != nil {
 		return err
@@ -65,8 +77,10 @@ func (g *Guest) checkUpgrade(ctx context.Context, next *served, say func(string)
 		if err := checkOverrides(c, now.Overrides.Set); err != nil {
 			return err
 		}
-		if err := g.tryOverrides(ctx, c, now.Overrides.Set); err != nil {
-			return err
+		if brought {
+			if err := g.tryOverrides(ctx, c, now.Overrides.Set); err != nil {
+				return err
+			}
 		}
 	}
 	checker, ok := next.manager.(datastores.UpgradeChecker)

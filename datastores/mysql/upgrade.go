@@ -10,6 +10,9 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 )
 
+// ReplicationStream implements [datastores.Streamer]: a newer server reads the binary log of an older one of its family.
+func (m *Manager) ReplicationStream() string { return m.variant.family }
+
 // Upgrade implements [datastores.Upgrader]: the new server takes over the data directory, and its program brings the system
 // tables to its version. A server that was not stopped cleanly must be started and stopped by its old version first.
 func (m *Manager) Upgrade(ctx context.Context, req datastores.UpgradeRequest) error {

@@ -22,6 +22,9 @@ const oldData = "before-upgrade"
 // newData is where that of the new one is made.
 const newData = "unfinished-upgrade"
 
+// ReplicationStream implements [datastores.Streamer]: the log of one major version means nothing to another.
+func (m *Manager) ReplicationStream() string { return strconv.Itoa(m.options.Version) }
+
 // Upgrade implements [datastores.Upgrader], by pg_upgrade. The minor version of the new one must not be of an earlier day than
 // that of the old one: security updates have changed what a catalogue holds (15.20 to 17.11 fails, to 17.12 not). The old data is
 // copied, never linked, so that it stays as it was until the new server has answered.

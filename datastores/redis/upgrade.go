@@ -8,6 +8,9 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 )
 
+// ReplicationStream implements [datastores.Streamer]: a newer server reads the snapshot and the commands of an older one.
+func (m *Manager) ReplicationStream() string { return "redis" }
+
 // Upgrade implements [datastores.Upgrader]. A newer server reads the files of an older one as they are.
 func (m *Manager) Upgrade(ctx context.Context, req datastores.UpgradeRequest) error {
 	from := DefaultOptions()

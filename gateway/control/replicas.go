@@ -195,7 +195,7 @@ func (cp *Plane) Promote(ctx context.Context, c Caller, id string) error {
 	if in.ReplicaOf() == "" {
 		return fault.Errorf(fault.BadRequest, "Instance %s is not a replica, so it cannot be promoted.", in.ID)
 	}
-	return cp.askSet(ctx, c, in, lifecycle.AskPromote, func(p *plan.Plan) error {
+	return cp.askSet(ctx, c, in, lifecycle.Event{Type: lifecycle.AskPromote, Member: in.ID, Request: c.Request}, func(p *plan.Plan) error {
 		if now, err := sourceOf(p.Snap, c.Project, id); err != nil || lifecycle.Ready(now) != nil {
 			return err // the life cycle says more
 		}
@@ -212,7 +212,7 @@ func (cp *Plane) Eject(ctx context.Context, c Caller, id string) error {
 	if len(in.Replicas()) == 0 {
 		return fault.Errorf(fault.BadRequest, "Instance %s is not a replica source.", in.ID)
 	}
-	return cp.askSet(ctx, c, in, lifecycle.AskEject, func(p *plan.Plan) error {
+	return cp.askSet(ctx, c, in, lifecycle.Event{Type: lifecycle.AskEject, Member: in.ID, Request: c.Request}, func(p *plan.Plan) error {
 		away, _, err := cp.away(p.Snap, in.ID)
 		if err == nil && !away {
 			err = fault.Errorf(fault.BadRequest, "The guest of instance %s is there, so it cannot be ejected; promote one of its replicas instead.", in.ID)
@@ -222,8 +222,8 @@ func (cp *Plane) Eject(ctx context.Context, c Caller, id string) error {
 }
 
 // askSet begins an operation of a member's set, which that member leads.
-func (cp *Plane) askSet(ctx context.Context, c Caller, m lifecycle.Member, what lifecycle.EventType, check func(*plan.Plan) error) error {
-	err := cp.transitionSet(ctx, c.Project, m.Set.ID, lifecycle.Event{Type: what, Member: m.ID, Request: c.Request}, check)
+func (cp *Plane) askSet(ctx context.Context, c Caller, m lifecycle.Member, event lifecycle.Event, check func(*plan.Plan) error) error {
+	err := cp.transitionSet(ctx, c.Project, m.Set.ID, event, check)
 	if fault.IsNotFound(err) {
 		err = fault.Errorf(fault.Conflict, "Instance %s has just left its set.", m.ID)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/cofferdb/coffer/gateway/plan"
 )
 
-// Upgrade brings an instance to another version of its datastore, by name or id.
+// Upgrade brings an instance to another version of its datastore, by name or id; asked of a source, its set.
 func (cp *Plane) Upgrade(ctx context.Context, c Caller, id, ref string) error {
 	in, err := cp.Instance(ctx, c, id)
 	if err != nil {
@@ -24,30 +24,87 @@ func (cp *Plane) Upgrade(ctx context.Context, c Caller, id, ref string) error {
 	d, _ := FindDatastore(catalogue, in.Datastore)
 	v, ok := FindVersion(d.Versions, ref)
 	switch {
-	case ok && v.Name == in.Version:
+	case ok && v.Name == in.Version && len(in.Replicas()) == 0:
 		return cp.refresh(ctx, c, in.ID, v)
-	case !ok || !v.Offered():
+	case !ok || v.Name != in.Version && !v.Offered():
 		return fault.Errorf(fault.BadRequest, "Datastore version '%s' of %s cannot be found or is not active.", ref, in.Datastore)
 	case v.Server.Manager != in.Manager:
 		return fault.Errorf(fault.BadRequest, "Version %s of %s has the manager %s; this instance has %s and cannot be upgraded to it.", v.Name, v.Datastore, v.Server.Manager, in.Manager)
+	case in.ReplicaOf() != "":
+		return fault.Errorf(fault.Unprocessable, "Instance %s is a replica: ask for the upgrade of its source %s, and the whole set is upgraded.", in.ID, in.ReplicaOf())
 	case in.SetID != "":
-		return fault.Errorf(fault.Unprocessable, "Instance %s is in a replication set; detach its replicas before an upgrade.", in.ID)
+		return cp.upgradeSet(ctx, c, in, catalogue, v)
 	}
-	if err := supports(in.Instance, method(datastores.MethodUpgrade)); err != nil {
+	if err := cp.mayBecome(ctx, c, in.Instance, catalogue, v); err != nil {
+		return err
+	}
+	_, err = cp.transition(ctx, c.Project, in.ID, lifecycle.Event{Type: lifecycle.AskUpgrade, Target: toVersion(v), Request: c.Request})
+	return instanceError(err, in.ID)
+}
+
+// upgradeSet brings those members of a source's set to a version that have another one. When all have it each takes what its definition says
+// now.
+func (cp *Plane) upgradeSet(ctx context.Context, c Caller, source lifecycle.Member, catalogue etcdschema.Catalogue, v etcdschema.Version) error {
+	members := append(source.Replicas(), source.ID)
+	var lag []string
+	for _, id := range members {
+		m, err := cp.Instance(ctx, c, id)
+		if err != nil {
+			return err
+		}
+		if m.Version == v.Name {
+			continue
+		}
+		lag = append(lag, id)
+		was, _ := catalogue.FindVersion(m.Datastore, m.Version)
+		if is := v.Server.ReplicationStream; is == "" || is != was.Server.ReplicationStream {
+			return fault.Errorf(fault.Unprocessable, "A replica of version %s of %s cannot follow a source of version %s, so a set cannot be upgraded from one to the other. Detach or delete the replicas of instance %s, upgrade that, and make the replicas anew.",
+				v.Name, v.Datastore, m.Version, source.ID)
+		}
+		if err := cp.mayBecome(ctx, c, m.Instance, catalogue, v); err != nil {
+			return err
+		}
+	}
+	if len(lag) == 0 {
+		for _, id := range members {
+			if err := cp.refresh(ctx, c, id, v); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	event := lifecycle.Event{Type: lifecycle.AskUpgradeSet, Member: source.ID, Target: toVersion(v), Request: c.Request}
+	return cp.askSet(ctx, c, source, event, func(p *plan.Plan) error {
+		for _, id := range append(p.Before.Set.Replicas(), p.Before.Set.Source()) { // before any of them is touched
+			m, err := sourceOf(p.Snap, c.Project, id)
+			if err != nil || m.Failed == "" && lifecycle.Ready(m) != nil {
+				return err // the life cycle says more
+			}
+			if err := cp.reachable(p.Snap, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// mayBecome refuses a version that an instance cannot have.
+func (cp *Plane) mayBecome(ctx context.Context, c Caller, in etcdschema.Instance, catalogue etcdschema.Catalogue, v etcdschema.Version) error {
+	if err := supports(in, method(datastores.MethodUpgrade)); err != nil {
 		return err
 	}
 	if err := refusedBy(catalogue.Hosts, in.Host, v); err != nil {
 		return err
 	}
-	if err := cp.checkUpgradeOf(ctx, c, in.Instance, v); err != nil {
-		return err
-	}
+	return cp.checkUpgradeOf(ctx, c, in, v)
+}
+
+// toVersion is what an instance becomes with an upgrade.
+func toVersion(v etcdschema.Version) *etcdschema.Target {
 	ports := firewall(v.Server)
-	target := &etcdschema.Target{Version: &etcdschema.Upgrade{
+	return &etcdschema.Target{Version: &etcdschema.Upgrade{
 		Version: v.Name, VersionNumber: v.Server.VersionNumber, Capabilities: v.Server.Capabilities, Names: v.Server.Names, Ports: &ports, Image: v.Server.Image, Guest: v.Guest,
 	}}
-	_, err = cp.transition(ctx, c.Project, in.ID, lifecycle.Event{Type: lifecycle.AskUpgrade, Target: target, Request: c.Request})
-	return instanceError(err, in.ID)
 }
 
 // refresh has an instance take what the definition of its version says today of what its manager can do, of names and of ports: its record

@@ -65,6 +65,22 @@ func (d *decision) look(id string) Member {
 	return Member{in, d.Set}
 }
 
+// as lets an event happen to a member, as if somebody had asked it.
+func (d *decision) as(id string, event Event) error {
+	peer, self, of, inSet := d.member(id), d.Instance, d.event, d.inSet
+	if id != self.ID {
+		d.Instance = *peer
+	}
+	event.Read = of.Read
+	d.event, d.inSet = event, false
+	err := d.rules.acts[place{StepOf(d.Instance), event.Type}](d)
+	d.Instance.Updated = d.now
+	if d.event, d.inSet = of, inSet; id != self.ID {
+		*peer, d.Instance = d.Instance, self
+	}
+	return err
+}
+
 // self is the instance that the event has happened to, as it is by now.
 func (d *decision) self() Member { return Member{d.Instance, d.Set} }
 

@@ -1,6 +1,8 @@
 package lifecycle
 
 import (
+	"fmt"
+
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
 )
@@ -58,6 +60,10 @@ func (d *decision) follow(m *etcdschema.Instance, of etcdschema.Operation) {
 // setGoesOn lets the set's operation go on when that of a member has ended, whatever it was.
 func (d *decision) setGoesOn(before etcdschema.Instance) {
 	was, is := before.Operation, d.Instance.Operation
+	if turnOf(d.Set) == before.ID && was != nil && is == nil {
+		d.renewed()
+		return
+	}
 	if d.SetGone || was == nil || is != nil && is.Kind == was.Kind || SetStepOf(d.Set) != Rejoining {
 		return
 	}
@@ -90,8 +96,12 @@ func (d *decision) again() error {
 	if err := Leads(d.look(d.Set.Source())); err != nil {
 		return err
 	}
+	keeps := m.Prepared && !d.event.Discard
+	if source := d.look(d.Set.Source()); !keeps && source.Version != m.Version {
+		return &Conflict{fmt.Sprintf("Instance %s has version %s and its source %s version %s, of which it cannot be made anew. Upgrade the source, with its set, first; or delete the replica and make another one.", m.ID, m.Version, source.ID, source.Version)}
+	}
 	d.begin(Follow)
-	if m.Prepared && !d.event.Discard {
+	if keeps {
 		d.enter(Admitting, "asked the source's guest to let the replica in anew")
 		return nil
 	}

@@ -26,6 +26,7 @@ type history struct {
 type server struct {
 	source   bool
 	readOnly bool
+	version  string
 	gone     bool                       // with its guest
 	left     bool                       // it was detached: it is nobody's any more
 	queue    []lifecycle.Command        // delivered, and perhaps withdrawn since
@@ -116,7 +117,7 @@ func (h *history) happens() {
 func (h *history) asks(id string, refused bool) {
 	in := h.records[id]
 	kind := rapid.SampledFrom([]lifecycle.EventType{
-		lifecycle.AskPromote, lifecycle.AskPromote, lifecycle.AskPromote, lifecycle.AskEject, lifecycle.AskDetach, lifecycle.AskDelete,
+		lifecycle.AskPromote, lifecycle.AskPromote, lifecycle.AskPromote, lifecycle.AskUpgradeSet, lifecycle.AskUpgradeSet, lifecycle.AskEject, lifecycle.AskDetach, lifecycle.AskDelete,
 		lifecycle.AskRestart, lifecycle.AskBackup, lifecycle.AskFollow, lifecycle.AskFollow, lifecycle.ResetStatus, lifecycle.ResetStatus,
 	}).Draw(h.T, "ask")
 	switch {
@@ -209,6 +210,9 @@ func (h *history) execute(id string, badly bool) {
 	if _, ran := s.journal[c.ID]; ran {
 		return
 	}
+	if c.Method == datastores.MethodUpgrade {
+		h.mayUpgrade(id)
+	}
 	e := lifecycle.Event{Type: lifecycle.Done, Command: c.ID, Value: []byte(`{"id":"x","count":1,"backup_id":"b"}`)}
 	if badly || h.now.After(c.Deadline) {
 		e.Type, e.Error = lifecycle.Failed, agentpoll.Errorf(agentpoll.Internal, "broken")
@@ -218,6 +222,8 @@ func (h *history) execute(id string, badly bool) {
 		return
 	}
 	switch c.Method {
+	case datastores.MethodUpgrade:
+		s.version = "2"
 	case datastores.MethodMakeReadOnly:
 		s.readOnly = c.ReadOnly
 	case datastores.MethodEnableAsMaster:
@@ -226,6 +232,23 @@ func (h *history) execute(id string, badly bool) {
 		s.source, s.left = false, false
 	case datastores.MethodDetachReplica:
 		s.source, s.readOnly, s.left = true, false, true
+	}
+}
+
+// mayUpgrade fails when a source is upgraded before a replica that follows it, or two members at a time.
+func (h *history) mayUpgrade(id string) {
+	h.Helper()
+	for _, m := range h.set.Members {
+		in := h.records[m.ID]
+		if m.ID == id || in.Operation != nil && in.Operation.Kind == lifecycle.Delete {
+			continue
+		}
+		if op := in.Operation; op != nil && op.Kind == lifecycle.Upgrade && h.records[id].Operation != nil {
+			h.Fatalf("%s and %s are upgraded at a time: %+v", id, m.ID, h.set)
+		}
+		if h.set.Source() == id && h.records[id].Operation != nil && h.servers[m.ID].version != "2" && in.Failed != lifecycle.Follow && m.State == "" {
+			h.Fatalf("the source %s is upgraded before its replica %s", id, m.ID)
+		}
 	}
 }
 

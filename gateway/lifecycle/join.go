@@ -58,6 +58,8 @@ func (d *decision) leaving() {
 		d.endSet()
 	case SetStepOf(d.Set) == Electing && op.Agent == id:
 		d.abstain("it was deleted")
+	case op.Kind == UpgradeSet:
+		d.upgradeWithout(id)
 	default:
 		d.forget(id)
 	}
@@ -86,6 +88,9 @@ func (d *decision) exclude(m *etcdschema.Instance) {
 	d.Set = d.Set.Without(m.ID)
 	d.Changed, d.SetChanged = true, true
 	if len(d.Set.Members) == 1 {
+		if op := d.Set.Operation; op != nil && op.Kind == UpgradeSet { // what its source does of its own goes on
+			d.endSet()
+		}
 		d.part(d.member(d.Set.Members[0].ID))
 		d.SetGone = true
 	}

@@ -65,11 +65,19 @@ func touched(set etcdschema.Set, id string) bool {
 		return slices.Contains(set.Operation.Waiting, id)
 	}
 	m := set.Member(id)
-	return m.ID != "" && m.State == ""
+	return m.ID != "" && m.State == "" && turnOf(set) != id
+}
+
+// turnOf is the member whose own upgrade the set waits for; "": none.
+func turnOf(set etcdschema.Set) string {
+	if op := set.Operation; op != nil && Step(op.Step) == Renewing && len(op.Waiting) > 0 {
+		return op.Waiting[0]
+	}
+	return ""
 }
 
 // leads reports whether a set's operation was asked of a member, which it still touches.
 func leads(set etcdschema.Set, id string) bool {
 	op := set.Operation
-	return op != nil && op.Lead == id && Step(op.Step) != Rejoining
+	return op != nil && op.Lead == id && Step(op.Step) != Rejoining && turnOf(set) != id
 }

@@ -17,6 +17,9 @@ func (d *decision) promote() error {
 	if err := cmp.Or(replica(candidate), mayChangeRoles(candidate), mustFollow(candidate)); err != nil {
 		return err
 	}
+	if candidate.Version != source.Version {
+		return &Conflict{fmt.Sprintf("Instance %s has version %s and its source %s version %s, which could not follow it. Nothing was done: ask for the upgrade of the source again first.", candidate.ID, candidate.Version, source.ID, source.Version)}
+	}
 	if other := d.Set.GivenUp; other != "" && other != candidate.ID && d.staysFenced() {
 		return &NotAllowed{fmt.Sprintf("The promotion of instance %s was given up before it was done, and that one may be a source. Promote it again, or delete it, or reset its status first.", other)}
 	}

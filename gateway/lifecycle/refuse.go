@@ -105,7 +105,7 @@ func Ready(in Member) error {
 
 // Leads refuses a new replica of an instance that cannot be copied now. An instance that is being copied may be copied once more.
 func Leads(in Member) error {
-	if in.Failed != "" || in.Operation != nil {
+	if kind, _ := in.held(); in.Failed != "" || in.Operation != nil || kind == UpgradeSet {
 		return notAllowed(in)
 	}
 	return Serves(in)

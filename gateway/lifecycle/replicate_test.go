@@ -56,7 +56,7 @@ func (c *cluster) member(id string) lifecycle.Member {
 func (c *cluster) status(id string) string { return lifecycle.Status(c.member(id)) }
 
 // setAsks are what is asked of the set, by way of a member.
-var setAsks = []lifecycle.EventType{lifecycle.AskPromote, lifecycle.AskEject}
+var setAsks = []lifecycle.EventType{lifecycle.AskPromote, lifecycle.AskEject, lifecycle.AskUpgradeSet}
 
 // decide lets an event happen to a member, or to the set when its id is given or that is what is asked.
 func (c *cluster) decide(id string, e lifecycle.Event) (lifecycle.Decision, error) {
@@ -65,6 +65,12 @@ func (c *cluster) decide(id string, e lifecycle.Event) (lifecycle.Decision, erro
 	if slices.Contains(setAsks, e.Type) {
 		if c.records[id].SetID == "" {
 			return lifecycle.Decision{}, &lifecycle.NotAllowed{Message: "it is alone"} // the gateway refuses it
+		}
+		if e.Type == lifecycle.AskUpgradeSet {
+			if len(c.member(id).Replicas()) == 0 {
+				return lifecycle.Decision{}, &lifecycle.NotAllowed{Message: "it is no source"} // so is this
+			}
+			e.Target = &etcdschema.Target{Version: &etcdschema.Upgrade{Version: "2"}}
 		}
 		e.Member, id = id, "set"
 	}
@@ -413,7 +419,7 @@ func TestAnySetStaysConsistent(t *testing.T) {
 			}
 			id := rapid.SampledFrom(names).Draw(t, "member")
 			kind := rapid.SampledFrom([]lifecycle.EventType{
-				lifecycle.AskPromote, lifecycle.AskEject, lifecycle.AskDetach, lifecycle.AskDelete, lifecycle.AskRestart, lifecycle.AskBackup,
+				lifecycle.AskPromote, lifecycle.AskEject, lifecycle.AskUpgradeSet, lifecycle.AskDetach, lifecycle.AskDelete, lifecycle.AskRestart, lifecycle.AskBackup,
 				lifecycle.ResetStatus, lifecycle.Overdue, lifecycle.Done, lifecycle.Done, lifecycle.Done, lifecycle.Failed,
 			}).Draw(t, "event")
 			switch {

@@ -11,12 +11,16 @@ import (
 const (
 	Promote = "promote" // of a replica
 	Eject   = "eject"   // of a source that is gone
+	// UpgradeSet brings the members of a set to another version, one after the other, the source last.
+	UpgradeSet = "upgrade_set"
 )
 
 // Somebody asked for an operation of a set: its Ask. Event.Member says of which member.
 const (
 	AskPromote EventType = "ask_promote"
 	AskEject   EventType = "ask_eject"
+	// AskUpgradeSet is asked of the source.
+	AskUpgradeSet EventType = "ask_upgrade_set"
 )
 
 // Steps of operations of sets.
@@ -27,11 +31,15 @@ const (
 	Promoting  Step = "promote"  // the replica becomes the source
 	Unfencing  Step = "unfence"  // that failed; the source takes writes again
 	Rejoining  Step = "rejoin"   // the other members begin to follow, some at a time
+	Inspecting Step = "inspect"  // each member looks for what is in the way of another version
+	Renewing   Step = "renew"    // one of them is upgraded
+	Measuring  Step = "measure"  // the source tells how far it has come meanwhile
+	Reaching   Step = "reach"    // the upgraded replica follows again, and comes as far
 )
 
 // Actors in sets.
 const (
-	VoterGuest Actor = "its guest" // of the replica that the fault names
+	VoterGuest Actor = "its guest" // of the member that the fault names
 	LeadGuest  Actor = "the guest" // of the member that leads the operation
 )
 
@@ -39,6 +47,8 @@ func setOperations() []Operation {
 	return []Operation{
 		{Kind: Promote, Status: StatusPromote, Does: "make a replica the source", first: []Step{Fencing}, begin: (*decision).promote},
 		{Kind: Eject, Status: StatusEject, Does: "replace a source that is gone by its most advanced replica", first: []Step{Electing}, begin: (*decision).eject},
+		{Kind: UpgradeSet, Status: StatusUpgrade, Does: "bring a set to another version, one member after the other, the source last", Harmless: true,
+			first: []Step{Inspecting}, begin: (*decision).upgradeSet},
 	}
 }
 
@@ -50,6 +60,10 @@ func setSteps() []StepRow {
 		{Step: Promoting, Actor: LeadGuest, Method: datastores.MethodEnableAsMaster, Does: "makes the replica the source"},
 		{Step: Unfencing, Actor: SourceGuest, Method: datastores.MethodMakeReadOnly, Does: "lets the source take writes again after a failure"},
 		{Step: Rejoining, Does: "the other members follow, some at a time, each by an operation of its own"},
+		{Step: Inspecting, Actor: VoterGuest, Method: datastores.MethodCheckUpgrade, Does: "looks for what is in the way of the new version, one member after the other"},
+		{Step: Renewing, Does: "the next member is upgraded, by an operation of its own", Limit: stall},
+		{Step: Measuring, Actor: SourceGuest, Method: datastores.MethodLatestTxn, Does: "tells how far the source has come while a replica was upgraded"},
+		{Step: Reaching, Actor: VoterGuest, Method: datastores.MethodWaitForTxn, Does: "brings the upgraded replica as far", Limit: catchUpTimeout},
 	}
 }
 
@@ -82,6 +96,20 @@ func setRowsOf(operations []Operation, steps []StepRow, asks []EventType) []Row 
 		{Unfencing, Overdue, []Step{Unfencing}, (*decision).keepWaiting},
 
 		{Rejoining, Overdue, []Step{Rejoining, Idle}, (*decision).rejoinMore},
+
+		{Inspecting, Done, []Step{Inspecting, Renewing, Idle}, (*decision).inspected},
+		{Inspecting, Failed, []Step{Inspecting, Renewing, Idle}, (*decision).notInspected},
+		{Inspecting, Overdue, []Step{Idle}, (*decision).stopUpgrade},
+
+		{Renewing, Overdue, []Step{Renewing, Idle}, (*decision).renewMore},
+
+		{Measuring, Done, []Step{Reaching, Idle}, (*decision).measured},
+		{Measuring, Failed, []Step{Idle}, (*decision).stopUpgrade},
+		{Measuring, Overdue, []Step{Idle}, (*decision).stopUpgrade},
+
+		{Reaching, Done, []Step{Renewing, Idle}, (*decision).reached},
+		{Reaching, Failed, []Step{Idle}, (*decision).stopUpgrade},
+		{Reaching, Overdue, []Step{Idle}, (*decision).stopUpgrade},
 	}...)
 	for _, step := range steps {
 		for _, ask := range asks {

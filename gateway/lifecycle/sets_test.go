@@ -1,6 +1,7 @@
 package lifecycle_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,18 @@ func setAt(step lifecycle.Step) *cluster {
 		op.Agent = "m0"
 	case lifecycle.Rejoining:
 		op.Agent, op.Command, op.Waiting = "", "", []string{"m2"}
+	case lifecycle.Inspecting, lifecycle.Renewing, lifecycle.Measuring, lifecycle.Reaching:
+		op.Kind, op.Lead, op.Waiting = lifecycle.UpgradeSet, "m0", []string{"m1", "m2", "m0"}
+		op.Target = &etcdschema.Target{Version: &etcdschema.Upgrade{Version: "2"}}
+		switch step {
+		case lifecycle.Renewing:
+			op.Command = ""
+			in := c.records["m1"]
+			in.Operation = &etcdschema.Operation{Kind: lifecycle.Upgrade, Step: string(lifecycle.Upgrading), Since: start, Started: start, Deadline: start.Add(time.Hour), Agent: "m1", Command: "c1", Target: op.Target}
+			c.records["m1"] = in
+		case lifecycle.Measuring:
+			op.Agent = "m0"
+		}
 	}
 	c.set.Operation = op
 	return c
@@ -48,8 +61,9 @@ func TestSetTable(t *testing.T) {
 	const fence, unfence = datastores.MethodMakeReadOnly + "@m0", datastores.MethodMakeReadOnly + "@m0"
 	want := map[lifecycle.Step]map[lifecycle.EventType]setOutcome{
 		lifecycle.Idle: {
-			lifecycle.AskPromote: {Step: lifecycle.Fencing, Lead: "PROMOTE", Command: fence},
-			lifecycle.AskEject:   {Step: lifecycle.Electing, Lead: "EJECT", Command: datastores.MethodLatestTxn + "@m1"},
+			lifecycle.AskPromote:    {Step: lifecycle.Fencing, Lead: "PROMOTE", Command: fence},
+			lifecycle.AskEject:      {Step: lifecycle.Electing, Lead: "EJECT", Command: datastores.MethodLatestTxn + "@m1"},
+			lifecycle.AskUpgradeSet: {Step: lifecycle.Inspecting, Lead: "UPGRADE", Command: datastores.MethodCheckUpgrade + "@m1"},
 		},
 		lifecycle.Electing: {
 			lifecycle.Done:    {Step: lifecycle.Electing, Lead: "EJECT", Command: datastores.MethodLatestTxn + "@m2"},
@@ -79,6 +93,24 @@ func TestSetTable(t *testing.T) {
 		lifecycle.Rejoining: {
 			lifecycle.Overdue: {Lead: "ACTIVE"},
 		},
+		lifecycle.Inspecting: {
+			lifecycle.Done:    {Step: lifecycle.Inspecting, Lead: "UPGRADE", Command: datastores.MethodCheckUpgrade + "@m2"},
+			lifecycle.Failed:  {Step: lifecycle.Inspecting, Lead: "UPGRADE", Command: datastores.MethodCheckUpgrade + "@m2"},
+			lifecycle.Overdue: {Lead: "ACTIVE", Drop: "c0@m1"},
+		},
+		lifecycle.Renewing: {
+			lifecycle.Overdue: {Step: lifecycle.Renewing, Lead: "UPGRADE"},
+		},
+		lifecycle.Measuring: {
+			lifecycle.Done:    {Step: lifecycle.Reaching, Lead: "UPGRADE", Command: datastores.MethodWaitForTxn + "@m1"},
+			lifecycle.Failed:  {Lead: "ACTIVE", Drop: "c0@m0"},
+			lifecycle.Overdue: {Lead: "ACTIVE", Drop: "c0@m0"},
+		},
+		lifecycle.Reaching: {
+			lifecycle.Done:    {Step: lifecycle.Renewing, Lead: "UPGRADE"},
+			lifecycle.Failed:  {Lead: "ACTIVE", Drop: "c0@m1"},
+			lifecycle.Overdue: {Lead: "ACTIVE", Drop: "c0@m1"},
+		},
 	}
 	events := append([]lifecycle.EventType{lifecycle.Done, lifecycle.Failed, lifecycle.Overdue}, setAsks...)
 	var steps []lifecycle.Step
@@ -94,11 +126,11 @@ func TestSetTable(t *testing.T) {
 				e.Error = agentpoll.Errorf(agentpoll.Internal, "no space left on device")
 			}
 			lead, id := "m1", "set"
-			if kind == lifecycle.AskEject || step == lifecycle.Electing {
-				lead = "m0"
+			if slices.Contains(setAsks, kind) {
+				id = map[lifecycle.EventType]string{lifecycle.AskEject: "m0", lifecycle.AskPromote: "m1", lifecycle.AskUpgradeSet: "m0"}[kind]
 			}
-			if kind == lifecycle.AskEject || kind == lifecycle.AskPromote {
-				id = map[lifecycle.EventType]string{lifecycle.AskEject: "m0", lifecycle.AskPromote: "m1"}[kind]
+			if op := c.set.Operation; op != nil && op.Lead == "m0" || step == lifecycle.Idle && id == "m0" {
+				lead = "m0"
 			}
 			before := c.status(lead)
 			d, err := c.decide(id, e)

@@ -77,22 +77,30 @@ func secret(method string) bool {
 // args makes a command's arguments; nil: the method takes none.
 func (p *Plan) args(command lifecycle.Command) (any, error) {
 	in := &p.d.Instance
+	if command.Waiter != "" { // which a set may have begin something
+		var err error
+		if in, err = p.touch(command.Waiter); err != nil {
+			return nil, err
+		}
+	}
 	switch command.Method {
 	case deployments.MethodLaunch:
-		return p.launchArgs()
+		return p.launchArgs(*in)
 	case deployments.MethodRemove:
 		return deployments.RemoveArgs{InstanceID: in.ID}, nil
 	case deployments.MethodResize:
-		return p.resizeArgs(), nil
+		return resizeArgs(*in), nil
 	case datastores.MethodPrepare:
-		return p.prepareArgs()
+		return p.prepareArgs(in)
 	case datastores.MethodRestart:
-		return p.restartArgs()
+		return p.restartArgs(*in)
 	case datastores.MethodUpdateOverrides:
 		values, err := p.overrides(*in.Operation.Target.Configuration)
 		return datastores.OverridesArgs{Values: values}, err
 	case datastores.MethodUpgrade:
 		return datastores.UpgradeArgs{Options: in.Operation.Target.Version.Guest}, nil
+	case datastores.MethodCheckUpgrade:
+		return datastores.UpgradeArgs{Options: p.d.Set.Operation.Target.Version.Guest}, nil
 	case datastores.MethodCreateBackup:
 		return p.backupArgs(in.Operation.Backup)
 	}
@@ -124,8 +132,7 @@ func FillArgs(s etcdschema.Snapshot, cmd *etcdschema.Command, agentID string, ar
 }
 
 // launchArgs asks for a new guest, with a token to enrol, or for what another version needs.
-func (p *Plan) launchArgs() (deployments.LaunchArgs, error) {
-	in := p.d.Instance
+func (p *Plan) launchArgs(in etcdschema.Instance) (deployments.LaunchArgs, error) {
 	begun, migration := in.Created, time.Time{}
 	switch in.Operation.Kind {
 	case lifecycle.Create:
@@ -157,8 +164,7 @@ func launchArgs(s etcdschema.Snapshot, in etcdschema.Instance, token string) (de
 	}, err
 }
 
-func (p *Plan) resizeArgs() deployments.ResizeArgs {
-	in := p.d.Instance
+func resizeArgs(in etcdschema.Instance) deployments.ResizeArgs {
 	args := deployments.ResizeArgs{
 		InstanceID: in.ID, VolumeGB: in.Operation.Target.VolumeGB, Stopped: in.Service.Service == datastores.StatusShutdown,
 	}
@@ -169,8 +175,7 @@ func (p *Plan) resizeArgs() deployments.ResizeArgs {
 }
 
 // prepareArgs takes out what has waited for the guest, and adds what the server begins with.
-func (p *Plan) prepareArgs() (datastores.PrepareArgs, error) {
-	in := &p.d.Instance
+func (p *Plan) prepareArgs(in *etcdschema.Instance) (datastores.PrepareArgs, error) {
 	args, err := unsealPrepare(p.keys, *in)
 	if err != nil {
 		return args, err
@@ -195,12 +200,11 @@ func (p *Plan) prepareArgs() (datastores.PrepareArgs, error) {
 
 // restartArgs carry the parameters that the instance should have: an attempt to change them may have failed, or they were
 // taken away while the server could not be told.
-func (p *Plan) restartArgs() (any, error) {
-	in := p.d.Instance
+func (p *Plan) restartArgs(in etcdschema.Instance) (any, error) {
 	if in.Configuration == "" && (!in.RestartRequired || !slices.Contains(in.Capabilities, datastores.CanConfiguration)) {
 		return nil, nil
 	}
-	values, err := p.overrides(p.d.Instance.Configuration)
+	values, err := p.overrides(in.Configuration)
 	return datastores.RestartArgs{Overrides: &values}, err
 }
 
