@@ -3,9 +3,11 @@ package gateway_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
@@ -134,4 +136,72 @@ func TestDetach(t *testing.T) {
 	}
 	c.Want(t, 202, http.MethodDelete, gatewaytest.Instance(ids[0]), "")
 	c.AwaitGone(t, ids[0], soon)
+}
+
+// TestUpgradeOfASet: the source is asked, replicas are upgraded before it, what is in the way at one of them keeps all as they are, what fails
+// half way goes on when it is asked for again, and what was acknowledged meanwhile is at every member.
+func TestUpgradeOfASet(t *testing.T) {
+	_, g, host := start(t)
+	c := g.Client(gatewaytest.Member)
+	ids, addresses := set(t, c, 2)
+	at := gatewaytest.Instance(ids[0])
+	ask := func() { c.Want(t, 202, http.MethodPatch, at, `{"instance":{"datastore_version":"2"}}`) }
+	versions := func() (all []string) {
+		for _, id := range ids {
+			all = append(all, c.Want(t, 200, http.MethodGet, gatewaytest.Instance(id), "").Text("instance", "datastore", "version"))
+		}
+		return all
+	}
+	if n, err := host.Memory.Write(t.Context(), login(addresses[0]), 0, 5); n != 5 {
+		t.Fatal(err)
+	}
+	if got := c.Want(t, 422, http.MethodPatch, gatewaytest.Instance(ids[1]), `{"instance":{"datastore_version":"2"}}`).Text("unprocessableEntity", "message"); !strings.Contains(got, ids[0]) {
+		t.Errorf("a replica's own upgrade is refused with %q", got)
+	}
+	c.Want(t, 202, http.MethodPatch, at, `{"instance":{"datastore_version":"1"}}`) // anew, for all
+
+	host.Memory.Fail(addresses[2], datastores.MethodUpgrade, fmt.Errorf("no luck"))
+	ask()
+	waitFor(t, func() bool {
+		in := c.Want(t, 200, http.MethodGet, at, "")
+		return in.Text("instance", "status") == "ACTIVE" && in.At("instance", "fault") != nil
+	})
+	if got := c.Want(t, 200, http.MethodGet, at, "").Text("instance", "fault", "message"); !strings.Contains(got, ids[2]) || !strings.Contains(got, "no luck") {
+		t.Errorf("the fault does not name the member that failed: %q", got)
+	}
+	if got := versions(); !slices.Equal(got, []string{"1", "2", "1"}) {
+		t.Errorf("after a failure half way: versions %v", got)
+	}
+	if n, err := host.Memory.Write(t.Context(), login(addresses[0]), 5, 10); n != 5 {
+		t.Errorf("the source, half way: %v", err)
+	}
+	host.Memory.Fail(addresses[2], datastores.MethodUpgrade, nil)
+	ask()
+	for _, id := range ids {
+		c.Await(t, id, "ACTIVE", soon)
+	}
+	waitFor(t, func() bool { return slices.Equal(versions(), []string{"2", "2", "2"}) })
+	for i, address := range addresses {
+		if n, _, err := host.Memory.Digest(t.Context(), login(address)); n != 10 || err != nil {
+			t.Errorf("member %d has %d items, %v; want 10", i, n, err)
+		}
+	}
+	if in := c.Want(t, 200, http.MethodGet, at, ""); in.At("instance", "fault") != nil {
+		t.Errorf("the fault stays: %s", in.Body)
+	}
+	c.Want(t, 202, http.MethodPost, gatewaytest.Instance(ids[1])+"/action", `{"promote_to_replica_source":{}}`)
+	c.Await(t, ids[1], "ACTIVE", soon)
+}
+
+// TestUpgradeOfASetThatCannotFollow: versions of which a newer replica cannot follow an older source are refused, with what to do.
+func TestUpgradeOfASetThatCannotFollow(t *testing.T) {
+	etcd, g, _ := start(t)
+	etcd.Put(t, "/server/datastores/memory/3", `{"manager":"memory","volume_support":true,"capabilities":["replication","upgrade"],"replication_stream":"other"}`)
+	etcd.Put(t, "/guest/datastores/memory/3", `{"mount_point":"/var/lib/memory","release":2}`)
+	c := g.Client(gatewaytest.Member)
+	ids, _ := set(t, c, 1)
+	got := c.Want(t, 422, http.MethodPatch, gatewaytest.Instance(ids[0]), `{"instance":{"datastore_version":"3"}}`).Text("unprocessableEntity", "message")
+	if !strings.Contains(got, "cannot follow") || !strings.Contains(got, "make the replicas anew") {
+		t.Errorf("refused with %q", got)
+	}
 }

@@ -125,14 +125,30 @@ func stands() []stand {
 				op.Agent = s.other.ID
 			case lifecycle.Rejoining:
 				op.Lead, op.Agent, op.Command, op.Waiting = s.source.ID, "", "", []string{s.it.ID}
+			case lifecycle.Inspecting, lifecycle.Renewing, lifecycle.Measuring, lifecycle.Reaching:
+				op.Target, op.Waiting = &etcdschema.Target{Version: &etcdschema.Upgrade{Version: "2"}}, []string{s.other.ID, s.it.ID}
+				if step != lifecycle.Measuring {
+					op.Agent = s.other.ID
+				}
+				if step == lifecycle.Renewing {
+					op.Command, s.other.Operation = "", &etcdschema.Operation{
+						Kind: lifecycle.Upgrade, Step: string(lifecycle.Upgrading), Since: s.it.Created, Started: s.it.Created,
+						Deadline: s.it.Created.Add(24 * time.Hour), Agent: s.other.ID, Command: idOf(s.it, 9), Target: op.Target,
+					}
+				}
 			}
 		}}
 	}
 	held := func(kind string, set func(*set3)) func(*set3) {
 		return func(s *set3) {
 			set(s)
-			if kind == lifecycle.Promote {
+			switch kind {
+			case lifecycle.Promote:
 				s.busy(kind, lifecycle.CatchingUp, s.other.ID, s.other.ID)
+				return
+			case lifecycle.UpgradeSet:
+				s.busy(kind, lifecycle.Reaching, s.source.ID, s.other.ID)
+				s.set.Operation.Target, s.set.Operation.Waiting = &etcdschema.Target{Version: &etcdschema.Upgrade{Version: "2"}}, []string{s.other.ID, s.it.ID}
 				return
 			}
 			s.other.Prepared = false
@@ -155,6 +171,7 @@ func stands() []stand {
 		{name: "held: replica's snapshot", set: held(lifecycle.Backup, leads)},
 		{name: "held: promotion, the source", set: held(lifecycle.Promote, leads)},
 		{name: "held: promotion, a replica", set: held(lifecycle.Promote, withOther)},
+		{name: "held: upgrade of its set, a replica", set: held(lifecycle.UpgradeSet, withOther)},
 
 		{name: "failed: create", set: failed(lifecycle.Create, func(s *set3) { s.it.Prepared = false })},
 		{name: "failed: create of a replica", set: failed(lifecycle.Create, follows, making)},
@@ -179,7 +196,9 @@ func stands() []stand {
 		ofSet(lifecycle.Promote, lifecycle.Promoting, withOther), ofSet(lifecycle.Promote, lifecycle.Unfencing, withOther),
 		ofSet(lifecycle.Promote, lifecycle.Rejoining, withOther),
 		at(lifecycle.Promote, lifecycle.Following, follows), ofSet(lifecycle.Eject, lifecycle.Electing, leads),
-		ofSet(lifecycle.Eject, lifecycle.Promoting, withOther), at(lifecycle.Delete, lifecycle.Removing),
+		ofSet(lifecycle.Eject, lifecycle.Promoting, withOther),
+		ofSet(lifecycle.UpgradeSet, lifecycle.Inspecting, leads), ofSet(lifecycle.UpgradeSet, lifecycle.Renewing, leads),
+		ofSet(lifecycle.UpgradeSet, lifecycle.Measuring, leads), ofSet(lifecycle.UpgradeSet, lifecycle.Reaching, leads), at(lifecycle.Delete, lifecycle.Removing),
 	}
 }
 

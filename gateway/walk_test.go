@@ -329,7 +329,11 @@ func (w *walk) goOn(t *testing.T, s set3) string {
 	act := func(id, body string) { w.ask(t, id, http.MethodPost, "/instances/:id/action", body) }
 	switch {
 	case strings.Contains(advice, "reset_status of that instance"):
-		act(s.other.ID, `{"reset_status":{}}`)
+		lead := s.other.ID
+		if op := s.set.Operation; op != nil {
+			lead = op.Lead
+		}
+		act(lead, `{"reset_status":{}}`)
 	case strings.Contains(advice, "reset_status"):
 		act(s.it.ID, `{"reset_status":{}}`)
 	case strings.Contains(advice, "detach it,"):

@@ -7,6 +7,9 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 )
 
+// ReplicationStream implements [datastores.Streamer].
+func (m *memoryManager) ReplicationStream() string { return "memory" }
+
 func (m *memoryManager) CheckUpgrade(ctx context.Context, _ datastores.UpgradeRequest) error {
 	return m.ask(ctx, func(s *memoryServer) error {
 		if err := s.free(); err != nil {

@@ -1,6 +1,7 @@
 package gatewaytest_test
 
 import (
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"testing"
@@ -11,7 +12,7 @@ import (
 )
 
 // testUpgrade brings a server with data to the next version, through the API: Debian 12's to Debian 13's, which is in an
-// image.
+// image. MariaDB's has a replica, and somebody writes to it meanwhile: the whole set is upgraded, and nothing acknowledged is missing.
 func testUpgrade(t *testing.T, s *stage) {
 	datastoretest.Require(t, filepath.Join(imageDir(), "debian-13"), "the image debian-13: task image")
 	for _, c := range []struct {
@@ -19,9 +20,10 @@ func testUpgrade(t *testing.T, s *stage) {
 		store    datastore
 		from, to string
 		version  string // how the newer server begins to tell its version
+		replicas int
 	}{
-		{"opt-mariadb", mariadbStore, "mariadb/10.11", "mariadb/11.8", "11.8"},
-		{"opt-postgresql", postgresqlStore, "postgresql/15", "postgresql/17", "17"},
+		{"opt-mariadb", mariadbStore, "mariadb/10.11", "mariadb/11.8", "11.8", 1},
+		{"opt-postgresql", postgresqlStore, "postgresql/15", "postgresql/17", "17", 0},
 	} {
 		t.Run(c.to, func(t *testing.T) {
 			v := s.newVariant(t, string(c.name), c.from)
@@ -42,14 +44,36 @@ func testUpgrade(t *testing.T, s *stage) {
 			}
 			at := gatewaytest.Instance(id)
 			s.member.Want(t, http.StatusBadRequest, http.MethodPatch, at, `{"instance":{"datastore_version":"3"}}`)
+			written := 100
+			ids, logins := []string{id}, []login{l}
+			for range c.replicas {
+				replica, address := s.replicaOf(t, id)
+				copied := l
+				copied.address = address
+				ids, logins = append(ids, replica), append(logins, copied)
+			}
+			acknowledged := make(chan int, 1)
+			go func() { // until the source is stopped for its own upgrade
+				n := 0
+				if c.replicas > 0 {
+					n, _ = c.store.write(t.Context(), l, written, 1_000_000)
+				}
+				acknowledged <- n
+			}()
 			s.member.Want(t, http.StatusAccepted, http.MethodPatch, at, `{"instance":{"datastore_version":"2"}}`)
-			a := s.member.Await(t, id, "ACTIVE", lifeTimeout)
-			if got := a.Text("instance", "datastore", "version"); got != "2" {
-				t.Errorf("the instance has version %q, want 2", got)
+			for _, one := range ids {
+				a := s.member.Await(t, one, "ACTIVE", lifeTimeout)
+				if got := a.Text("instance", "datastore", "version"); got != "2" {
+					t.Errorf("%s has version %q, want 2: %s", one, got, a.Body)
+				}
 			}
-			if numbers, err := c.store.read(t.Context(), l); err != nil || len(numbers) != 100 {
-				t.Errorf("%d items after the upgrade, want 100 (err %v)", len(numbers), err)
+			written += <-acknowledged
+			numbers, err := c.store.read(t.Context(), l)
+			if err != nil || len(numbers) < written {
+				t.Errorf("%d items after the upgrade, %d were acknowledged (err %v)", len(numbers), written, err)
 			}
+			written = len(numbers) // one may have been taken whose answer was lost
+			t.Logf("%d items were written meanwhile", written-100)
 			name := map[datastore]string{mariadbStore: "version", postgresqlStore: "server_version"}[c.store]
 			if got, err := c.store.setting(t.Context(), l, name); err != nil || len(got) < len(c.version) || got[:len(c.version)] != c.version {
 				t.Errorf("the server is %q, want %s (err %v)", got, c.version, err)
@@ -60,9 +84,29 @@ func testUpgrade(t *testing.T, s *stage) {
 				in := s.member.Want(t, http.StatusOK, http.MethodGet, at, "")
 				return in.Text("instance", "status") == "ACTIVE" && in.At("instance", "fault") != nil
 			})
-			if n, err := c.store.write(t.Context(), l, 100, 105); n != 5 {
+			if n, err := c.store.write(t.Context(), l, written, written+5); n != 5 {
 				t.Errorf("after a downgrade that was refused: %v", err)
+			}
+			for _, l := range logins {
+				var numbers []int
+				if !until.Holds(lifeTimeout, func() bool {
+					numbers, err = c.store.read(t.Context(), l)
+					return err == nil && len(numbers) == written+5
+				}) {
+					t.Errorf("%s has %d items, want %d (err %v)", l.address, len(numbers), written+5, err)
+				}
 			}
 		})
 	}
+}
+
+// replicaOf makes a replica. It is deleted with the test, before its source.
+func (s *stage) replicaOf(t *testing.T, source string) (id, address string) {
+	t.Helper()
+	id = s.member.Want(t, 200, http.MethodPost, "/instances", fmt.Sprintf(`{"instance":{"name":"replica","replica_of":%q}}`, source)).Text("instance", "id")
+	s.owns(id)
+	t.Cleanup(func() { s.delete(t, s.member, id) })
+	address = s.member.Await(t, id, "ACTIVE", lifeTimeout).Text("instance", "ip", 0)
+	s.member.Await(t, source, "ACTIVE", lifeTimeout)
+	return id, address
 }

@@ -128,7 +128,7 @@ own. A member that follows for it does so by an operation of its own, at step ` 
 		if row.Method != "" {
 			method = "`" + row.Method + "`"
 		}
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |", row.Step, cmp.Or(whose(row.Actor), "the other members"), row.Does, method, row.limit())
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |", row.Step, cmp.Or(whose(row.Actor), "members"), row.Does, method, row.limit())
 		for _, event := range []EventType{Done, Failed, Overdue} {
 			fmt.Fprintf(b, " %s |", followsIn(standard().setRows, row.Step, event))
 		}
@@ -171,7 +171,7 @@ func yes(b bool) string {
 func whose(a Actor) string {
 	switch a {
 	case VoterGuest:
-		return "guest of a replica"
+		return "guest of a member"
 	case LeadGuest:
 		return "guest of the replica"
 	}
