@@ -123,6 +123,30 @@ func TestMigrateFailsAfterTheGuestHasEnrolled(t *testing.T) {
 	m.whole("first")
 }
 
+// TestNobodyGetsInWhileAServerArrives: an instance may have an address again that clients know from before. What they would write there goes
+// when the migration fails, so nobody gets in before its server is asked to take writes, whatever is said of its access meanwhile.
+func TestNobodyGetsInWhileAServerArrives(t *testing.T) {
+	m := startMigration(t)
+	goOn := m.second.Memory.Hold(m.address, "prepare")
+	defer goOn()
+	m.ask("")
+	waitFor(t, func() bool { return m.step() == "prepare" })
+	m.c.Want(t, 202, http.MethodPut, gatewaytest.Instance(m.id), `{"instance":{"access":{"is_public":true,"allowed_cidrs":["192.0.2.0/24"]}}}`)
+	waitFor(t, func() bool { // what the host was told of it is done
+		left, err := etcdschema.Count(t.Context(), m.store, etcdschema.Commands(m.second.ID))
+		return err == nil && left == 0
+	})
+	if wall := m.second.Launched(m.id).Firewall; !wall.Closed || len(wall.CIDRs) > 0 {
+		t.Errorf("while the server arrives its wall is %+v", wall)
+	}
+	goOn()
+	m.c.Await(t, m.id, "ACTIVE", soon)
+	waitFor(t, func() bool {
+		wall := m.second.Launched(m.id).Firewall
+		return !wall.Closed && fmt.Sprint(wall.CIDRs) == "[192.0.2.0/24]"
+	})
+}
+
 // TestMigrationThatCannotSayWhetherWritesAreTaken: a server that neither refuses writes nor takes them for sure is ERROR until somebody
 // has it take them.
 func TestMigrationThatCannotSayWhetherWritesAreTaken(t *testing.T) {

@@ -144,6 +144,7 @@ type order struct {
 	hosts    map[string]etcdschema.HostCheck // what they say of definitions
 	source   string                          // of a replica: which instance it is to follow
 	beside   []string                        // hosts of the set that a replica joins, see hostsBeside
+	moves    bool                            // the instance is on another host
 }
 
 // Created is a new instance, and what its client is told once.

@@ -186,8 +186,8 @@ func (o order) conditions() []condition {
 		{"none of the %d that could takes new instances: they are disabled", func(_ string, h etcdschema.HostRecord) bool {
 			return !h.Disabled
 		}},
-		{"none of the %d that could can filter, and access to the instance is restricted", func(_ string, h etcdschema.HostRecord) bool {
-			return in.Firewall.Open() || !h.Unfiltered
+		{"none of the %d that could can filter, and access to the instance is restricted, or nobody may reach it while it moves", func(_ string, h etcdschema.HostRecord) bool {
+			return in.Firewall.Open() && !o.moves || !h.Unfiltered
 		}},
 		{"none of the %d that could has walls between instances (-driver process), and each has another project's", func(_ string, h etcdschema.HostRecord) bool {
 			return separates(h, in.Project)

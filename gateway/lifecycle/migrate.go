@@ -175,11 +175,17 @@ func Awaits(in etcdschema.Instance, begun time.Time) bool {
 	return (step == Launching || step == Enrolling) && in.Operation.Kind == Migrate && in.Operation.Started.Equal(begun)
 }
 
-// Reached is where clients find an instance. A server that is being made at another place has an address that nobody is told before it is
-// asked to take writes: what would be written there before that goes when the migration fails.
+// Arriving reports whether an instance's server is being made at another place, and goes again if that fails.
+func Arriving(in etcdschema.Instance) bool {
+	op := in.Operation
+	return op != nil && op.Former != nil && Step(op.Step) != Releasing
+}
+
+// Reached is where clients find an instance. A server that arrives has an address that nobody is told, and a wall that lets nobody in: what
+// would be written there goes when the migration fails.
 func Reached(in etcdschema.Instance) (host, address string) {
-	if op := in.Operation; op != nil && op.Former != nil && Step(op.Step) != Releasing {
-		return op.Former.Host, op.Former.Address
+	if Arriving(in) {
+		return in.Operation.Former.Host, in.Operation.Former.Address
 	}
 	return in.Host, in.Address
 }

@@ -160,7 +160,7 @@ func launchArgs(s etcdschema.Snapshot, in etcdschema.Instance, token string) (de
 	common, err := datastores.CommonOptions(guest)
 	return deployments.LaunchArgs{
 		InstanceID: in.ID, Manager: in.Manager, Token: token, Address: in.Address, MountPoint: common.MountPoint, Image: image, Packages: common.Packages,
-		VolumeGB: in.VolumeGB, MemoryMB: in.Flavor.RAM, VCPUs: in.Flavor.VCPUs, Firewall: in.Firewall,
+		VolumeGB: in.VolumeGB, MemoryMB: in.Flavor.RAM, VCPUs: in.Flavor.VCPUs, Firewall: wall(in),
 	}, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/deployments"
 	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
 )
 
 // move writes what a migration changes beside the instance: whose word counts as its guest's, and which host has nothing of it any more.
@@ -22,12 +23,15 @@ func (p *Plan) move() error {
 		former.Agent = agent.Value
 		now.Former, p.d.Instance.Operation = &former, &now
 	}
-	if p.d.Agent != nil { // the host there may not know who may reach the instance by now
+	if p.d.Agent != nil {
+		p.Put(etcdschema.Put(key, *p.d.Agent), etcdschema.Delete(etcdschema.PresenceKey(p.Before.ID)))
+	}
+	if lifecycle.Arriving(p.Before.Instance) && !lifecycle.Arriving(p.d.Instance) { // the host lets clients in, or does not know which by now
 		told, err := p.signer.Protect(p.d.Instance, p.now)
 		if err != nil {
 			return err
 		}
-		p.Put(etcdschema.Put(key, *p.d.Agent), etcdschema.Delete(etcdschema.PresenceKey(p.Before.ID)), told)
+		p.Put(told)
 	}
 	for _, host := range p.d.Left {
 		if err := p.leave(host); err != nil {

@@ -64,6 +64,15 @@ func OthersIn(set etcdschema.Set, in etcdschema.Instance) (addresses []string) {
 	return addresses
 }
 
+// wall is who may reach an instance now. Nobody may while its server arrives: clients that knew the address from before would write to it.
+func wall(in etcdschema.Instance) deployments.Firewall {
+	f := in.Firewall
+	if lifecycle.Arriving(in) {
+		f.CIDRs, f.Closed = nil, true
+	}
+	return f
+}
+
 // Protect tells the host of an instance that is there who may reach it, whenever it can be told.
 func (s Signer) Protect(in etcdschema.Instance, now time.Time) (etcdschema.Op, error) {
 	cmd := etcdschema.Command{
@@ -71,6 +80,6 @@ func (s Signer) Protect(in etcdschema.Instance, now time.Time) (etcdschema.Op, e
 		Project: in.Project, Instance: in.ID, Enqueued: now,
 	}
 	var err error
-	cmd.Args, err = json.Marshal(deployments.ProtectArgs{InstanceID: in.ID, Firewall: in.Firewall})
+	cmd.Args, err = json.Marshal(deployments.ProtectArgs{InstanceID: in.ID, Firewall: wall(in)})
 	return s.Command(in.Host, cmd), err
 }
