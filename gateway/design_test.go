@@ -59,7 +59,7 @@ func below(path string, patterns []string) bool {
 // TestWhoMayImportWhom holds every package against the design: what it may import beside the standard library. Paths
 // without a dot in their first part are this module's.
 func TestWhoMayImportWhom(t *testing.T) {
-	engines := []string{"datastores/redis", "datastores/mysql", "datastores/postgresql", "datastores/cassandra"}
+	engines := []string{"datastores/redis", "datastores/mongodb", "datastores/mysql", "datastores/postgresql", "datastores/cassandra"}
 	engine := []string{"datastores", "datastores/service", "datastores/configfile", "datastores/volume"}
 	rules := map[string][]string{
 		"agentpoll":                     {},
@@ -81,34 +81,41 @@ func TestWhoMayImportWhom(t *testing.T) {
 		"datastores/postgresql":         append([]string{"github.com/jackc/pgx/v5/..."}, engine...),
 		"datastores/cassandra":          append([]string{"github.com/apache/cassandra-gocql-driver/v2", "golang.org/x/crypto/bcrypt"}, engine...),
 		"datastores/cassandra/cmd/...":  {"datastores/cassandra", "datastores/guest"},
-		"datastores/postgresql/cmd/...": {"datastores/postgresql", "datastores/guest"},
-		"datastores/redis/cmd/...":      {"datastores/redis", "datastores/guest"},
-		"datastores/mysql/cmd/...":      {"datastores/mysql", "datastores/guest"},
-		"deployments":                   {"datastores"},
-		"deployments/host":              {"agentpoll", "agentpoll/agent", "datastores", "datastores/service", "datastores/volume", "datastores/wire", "deployments", "deployments/host/sandbox", "github.com/google/nftables/...", "golang.org/x/sys/unix"},
-		"deployments/host/sandbox":      {"datastores/service", "datastores/volume", "github.com/moby/profiles/seccomp", "github.com/opencontainers/runtime-spec/specs-go"},
-		"deployments/cmd/...":           {"deployments/host"},
-		"etcdschema/strict":             {"datastores", "github.com/hashicorp/go-multierror", "github.com/goccy/go-yaml/..."},
-		"etcdschema":                    {"agentpoll", "datastores", "deployments", "etcdschema/strict", "go.etcd.io/etcd/...", "github.com/google/uuid", "github.com/hashicorp/go-multierror", "go.uber.org/zap/...", "google.golang.org/grpc/..."},
-		"etcdschema/embedded":           {"go.etcd.io/etcd/...", "go.uber.org/zap/...", "golang.org/x/sys/unix"},
-		"etcdschema/etcdtest":           {"etcdschema", "etcdschema/embedded", "go.etcd.io/etcd/...", "go.uber.org/zap"},
-		"gateway":                       {"agentpoll", "agentpoll/server", "etcdschema", "gateway/agents", "gateway/api", "gateway/authority", "gateway/blobstore", "gateway/control", "gateway/due", "gateway/identity", "gateway/keyring", "gateway/limits", "gateway/plan", "gateway/schedules", "gateway/segments", "gateway/takeover", "github.com/goccy/go-yaml", "github.com/prometheus/client_golang/..."},
-		"gateway/api":                   {"agentpoll", "datastores", "deployments", "etcdschema", "gateway/blobstore", "gateway/control", "gateway/fault", "gateway/identity", "gateway/lifecycle", "gateway/limits", "gateway/schedules", "gateway/segments", "github.com/labstack/echo/v4", "github.com/google/uuid"},
-		"gateway/agents":                {"agentpoll", "agentpoll/server", "datastores", "deployments", "etcdschema", "gateway/authority", "gateway/blobstore", "gateway/control", "gateway/fault", "gateway/lifecycle", "gateway/limits", "gateway/plan", "gateway/segments"},
-		"gateway/control":               {"agentpoll", "datastores", "deployments", "etcdschema", "gateway/authority", "gateway/blobstore", "gateway/due", "gateway/fault", "gateway/identity", "gateway/keyring", "gateway/lifecycle", "gateway/limits", "gateway/plan", "gateway/segments"},
-		"gateway/plan":                  {"agentpoll", "datastores", "deployments", "etcdschema", "gateway/fault", "gateway/keyring", "gateway/lifecycle", "gateway/limits", "github.com/google/uuid"},
-		"gateway/due":                   {"etcdschema"},
-		"gateway/schedules":             {"etcdschema", "gateway/control", "gateway/due", "gateway/fault", "gateway/identity", "gateway/limits", "gateway/plan", "github.com/robfig/cron/v3"},
-		"gateway/fault":                 {"agentpoll", "etcdschema", "gateway/identity", "gateway/lifecycle"},
-		"gateway/limits":                {"agentpoll", "agentpoll/rate", "gateway/fault"},
-		"gateway/keyring":               {"etcdschema"},
-		"gateway/authority":             {},
-		"gateway/blobstore":             {"github.com/minio/minio-go/v7/..."},
-		"gateway/takeover":              {"etcdschema", "gateway/keyring", "gateway/lifecycle", "gateway/plan"},
-		"gateway/segments":              {"agentpoll", "agentpoll/server", "gateway/blobstore"},
-		"gateway/lifecycle":             {"agentpoll", "datastores", "deployments", "etcdschema"},
-		"gateway/identity":              {"agentpoll", "agentpoll/rate", "etcdschema", "github.com/google/uuid", "github.com/hashicorp/go-multierror", "github.com/goccy/go-yaml", "golang.org/x/crypto/argon2"},
-		"gateway/cmd/coffer-gateway":    {"agentpoll", "agentpoll/server", "etcdschema", "etcdschema/embedded", "gateway", "gateway/api", "gateway/blobstore", "gateway/identity", "gateway/keyring", "gateway/limits", "github.com/hashicorp/go-multierror"},
+		"datastores/mongodb":            append([]string{"datastores/mongodb/opmsg", "go.mongodb.org/mongo-driver/v2/bson"}, engine...),
+		"datastores/mongodb/opmsg":      {"go.mongodb.org/mongo-driver/v2/bson"},
+		"datastores/mongodb/cmd/...":    {"datastores/mongodb", "datastores/guest"},
+		// The double: a program of tests.
+		"datastores/mongodb/mongodbtest":         {},
+		"datastores/mongodb/mongodbtest/double":  {"datastores/mongodb/opmsg", "go.mongodb.org/mongo-driver/v2/bson", "github.com/goccy/go-yaml", "github.com/xdg-go/scram"},
+		"datastores/mongodb/mongodbtest/cmd/...": {"datastores/mongodb/mongodbtest/double"},
+		"datastores/postgresql/cmd/...":          {"datastores/postgresql", "datastores/guest"},
+		"datastores/redis/cmd/...":               {"datastores/redis", "datastores/guest"},
+		"datastores/mysql/cmd/...":               {"datastores/mysql", "datastores/guest"},
+		"deployments":                            {"datastores"},
+		"deployments/host":                       {"agentpoll", "agentpoll/agent", "datastores", "datastores/service", "datastores/volume", "datastores/wire", "deployments", "deployments/host/sandbox", "github.com/google/nftables/...", "golang.org/x/sys/unix"},
+		"deployments/host/sandbox":               {"datastores/service", "datastores/volume", "github.com/moby/profiles/seccomp", "github.com/opencontainers/runtime-spec/specs-go"},
+		"deployments/cmd/...":                    {"deployments/host"},
+		"etcdschema/strict":                      {"datastores", "github.com/hashicorp/go-multierror", "github.com/goccy/go-yaml/..."},
+		"etcdschema":                             {"agentpoll", "datastores", "deployments", "etcdschema/strict", "go.etcd.io/etcd/...", "github.com/google/uuid", "github.com/hashicorp/go-multierror", "go.uber.org/zap/...", "google.golang.org/grpc/..."},
+		"etcdschema/embedded":                    {"go.etcd.io/etcd/...", "go.uber.org/zap/...", "golang.org/x/sys/unix"},
+		"etcdschema/etcdtest":                    {"etcdschema", "etcdschema/embedded", "go.etcd.io/etcd/...", "go.uber.org/zap"},
+		"gateway":                                {"agentpoll", "agentpoll/server", "etcdschema", "gateway/agents", "gateway/api", "gateway/authority", "gateway/blobstore", "gateway/control", "gateway/due", "gateway/identity", "gateway/keyring", "gateway/limits", "gateway/plan", "gateway/schedules", "gateway/segments", "gateway/takeover", "github.com/goccy/go-yaml", "github.com/prometheus/client_golang/..."},
+		"gateway/api":                            {"agentpoll", "datastores", "deployments", "etcdschema", "gateway/blobstore", "gateway/control", "gateway/fault", "gateway/identity", "gateway/lifecycle", "gateway/limits", "gateway/schedules", "gateway/segments", "github.com/labstack/echo/v4", "github.com/google/uuid"},
+		"gateway/agents":                         {"agentpoll", "agentpoll/server", "datastores", "deployments", "etcdschema", "gateway/authority", "gateway/blobstore", "gateway/control", "gateway/fault", "gateway/lifecycle", "gateway/limits", "gateway/plan", "gateway/segments"},
+		"gateway/control":                        {"agentpoll", "datastores", "deployments", "etcdschema", "gateway/authority", "gateway/blobstore", "gateway/due", "gateway/fault", "gateway/identity", "gateway/keyring", "gateway/lifecycle", "gateway/limits", "gateway/plan", "gateway/segments"},
+		"gateway/plan":                           {"agentpoll", "datastores", "deployments", "etcdschema", "gateway/fault", "gateway/keyring", "gateway/lifecycle", "gateway/limits", "github.com/google/uuid"},
+		"gateway/due":                            {"etcdschema"},
+		"gateway/schedules":                      {"etcdschema", "gateway/control", "gateway/due", "gateway/fault", "gateway/identity", "gateway/limits", "gateway/plan", "github.com/robfig/cron/v3"},
+		"gateway/fault":                          {"agentpoll", "etcdschema", "gateway/identity", "gateway/lifecycle"},
+		"gateway/limits":                         {"agentpoll", "agentpoll/rate", "gateway/fault"},
+		"gateway/keyring":                        {"etcdschema"},
+		"gateway/authority":                      {},
+		"gateway/blobstore":                      {"github.com/minio/minio-go/v7/..."},
+		"gateway/takeover":                       {"etcdschema", "gateway/keyring", "gateway/lifecycle", "gateway/plan"},
+		"gateway/segments":                       {"agentpoll", "agentpoll/server", "gateway/blobstore"},
+		"gateway/lifecycle":                      {"agentpoll", "datastores", "deployments", "etcdschema"},
+		"gateway/identity":                       {"agentpoll", "agentpoll/rate", "etcdschema", "github.com/google/uuid", "github.com/hashicorp/go-multierror", "github.com/goccy/go-yaml", "golang.org/x/crypto/argon2"},
+		"gateway/cmd/coffer-gateway":             {"agentpoll", "agentpoll/server", "etcdschema", "etcdschema/embedded", "gateway", "gateway/api", "gateway/blobstore", "gateway/identity", "gateway/keyring", "gateway/limits", "github.com/hashicorp/go-multierror"},
 		// Programs of others, for tests.
 		"gateway/blobstore/blobstoretest": {"agentpoll/agentpolltest/until"},
 		// The CLI and the test support of the gateway stand outside: they see both ends on purpose.
@@ -187,7 +194,7 @@ func TestWhatAGuestLinks(t *testing.T) {
 			t.Errorf("%s is forbidden and linked nowhere at all: does it still exist?", f)
 		}
 	}
-	engines := []string{"mysql", "postgresql", "redis"}
+	engines := []string{"mongodb", "mysql", "postgresql", "redis"}
 	for _, engine := range engines {
 		guest := "datastores/" + engine + "/cmd/" + engine + "-guest"
 		var others []string

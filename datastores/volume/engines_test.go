@@ -23,7 +23,7 @@ var reaching = map[string][]string{
 	},
 	"path/filepath": {"Join", "Base", "Dir", "IsAbs", "IsLocal", "Clean"},
 	"io/fs":         {"ErrNotExist", "ErrExist", "DirEntry", "FileInfo", "SkipDir", "SkipAll"},
-	"syscall":       {"ENOSPC", "EOPNOTSUPP", "Fallocate", "Signal", "SIGHUP", "SIGINT", "SIGTERM", "SIGQUIT", "SIGUSR1"},
+	"syscall":       {"ENOSPC", "EOPNOTSUPP", "Fallocate", "Signal", "SIGHUP", "SIGINT", "SIGTERM", "SIGQUIT", "SIGUSR1", "ECONNRESET", "EPIPE"},
 	"net":           {"Conn", "JoinHostPort", "ParseIP", "IP", "Error", "OpError", "ErrClosed", "SplitHostPort"},
 	"os/exec":       {"ErrNotFound"}, "io/ioutil": nil, "embed": nil, "plugin": nil, "unsafe": nil, "golang.org/x/sys/unix": nil,
 }
@@ -55,6 +55,9 @@ func TestEnginesReachNoPath(t *testing.T) {
 			}
 			seen := false
 			err := filepath.WalkDir(engine, func(path string, d fs.DirEntry, err error) error {
+				if err == nil && d.IsDir() && strings.HasSuffix(path, "test") {
+					return fs.SkipDir // a double of the engine's server
+				}
 				if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || path == engine {
 					return err
 				}

@@ -30,6 +30,7 @@ func BuildIn(t testing.TB, dir string) Programs {
 		{"", "./gateway/cmd/..."},
 		{"", "./deployments/cmd/..."},
 		{"guests", "./datastores/redis/cmd/..."},
+		{"guests", "./datastores/mongodb/cmd/..."},
 		{"guests", "./datastores/mysql/cmd/..."},
 		{"guests", "./datastores/postgresql/cmd/..."},
 		{"guests", "./datastores/cassandra/cmd/..."},
