@@ -16,6 +16,8 @@ type PrepareArgs struct {
 	Replicate *ReplicaArgs `json:"replicate,omitempty"`
 	// TLS is the mode to begin with: a replica has its source's. "": basic, or what the guest options require.
 	TLS TLSMode `json:"tls,omitempty"`
+	// Cluster, when set, is that of which the server will be a member.
+	Cluster *ClusterView `json:"cluster,omitempty"`
 }
 
 // PrepareReply tells what only the server knows.
@@ -146,6 +148,11 @@ type WaitArgs struct {
 type PromoteArgs struct {
 	StrategyArgs
 	Accounts []ReplicaAccount `json:"accounts,omitempty"`
+}
+
+// ClusterArgs tell a member of its cluster.
+type ClusterArgs struct {
+	Cluster ClusterView `json:"cluster"`
 }
 
 // LogStatus is a log as tenants see it, in Trove's words.

@@ -106,12 +106,13 @@ const (
 	CanLogs              Capability = "logs"
 	CanUpgrade           Capability = "upgrade"
 	CanTLS               Capability = "tls"
+	CanCluster           Capability = "cluster"
 )
 
 // AllCapabilities returns every capability there is, in a fixed order.
 func AllCapabilities() []Capability {
 	return []Capability{CanDatabases, CanUsers, CanAccess, CanRoot, CanConfiguration, CanBackup, CanIncrementalBackup,
-		CanReplication, CanLogs, CanUpgrade, CanTLS}
+		CanReplication, CanLogs, CanUpgrade, CanTLS, CanCluster}
 }
 
 // Capabilities tells what m can do beyond the required methods, in a fixed order.
@@ -132,6 +133,7 @@ func Capabilities(m Manager) []Capability {
 		{CanLogs, is[Logs](m)},
 		{CanUpgrade, is[Upgrader](m)},
 		{CanTLS, is[TLS](m)},
+		{CanCluster, is[Cluster](m)},
 	} {
 		if c.has {
 			caps = append(caps, c.name)

@@ -39,6 +39,8 @@ type PrepareRequest struct {
 	// Replicate, of a manager that implements [Replication], makes the server a replica. Prepare runs it after Restore, or,
 	// when there is none, in place of making an empty data directory.
 	Replicate *Replicate
+	// Cluster, of a manager that implements [Cluster], says of which cluster the server will be a member. nil: of none.
+	Cluster *ClusterView
 }
 
 // Env is where a manager lives. The guest runtime fills it from its [GuestConfig].

@@ -127,6 +127,10 @@ func tell(o ServerOptions, manager string, m Manager) ServerOptions {
 	if s, ok := m.(Streamer); ok {
 		o.ReplicationStream = s.ReplicationStream()
 	}
+	if c, ok := m.(Cluster); ok {
+		shape := c.ClusterShape()
+		o.ClusterSupport, o.Cluster = true, &shape
+	}
 	if c, ok := m.(Configuration); ok {
 		o.Parameters = c.Parameters()
 	}

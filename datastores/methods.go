@@ -66,6 +66,10 @@ const (
 	MethodWaitForTxn          = "wait_for_txn"                     // WaitArgs -> nothing
 	MethodEnableAsMaster      = "enable_as_master"                 // PromoteArgs -> nothing
 
+	MethodClusterJoin   = "install_cluster"   // ClusterArgs -> nothing
+	MethodClusterSettle = "cluster_complete"  // ClusterArgs -> nothing
+	MethodClusterLeave  = "node_decommission" // ClusterArgs -> nothing
+
 	MethodLogList   = "guest_log_list"   // nothing -> LogList
 	MethodLogAction = "guest_log_action" // LogArgs -> LogStatus
 
@@ -113,6 +117,10 @@ func Methods() []Method {
 		{Name: MethodLatestTxn, Needs: CanReplication, Reads: true, Timeout: low},
 		{Name: MethodWaitForTxn, Needs: CanReplication, Long: true, Timeout: high},
 		{Name: MethodEnableAsMaster, Needs: CanReplication, Long: true, Secret: true, Timeout: high},
+
+		{Name: MethodClusterJoin, Needs: CanCluster, Long: true, Secret: true, MovesData: true, Timeout: transfer},
+		{Name: MethodClusterSettle, Needs: CanCluster, Long: true, Secret: true, MovesData: true, Timeout: transfer},
+		{Name: MethodClusterLeave, Needs: CanCluster, Long: true, Secret: true, MovesData: true, Timeout: transfer},
 
 		{Name: MethodLogList, Needs: CanLogs, Reads: true, Timeout: low},
 		{Name: MethodLogAction, Needs: CanLogs, Timeout: high},

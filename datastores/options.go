@@ -27,17 +27,18 @@ type ServerOptions struct {
 	VolumeSupport       bool         `json:"volume_support,omitempty" doc:"a create must, or must not, name a volume size"`
 	MaxVolumeSize       int          `json:"max_volume_size,omitempty" doc:"GB; default 10"`
 	UsersPerServer      bool         `json:"users_per_server,omitempty" doc:"replicas do not get the users of their source by replication; what is changed of them is changed at each"`
-	ClusterSupport      bool         `json:"cluster_support,omitempty" doc:"whether clusters of it may be asked for; there are none yet"`
+	ClusterSupport      bool         `json:"cluster_support,omitempty" doc:"whether clusters of it may be asked for; the manager must be able to do cluster"`
 	Image               string       `json:"image,omitempty" doc:"tree of files, below -image-dir of a host, that guest and server run in, such as debian-13; empty: the host's own system"`
 	ImageTags           []string     `json:"image_tags,omitempty" doc:"kept as Trove has it, shown to operators"`
 	Requires            Labels       `json:"requires,omitempty" doc:"labels that a host must have to get an instance, such as {\"disk\": \"nvme\"}; hosts have theirs by coffer host set"`
 	Capabilities        []Capability `json:"capabilities" doc:"what the manager can do, from its manifest"`
 	Names               NameRules    `json:"names,omitzero" doc:"which names tenants may choose, from the manifest"`
 
-	BackupStrategies      []Strategy  `json:"backup_strategies,omitempty" doc:"what backup_strategy may name, from the manifest"`
-	ReplicationStrategies []Strategy  `json:"replication_strategies,omitempty" doc:"what replication_strategy may name, from the manifest"`
-	ReplicationStream     string      `json:"replication_stream,omitempty" doc:"a replica may follow a source of an older version that has the same, so that a set can be upgraded; from the manifest"`
-	Parameters            []Parameter `json:"configuration_parameters,omitempty" doc:"what configuration groups may set, from the manifest"`
+	BackupStrategies      []Strategy    `json:"backup_strategies,omitempty" doc:"what backup_strategy may name, from the manifest"`
+	ReplicationStrategies []Strategy    `json:"replication_strategies,omitempty" doc:"what replication_strategy may name, from the manifest"`
+	ReplicationStream     string        `json:"replication_stream,omitempty" doc:"a replica may follow a source of an older version that has the same, so that a set can be upgraded; from the manifest"`
+	Cluster               *ClusterShape `json:"cluster,omitempty" doc:"what clusters there can be, from the manifest"`
+	Parameters            []Parameter   `json:"configuration_parameters,omitempty" doc:"what configuration groups may set, from the manifest"`
 }
 
 // Defaults of ServerOptions, Trove's.

@@ -12,7 +12,8 @@ import (
 type Set struct {
 	ID        string      `json:"id"`
 	Project   string      `json:"project"`
-	Kind      string      `json:"kind"` // SetReplication
+	Kind      string      `json:"kind"`           // SetReplication or SetCluster
+	Name      string      `json:"name,omitempty"` // of a cluster
 	Datastore string      `json:"datastore"`
 	Members   []SetMember `json:"members"` // in the order in which they came
 	// Locality says where members go: on the source's host (affinity), or each on another (anti-affinity); "": anywhere.
@@ -27,10 +28,23 @@ type Set struct {
 	Due time.Time `json:"due,omitzero"`
 	// GivenUp is the replica whose promotion was given up while it may have become a source.
 	GivenUp string `json:"given_up,omitempty"`
+	// Of a cluster: what it is made of. Version is what new members are of. Copies is how many members of each shard have one of what its first has.
+	// Secret is what its members know each other by, sealed with the gateways' key.
+	Version       string                   `json:"version,omitempty"`
+	Configuration string                   `json:"configuration,omitempty"` // id of the group that all members have
+	Shape         *datastores.ClusterShape `json:"shape,omitempty"`
+	Copies        int                      `json:"copies,omitempty"`
+	Secret        []byte                   `json:"secret,omitempty"`
+	// Failed is the kind of the operation that failed last, and Fault why, until another one ends well or the status is reset.
+	Failed string `json:"failed,omitempty"`
+	Fault  *Fault `json:"fault,omitempty"`
 }
 
-// SetReplication is the kind of a source with its replicas.
-const SetReplication = "replication"
+// Kinds of sets.
+const (
+	SetReplication = "replication" // a source with its replicas
+	SetCluster     = "cluster"     // members of a cluster: one that is asked for, made and removed whole
+)
 
 // SetMember is an instance's place in its set.
 type SetMember struct {
@@ -38,6 +52,7 @@ type SetMember struct {
 	Role    MemberRole  `json:"role"`
 	State   MemberState `json:"state,omitempty"`
 	Address string      `json:"address,omitempty"`
+	Shard   string      `json:"shard,omitempty"` // of a cluster's, see datastores.ClusterMember
 }
 
 // MemberRole is what a member is in its set.
@@ -46,6 +61,7 @@ type MemberRole string
 const (
 	RoleSource  MemberRole = "source"
 	RoleReplica MemberRole = "replica"
+	RoleNode    MemberRole = "node" // of a cluster
 )
 
 // MemberState is what keeps a member from taking part in the operations of its set; "": nothing.
@@ -54,7 +70,9 @@ type MemberState string
 const (
 	MemberMaking  MemberState = "making"  // it never was ready
 	MemberCopying MemberState = "copying" // nor now, while its source is copied for it
-	MemberLeaving MemberState = "leaving" // it is being deleted
+	MemberLeaving MemberState = "leaving" // it is being deleted, or is to leave a cluster
+	MemberOutside MemberState = "outside" // of a cluster's: its server runs, and has not joined
+	MemberLeft    MemberState = "left"    // it has left the cluster, and is to be deleted
 )
 
 // SetOperation is what is being done to a set. Its Agent is a member's guest.
@@ -70,6 +88,10 @@ type SetOperation struct {
 	Position *datastores.Position `json:"position,omitempty"`
 	// Accounts are those with which the members log in to their new source, a []datastores.ReplicaAccount sealed with the gateways' key.
 	Accounts []byte `json:"accounts,omitempty"`
+	// Of a cluster's: Each is the kind of the operation that its members have one after the other. Turn are the members that have one of
+	// their own for this one now.
+	Each string   `json:"each,omitempty"`
+	Turn []string `json:"turn,omitempty"`
 }
 
 // Source is the id of the member that the others follow; "": none.

@@ -44,6 +44,8 @@ type memoryServer struct {
 	tls      memoryTLS
 	accounts map[string]string // of replicas, name to password
 	source   *memorySource     // of a replica
+	told     string            // the cluster that it was prepared for
+	cluster  string            // that it is in
 
 	forgets   string // a defect, see Forget
 	lingering bool   // a defect, see Linger

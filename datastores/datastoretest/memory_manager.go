@@ -87,6 +87,9 @@ func (m *memoryManager) install(req datastores.PrepareRequest) {
 			s.readOnly, s.general, s.running = false, false, false
 			s.instance = m.env.InstanceID
 		}
+		if s.told = ""; req.Cluster != nil {
+			s.told = req.Cluster.ID
+		}
 		s.overrides = maps.Clone(req.Overrides)
 		if s.running {
 			m.apply(s)

@@ -56,6 +56,10 @@ func (g *Guest) methods() map[string]method {
 		datastores.MethodWaitForTxn:          plain(g.waitForTxn),
 		datastores.MethodEnableAsMaster:      plain(g.promote),
 
+		datastores.MethodClusterJoin:   plain(g.clustered(datastores.Cluster.JoinCluster)),
+		datastores.MethodClusterSettle: plain(g.clustered(datastores.Cluster.SettleCluster)),
+		datastores.MethodClusterLeave:  plain(g.clustered(datastores.Cluster.LeaveCluster)),
+
 		datastores.MethodLogList:   prepared(g, g.logList),
 		datastores.MethodLogAction: plain(g.logAction),
 

@@ -15,12 +15,19 @@ type origin struct {
 	overrides datastores.Values
 	restore   *restoration
 	replicate *datastores.Replicate
+	cluster   *datastores.ClusterView
 }
 
 // originOf finds what args ask for; what does not fit together is Invalid.
 func (g *Guest) originOf(s *served, args datastores.PrepareArgs) (o origin, err error) {
 	if args.Replicate != nil && (len(args.Databases) > 0 || len(args.Users) > 0 || !args.RootPassword.IsZero()) {
 		return o, datastores.Errorf(datastores.Invalid, "a replica has its source's databases, users and root: none can be made with it")
+	}
+	if args.Cluster != nil {
+		if _, ok := s.manager.(datastores.Cluster); !ok || args.Restore != nil || args.Replicate != nil {
+			return o, datastores.Errorf(datastores.Unsupported, "a server of this datastore, or one that begins with data, cannot be a cluster's member")
+		}
+		o.cluster = args.Cluster
 	}
 	if len(args.Overrides) > 0 {
 		c, err := configurable(s.manager)
@@ -62,6 +69,10 @@ func (r *restoration) overrides(m datastores.Manager, values datastores.Values) 
 // request is what the manager is asked.
 func (o origin) request(say func(string)) datastores.PrepareRequest {
 	req := datastores.PrepareRequest{Progress: say, Overrides: o.overrides}
+	if o.cluster != nil {
+		req.Cluster = o.cluster
+		req.Cluster.Progress = say
+	}
 	if o.restore != nil {
 		req.Restore = o.restore.job(say)
 	}

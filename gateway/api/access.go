@@ -69,6 +69,8 @@ func (a *API) locate(r *request, path string) error {
 	switch at := strings.TrimPrefix(strings.TrimPrefix(path, tenant), "/mgmt"); {
 	case strings.HasPrefix(at, "/instances/:id"):
 		project, err = a.ownerOfInstance(r)
+	case strings.HasPrefix(at, "/clusters/:id"):
+		project, err = ownerOf(a, r, etcdschema.SetKey, etcdschema.AllSets())
 	case strings.HasPrefix(at, "/backups/:id"):
 		project, err = ownerOf(a, r, etcdschema.BackupKey, etcdschema.AllBackups())
 	case strings.HasPrefix(at, "/schedules/:id"):

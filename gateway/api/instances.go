@@ -21,26 +21,43 @@ func (a *API) detailInstances(r *request) (reply, error) {
 	return a.instancePage(r, etcdschema.Instances(r.Project), a.detailView)
 }
 
-// instancePage answers one page: chosen by id, which is by age, and shown with the newest first.
+// instancePage answers one page: chosen by id, which is by age, and shown with the newest first. Members of clusters are left out unless
+// the query asks for them, as in Trove.
 func (a *API) instancePage(r *request, from etcdschema.Prefix[etcdschema.Instance], view func(*request, lifecycle.Member) instanceView) (reply, error) {
-	records, next, err := readPage(a, r, from)
+	limit, marker, err := r.page()
 	if err != nil {
 		return reply{}, err
 	}
-	var read []etcdschema.Instance
-	for _, rec := range records {
-		read = append(read, rec.Value)
-	}
-	list, err := a.Control.Members(r.ctx, etcdschema.Sets(r.Project), read)
-	if err != nil {
-		return reply{}, err
+	clustered := isTrue(r.query("include_clustered"))
+	var page []lifecycle.Member
+	for next := marker; len(page) < limit; marker = next {
+		list, err := etcdschema.List(r.ctx, a.Control.Store, from, etcdschema.Page{Limit: limit - len(page), After: next})
+		if err != nil {
+			return reply{}, err
+		}
+		var read []etcdschema.Instance
+		for _, rec := range list.Records {
+			read = append(read, rec.Value)
+		}
+		members, err := a.Control.Members(r.ctx, etcdschema.Sets(r.Project), read)
+		if err != nil {
+			return reply{}, err
+		}
+		page = append(page, slices.DeleteFunc(members, func(in lifecycle.Member) bool { return in.Clustered() && !clustered })...)
+		if next = ""; list.More {
+			next = list.Last
+		}
+		if next == "" {
+			marker = ""
+			break
+		}
 	}
 	views := []instanceView{}
-	for _, in := range a.Control.Observed(r.ctx, list...) {
+	for _, in := range a.Control.Observed(r.ctx, page...) {
 		views = append(views, view(r, in))
 	}
 	slices.Reverse(views)
-	return reply{http.StatusOK, listBody("instances", views, next)}, nil
+	return reply{http.StatusOK, listBody("instances", views, a.nextLink(r, marker, limit))}, nil
 }
 
 // instance reads the instance of the request's path.

@@ -215,14 +215,16 @@ func (a *API) showRoot(r *request) (reply, error) {
 	return reply{http.StatusOK, map[string]bool{"rootEnabled": in.RootEnabled}}, nil
 }
 
-func (a *API) enableRoot(r *request) (reply, error) {
+func (a *API) enableRoot(r *request) (reply, error) { return a.enableRootAt(r, r.param("id")) }
+
+func (a *API) enableRootAt(r *request, id string) (reply, error) {
 	body, err := decode[struct {
 		Password *string `json:"password"`
 	}](r)
 	if err != nil {
 		return reply{}, err
 	}
-	name, password, failed, err := a.Control.EnableRoot(r.ctx, r.Caller, r.param("id"), body.Password)
+	name, password, failed, err := a.Control.EnableRoot(r.ctx, r.Caller, id, body.Password)
 	if err != nil {
 		return reply{}, err
 	}

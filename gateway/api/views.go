@@ -29,6 +29,8 @@ type instanceView struct {
 	Locality        string         `json:"locality,omitempty"`
 	Zone            string         `json:"availability_zone,omitempty"` // beyond Trove: as it was asked for
 	Replicas        []memberRef    `json:"replicas,omitempty"`
+	ClusterID       string         `json:"cluster_id,omitempty"`
+	ShardID         string         `json:"shard_id,omitempty"`
 
 	*instanceDetail
 }
@@ -152,6 +154,9 @@ func (a *API) shortView(r *request, in lifecycle.Member) instanceView {
 	}
 	for _, id := range in.Replicas() {
 		v.Replicas = append(v.Replicas, memberRef{ID: id, Links: a.links(r, "instances/"+id)})
+	}
+	if in.Clustered() {
+		v.ClusterID, v.ShardID = in.Set.ID, in.Set.Member(in.ID).Shard
 	}
 	if host, address := lifecycle.Reached(in.Instance); address != "" {
 		v.IP = []string{address}

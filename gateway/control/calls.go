@@ -17,8 +17,8 @@ import (
 	"github.com/cofferdb/coffer/gateway/plan"
 )
 
-// CallSet makes a change of users or root on an instance and, where users are not replicated, on each of its replicas. It returns the
-// replicas that failed.
+// CallSet makes a change of users or root on an instance and, where users are not replicated, on each of its replicas, or of the other members of
+// its cluster. It returns those that failed.
 func (cp *Plane) CallSet(ctx context.Context, c Caller, id, method string, args, out any) (failed []string, err error) {
 	if err := cp.CallInstance(ctx, c, id, false, method, args, out); err != nil {
 		return nil, err
@@ -27,7 +27,15 @@ func (cp *Plane) CallSet(ctx context.Context, c Caller, id, method string, args,
 	if err != nil || !in.UsersPerServer {
 		return nil, err
 	}
-	for _, replica := range in.Replicas() {
+	others := in.Replicas()
+	if in.Clustered() {
+		for _, m := range in.Set.Members {
+			if m.ID != in.ID && m.State == "" {
+				others = append(others, m.ID)
+			}
+		}
+	}
+	for _, replica := range others {
 		if err := cp.CallInstance(ctx, c, replica, true, method, args, nil); err != nil {
 			cp.Log.Warn("a replica has other users than its source", "instance_id", replica, "method", method, "err", err)
 			failed = append(failed, replica)

@@ -234,6 +234,8 @@ func (cp *Plane) Attach(ctx context.Context, c Caller, instance, id string) erro
 		return err
 	}
 	switch {
+	case in.Clustered():
+		return refusedToMember(in, lifecycle.AskDetach)
 	case id == "" && in.Configuration == "":
 		return nil
 	case id != "" && in.Configuration != "" && id != in.Configuration:

@@ -109,7 +109,7 @@ func (cp *Plane) moveTo(ctx context.Context, c Caller, o order, backup etcdschem
 		there.Host, there.Address = place.Host, place.Address
 		p.Event.Target = &there
 		key := etcdschema.BackupKey(c.Project, backup.BackupID)
-		ops := append(charged, kept)
+		ops := append(charged, etcdschema.Put(etcdschema.HostKey(host), kept))
 		p.Snap = etcdschema.With(p.Snap, key, backup).After(ops...)
 		p.Put(append(ops, etcdschema.Put(key, backup))...)
 		return nil

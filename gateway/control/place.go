@@ -99,11 +99,11 @@ func (cp *Plane) commitCreate(ctx context.Context, c Caller, o order, hostID str
 			member.Set = source.Set
 		}
 		if hostID != "" {
-			hostOp, err := cp.allocate(s, &in, hostID, o)
+			host, err := cp.allocate(s, &in, hostID, o)
 			if err != nil {
 				return plan.Moves{}, err
 			}
-			ops = append(ops, hostOp)
+			ops = append(ops, etcdschema.Put(etcdschema.HostKey(hostID), host))
 		} else {
 			e := etcdschema.Enrolment{Kind: agentpoll.Guest, AgentID: in.ID, Project: in.Project, Created: in.Created}
 			ops = append(ops, plan.EnrolmentOp(token, e, lifecycle.UsageTimeout(in)))
@@ -128,29 +128,28 @@ func (cp *Plane) commitCreate(ctx context.Context, c Caller, o order, hostID str
 }
 
 // allocate gives the instance a part of the host and an address of it.
-func (cp *Plane) allocate(s etcdschema.Snapshot, in *etcdschema.Instance, hostID string, o order) (etcdschema.Op, error) {
-	key := etcdschema.HostKey(hostID)
-	rec, err := etcdschema.Read(s, key)
+func (cp *Plane) allocate(s etcdschema.Snapshot, in *etcdschema.Instance, hostID string, o order) (etcdschema.HostRecord, error) {
+	rec, err := etcdschema.Read(s, etcdschema.HostKey(hostID))
 	if err != nil {
-		return etcdschema.Op{}, err
+		return rec.Value, err
 	}
 	away, _, err := cp.away(s, hostID)
 	if err != nil {
-		return etcdschema.Op{}, err
+		return rec.Value, err
 	}
 	host := rec.Value
 	address := freeAddress(host)
 	fit, _ := o.fitting([]etcdschema.Record[etcdschema.HostRecord]{rec})
 	_, has := host.Allocated[in.ID] // which it has left, and the host has not removed yet
 	if !rec.Found || has || address == "" || len(fit) == 0 || away {
-		return etcdschema.Op{}, errHostFull
+		return host, errHostFull
 	}
 	if host.Allocated == nil {
 		host.Allocated = map[string]etcdschema.Allocation{}
 	}
 	host.Allocated[in.ID] = etcdschema.Allocation{Capacity: o.need, Address: address, Project: in.Project}
 	in.Host, in.Address = hostID, address
-	return etcdschema.Put(key, host), nil
+	return host, nil
 }
 
 // commitFailure stores an instance that could not be placed, so that the tenant can read why. It refers to nothing.

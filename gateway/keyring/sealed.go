@@ -23,9 +23,9 @@ func sealedPlaces() []sealedPlace {
 			return etcdschema.SetKey(project, id), ok
 		}, func(set *etcdschema.Set) []*[]byte {
 			if set.Operation == nil {
-				return nil
+				return []*[]byte{&set.Secret}
 			}
-			return []*[]byte{&set.Operation.Accounts}
+			return []*[]byte{&set.Secret, &set.Operation.Accounts}
 		}),
 		placeOf(etcdschema.ProjectStreamKeys(), func(name string) (etcdschema.Key[etcdschema.StreamKey], bool) {
 			project, ok := strings.CutSuffix(name, "/backup-key")

@@ -40,7 +40,7 @@ func (d *decision) launched() error {
 
 // enrolled goes on to make the server. For a replica, the source is prepared first, and held until it is ready.
 func (d *decision) enrolled() error {
-	if d.Instance.SetID == "" {
+	if d.self().ReplicaOf() == "" {
 		return d.prepare("the guest has enrolled; asked it to prepare the database server")
 	}
 	d.copySource("the guest has enrolled; asked the source's guest for an account and a copy of the data")
@@ -91,7 +91,11 @@ func (d *decision) prepared() error {
 		d.Backup = &BackupEnd{ID: backup, Remove: true}
 	}
 	d.Instance.Prepared, d.Instance.Restore = true, nil
-	d.setState(d.Instance.ID, "")
+	if d.self().Clustered() {
+		d.setState(d.Instance.ID, etcdschema.MemberOutside)
+	} else {
+		d.setState(d.Instance.ID, "")
+	}
 	d.runs()
 	d.Instance.ServiceReported = d.now
 	d.finish(fmt.Sprintf("the database server is ready, %.1f s after it was asked for", d.now.Sub(d.madeSince()).Seconds()))

@@ -30,19 +30,22 @@ func EventTypes() []EventType {
 // Event is something that happened to an instance, or to a set.
 type Event struct {
 	Type    EventType
-	Command string             // of Done and Failed: which command; one that is not waited for changes nothing
-	Error   *agentpoll.Error   // of Failed
-	Status  datastores.Status  // of Reported
-	Request string             // id of the request, for the timeline
-	Value   json.RawMessage    // of Done: the command's result
-	Backup  string             // of AskBackup: its id
-	Last    bool               // of AskBackup: the instance is to be deleted when it is complete
-	Reason  string             // of ResetStatus: why, for the fault of what is given up; "": the status was reset
-	Target  *etcdschema.Target // of AskConfigure, AskResize and AskUpgrade
-	Away    bool               // of AskConfigure: the guest is not there to be asked
-	Discard bool               // of AskFollow: what the replica has, and its source may lack, may be thrown away
-	Source  string             // of Created: the instance that the new one is to follow; "": it is alone
-	Member  string             // of what is asked of a set: which member leads it
+	Command string                 // of Done and Failed: which command; one that is not waited for changes nothing
+	Error   *agentpoll.Error       // of Failed
+	Status  datastores.Status      // of Reported
+	Request string                 // id of the request, for the timeline
+	Value   json.RawMessage        // of Done: the command's result
+	Backup  string                 // of AskBackup: its id
+	Last    bool                   // of AskBackup: the instance is to be deleted when it is complete
+	Reason  string                 // of ResetStatus: why, for the fault of what is given up; "": the status was reset
+	Target  *etcdschema.Target     // of AskConfigure, AskResize and AskUpgrade
+	Away    bool                   // of AskConfigure: the guest is not there to be asked
+	Discard bool                   // of AskFollow: what the replica has, and its source may lack, may be thrown away
+	Source  string                 // of Created: the instance that the new one is to follow; "": it is alone
+	Member  string                 // of what is asked of a set: which member leads it
+	Members []string               // of AskShrink: which ones go
+	New     []etcdschema.SetMember // of AskBuild and AskGrow: who comes; their creates begin in the same transaction
+	Each    string                 // of AskRoll: the kind of the operation that every member has
 	// Read reads another member of the set; the zero Instance when there is none. Its error is the decision's. nil: there are no
 	// others.
 	Read func(id string) (etcdschema.Instance, error)
@@ -50,5 +53,6 @@ type Event struct {
 
 // Asked reports whether somebody asked for the event, and can be told no.
 func (e Event) Asked() bool {
-	return e.Type == Created || slices.Contains(standard().asks, e.Type) || slices.Contains(standard().setAsks, e.Type)
+	return e.Type == Created || slices.Contains(standard().asks, e.Type) || slices.Contains(standard().setAsks, e.Type) ||
+		slices.Contains(standard().clusterAsks, e.Type)
 }

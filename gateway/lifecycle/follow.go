@@ -59,6 +59,10 @@ func (d *decision) follow(m *etcdschema.Instance, of etcdschema.Operation) {
 
 // setGoesOn lets the set's operation go on when that of a member has ended, whatever it was.
 func (d *decision) setGoesOn(before etcdschema.Instance) {
+	if d.Set.Kind == etcdschema.SetCluster {
+		d.turnOver(before)
+		return
+	}
 	was, is := before.Operation, d.Instance.Operation
 	if turnOf(d.Set) == before.ID && was != nil && is == nil {
 		d.renewed()

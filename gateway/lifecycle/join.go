@@ -49,6 +49,9 @@ func (d *decision) leaving() {
 		return
 	}
 	d.setState(id, etcdschema.MemberLeaving)
+	if d.self().Clustered() {
+		return // the set has it removed
+	}
 	switch op := d.Set.Operation; {
 	case op == nil:
 	case leads(d.Set, id):
@@ -87,6 +90,10 @@ func (d *decision) exclude(m *etcdschema.Instance) {
 	}
 	d.Set = d.Set.Without(m.ID)
 	d.Changed, d.SetChanged = true, true
+	if d.self().Clustered() {
+		d.SetGone = len(d.Set.Members) == 0
+		return
+	}
 	if len(d.Set.Members) == 1 {
 		if op := d.Set.Operation; op != nil && op.Kind == UpgradeSet { // what its source does of its own goes on
 			d.endSet()

@@ -4,7 +4,8 @@
 //
 // The whole life cycle is three tables. [Operations] lists what can be asked of an instance, [StepTable] the steps and whose
 // turn each is, and [Table] has a row for each step and each event that can meet it. What is not in [Table] changes nothing.
-// Sets have three of their own: [SetOperations], [SetSteps] and [SetTable].
+// Sets have three of their own: [SetOperations], [SetSteps] and [SetTable]. So have clusters: [ClusterOperations], [ClusterSteps] and
+// [ClusterTable].
 package lifecycle
 
 import (
@@ -121,6 +122,9 @@ func (d *decision) happens() (Decision, error) {
 	step, acts := StepOf(d.Instance), d.rules.acts
 	if d.inSet {
 		step, acts = SetStepOf(d.Set), d.rules.setActs
+		if d.Set.Kind == etcdschema.SetCluster {
+			acts = d.rules.clusterActs
+		}
 	}
 	op := d.op()
 	switch d.event.Type {

@@ -15,6 +15,9 @@ type Member struct {
 // Alone is an instance that is in no set, or of which what its set does makes no difference.
 func Alone(in etcdschema.Instance) Member { return Member{Instance: in} }
 
+// Clustered reports whether an instance is a cluster's member.
+func (m Member) Clustered() bool { return m.Set.Kind == etcdschema.SetCluster }
+
 // ReplicaOf is the id of the source that a replica follows, or is to follow; "" of any other instance.
 func (m Member) ReplicaOf() string {
 	if m.Set.Member(m.ID).Role == etcdschema.RoleReplica {
@@ -61,6 +64,9 @@ func (m Member) isHeld() bool { kind, _ := m.held(); return kind != "" }
 // touched reports whether a set's operation has a member take part: until it has a source again every one that can, then those whose
 // turn to follow is still to come.
 func touched(set etcdschema.Set, id string) bool {
+	if set.Kind == etcdschema.SetCluster {
+		return !slices.Contains(set.Operation.Turn, id) // whose own operation is the set's
+	}
 	if Step(set.Operation.Step) == Rejoining {
 		return slices.Contains(set.Operation.Waiting, id)
 	}
@@ -79,5 +85,5 @@ func turnOf(set etcdschema.Set) string {
 // leads reports whether a set's operation was asked of a member, which it still touches.
 func leads(set etcdschema.Set, id string) bool {
 	op := set.Operation
-	return op != nil && op.Lead == id && Step(op.Step) != Rejoining && turnOf(set) != id
+	return op != nil && op.Lead == id && set.Kind != etcdschema.SetCluster && Step(op.Step) != Rejoining && turnOf(set) != id
 }

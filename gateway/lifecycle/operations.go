@@ -17,6 +17,8 @@ const (
 	Migrate   = "migrate" // to another host
 	Detach    = "detach"  // of a replica from its source
 	Follow    = "follow"  // of a replica its source, again; as Failed: it does not
+	Join      = "join"    // of a cluster's member
+	Leave     = "leave"
 	Delete    = "delete"
 )
 
@@ -30,6 +32,8 @@ const (
 	AskMigrate   EventType = "ask_migrate"
 	AskDetach    EventType = "ask_detach"
 	AskFollow    EventType = "ask_follow"
+	AskJoin      EventType = "ask_join" // the set of a cluster asks its member
+	AskLeave     EventType = "ask_leave"
 	AskDelete    EventType = "ask_delete"
 )
 
@@ -97,6 +101,10 @@ func operations() []Operation {
 			Method: datastores.MethodDetachReplica, may: mayDetach, done: (*decision).detached, overdue: (*decision).keepWaiting},
 		{Kind: Follow, Status: StatusBuild, Does: "have a replica follow its source again",
 			first: []Step{Admitting, Snapshotting}, begin: (*decision).again},
+		{Kind: Join, Status: StatusBuild, Does: "join its cluster",
+			Method: datastores.MethodClusterJoin, may: mayJoin, done: (*decision).joined},
+		{Kind: Leave, Status: StatusShutdown, Does: "give what it has to the other members of its cluster, and leave",
+			Method: datastores.MethodClusterLeave, may: mayLeave, done: (*decision).left},
 		{Kind: Delete, Status: StatusShutdown, Does: "remove an instance",
 			first: []Step{Removing}, begin: (*decision).remove},
 	}

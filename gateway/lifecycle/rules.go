@@ -21,6 +21,12 @@ type rules struct {
 	setRows       []Row
 	setAsks       []EventType
 	setActs       map[place]func(*decision) error
+
+	clusterOperations []Operation
+	clusterSteps      []StepRow
+	clusterRows       []Row
+	clusterAsks       []EventType
+	clusterActs       map[place]func(*decision) error
 }
 
 // place is where an event meets an operation.
@@ -34,6 +40,11 @@ func newRules(operations []Operation) *rules {
 		operations: operations, steps: stepRows(operations),
 		byKind: map[string]Operation{}, byStep: map[Step]StepRow{}, acts: map[place]func(*decision) error{},
 		setOperations: setOperations(), setSteps: setSteps(), setActs: map[place]func(*decision) error{},
+		clusterOperations: clusterOperations(), clusterSteps: clusterSteps(), clusterActs: map[place]func(*decision) error{},
+	}
+	for _, op := range r.clusterOperations {
+		r.byKind[op.Kind] = op
+		r.clusterAsks = append(r.clusterAsks, op.Ask())
 	}
 	for _, op := range r.setOperations {
 		r.byKind[op.Kind] = op
@@ -45,7 +56,7 @@ func newRules(operations []Operation) *rules {
 			r.asks = append(r.asks, op.Ask())
 		}
 	}
-	for _, row := range slices.Concat(r.steps, r.setSteps) {
+	for _, row := range slices.Concat(r.steps, r.setSteps, r.clusterSteps) {
 		r.byStep[row.Step] = row
 	}
 	r.rows = rowsOf(operations, r.steps, r.asks)
@@ -55,6 +66,10 @@ func newRules(operations []Operation) *rules {
 	r.setRows = setRowsOf(r.setOperations, r.setSteps, r.setAsks)
 	for _, row := range r.setRows {
 		r.setActs[place{row.Step, row.Event}] = row.act
+	}
+	r.clusterRows = clusterRowsOf(r.clusterOperations, r.clusterSteps, r.clusterAsks)
+	for _, row := range r.clusterRows {
+		r.clusterActs[place{row.Step, row.Event}] = row.act
 	}
 	return r
 }

@@ -194,6 +194,11 @@ func (d *decision) endSet() {
 func (d *decision) failSet(reason string) {
 	op := *d.Set.Operation
 	d.endSet()
+	if d.Set.Kind == etcdschema.SetCluster {
+		d.Set.Failed, d.Set.Fault = op.Kind, &etcdschema.Fault{Message: cut(failure(reason, op.Operation), maxFault), Created: d.now}
+		d.tellOf(op.Lead, "fault", d.Set.Fault.Message)
+		return
+	}
 	lead := d.member(op.Lead)
 	if !lasts(lead.Failed) { // which a failure of something else does not end
 		lead.Failed = op.Kind

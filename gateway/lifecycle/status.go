@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
 )
 
 // What clients see as an instance's status (Trove 18; terraform and gophercloud wait for these words).
@@ -33,6 +34,9 @@ func (r *rules) status(in Member) string {
 		return StatusError
 	}
 	kind, _ := in.held()
+	if kind == "" && in.Clustered() && in.Set.Failed != "" && in.Set.Member(in.ID).State == etcdschema.MemberOutside {
+		return StatusError // it is no member of anything
+	}
 	if doing != nil && r.operation(doing.Kind).Status != "" {
 		kind = doing.Kind
 	}

@@ -94,6 +94,9 @@ func (p *Plan) args(command lifecycle.Command) (any, error) {
 		return p.prepareArgs(in)
 	case datastores.MethodRestart:
 		return p.restartArgs(*in)
+	case datastores.MethodClusterJoin, datastores.MethodClusterSettle, datastores.MethodClusterLeave:
+		view, err := p.clusterView(command.Agent)
+		return datastores.ClusterArgs{Cluster: view}, err
 	case datastores.MethodUpdateOverrides:
 		values, err := p.overrides(*in.Operation.Target.Configuration)
 		return datastores.OverridesArgs{Values: values}, err
@@ -191,6 +194,13 @@ func (p *Plan) prepareArgs(in *etcdschema.Instance) (datastores.PrepareArgs, err
 		if args.Restore, err = p.restoreArgs(in.Restore); err != nil {
 			return args, err
 		}
+	}
+	if p.d.Set.Kind == etcdschema.SetCluster {
+		view, err := p.clusterView(in.ID)
+		if err != nil {
+			return args, err
+		}
+		args.Cluster = &view
 	}
 	if args.Replicate != nil && args.Restore != nil {
 		args.Replicate.Backup = args.Restore.Chain[len(args.Restore.Chain)-1].Meta

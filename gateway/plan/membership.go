@@ -35,15 +35,32 @@ func memberOf(s etcdschema.Snapshot, in etcdschema.Instance, group string, joins
 // membership keeps the list of instances in the configuration groups that the instance begins or ceases to refer to. A group
 // that was deleted meanwhile is refused.
 func (p *Plan) membership() error {
-	was, is := lifecycle.Groups(p.Before.Instance), lifecycle.Groups(p.d.Instance)
+	is := lifecycle.Groups(p.d.Instance)
 	if p.d.Gone {
 		is = nil
 	}
+	if err := p.regroup(p.Before.Instance, is); err != nil {
+		return err
+	}
+	for _, peer := range p.d.Peers {
+		was, err := p.look(peer.ID)
+		if err == nil {
+			err = p.regroup(was, lifecycle.Groups(peer))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Plan) regroup(before etcdschema.Instance, is []string) error {
+	was := lifecycle.Groups(before)
 	for _, id := range slices.Concat(was, is) {
 		if slices.Contains(was, id) && slices.Contains(is, id) {
 			continue
 		}
-		ops, err := memberOf(p.Snap, p.Before.Instance, id, slices.Contains(is, id))
+		ops, err := memberOf(p.Snap, before, id, slices.Contains(is, id))
 		if err != nil {
 			return err
 		}
@@ -117,6 +134,9 @@ func JoinBackups(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdschema.Op
 
 // MayFollow refuses a replica of an instance that cannot be a source now, or is not as it was when the replica was ordered.
 func MayFollow(source lifecycle.Member, in etcdschema.Instance) error {
+	if source.Clustered() {
+		return fault.Errorf(fault.NotImplemented, "Operation not supported for instances that are part of a cluster: %s has no replicas of its own; add members to cluster %s with grow.", source.ID, source.SetID)
+	}
 	if of := source.ReplicaOf(); of != "" {
 		return fault.Errorf(fault.Unauthorized, "Instance %s is a replica itself; replicate its source %s.", source.ID, of)
 	}
