@@ -187,6 +187,9 @@ func TestAdminReachesEveryProject(t *testing.T) {
 
 	planned := owner.Want(t, 200, http.MethodPost, "/schedules", `{"schedule":{"name":"theirs","every_hours":6,"instance":"`+instance+`"}}`).Text("schedule", "id")
 
+	made := owner.Want(t, 200, http.MethodPost, "/clusters", clusterBody("theirs", 2, ""))
+	cluster, node := made.Text("cluster", "id"), made.Text("cluster", "instances", 0, "id")
+
 	admin, member := g.Client(gatewaytest.Admin), g.Client(gatewaytest.Member)
 	tried := 0
 	for _, route := range api.Routes() {
@@ -195,6 +198,8 @@ func TestAdminReachesEveryProject(t *testing.T) {
 		}
 		id := instance
 		switch {
+		case strings.Contains(route.Path, "/clusters/:id"):
+			id = cluster
 		case strings.Contains(route.Path, "/backups/:id"):
 			id = backup
 		case strings.Contains(route.Path, "/configurations/:id"):
@@ -202,7 +207,7 @@ func TestAdminReachesEveryProject(t *testing.T) {
 		case strings.Contains(route.Path, "/schedules/:id"):
 			id = planned
 		}
-		path := strings.NewReplacer(":id", id, ":user", "bob", "/v1.0/:project", "", "log/:name", "log/nothing", "databases/:name", "databases/orders").Replace(route.Path)
+		path := strings.NewReplacer(":id", id, ":instance", node, ":user", "bob", "/v1.0/:project", "", "log/:name", "log/nothing", "databases/:name", "databases/orders").Replace(route.Path)
 		tried++
 		a := admin.Do(t, http.MethodGet, path, "")
 		nothing := strings.HasSuffix(path, "log/nothing") && strings.Contains(string(a.Body), "Nothing of log")

@@ -12,9 +12,10 @@ import (
 
 // stand is a state that an instance can be in, with the other members of its set as they are then.
 type stand struct {
-	name  string
-	set   func(s *set3)
-	alone bool // nobody polls for its guest
+	name    string
+	set     func(s *set3)
+	alone   bool // nobody polls for its guest
+	cluster bool // it is a cluster's member
 }
 
 // set3 is an instance, a source that it follows, and another replica of that; those without an id are not there.
@@ -113,6 +114,28 @@ func stands() []stand {
 			}
 		}}
 	}
+	clustered := func(s *set3) {
+		s.other.ID = idOf(s.it, 2)
+		s.join(&s.it, etcdschema.RoleNode)
+		s.join(&s.other, etcdschema.RoleNode)
+		s.set.Kind, s.set.Name = etcdschema.SetCluster, "ring"
+	}
+	ofCluster := func(kind string, step lifecycle.Step, more ...func(*set3)) stand {
+		return stand{name: fmt.Sprintf("its cluster's %s: %s", kind, step), cluster: true, set: func(s *set3) {
+			clustered(s)
+			s.busy(kind, step, s.it.ID, s.other.ID)
+			s.set.Operation.Turn = []string{s.other.ID}
+			for _, f := range more {
+				f(s)
+			}
+		}}
+	}
+	entering := func(kind string, step lifecycle.Step) func(*set3) {
+		return func(s *set3) {
+			at(kind, step).set(s)
+			s.set.Operation.Step, s.set.Operation.Command, s.set.Operation.Turn = string(lifecycle.Joining), "", []string{s.it.ID}
+		}
+	}
 	ofSet := func(kind string, step lifecycle.Step, set func(*set3)) stand {
 		return stand{name: fmt.Sprintf("%s: %s", kind, step), set: func(s *set3) {
 			set(s)
@@ -198,7 +221,10 @@ func stands() []stand {
 		at(lifecycle.Promote, lifecycle.Following, follows), ofSet(lifecycle.Eject, lifecycle.Electing, leads),
 		ofSet(lifecycle.Eject, lifecycle.Promoting, withOther),
 		ofSet(lifecycle.UpgradeSet, lifecycle.Inspecting, leads), ofSet(lifecycle.UpgradeSet, lifecycle.Renewing, leads),
-		ofSet(lifecycle.UpgradeSet, lifecycle.Measuring, leads), ofSet(lifecycle.UpgradeSet, lifecycle.Reaching, leads), at(lifecycle.Delete, lifecycle.Removing),
+		ofSet(lifecycle.UpgradeSet, lifecycle.Measuring, leads), ofSet(lifecycle.UpgradeSet, lifecycle.Reaching, leads),
+		{name: "well, a cluster's member", set: clustered, cluster: true}, ofCluster(lifecycle.Build, lifecycle.Gathering), ofCluster(lifecycle.Grow, lifecycle.Settling),
+		ofCluster(lifecycle.Grow, "member: join", entering(lifecycle.Join, lifecycle.Entering)), ofCluster(lifecycle.Shrink, "member: leave", entering(lifecycle.Leave, lifecycle.Exiting)),
+		at(lifecycle.Delete, lifecycle.Removing),
 	}
 }
 

@@ -69,7 +69,7 @@ func (a account) rules(readOnly bool) []string {
 	}
 	rules := append([]string{"on"}, a.passwords()...)
 	switch {
-	case a.Name == adminUser:
+	case a.Name == adminUser || a.Name == clusterUser:
 		return append(rules, "~*", "&*", "+@all")
 	case a.replica:
 		return append(rules, replicaRules()...)
@@ -112,7 +112,7 @@ func parseAccounts(lines []string) []account {
 
 // tenants are root and the users among the accounts.
 func tenants(all []account) []account {
-	return slices.DeleteFunc(slices.Clone(all), func(a account) bool { return a.replica || a.Name == adminUser })
+	return slices.DeleteFunc(slices.Clone(all), func(a account) bool { return a.replica || a.Name == adminUser || a.Name == clusterUser })
 }
 
 func findAccount(all []account, name string) (account, bool) {
@@ -131,11 +131,18 @@ func (m *Manager) writeUsers(all []account, readOnly bool) error {
 		return err
 	}
 	list := []account{{Name: adminUser, Hashes: []string{hashed(password)}}}
+	st, err := m.loadSide()
+	if err != nil {
+		return err
+	}
+	if st.Cluster != nil {
+		list = append(list, account{Name: clusterUser, Hashes: []string{hashed(st.Cluster.Secret)}})
+	}
 	if _, ok := findAccount(all, rootUser); !ok {
 		list = append(list, account{Name: rootUser})
 	}
 	for _, a := range all {
-		if a.Name != adminUser {
+		if a.Name != adminUser && a.Name != clusterUser {
 			list = append(list, a)
 		}
 	}

@@ -66,7 +66,7 @@ func (m *Manager) configure() error {
 	if err != nil {
 		return err
 	}
-	conf, err := m.config(values, st.Source)
+	conf, err := m.config(values, st)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (m *Manager) adminPassword() (string, error) {
 }
 
 // config is redis.conf: what the guest needs, then what tenants may set, so that they cannot change the former.
-func (m *Manager) config(values datastores.Values, from *source) ([]byte, error) {
+func (m *Manager) config(values datastores.Values, st side) ([]byte, error) {
 	directives := [][]string{
 		{"bind", m.env.Address},
 		{"protected-mode", "yes"},
@@ -110,7 +110,8 @@ func (m *Manager) config(values datastores.Values, from *source) ([]byte, error)
 		{"sanitize-dump-payload", "yes"}, // RESTORE takes whatever a tenant has made up
 	}
 	directives = append(directives, m.listening()...)
-	if from != nil {
+	directives = append(directives, m.clustering(st.Cluster)...)
+	if from := st.Source; from != nil {
 		directives = append(directives,
 			[]string{"replicaof", from.Address, strconv.Itoa(m.sourcePort())},
 			[]string{"masteruser", from.User},

@@ -43,7 +43,7 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 	if err := m.checkOverrides(req.Overrides); err != nil {
 		return err
 	}
-	if err := errors.Join(m.makeOwn(), m.set.Save(req.Overrides)); err != nil {
+	if err := errors.Join(m.makeOwn(), m.set.Save(req.Overrides), m.beMember(req.Cluster)); err != nil {
 		return fmt.Errorf("cannot configure the server: %w", err)
 	}
 	if req.Restore != nil {

@@ -28,7 +28,7 @@ func defaultsOf(v variant) Options {
 		GuestOptions: datastores.GuestOptions{
 			MountPoint:  v.mount,
 			Packages:    []string{v.pkg},
-			IgnoreUsers: []string{adminUser, rootUser},
+			IgnoreUsers: []string{adminUser, rootUser, clusterUser},
 		},
 		Server:           v.name,
 		Program:          v.program,

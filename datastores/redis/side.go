@@ -8,8 +8,9 @@ const sideName = "redis-replication.json" // below Env.Dir, 0600: it holds a pas
 
 // side is the server's side in a replication, as it shall be after a restart.
 type side struct {
-	Source   *source `json:"source,omitempty"` // of a replica
-	ReadOnly bool    `json:"read_only,omitempty"`
+	Source   *source    `json:"source,omitempty"`  // of a replica
+	Cluster  *inCluster `json:"cluster,omitempty"` // of a member, from its prepare on
+	ReadOnly bool       `json:"read_only,omitempty"`
 	// Mark is how far the server had come when it was made read-only: everything that it has acknowledged is before it.
 	Mark *datastores.Position `json:"fence,omitempty"`
 }
@@ -20,6 +21,12 @@ type source struct {
 	User     string `json:"user"`
 	Password string `json:"password"`
 	Synced   bool   `json:"synced,omitempty"` // the first copy is complete
+}
+
+// inCluster is what a member keeps of its cluster.
+type inCluster struct {
+	ID     string `json:"id"`
+	Secret string `json:"secret"` // the password of clusterUser
 }
 
 func (m *Manager) loadSide() (side, error) {

@@ -23,7 +23,7 @@ func (m *Manager) listening() [][]string {
 	if t.Enforced() {
 		plainly = 0
 	}
-	if t.VerifySource {
+	if t.VerifySource || t.On() && m.isMember() {
 		follow = "yes"
 	}
 	settings := [][]string{

@@ -136,7 +136,7 @@ func (m *Manager) findUser(ctx context.Context, name, host string) (account, err
 // checkUser refuses names that no user of a tenant has.
 func checkUser(name, host string) error {
 	switch {
-	case name == adminUser || name == rootUser:
+	case name == adminUser || name == rootUser || name == clusterUser:
 		return datastores.Errorf(datastores.Invalid, "user name %q is reserved", name)
 	case host != "" && host != "%":
 		return datastores.Errorf(datastores.Invalid, "host %q: users of this datastore come from anywhere; leave the host out or say %%", host)

@@ -11,22 +11,9 @@ import (
 	"github.com/cofferdb/coffer/gateway/plan"
 )
 
-// memberRules say which call of the cluster stands for one that a member of it refuses.
-func memberRules() map[lifecycle.EventType]string {
-	return map[lifecycle.EventType]string{
-		lifecycle.AskRestart: "the action restart of the cluster restarts all members, one after the other",
-		lifecycle.AskUpgrade: "the action upgrade of the cluster upgrades all members, one after the other",
-		lifecycle.AskDetach:  "the actions configuration_attach and configuration_detach of the cluster change all members",
-		lifecycle.AskResize:  "members of another size can be had in a new cluster",
-		lifecycle.AskBackup:  "a backup of one member is not one of the cluster's data",
-		lifecycle.AskMigrate: "the action grow of the cluster adds a member on another host, and shrink takes this one away",
-		lifecycle.AskDelete:  "the action shrink of the cluster takes members away, and deleting the cluster deletes all",
-	}
-}
-
 // refusedToMember refuses what a member of a cluster cannot be asked for by itself. Trove's 501.
 func refusedToMember(m lifecycle.Member, what lifecycle.EventType) error {
-	instead := memberRules()[what]
+	instead := lifecycle.Instead(what)
 	if !m.Clustered() || instead == "" {
 		return nil
 	}

@@ -235,7 +235,7 @@ func (cp *Plane) Attach(ctx context.Context, c Caller, instance, id string) erro
 	}
 	switch {
 	case in.Clustered():
-		return refusedToMember(in, lifecycle.AskDetach)
+		return refusedToMember(in, lifecycle.AskConfigure)
 	case id == "" && in.Configuration == "":
 		return nil
 	case id != "" && in.Configuration != "" && id != in.Configuration:

@@ -38,7 +38,7 @@ func (cp *Plane) transition(ctx context.Context, project, id string, event lifec
 		if err != nil {
 			return plan.Moves{}, err
 		}
-		if err := refusedToMember(member, event.Type); err != nil {
+		if err := refusedToMember(member, event.Type); err != nil && event.Type != lifecycle.AskConfigure { // as when the values of its group change
 			return plan.Moves{}, err
 		}
 		return decide(cp.Plan(s, member, event), also)

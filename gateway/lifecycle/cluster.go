@@ -305,7 +305,7 @@ func mayJoin(m Member) error {
 	if m.Set.Member(m.ID).State != etcdschema.MemberOutside {
 		return &NotAllowed{fmt.Sprintf("Instance %s is not to join a cluster.", m.ID)}
 	}
-	return Ready(m)
+	return Free(m)
 }
 
 func mayLeave(m Member) error {

@@ -32,7 +32,7 @@ func at(step lifecycle.Step) etcdschema.Instance {
 		lifecycle.Preparing: lifecycle.Create, lifecycle.Restarting: lifecycle.Restart, lifecycle.Configuring: lifecycle.Configure,
 		lifecycle.BackingUp: lifecycle.Backup, lifecycle.Stopping: lifecycle.Resize, lifecycle.Resizing: lifecycle.Resize,
 		lifecycle.Starting: lifecycle.Resize, lifecycle.Upgrading: lifecycle.Upgrade,
-		lifecycle.Equipping: lifecycle.Upgrade, lifecycle.Reverting: lifecycle.Upgrade, lifecycle.Detaching: lifecycle.Detach,
+		lifecycle.Equipping: lifecycle.Upgrade, lifecycle.Reverting: lifecycle.Upgrade, lifecycle.Detaching: lifecycle.Detach, lifecycle.Entering: lifecycle.Join, lifecycle.Exiting: lifecycle.Leave,
 		lifecycle.Following: lifecycle.Promote, lifecycle.Admitting: lifecycle.Follow, lifecycle.Removing: lifecycle.Delete,
 		lifecycle.Quieting: lifecycle.Migrate, lifecycle.Saving: lifecycle.Migrate, lifecycle.Releasing: lifecycle.Migrate,
 	}[step]
@@ -162,6 +162,8 @@ func TestTable(t *testing.T) {
 			lifecycle.AskUpgrade:   {Step: lifecycle.Equipping, Status: "UPGRADE", Command: deployments.MethodLaunch + host},
 			lifecycle.AskDetach:    {Step: lifecycle.Detaching, Status: "DETACH", Command: datastores.MethodDetachReplica + guest},
 			lifecycle.AskMigrate:   {Status: "ACTIVE", Refused: true}, // it is a replica
+			lifecycle.AskJoin:      {Status: "ACTIVE", Refused: true}, // it is in no cluster
+			lifecycle.AskLeave:     {Status: "ACTIVE", Refused: true},
 			lifecycle.AskFollow:    {Step: lifecycle.Admitting, Status: "BUILD", Command: datastores.MethodReplicationSnapshot + "@source"},
 			lifecycle.AskDelete:    {Step: lifecycle.Removing, Status: "SHUTDOWN", Command: deployments.MethodRemove + host},
 			lifecycle.ResetStatus:  {Status: "ACTIVE"},
@@ -244,6 +246,16 @@ func TestTable(t *testing.T) {
 			lifecycle.Done:    {Status: "ACTIVE"},
 			lifecycle.Failed:  {Status: "ERROR", Drop: "c0" + guest, Fault: true},
 			lifecycle.Overdue: {Step: lifecycle.Upgrading, Status: "UPGRADE", Fault: true},
+		},
+		lifecycle.Entering: {
+			lifecycle.Done:    {Status: "ACTIVE"},
+			lifecycle.Failed:  {Status: "ERROR", Drop: "c0" + guest, Fault: true},
+			lifecycle.Overdue: {Status: "ERROR", Drop: "c0" + guest, Fault: true},
+		},
+		lifecycle.Exiting: {
+			lifecycle.Done:    {Status: "ACTIVE"},
+			lifecycle.Failed:  {Status: "ERROR", Drop: "c0" + guest, Fault: true},
+			lifecycle.Overdue: {Status: "ERROR", Drop: "c0" + guest, Fault: true},
 		},
 		lifecycle.Detaching: {
 			lifecycle.Done:    {Status: "ACTIVE"},

@@ -43,6 +43,8 @@ const (
 	Configuring Step = "configure"
 	BackingUp   Step = "backup"
 	Detaching   Step = "detach"
+	Entering    Step = "join" // its cluster
+	Exiting     Step = "leave"
 )
 
 // Operation is a row of the table of operations: something that can be asked of an instance. What is asked of its guest alone,
@@ -53,6 +55,8 @@ type Operation struct {
 	Does   string // continues "asked the guest to", or "the gateway can"
 	// Action is its name in POST instances/{id}/action, when it takes no arguments; "": it is asked for in another way.
 	Action string
+	// Instead is what to ask a cluster for, of whose member this cannot be asked; "": it can.
+	Instead string
 	// Harmless: the guest can be asked for what needs the database server beside it.
 	Harmless bool
 
@@ -83,19 +87,25 @@ func operations() []Operation {
 		{Kind: Create, Status: StatusBuild, Does: "make an instance",
 			first: []Step{Launching, Enrolling}, begin: (*decision).create},
 		{Kind: Restart, Status: StatusReboot, Does: "restart the database server", Action: "restart", Harmless: true,
-			Method: datastores.MethodRestart, may: Free, done: (*decision).restarted},
+			Instead: "the action restart of the cluster restarts all members, one after the other",
+			Method:  datastores.MethodRestart, may: Free, done: (*decision).restarted},
 		{Kind: Configure, Does: "change parameters", Harmless: true,
-			Method: datastores.MethodUpdateOverrides, begin: (*decision).configure, done: (*decision).configured, failed: (*decision).notConfigured},
+			Instead: "the actions configuration_attach and configuration_detach of the cluster change all members",
+			Method:  datastores.MethodUpdateOverrides, begin: (*decision).configure, done: (*decision).configured, failed: (*decision).notConfigured},
 		{Kind: Backup, Status: StatusBackup, Does: "make a backup", Harmless: true,
-			Method: datastores.MethodCreateBackup, begin: (*decision).backup, done: (*decision).backedUp, failed: (*decision).notBackedUp},
+			Instead: "a backup of one member is not one of the cluster's data",
+			Method:  datastores.MethodCreateBackup, begin: (*decision).backup, done: (*decision).backedUp, failed: (*decision).notBackedUp},
 		{Kind: Resize, Status: StatusResize, Does: "give an instance another flavor or a larger volume",
-			first: []Step{Stopping, Resizing}, begin: (*decision).resize,
+			Instead: "members of another size can be had in a new cluster",
+			first:   []Step{Stopping, Resizing}, begin: (*decision).resize,
 			stopped: (*decision).resizeStopped, restored: (*decision).notResizedRuns, runs: "the database server runs in its new size"},
 		{Kind: Upgrade, Status: StatusUpgrade, Does: "bring an instance to another version",
-			first: []Step{Stopping, Equipping, Upgrading}, begin: (*decision).upgrade,
+			Instead: "the action upgrade of the cluster upgrades all members, one after the other",
+			first:   []Step{Stopping, Equipping, Upgrading}, begin: (*decision).upgrade,
 			stopped: (*decision).upgradeStopped, restored: (*decision).formerRuns, runs: "the database server runs"},
 		{Kind: Migrate, Status: StatusMigrating, Does: "bring an instance to another host",
-			first: []Step{Quieting}, begin: (*decision).migrate,
+			Instead: "the action grow of the cluster adds a member on another host, and shrink takes this one away",
+			first:   []Step{Quieting}, begin: (*decision).migrate,
 			stopped: (*decision).leavePlace, restored: (*decision).runsAsBefore, runs: "the database server runs"},
 		{Kind: Detach, Status: StatusDetach, Does: "detach its server from the source",
 			Method: datastores.MethodDetachReplica, may: mayDetach, done: (*decision).detached, overdue: (*decision).keepWaiting},
@@ -106,8 +116,19 @@ func operations() []Operation {
 		{Kind: Leave, Status: StatusShutdown, Does: "give what it has to the other members of its cluster, and leave",
 			Method: datastores.MethodClusterLeave, may: mayLeave, done: (*decision).left},
 		{Kind: Delete, Status: StatusShutdown, Does: "remove an instance",
-			first: []Step{Removing}, begin: (*decision).remove},
+			Instead: "the action shrink of the cluster takes members away, and deleting the cluster deletes all",
+			first:   []Step{Removing}, begin: (*decision).remove},
 	}
+}
+
+// Instead is what to ask a cluster for, of whose member something cannot be asked; "": it can.
+func Instead(what EventType) string {
+	for _, op := range standard().operations {
+		if op.Ask() == what {
+			return op.Instead
+		}
+	}
+	return ""
 }
 
 // Ask is the event by which a tenant asks for the operation.

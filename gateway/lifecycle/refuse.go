@@ -57,6 +57,8 @@ func Next(in Member) string {
 		return "It never became ready, and its fault says why: delete it."
 	case kind != "" && SetStepOf(in.Set) == Rejoining:
 		return "It is to follow the new source of its set when its turn comes: wait, or give that up with reset_status."
+	case kind != "" && in.Clustered():
+		return fmt.Sprintf("It takes part in the %s of its cluster %s: wait until that ends.", kind, in.SetID)
 	case kind != "":
 		return fmt.Sprintf("It takes part in the %s of instance %s: wait until that ends, or give it up with reset_status of that instance.", kind, by)
 	case in.Failed == Follow:

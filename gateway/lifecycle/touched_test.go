@@ -29,6 +29,7 @@ func TestWhatAnOperationTouches(t *testing.T) {
 		{[]string{"AskRestart", "Restarting", "Restart", "MethodRestart"}, []string{
 			"datastores/guest/dispatch.go",
 			"datastores/methods.go",
+			"gateway/api/clusters.go",         // a cluster's: all members
 			"gateway/api/mgmt.go",             // the operators' name of it: reboot
 			"gateway/lifecycle/create.go",     // a healthy server disproves a failed restart
 			"gateway/lifecycle/operations.go", // the row, and with it the action

@@ -1,0 +1,230 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// slotCount is how many parts all keys are divided into.
+const slotCount = 16384
+
+// move is a slot that another server is to have.
+type move struct {
+	slot     int
+	from, to string
+}
+
+// share works out who gets the slots that nobody has, and which ones move, so that every server of ids has as many as every other or one
+// more. Slots of servers that are not in ids are left alone.
+func share(ids []string, owners [slotCount]string) (give map[string][]int, moves []move) {
+	has := map[string][]int{}
+	var free []int
+	for slot, owner := range owners {
+		if owner == "" {
+			free = append(free, slot)
+		} else {
+			has[owner] = append(has[owner], slot)
+		}
+	}
+	byCount := slices.Clone(ids) // who has most keeps one more
+	slices.SortStableFunc(byCount, func(a, b string) int { return len(has[b]) - len(has[a]) })
+	total := len(free)
+	for _, id := range ids {
+		total += len(has[id])
+	}
+	quota := map[string]int{}
+	for i, id := range byCount {
+		quota[id] = total / len(ids)
+		if i < total%len(ids) {
+			quota[id]++
+		}
+	}
+	give = map[string][]int{}
+	for _, id := range ids {
+		n := min(max(0, quota[id]-len(has[id])), len(free))
+		if n > 0 {
+			give[id] = free[:n]
+			free = free[n:]
+		}
+	}
+	type surplus struct {
+		slot int
+		from string
+	}
+	var over []surplus
+	for _, id := range ids {
+		for n := len(has[id]); n > quota[id]; n-- {
+			over = append(over, surplus{has[id][n-1], id})
+		}
+	}
+	for _, id := range ids {
+		for n := len(has[id]) + len(give[id]); n < quota[id] && len(over) > 0; n++ {
+			moves = append(moves, move{over[0].slot, over[0].from, id})
+			over = over[1:]
+		}
+	}
+	return give, moves
+}
+
+// spread gives every master its share of the slots, with the keys in them. What an earlier try has begun is ended first.
+func (t *circle) spread(ctx context.Context, masters []*seat, progress func(string)) error {
+	if err := t.endMoves(ctx, masters); err != nil {
+		return err
+	}
+	seen, err := masters[0].nodes()
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, s := range masters {
+		ids = append(ids, s.id)
+	}
+	give, moves := share(ids, seen.owners())
+	for _, s := range masters {
+		if len(give[s.id]) == 0 {
+			continue
+		}
+		args := []string{"CLUSTER", "ADDSLOTS"}
+		for _, slot := range give[s.id] {
+			args = append(args, strconv.Itoa(slot))
+		}
+		if _, err := s.ask(args...); err != nil {
+			return fmt.Errorf("member %s: CLUSTER ADDSLOTS: %w", s.member.ID, err)
+		}
+	}
+	return t.run(ctx, moves, masters, progress)
+}
+
+// run moves slots one after the other.
+func (t *circle) run(ctx context.Context, moves []move, masters []*seat, progress func(string)) error {
+	said := time.Time{}
+	for i, m := range moves {
+		if time.Since(said) > 2*time.Second {
+			said = time.Now()
+			progress(fmt.Sprintf("moving slots: %d of %d", i, len(moves)))
+		}
+		if err := t.moveSlot(ctx, m, masters); err != nil {
+			return fmt.Errorf("slot %d from member %s to member %s: %w", m.slot, t.seat(m.from).member.ID, t.seat(m.to).member.ID, err)
+		}
+	}
+	return nil
+}
+
+// moveAll moves everything away from a member, to those that have least.
+func (t *circle) moveAll(ctx context.Context, from *seat, masters []*seat, progress func(string)) error {
+	if err := t.endMoves(ctx, append([]*seat{from}, masters...)); err != nil {
+		return err
+	}
+	seen, err := from.nodes()
+	if err != nil {
+		return err
+	}
+	count := map[string]int{}
+	for _, s := range masters {
+		n, _ := seen.find(s.id)
+		count[s.id] = len(n.slots)
+	}
+	me, _ := seen.find(from.id)
+	var moves []move
+	for _, slot := range me.slots {
+		least := slices.MinFunc(masters, func(a, b *seat) int { return count[a.id] - count[b.id] })
+		count[least.id]++
+		moves = append(moves, move{slot, from.id, least.id})
+	}
+	return t.run(ctx, moves, append([]*seat{from}, masters...), progress)
+}
+
+// endMoves ends what was on its way when an earlier try was cut.
+func (t *circle) endMoves(ctx context.Context, masters []*seat) error {
+	for _, s := range masters {
+		seen, err := s.nodes()
+		if err != nil {
+			return err
+		}
+		me, _ := seen.find(s.id)
+		for _, open := range me.open {
+			m := move{open.slot, s.id, open.other}
+			if !open.out {
+				m.from, m.to = open.other, s.id
+			}
+			if t.seat(m.from) == nil || t.seat(m.to) == nil {
+				_, err = s.ask("CLUSTER", "SETSLOT", strconv.Itoa(open.slot), "STABLE")
+			} else {
+				err = t.moveSlot(ctx, m, masters)
+			}
+			if err != nil {
+				return fmt.Errorf("slot %d, which was on its way: %w", open.slot, err)
+			}
+		}
+	}
+	return nil
+}
+
+// keysAtOnce is how many keys one MIGRATE takes, and migrateTimeout how long it may.
+const (
+	keysAtOnce     = 64
+	migrateTimeout = 5 * time.Minute
+)
+
+// moveSlot moves one slot with its keys. Clients are sent to where each key is meanwhile.
+func (t *circle) moveSlot(ctx context.Context, m move, masters []*seat) error {
+	from, to, slot := t.seat(m.from), t.seat(m.to), strconv.Itoa(m.slot)
+	if from == nil || to == nil {
+		return errors.New("a server is no member")
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	// Either has the slot already when an earlier try came so far.
+	if _, err := to.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", m.from); err != nil && !strings.Contains(err.Error(), "already the owner") {
+		return err
+	}
+	if _, err := from.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", m.to); err != nil && !strings.Contains(err.Error(), "not the owner") {
+		return err
+	}
+	if err := t.moveKeys(ctx, from, to, slot); err != nil {
+		return err
+	}
+	// First who gets it, then who had it: so the slot is never nobody's.
+	for _, s := range slices.Concat([]*seat{to, from}, masters) {
+		if _, err := s.ask("CLUSTER", "SETSLOT", slot, "NODE", m.to); err != nil {
+			return fmt.Errorf("member %s: %w", s.member.ID, err)
+		}
+	}
+	return nil
+}
+
+func (t *circle) moveKeys(ctx context.Context, from, to *seat, slot string) error {
+	for {
+		keys, err := from.list("CLUSTER", "GETKEYSINSLOT", slot, strconv.Itoa(keysAtOnce))
+		if err != nil || len(keys) == 0 {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		args := []string{"MIGRATE", to.member.Address, strconv.Itoa(to.at), "", "0", strconv.FormatInt(migrateTimeout.Milliseconds(), 10), "REPLACE",
+			"AUTH2", clusterUser, to.secret, "KEYS"}
+		from.wait = migrateTimeout + callTimeout
+		_, err = from.ask(append(args, keys...)...)
+		if from.wait = callTimeout; err != nil {
+			return datastores.Errorf(datastores.Internal, "the server cannot move keys: %s", reasonOf(err))
+		}
+	}
+}
+
+// reasonOf is the code of what a server has answered: the rest may hold a key.
+func reasonOf(err error) string {
+	if refused, ok := errors.AsType[replyError](err); ok {
+		code, _, _ := strings.Cut(string(refused), " ")
+		return code
+	}
+	return err.Error()
+}

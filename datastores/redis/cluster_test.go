@@ -1,0 +1,187 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+func TestShare(t *testing.T) {
+	var none [slotCount]string
+	give, moves := share([]string{"a", "b", "c"}, none)
+	if len(give["a"]) != 5462 || len(give["b"]) != 5461 || len(give["c"]) != 5461 || len(moves) != 0 || give["b"][0] != 5462 {
+		t.Errorf("a new cluster of three gives %d, %d, %d and moves %d", len(give["a"]), len(give["b"]), len(give["c"]), len(moves))
+	}
+	of := none
+	for id, slots := range give {
+		for _, slot := range slots {
+			of[slot] = id
+		}
+	}
+	give, moves = share([]string{"a", "b", "c", "d"}, of)
+	if len(give) != 0 || len(moves) != 4096 {
+		t.Errorf("a fourth gets %d by %d moves, want 4096", len(give), len(moves))
+	}
+	for _, m := range moves {
+		if of[m.slot] != m.from || m.to != "d" {
+			t.Fatalf("move %+v", m)
+		}
+		of[m.slot] = m.to
+	}
+	if give, moves = share([]string{"a", "b", "c", "d"}, of); len(give)+len(moves) != 0 {
+		t.Errorf("what is even moves %d more", len(moves))
+	}
+}
+
+func TestParseNodes(t *testing.T) {
+	all, err := parseNodes("07c3 127.0.0.1:30004@31004,host slave e7d1 0 1426238317239 4 connected\n" +
+		"e7d1 127.0.0.1:30001@31001 myself,master - 0 0 1 connected 0-5460 9 [93-<-292f] [77->-e7d1]\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	me, _ := all.find("e7d1")
+	if len(me.slots) != 5462 || len(me.open) != 2 || me.open[0].out || !me.open[1].out || me.master != "" || all[0].master != "e7d1" || all[0].address != "127.0.0.1:30004" {
+		t.Errorf("%+v", all)
+	}
+	for _, bad := range []string{"a b", "a b c d e f g h 5-99999", "a b c d e f g h [x->-y]"} {
+		if _, err := parseNodes(bad); err == nil {
+			t.Errorf("%q is read", bad)
+		}
+	}
+}
+
+// ring is a cluster of real servers, as the gateway makes it.
+type ring struct {
+	t       *testing.T
+	options Options
+	view    datastores.ClusterView
+	of      map[string]*Manager
+}
+
+func (r *ring) viewOf(id string) datastores.ClusterView {
+	v := r.view
+	v.Self, v.Members, v.Progress = id, slices.Clone(v.Members), func(string) {}
+	return v
+}
+
+// set says where members stand.
+func (r *ring) set(state datastores.ClusterState, ids ...string) {
+	for i, m := range r.view.Members {
+		if slices.Contains(ids, m.ID) {
+			r.view.Members[i].State = state
+		}
+	}
+}
+
+// add makes members and has them join.
+func (r *ring) add(members ...datastores.ClusterMember) {
+	r.t.Helper()
+	for _, m := range members {
+		at := place(r.t, r.options)
+		m.Address, m.State = at.env.Address, datastores.ClusterOutside
+		r.view.Members, r.of[m.ID] = append(r.view.Members, m), at
+	}
+	for _, m := range members {
+		v := r.viewOf(m.ID)
+		must(r.t, r.of[m.ID].Prepare(r.t.Context(), datastores.PrepareRequest{Progress: func(string) {}, Cluster: &v}))
+	}
+	for _, m := range members {
+		r.set(datastores.ClusterJoins, m.ID)
+		for range 2 {
+			must(r.t, r.of[m.ID].JoinCluster(r.t.Context(), r.viewOf(m.ID)))
+		}
+		r.set(datastores.ClusterIn, m.ID)
+	}
+}
+
+func (r *ring) settle(id string) {
+	r.t.Helper()
+	began := time.Now()
+	for range 2 {
+		must(r.t, r.of[id].SettleCluster(r.t.Context(), r.viewOf(id)))
+	}
+	r.t.Logf("settled twice in %s", time.Since(began).Round(time.Millisecond))
+}
+
+// client is one that knows clusters.
+func (r *ring) client(password string) *redis.ClusterClient {
+	var addresses []string
+	for _, m := range r.view.Of(datastores.ClusterIn) {
+		addresses = append(addresses, fmt.Sprintf("%s:%d", m.Address, port))
+	}
+	c := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addresses, Password: password})
+	r.t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func (r *ring) write(c *redis.ClusterClient, from, to int) {
+	r.t.Helper()
+	for i := from; i < to; i++ {
+		must(r.t, c.Set(r.t.Context(), fmt.Sprint("k", i), i, 0).Err())
+	}
+}
+
+func (r *ring) want(c *redis.ClusterClient, n int) {
+	r.t.Helper()
+	for i := range n {
+		if got, err := c.Get(r.t.Context(), fmt.Sprint("k", i)).Int(); got != i || err != nil {
+			r.t.Fatalf("key %d is %d, %v", i, got, err)
+		}
+	}
+}
+
+// TestCluster: three members, each with a copy, take writes; a fourth shard comes and gets its share, a master is killed and its replica
+// takes over, a shard leaves, and nothing is lost.
+func TestCluster(t *testing.T) {
+	eachVariant(t, func(t *testing.T, o Options) {
+		ctx := t.Context()
+		r := &ring{t: t, options: o, of: map[string]*Manager{}, view: datastores.ClusterView{ID: "c", Secret: datastores.NewSecret("the ring's own secret")}}
+		r.add(datastores.ClusterMember{ID: "a", Shard: "1"}, datastores.ClusterMember{ID: "b", Shard: "2"}, datastores.ClusterMember{ID: "c", Shard: "3"},
+			datastores.ClusterMember{ID: "a2", Shard: "1"}, datastores.ClusterMember{ID: "b2", Shard: "2"}, datastores.ClusterMember{ID: "c2", Shard: "3"})
+		r.settle("a")
+		for _, m := range r.of {
+			_, err := m.EnableRoot(ctx, datastores.NewSecret(rootPassword))
+			must(t, err)
+		}
+		c := r.client(rootPassword)
+		r.write(c, 0, 1000)
+		r.want(c, 1000)
+
+		r.add(datastores.ClusterMember{ID: "d", Shard: "4"}, datastores.ClusterMember{ID: "d2", Shard: "4"})
+		r.settle("b")
+		if n, err := client(t, r.of["d"], rootName, rootPassword).DBSize(ctx).Result(); n == 0 || err != nil {
+			t.Errorf("the new shard has %d keys, %v", n, err)
+		}
+		r.want(c, 1000)
+		r.write(c, 1000, 1200)
+
+		must(t, kill(ctx, r.of["a"].env))
+		soon(t, "the replica takes over", func() bool {
+			ctx, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			info, err := r.of["a2"].info(ctx, "replication")
+			return err == nil && info["role"] == roleSource
+		})
+		must(t, r.of["a"].Start(ctx))
+		r.settle("b")
+		r.want(c, 1200)
+
+		for _, id := range []string{"b", "c", "c2"} { // of one shard a member stays, of the other none
+			r.set(datastores.ClusterLeaves, id)
+			for range 2 {
+				must(t, r.of[id].LeaveCluster(ctx, r.viewOf(id)))
+			}
+		}
+		r.settle("d")
+		fresh := r.client(rootPassword)
+		r.want(fresh, 1200)
+		r.write(fresh, 1200, 1300)
+		r.want(fresh, 1300)
+	})
+}
