@@ -96,7 +96,7 @@ func Plugin(extra ...func(*Manager) datastores.BackupStrategy) datastores.Plugin
 			Server: datastores.ServerOptions{
 				VersionNumber: v.version(),
 				Image:         v.image,
-				TCPPorts:      []datastores.PortRange{{First: port, Last: port}, {First: tlsPort, Last: tlsPort}},
+				TCPPorts:      []datastores.PortRange{{First: port, Last: port}, {First: tlsPort, Last: tlsPort}, {First: busPort, Last: busPort}},
 				VolumeSupport: true,
 				RootOnCreate:  true, // nobody can log in before root is enabled
 				// What is changed of users at a source is changed at its replicas, too.

@@ -52,6 +52,9 @@ func (cp *Plane) SetSSL(ctx context.Context, c Caller, id string, q SSLRequest) 
 	if of := in.ReplicaOf(); of != "" {
 		return is, fault.Errorf(fault.Unprocessable, "Instance %s is a replica: it speaks TLS as its source %s does, so ask for it there.", in.ID, of)
 	}
+	if in.Clustered() {
+		return is, fault.Errorf(fault.NotImplemented, "Operation not supported for instances that are part of a cluster: the members of cluster %s all speak TLS to each other.", in.SetID)
+	}
 	return cp.speak(ctx, c, in, q)
 }
 

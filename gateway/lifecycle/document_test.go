@@ -104,6 +104,7 @@ failed, or its deadline has passed. The event, the next step and the next comman
 		fmt.Fprintf(&b, "| `%s` | %s |\n", event, what)
 	}
 	documentSets(&b)
+	documentClusters(&b)
 	return b.String()
 }
 
@@ -133,6 +134,26 @@ own. A member that follows for it does so by an operation of its own, at step ` 
 			fmt.Fprintf(b, " %s |", followsIn(standard().setRows, row.Step, event))
 		}
 		b.WriteString("\n")
+	}
+}
+
+// documentClusters writes the tables of clusters.
+func documentClusters(b *strings.Builder) {
+	b.WriteString(`
+## Clusters
+
+A cluster is a set, too. Its record says where each member stands: it is being made, is outside, in, leaving, has left; what is next follows from that.
+In every step but settle members have operations of their own, in their turn: create, join, leave, delete, or what was asked of all of them.
+
+| operation | what is asked for | status of members | begins with |
+|---|---|---|---|
+`)
+	for _, op := range standard().clusterOperations {
+		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", op.Kind, op.Does, op.Status, list(op.rows()[0].Next))
+	}
+	b.WriteString("\n| step | what is done | command |\n|---|---|---|\n")
+	for _, row := range standard().clusterSteps {
+		fmt.Fprintf(b, "| %s | %s | %s |\n", row.Step, row.Does, cmp.Or(row.Method, "none"))
 	}
 }
 
