@@ -129,7 +129,7 @@ func Capabilities(m Manager) []Capability {
 		{CanConfiguration, is[Configuration](m)},
 		{CanBackup, is[Backups](m)},
 		{CanIncrementalBackup, incremental(m)},
-		{CanReplication, is[Replication](m)},
+		{CanReplication, replicates(m)},
 		{CanLogs, is[Logs](m)},
 		{CanUpgrade, is[Upgrader](m)},
 		{CanTLS, is[TLS](m)},
@@ -146,6 +146,12 @@ func Capabilities(m Manager) []Capability {
 func incremental(m Manager) bool {
 	b, ok := m.(Backups)
 	return ok && slices.ContainsFunc(b.BackupStrategies(), func(s BackupStrategy) bool { return s.Incremental })
+}
+
+// replicates reports whether there is any way for its servers to follow each other.
+func replicates(m Manager) bool {
+	r, ok := m.(Replication)
+	return ok && len(r.ReplicationStrategies()) > 0
 }
 
 func is[T any](m Manager) bool { _, ok := m.(T); return ok }

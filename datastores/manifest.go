@@ -118,7 +118,7 @@ func tell(o ServerOptions, manager string, m Manager) ServerOptions {
 		}
 		o.BackupStrategy = cmp.Or(o.BackupStrategy, o.BackupStrategies[0].Name)
 	}
-	if r, ok := m.(Replication); ok {
+	if r, ok := m.(Replication); ok && replicates(m) {
 		for _, name := range StrategyNames(r.ReplicationStrategies()) {
 			o.ReplicationStrategies = append(o.ReplicationStrategies, Strategy{StrategyName: name})
 		}

@@ -7,7 +7,8 @@ import (
 
 // Replication is implemented by a manager whose servers can follow each other.
 type Replication interface {
-	// ReplicationStrategies returns the ways to do it, the default one first. The Env may be the zero one.
+	// ReplicationStrategies returns the ways to do it, the default one first. The Env may be the zero one. Without any, as of a version
+	// that cannot, the manager is not capable of replication.
 	ReplicationStrategies() []ReplicationStrategy
 	// Following asks this server whether it follows another, and how that goes, whatever strategy made it so. It asks no other
 	// server, and may run beside anything, as Status may. It must return within the context's deadline; an error says that the

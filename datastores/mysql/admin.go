@@ -55,13 +55,3 @@ func mariadbAdmin(a account, identified string) []string {
 		"GRANT ALL PRIVILEGES ON *.* TO " + a.sql() + " WITH GRANT OPTION",
 	}
 }
-
-// oracleAdmin are those for Oracle's servers, which know no OR REPLACE and have a root account of their own.
-func oracleAdmin(a account, identified string) []string {
-	return []string{
-		"CREATE USER IF NOT EXISTS " + a.sql() + identified,
-		"ALTER USER " + a.sql() + identified + " ACCOUNT UNLOCK",
-		"GRANT ALL PRIVILEGES ON *.* TO " + a.sql() + " WITH GRANT OPTION",
-		"ALTER USER IF EXISTS 'root'@'localhost' ACCOUNT LOCK",
-	}
-}

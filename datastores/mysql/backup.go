@@ -12,9 +12,9 @@ import (
 
 const backupNamespace = "mysql_impl"
 
-// BackupStrategies implements [datastores.Backups]: of the files, by the server's own tool, and of the rows, as SQL.
+// BackupStrategies implements [datastores.Backups]: of the files, by the server's own tool or itself, and of the rows, as SQL.
 func (m *Manager) BackupStrategies() []datastores.BackupStrategy {
-	all := []datastores.BackupStrategy{m.physicalStrategy(), m.dumpStrategy()}
+	all := append(m.copyStrategies(), m.dumpStrategy())
 	for _, more := range m.extra {
 		all = append(all, more(m))
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores/volume"
@@ -35,18 +36,20 @@ func (m *Manager) binlogSize() int64 {
 
 // boundBinlogs takes the oldest logs away when all take more than space.
 func (m *Manager) boundBinlogs(ctx context.Context, db *sql.DB, space int64) error {
-	if space == 0 || m.variant.family != "mariadb" {
+	if space == 0 {
 		return nil
 	}
-	var logs []binlog
-	err := query(ctx, db, func(scan func(...any) error) error {
-		var l binlog
-		err := scan(&l.name, &l.size)
-		logs = append(logs, l)
-		return err
-	}, "SHOW BINARY LOGS")
+	rows, err := allRows(ctx, db, "SHOW BINARY LOGS")
 	if err != nil {
 		return failed(err, "cannot list the binary logs")
+	}
+	var logs []binlog
+	for _, row := range rows {
+		size, err := strconv.ParseInt(row["File_size"], 10, 64)
+		if err != nil {
+			return failed(err, "cannot list the binary logs")
+		}
+		logs = append(logs, binlog{row["Log_name"], size})
 	}
 	first := firstWithin(logs, space)
 	if first == 0 {

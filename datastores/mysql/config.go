@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	port = 3306
+	port     = 3306
+	port3306 = "3306"
 	// ownPort is where MariaDB's other listener is, which shares its places with the guest's socket only. No definition opens
 	// it, so a host's firewall lets nobody in.
 	ownPort = 3307
@@ -44,16 +45,16 @@ func (m *Manager) defaults() []configfile.Setting {
 		{Name: "local_infile", Value: "0"},
 		{Name: foldedBy, Value: "0"},
 		{Name: "character_set_server", Value: "utf8mb4"},
-		{Name: "collation_server", Value: "utf8mb4_general_ci"},
+		{Name: "collation_server", Value: m.variant.collation},
 		{Name: "max_connections", Value: strconv.Itoa(m.maxConnections())},
-		{Name: "innodb_buffer_pool_size", Value: megabytes(bufferPool(m.env.MemoryMB))},
+		{Name: "innodb_buffer_pool_size", Value: megabytes(m.bufferPool())},
 		{Name: "key_buffer_size", Value: megabytes(8)}, // of MyISAM, which nobody uses; 128 MB by default
 		// What was acknowledged survives a crash, and what was replicated is there after it.
 		{Name: "innodb_flush_log_at_trx_commit", Value: "1"},
 		{Name: "sync_binlog", Value: "1"},
 		{Name: "long_query_time", Value: strconv.FormatFloat(float64(m.options.LongQueryMillis)/1000, 'f', -1, 64)},
 	}
-	if m.variant.family == "mariadb" {
+	if m.variant.family == "mariadb" || !atLeast(m.options.Version, "8.0") {
 		return append(all, configfile.Setting{Name: "expire_logs_days", Value: strconv.Itoa(binlogDays)})
 	}
 	return append(all, configfile.Setting{Name: "binlog_expire_logs_seconds", Value: strconv.Itoa(binlogDays * 24 * 60 * 60)})
@@ -83,20 +84,8 @@ func (m *Manager) needs() []configfile.Setting {
 		// With rows, what a function does need not be foreseen; without it tenants could make none.
 		{Name: "log_bin_trust_function_creators", Value: "ON"},
 	}
-	if m.variant.family == "mariadb" {
-		settings = append(settings,
-			// Tenants have the places of the extra port, all of them, and the guest those of the socket: max_connections holds
-			// for each. No tenant can take what the guest needs.
-			configfile.Setting{Name: "port", Value: strconv.Itoa(ownPort)},
-			configfile.Setting{Name: "extra_port", Value: strconv.Itoa(port)},
-			configfile.Setting{Name: "report_port", Value: strconv.Itoa(port)},
-			configfile.Setting{Name: "aria_pagecache_buffer_size", Value: megabytes(16)},
-			configfile.Setting{Name: "plugin_dir", Value: m.pluginDir()})
-	} else {
-		settings = append(settings, configfile.Setting{Name: "port", Value: strconv.Itoa(port)})
-	}
 	settings = append(settings, m.tlsSettings()...)
-	return append(settings, m.variant.settings(m.serverID(), m.options.Version)...)
+	return append(settings, m.variant.settings(m)...)
 }
 
 // pluginDir is where the package of the program keeps its plug-ins. What the program itself takes for it is fixed when it is
@@ -114,16 +103,13 @@ func (m *Manager) serverID() uint32 {
 
 func megabytes(n int) string { return strconv.Itoa(n << 20) }
 
-// serverMB is what the server needs beside the buffer pool, with a few connections.
-const serverMB = 256
-
 // bufferPool is how much of the flavor's memory (MB; 0: not limited) caches data: two thirds of what the server itself
 // leaves, the rest being for connections.
-func bufferPool(memoryMB int) int {
-	if memoryMB == 0 {
+func (m *Manager) bufferPool() int {
+	if m.env.MemoryMB == 0 {
 		return 128
 	}
-	return max(16, (memoryMB-serverMB)*2/3)
+	return max(16, (m.env.MemoryMB-m.variant.serverMB)*2/3)
 }
 
 // maxConnections is the option, or one connection for each 8 MB of memory.

@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -39,11 +40,11 @@ func (m *Manager) dropDatabase(ctx context.Context, db *sql.DB, name string) err
 }
 
 func (m *Manager) drop(ctx context.Context, db *sql.DB, conn *sql.Conn, name string) error {
-	if m.variant.family == "mariadb" { // Oracle's servers do it wholly or not
-		if err := requireUnreferenced(ctx, db, name); err != nil {
-			return err
-		}
-		if err := lockTables(ctx, db, conn, name); err != nil {
+	if err := m.requireUnreferenced(ctx, db, name); err != nil {
+		return err
+	}
+	if m.variant.family == "mariadb" { // Oracle's servers do the rest wholly or not
+		if err := m.lockTables(ctx, db, conn, name); err != nil {
 			return err
 		}
 	}
@@ -51,21 +52,21 @@ func (m *Manager) drop(ctx context.Context, db *sql.DB, conn *sql.Conn, name str
 	return err
 }
 
-// The sessions that have a lock on anything in a database; in MariaDB also those that have locked everything.
-const (
-	mariadbLockHolders = "SELECT THREAD_ID FROM information_schema.METADATA_LOCK_INFO WHERE TABLE_SCHEMA = ? OR LOCK_MODE LIKE 'MDL_BACKUP_FTWRL%'"
-	oracleLockHolders  = "SELECT t.PROCESSLIST_ID FROM performance_schema.metadata_locks l JOIN performance_schema.threads t " +
-		"ON t.THREAD_ID = l.OWNER_THREAD_ID WHERE l.OBJECT_SCHEMA = ?"
-)
+// mariadbLockHolders are the sessions that have a lock on anything in a database, or have locked everything.
+const mariadbLockHolders = "SELECT THREAD_ID FROM information_schema.METADATA_LOCK_INFO WHERE TABLE_SCHEMA = ? OR LOCK_MODE LIKE 'MDL_BACKUP_FTWRL%'"
+
+func mariadbReferences() string {
+	const named = "CONVERT(CONVERT(BINARY %s USING filename) USING utf8mb4)"
+	return "SELECT " + fmt.Sprintf(named, "SUBSTRING_INDEX(FOR_NAME, '/', 1)") + ", " +
+		fmt.Sprintf(named, "SUBSTRING_INDEX(FOR_NAME, '/', -1)") + ` FROM information_schema.INNODB_SYS_FOREIGN
+		WHERE BINARY SUBSTRING_INDEX(REF_NAME, '/', 1) = BINARY CONVERT(? USING filename)
+		AND BINARY SUBSTRING_INDEX(FOR_NAME, '/', 1) <> BINARY CONVERT(? USING filename) LIMIT 1`
+}
 
 // requireUnreferenced refuses a database to whose tables those of another one refer.
-func requireUnreferenced(ctx context.Context, db *sql.DB, name string) error {
-	const named = "CONVERT(CONVERT(BINARY %s USING filename) USING utf8mb4)"
+func (m *Manager) requireUnreferenced(ctx context.Context, db *sql.DB, name string) error {
 	var schema, table string
-	err := db.QueryRowContext(ctx, "SELECT "+fmt.Sprintf(named, "SUBSTRING_INDEX(FOR_NAME, '/', 1)")+", "+
-		fmt.Sprintf(named, "SUBSTRING_INDEX(FOR_NAME, '/', -1)")+` FROM information_schema.INNODB_SYS_FOREIGN
-		WHERE BINARY SUBSTRING_INDEX(REF_NAME, '/', 1) = BINARY CONVERT(? USING filename)
-		AND BINARY SUBSTRING_INDEX(FOR_NAME, '/', 1) <> BINARY CONVERT(? USING filename) LIMIT 1`, name, name).Scan(&schema, &table)
+	err := db.QueryRowContext(ctx, m.variant.references, name, name).Scan(&schema, &table)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
@@ -78,8 +79,8 @@ func requireUnreferenced(ctx context.Context, db *sql.DB, name string) error {
 
 // lockTables fails as DROP DATABASE would when a transaction that outlives its session, such as a prepared one, has changed a
 // table. Without such transactions it does nothing.
-func lockTables(ctx context.Context, db *sql.DB, conn *sql.Conn, name string) error {
-	prepared, err := preparedTransactions(ctx, db)
+func (m *Manager) lockTables(ctx context.Context, db *sql.DB, conn *sql.Conn, name string) error {
+	prepared, err := m.preparedTransactions(ctx, db)
 	if err != nil {
 		return err
 	}
@@ -118,7 +119,7 @@ func (m *Manager) inTheWay(ctx context.Context, db *sql.DB, name, doing string, 
 	if !errors.Is(err, sql.ErrNoRows) {
 		return failed(err, "%s", doing)
 	}
-	prepared, err := preparedTransactions(ctx, db)
+	prepared, err := m.preparedTransactions(ctx, db)
 	if err != nil || len(prepared) == 0 {
 		return failed(waited, "%s", doing)
 	}
@@ -127,13 +128,16 @@ func (m *Manager) inTheWay(ctx context.Context, db *sql.DB, name, doing string, 
 }
 
 // preparedTransactions are those of two phases that wait for the second, each as XA COMMIT names it.
-func preparedTransactions(ctx context.Context, db *sql.DB) (xids []string, err error) {
+func (m *Manager) preparedTransactions(ctx context.Context, db *sql.DB) (xids []string, err error) {
 	err = query(ctx, db, func(scan func(...any) error) error {
 		var format, gtrid, bqual int
 		var xid string
 		err := scan(&format, &gtrid, &bqual, &xid)
+		if data, err := hex.DecodeString(strings.TrimPrefix(xid, "0x")); err == nil && gtrid+bqual == len(data) { // both parts in one, as Oracle's servers have it
+			xid = fmt.Sprintf("%s,%s,%d", text(string(data[:gtrid])), text(string(data[gtrid:])), format)
+		}
 		xids = append(xids, xid)
 		return err
-	}, "XA RECOVER FORMAT = 'SQL'")
+	}, m.variant.prepared)
 	return xids, err
 }

@@ -33,7 +33,7 @@ func (m *Manager) backupRows(ctx context.Context, req datastores.BackupRequest) 
 	var names []string
 	var accounts string
 	var history bool
-	err := m.session(func(db *sql.DB) (err error) {
+	err := m.sessionWith(m.variant.dumping, func(db *sql.DB) (err error) {
 		if names, err = m.tenantDatabases(ctx, db); err != nil {
 			return err
 		}
@@ -121,13 +121,13 @@ func (m *Manager) accountStatements(ctx context.Context, db *sql.DB) (string, er
 		return "", err
 	}
 	for _, role := range roles {
-		b.WriteString("CREATE ROLE IF NOT EXISTS " + text(role) + ";\n")
+		b.WriteString("CREATE ROLE IF NOT EXISTS " + role + ";\n")
 	}
 	for _, show := range []string{"SHOW CREATE USER ", "SHOW GRANTS FOR "} {
 		owners := users
 		if show == "SHOW GRANTS FOR " {
 			for _, role := range roles {
-				owners = append([]string{text(role)}, owners...)
+				owners = append([]string{role}, owners...)
 			}
 		}
 		for _, owner := range owners {
@@ -145,18 +145,25 @@ func (m *Manager) accountStatements(ctx context.Context, db *sql.DB) (string, er
 	return b.String(), nil
 }
 
-// roles of MariaDB; those of MySQL are users.
-func (m *Manager) roles(ctx context.Context, db *sql.DB) ([]string, error) {
+// roles are those of tenants, quoted. With Oracle's servers each is an account, with a host.
+func (m *Manager) roles(ctx context.Context, db *sql.DB) (names []string, err error) {
+	statement := "SELECT User, '' FROM mysql.user WHERE BINARY is_role = 'Y' AND User <> 'PUBLIC'"
 	if m.variant.family != "mariadb" {
+		statement = "SELECT User, Host FROM mysql.user u WHERE " + isRole
+	}
+	if m.variant.family != "mariadb" && !atLeast(m.options.Version, "8.0") {
 		return nil, nil
 	}
-	var names []string
-	err := query(ctx, db, func(scan func(...any) error) error {
-		var name string
-		err := scan(&name)
-		names = append(names, name)
+	err = query(ctx, db, func(scan func(...any) error) error {
+		var a account
+		err := scan(&a.name, &a.host)
+		if a.host == "" {
+			names = append(names, text(a.name))
+		} else {
+			names = append(names, a.sql())
+		}
 		return err
-	}, "SELECT User FROM mysql.user WHERE BINARY is_role = 'Y' AND User <> 'PUBLIC'")
+	}, statement)
 	return names, err
 }
 

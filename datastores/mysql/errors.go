@@ -33,6 +33,7 @@ const (
 	errCollationMismatch  = 1253
 	errCollation          = 1273
 	errReadOnly           = 1290
+	errNoTable            = 1146
 	errLogInUse           = 1378 // of PURGE
 	errInvalidText        = 1300
 	errConflictingClauses = 1302

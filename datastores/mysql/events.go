@@ -18,7 +18,9 @@ const eventScheduler = "event_scheduler"
 // says that it was made, until somebody changes the event.
 func (m *Manager) tellDisabledEvents(ctx context.Context) error {
 	if m.variant.family != "mariadb" {
-		return nil
+		return m.session(func(db *sql.DB) error {
+			return failed(tellOracleEvents(ctx, db), "cannot tell replicas which events are disabled")
+		})
 	}
 	return m.sessionWith(map[string]string{"gtid_domain_id": "0"}, func(db *sql.DB) error {
 		_, err := db.ExecContext(ctx, "UPDATE mysql.event SET status = 'DISABLED', originator = 0, created = created "+
@@ -31,7 +33,9 @@ func (m *Manager) tellDisabledEvents(ctx context.Context) error {
 // others the scheduler hears that they are not. Replicas of this server have them as they need them.
 func (m *Manager) ownEvents(ctx context.Context) error {
 	if m.variant.family != "mariadb" {
-		return nil
+		return m.local(func(db *sql.DB) error {
+			return failed(ownOracleEvents(ctx, db), "cannot make the events that came from a source the server's own")
+		})
 	}
 	return m.local(func(db *sql.DB) error {
 		var all []event

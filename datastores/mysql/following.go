@@ -19,6 +19,8 @@ type following struct {
 	drained   bool   // all that was received is applied
 	broken    string // why it does not go on
 	trouble   string // why it does not receive, for the moment
+	pending   int64  // transactions that were received and are not applied
+	counted   bool   // pending is known
 	row       map[string]string
 }
 
@@ -37,14 +39,22 @@ func (m *Manager) follows(ctx context.Context, db *sql.DB) (following, error) {
 		trouble:   row[words.receiveError],
 		row:       row,
 	}
-	if row[words.receiveErrno] == errSourceCannotGoOn {
+	if n := row[words.receiveErrno]; n == errSourceCannotGoOn || n == errSourceGivesUp {
 		f.broken = f.trouble
+	}
+	f.pending, f.counted = m.variant.dialect.pending(ctx, db, row)
+	if m.variant.family == "mysql" && f.pending > 0 { // what it has read may be in the hands of its workers
+		f.drained = false
 	}
 	return f, nil
 }
 
-// errSourceCannotGoOn is what a replica is told that asks for what the source has not got, or not any more.
-const errSourceCannotGoOn = "1236"
+// errSourceCannotGoOn is what a replica is told that asks for what the source has not got, or not any more, by Oracle's servers with
+// errSourceGivesUp.
+const (
+	errSourceCannotGoOn = "1236"
+	errSourceGivesUp    = "13114"
+)
 
 // Following implements [datastores.Replication].
 func (m *Manager) Following(ctx context.Context) (is datastores.Following, err error) {
@@ -57,7 +67,7 @@ func (m *Manager) Following(ctx context.Context) (is datastores.Following, err e
 		at, err := m.variant.dialect.position(ctx, db)
 		is = datastores.Following{
 			Role: datastores.RoleReplica, Follows: f.receiving == "Yes" && f.applying,
-			At: at.ID, Waits: !f.drained, Lag: f.lag(m.variant.dialect.words(), at),
+			At: at.ID, Waits: !f.drained, Lag: f.lag(m.variant.dialect.words()),
 		}
 		if !is.Follows {
 			is.Why = f.why(m.variant.dialect.words())
@@ -67,16 +77,14 @@ func (m *Manager) Following(ctx context.Context) (is datastores.Following, err e
 	return is, err
 }
 
-// lag is how far behind a replica is that has come to at.
-func (f following) lag(words replicationWords, at datastores.Position) datastores.Lag {
+// lag is how far behind a replica is.
+func (f following) lag(words replicationWords) datastores.Lag {
 	lag := datastores.Lag{}
 	if seconds, err := strconv.ParseInt(f.row[words.behind], 10, 64); err == nil { // else NULL: it does not receive or apply
 		lag[datastores.Seconds] = max(0, seconds)
 	}
-	if received, err := parseGTIDs(f.row[words.received]); err == nil {
-		if last, ok := received.last(0); ok {
-			lag[datastores.Transactions] = max(0, int64(last.seq)-int64(at.Count))
-		}
+	if f.counted {
+		lag[datastores.Transactions] = f.pending
 	}
 	return lag
 }
@@ -113,7 +121,8 @@ var replicaErrors = map[string]string{
 	"1007": "a database is there already", "1008": "a database is missing", "1032": "a row is missing", "1045": "the source does not let it in",
 	"1049": "a database is missing", "1050": "a table is there already", "1054": "a column is missing", "1062": "a row is there already",
 	"1146": "a table is missing", errSourceCannotGoOn: "the source has not, or not any more, what it asks for",
-	"2003": "it does not reach its source", "2013": "the source does not answer",
+	errSourceGivesUp: "the source has not, or not any more, what it asks for",
+	"2003":           "it does not reach its source", "2013": "the source does not answer",
 }
 
 // awaitFollowing returns when the replica receives and applies.
@@ -156,28 +165,40 @@ func (m *Manager) drain(ctx context.Context, db *sql.DB) error {
 
 // oneRow returns the first row of a result by column, nil when there is none.
 func oneRow(ctx context.Context, db *sql.DB, statement string) (map[string]string, error) {
+	all, err := allRows(ctx, db, statement)
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	return all[0], nil
+}
+
+// allRows returns the rows of a result by column. NULL is "".
+func allRows(ctx context.Context, db *sql.DB, statement string) (all []map[string]string, err error) {
 	rows, err := db.QueryContext(ctx, statement)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
 	columns, err := rows.Columns()
-	if err != nil || !rows.Next() {
-		return nil, firstError(err, rows.Err())
+	if err != nil {
+		return nil, err
 	}
 	values := make([]sql.NullString, len(columns))
 	into := make([]any, len(columns))
 	for i := range values {
 		into[i] = &values[i]
 	}
-	if err := rows.Scan(into...); err != nil {
-		return nil, err
+	for rows.Next() {
+		if err := rows.Scan(into...); err != nil {
+			return nil, err
+		}
+		row := map[string]string{}
+		for i, name := range columns {
+			row[name] = values[i].String
+		}
+		all = append(all, row)
 	}
-	row := map[string]string{}
-	for i, name := range columns {
-		row[name] = values[i].String
-	}
-	return row, nil
+	return all, rows.Err()
 }
 
 func firstError(errs ...error) error {

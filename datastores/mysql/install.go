@@ -36,7 +36,7 @@ func (m *Manager) install(ctx context.Context) error {
 		// has its name nobody needs what a crash leaves of it, so it is synced once, afterwards.
 		more := []string{"--datadir=" + made.Path("."), "--debug-no-sync"}
 		if m.variant.family == "mysql" {
-			return m.initialise(ctx, more[0])
+			return m.initialise(ctx, more[:1]...)
 		}
 		tables, closeTables, err := m.openSystemTables()
 		if err != nil {
@@ -100,10 +100,23 @@ func (m *Manager) bootstrap(ctx context.Context, script io.Reader, more ...strin
 	return nil
 }
 
+const firstName = "first.sql"
+
 // initialise makes the data directory of one of Oracle's servers, which has the statements for it built in.
 func (m *Manager) initialise(ctx context.Context, more ...string) error {
-	argv := m.argv(append([]string{"--initialize-insecure", "--skip-log-bin"}, more...)...)
-	_, err := service.Run(ctx, argv, service.RunOptions{Credential: m.service.Credential})
+	zones, err := io.ReadAll(m.zones(ctx))
+	if err != nil {
+		return err
+	}
+	if err := m.data.WriteFile(firstName, append([]byte("USE mysql;\n"), zones...)); err != nil {
+		return err
+	}
+	defer func() { _ = m.data.Remove(firstName) }()
+	argv := m.argv(append([]string{
+		"--initialize-insecure", "--skip-log-bin", "--init-file=" + m.path(firstName),
+		"--innodb-flush-method=nosync", "--innodb-doublewrite=OFF", "--autocommit=1", "--sql-mode=", // what tenants may set does not hold for it
+	}, more...)...)
+	_, err = service.Run(ctx, argv, service.RunOptions{Credential: m.service.Credential})
 	if err != nil {
 		return fmt.Errorf("cannot initialise the data directory: %w", err)
 	}

@@ -28,28 +28,34 @@ func inKept(bodies ...string) string {
 // kinds are the ways in which the server stores something, but for those that lose it by their nature: temporary tables and
 // the engine MEMORY. LOAD DATA LOCAL is off by default.
 func kinds() (all []datastoretest.WriteKind) {
-	for _, k := range append(append(rowKinds(), programKinds()...), objectKinds()...) {
-		all = append(all, datastoretest.WriteKind{
-			Name: k.name,
-			Write: func(ctx context.Context, s datastoretest.Session, round int) error {
-				for _, statement := range append([]string{kept}, k.write...) {
-					if _, err := s.(*held).conn.ExecContext(ctx, k.of(round, statement)); err != nil {
-						return fmt.Errorf("%s: %w", statement, err)
-					}
-				}
-				return nil
-			},
-			Read: func(ctx context.Context, s datastoretest.Session, round int) error {
-				var found sql.NullInt64
-				err := s.(*held).conn.QueryRowContext(ctx, k.of(round, k.read)).Scan(&found)
-				if err == nil && found.Int64 != 1 {
-					err = fmt.Errorf("the server says %v", found)
-				}
-				return err
-			},
-		})
+	for _, k := range sqlKinds() {
+		all = append(all, k.kind())
 	}
 	return all
+}
+
+func sqlKinds() []sqlKind { return append(append(rowKinds(), programKinds()...), objectKinds()...) }
+
+func (k sqlKind) kind() datastoretest.WriteKind {
+	return datastoretest.WriteKind{
+		Name: k.name,
+		Write: func(ctx context.Context, s datastoretest.Session, round int) error {
+			for _, statement := range append([]string{kept}, k.write...) {
+				if _, err := s.(*held).conn.ExecContext(ctx, k.of(round, statement)); err != nil {
+					return fmt.Errorf("%s: %w", statement, err)
+				}
+			}
+			return nil
+		},
+		Read: func(ctx context.Context, s datastoretest.Session, round int) error {
+			var found sql.NullInt64
+			err := s.(*held).conn.QueryRowContext(ctx, k.of(round, k.read)).Scan(&found)
+			if err == nil && found.Int64 != 1 {
+				err = fmt.Errorf("the server says %v", found)
+			}
+			return err
+		},
+	}
 }
 
 func (k sqlKind) of(round int, statement string) string {
@@ -85,7 +91,7 @@ func rowKinds() []sqlKind {
 		{"truncate", []string{"CREATE TABLE truncated_{n} (x INT)", "INSERT INTO truncated_{n} VALUES (1)", "TRUNCATE truncated_{n}", "INSERT INTO truncated_{n} VALUES (7)"},
 			"SELECT SUM(x) = 7 FROM truncated_{n}"},
 		{"large value", []string{"CREATE TABLE large_{n} (body LONGBLOB)", "INSERT INTO large_{n} VALUES (REPEAT(CHAR(0, 255, 39, 92, 10), 20000))"},
-			"SELECT MD5(body) = MD5(REPEAT(CHAR(0, 255, 39, 92, 10), 20000)) FROM large_{n}"},
+			"SELECT SHA2(body, 256) = SHA2(REPEAT(CHAR(0, 255, 39, 92, 10), 20000), 256) FROM large_{n}"},
 	}
 }
 

@@ -47,7 +47,8 @@ type Manager struct {
 
 // New makes the manager of the server in env; it touches nothing. extra are backup strategies beside its own.
 func New(env datastores.Env, options Options, extra ...func(*Manager) datastores.BackupStrategy) *Manager {
-	m := &Manager{env: env, options: options, extra: extra, variant: variants()[options.Variant], data: volume.Data(env), own: volume.Own(env)}
+	m := &Manager{env: env, options: options, extra: extra, data: volume.Data(env), own: volume.Own(env)}
+	m.variant, _ = variantOf(options.Variant, options.Version)
 	m.service = service.New(env, serviceName, m.argv()...)
 	m.service.LogFile, m.service.StopTimeout = logsDir+"/"+errorLog+".log", stopTimeout
 	return m
@@ -144,6 +145,9 @@ func (m *Manager) start(ctx context.Context) error {
 		}
 	}
 	if err != nil || running {
+		return err
+	}
+	if err := m.leaveOrigin(ctx); err != nil {
 		return err
 	}
 	// While it was stopped its guest may have been told to follow in another way.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -24,7 +25,28 @@ type physical struct {
 	applyLogOnly bool
 }
 
-func (m *Manager) physicalStrategy() datastores.BackupStrategy {
+// copyStrategies are the ways to copy the server's files. The tool is named where it is not known yet whether it is installed.
+func (m *Manager) copyStrategies() (all []datastores.BackupStrategy) {
+	if tool := m.variant.physical.program; tool != "" {
+		if _, err := os.Stat(m.tool(tool)); err == nil || m.env.Dir == "" || !m.variant.clones {
+			all = append(all, m.toolStrategy())
+		}
+	}
+	if m.variant.clones {
+		all = append(all, m.cloneStrategy())
+	}
+	return all
+}
+
+// physicalStrategy is what replicas begin with; the zero one: there is none.
+func (m *Manager) physicalStrategy() (s datastores.BackupStrategy) {
+	if all := m.copyStrategies(); len(all) > 0 {
+		s = all[0]
+	}
+	return s
+}
+
+func (m *Manager) toolStrategy() datastores.BackupStrategy {
 	return datastores.BackupStrategy{
 		StrategyName: datastores.StrategyName{Namespace: backupNamespace, Name: m.variant.physical.name},
 		Incremental:  true,
@@ -137,12 +159,9 @@ func (m *Manager) sameServer(meta backupMeta, id string) error {
 		id, meta.Family, meta.Version, m.variant.family, m.options.Version)
 }
 
-// restoreFiles unpacks the full backup, makes it consistent, and does so with each increment on top of it.
-func (m *Manager) restoreFiles(ctx context.Context, req datastores.RestoreRequest) error {
-	if len(req.Chain) == 0 {
-		return datastores.Errorf(datastores.Invalid, "there is no backup to restore")
-	}
-	for _, link := range req.Chain {
+// sameChain is sameServer for a chain of backups.
+func (m *Manager) sameChain(chain []datastores.BackupLink) error {
+	for _, link := range chain {
 		var meta backupMeta
 		if err := json.Unmarshal(link.Meta, &meta); err != nil {
 			return datastores.Errorf(datastores.Invalid, "backup %s does not say what it is of", link.ID)
@@ -150,6 +169,17 @@ func (m *Manager) restoreFiles(ctx context.Context, req datastores.RestoreReques
 		if err := m.sameServer(meta, link.ID); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// restoreFiles unpacks the full backup, makes it consistent, and does so with each increment on top of it.
+func (m *Manager) restoreFiles(ctx context.Context, req datastores.RestoreRequest) error {
+	if len(req.Chain) == 0 {
+		return datastores.Errorf(datastores.Invalid, "there is no backup to restore")
+	}
+	if err := m.sameChain(req.Chain); err != nil {
+		return err
 	}
 	if err := m.discardData(ctx); err != nil {
 		return err
@@ -167,7 +197,7 @@ func (m *Manager) restoreFiles(ctx context.Context, req datastores.RestoreReques
 			}
 		}
 		if m.variant.family == "mysql" {
-			return nil
+			return m.markCopied(true)
 		}
 		return m.bootstrap(ctx, strings.NewReader(forgetReplicas), "--datadir="+made.Path("."))
 	})

@@ -14,7 +14,7 @@ import (
 type Options struct {
 	datastores.GuestOptions
 	Variant         string `json:"variant" doc:"whose server it is: mariadb, mysql or percona"`
-	Version         string `json:"version" doc:"of the server: for mariadb 10.11 or 11.8, for the others 8.0"`
+	Version         string `json:"version" doc:"of the server: for mariadb 10.11 or 11.8, for mysql 5.7, 8.0 (8.0.17 for that and later ones), 8.4 or 9.7, for percona 8.0, 8.0.17 or 8.4"`
 	Program         string `json:"program" doc:"the server's program"`
 	ToolsDir        string `json:"tools_dir" doc:"where the server's other programs are: backup, dump, upgrade"`
 	ShareDir        string `json:"share_dir" doc:"where the server's package keeps its messages and the SQL of its system tables"`
@@ -60,7 +60,7 @@ func (o Options) Problems() []error {
 			problems = append(problems, fmt.Errorf("%s: %q is not an absolute path", path.option, path.value))
 		}
 	}
-	if v, ok := variants()[o.Variant]; !ok {
+	if v, ok := variantOf(o.Variant, o.Version); !ok {
 		problems = append(problems, fmt.Errorf("variant: %q is not mariadb, mysql or percona", o.Variant))
 	} else if !slices.Contains(v.versions, o.Version) {
 		problems = append(problems, fmt.Errorf("version: %q is not one of %s: %s", o.Version, o.Variant, strings.Join(v.versions, ", ")))
@@ -102,6 +102,14 @@ func Plugin(extra ...func(*Manager) datastores.BackupStrategy) datastores.Plugin
 			Description: "MariaDB 11.8, in an image of Debian 13",
 			Server:      server("11.8", "debian-13", nil),
 			Guest:       json.RawMessage(`{"version": "11.8", "share_dir": "/usr/share/mariadb"}`),
+		},
+		datastores.Offer{
+			Datastore:   "mysql",
+			Version:     "9.7",
+			Description: "MySQL 9.7, Oracle's, in an image of Debian sid",
+			Server:      server("9.7", "debian-sid", &inactive),
+			Guest: json.RawMessage(`{"variant": "mysql", "version": "9.7", "program": "/usr/sbin/mysqld",
+				"packages": ["mysql-server-core", "mysql-client-core", "tzdata"]}`),
 		},
 		datastores.Offer{
 			Datastore:   "mysql",

@@ -14,6 +14,8 @@ type side struct {
 	// Placed: the server has been told where in its source's history the backup that it comes from ends. From then on it
 	// knows better itself.
 	Placed bool `json:"placed,omitempty"`
+	// Copied: the data was copied from another server, and has things of that one's in it still.
+	Copied bool `json:"copied,omitempty"`
 }
 
 const sideName = "role.json"

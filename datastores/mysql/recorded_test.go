@@ -54,7 +54,7 @@ func (v *oneValue) Next(row []driver.Value) error {
 }
 
 func TestHistoriesOfMySQL(t *testing.T) {
-	ctx, d := t.Context(), mysqlDialect{}
+	ctx, d := t.Context(), oracleDialect{"9.7"}
 	mine, theirs := &recorded{answers: map[string]string{
 		"SELECT @@GLOBAL.gtid_executed":                        "u:1-5,\nv:1-2",
 		"SELECT GTID_SUBTRACT('u:1-5,\nv:1-2', 'u:1-9')":       "v:1-2",

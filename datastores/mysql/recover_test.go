@@ -35,7 +35,7 @@ func killedBetweenTwoLogs(t *testing.T, m *Manager) {
 		must(t, err)
 		must(t, execute(ctx, admin(t, m), fmt.Sprintf("INSERT INTO shop.t VALUES (%d)", rows)))
 		rows++
-		must(t, kill(ctx, m.env))
+		must(t, kill(ctx, m))
 		closeBinlog(t, m)
 	}
 	must(t, m.Start(ctx))

@@ -22,6 +22,9 @@ const (
 // ReplicationStrategies implements [datastores.Replication]. A replica follows the source's binary log by global transaction
 // identifiers, asynchronously.
 func (m *Manager) ReplicationStrategies() []datastores.ReplicationStrategy {
+	if m.physicalStrategy().IsZero() {
+		return nil
+	}
 	return []datastores.ReplicationStrategy{{
 		StrategyName: datastores.StrategyName{Namespace: replicationNamespace, Name: m.variant.dialect.strategy()},
 		StartsFrom:   m.physicalStrategy().StrategyName,

@@ -63,12 +63,14 @@ func backupOf(t *testing.T, m *Manager, parent *datastores.BackupLink) datastore
 	}}
 }
 
-// logSize is what the binary logs take on the volume.
+// logSize is what the logs of changes take on the volume.
 func logSize(t *testing.T, m *Manager) (size int64) {
 	t.Helper()
 	files, err := filepath.Glob(m.path(dataDir) + "/binlog.*")
 	must(t, err)
-	for _, name := range files {
+	relayed, err := filepath.Glob(m.path(dataDir) + "/relay.*")
+	must(t, err)
+	for _, name := range append(files, relayed...) {
 		info, err := os.Stat(name)
 		must(t, err)
 		size += info.Size()
@@ -344,7 +346,7 @@ func TestReadOnlyIsDecidedBeforeItIsDone(t *testing.T) {
 	m := prepared(t)
 	l := tenant(t, m)
 	must(t, m.becomeReadOnly())
-	must(t, kill(t.Context(), m.env))
+	must(t, kill(t.Context(), m))
 	next := newManager(t, m.env)
 	must(t, next.Start(t.Context()))
 	if n, err := write(t.Context(), l, 20, 21); err == nil {

@@ -50,11 +50,7 @@ func endOrphans(ctx context.Context, db *sql.DB) error {
 // endShutOut ends the sessions of users that are no more or may not log in, and of those who have lost something. On a replica nobody
 // calls when that comes from its source.
 func (m *Manager) endShutOut(ctx context.Context, db *sql.DB) error {
-	if m.variant.family != "mariadb" {
-		return endOrphans(ctx, db)
-	}
-	err := endSessions(ctx, db, tenantSessions+" AND USER <> 'unauthenticated user' AND BINARY USER NOT IN "+
-		"(SELECT BINARY User FROM mysql.global_priv WHERE COALESCE(JSON_VALUE(Priv, '$.account_locked'), '0') IN ('0', 'false'))")
+	err := endSessions(ctx, db, tenantSessions+" AND USER <> 'unauthenticated user' AND BINARY USER NOT IN ("+m.variant.lockedOut+")")
 	if err != nil {
 		return failed(err, "cannot end the sessions of users that are shut out")
 	}

@@ -20,7 +20,7 @@ import (
 
 func TestSuite(t *testing.T) {
 	t.Parallel()
-	datastoretest.Run(t, harness())
+	datastoretest.Run(t, harness(DefaultOptions()))
 }
 
 // TestSuiteOfNewest also takes over what 10.11 has left.
@@ -29,7 +29,7 @@ func TestSuiteOfNewest(t *testing.T) {
 	if !datastoretest.InImage(t, image) {
 		return
 	}
-	h := harness()
+	h := harness(newestOptions(t))
 	var err error
 	h.Options, err = json.Marshal(newestOptions(t))
 	must(t, err)
@@ -38,7 +38,11 @@ func TestSuiteOfNewest(t *testing.T) {
 	datastoretest.Run(t, h)
 }
 
-func harness() datastoretest.Harness {
+// harness is that of a server with these options.
+func harness(o Options) datastoretest.Harness {
+	obstruct := func(ctx context.Context, env datastores.Env, l datastoretest.Login) (datastoretest.Obstacle, error) {
+		return obstruct(ctx, New(env, o), l)
+	}
 	return datastoretest.Harness{
 		Plugin: Plugin(),
 		NewEnv: func(t *testing.T) datastores.Env { return newEnv(t) },
@@ -75,7 +79,7 @@ func harness() datastoretest.Harness {
 		Show:     show,
 		Stir:     stir,
 		Diverges: "MariaDB keeps what is in its binary log: what was acknowledged by a former source is never undone silently",
-		Kill:     kill,
+		Kill:     func(ctx context.Context, env datastores.Env) error { return kill(ctx, New(env, o)) },
 	}
 }
 
@@ -142,7 +146,7 @@ func (h *held) Ask(ctx context.Context) error {
 func (h *held) Close() error { return errors.Join(h.conn.Close(), h.db.Close()) }
 
 // obstruct prepares a transaction, which outlives its session.
-func obstruct(ctx context.Context, env datastores.Env, l datastoretest.Login) (datastoretest.Obstacle, error) {
+func obstruct(ctx context.Context, m *Manager, l datastoretest.Login) (datastoretest.Obstacle, error) {
 	session, err := openSession(ctx, l)
 	if err != nil {
 		return datastoretest.Obstacle{}, err
@@ -155,7 +159,7 @@ func obstruct(ctx context.Context, env datastores.Env, l datastoretest.Login) (d
 		}
 	}
 	return datastoretest.Obstacle{Named: xid, Clear: func(ctx context.Context) error {
-		return New(env, DefaultOptions()).session(func(db *sql.DB) error { return execute(ctx, db, "XA ROLLBACK "+xid) })
+		return m.session(func(db *sql.DB) error { return execute(ctx, db, "XA ROLLBACK "+xid) })
 	}}, nil
 }
 
@@ -219,11 +223,18 @@ func digest(ctx context.Context, l datastoretest.Login) (items int, digest strin
 	return items, digest, err
 }
 
+func variables(m *Manager) string {
+	if m.variant.family == "mysql" {
+		return "performance_schema.global_variables"
+	}
+	return "information_schema.GLOBAL_VARIABLES"
+}
+
 // show reads a variable in the words of the parameter's values.
 func show(ctx context.Context, manager datastores.Manager, name string) (shown string, err error) {
 	m := manager.(*Manager)
 	err = m.session(func(db *sql.DB) error {
-		return db.QueryRowContext(ctx, "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_VARIABLES WHERE VARIABLE_NAME = ?", name).Scan(&shown)
+		return db.QueryRowContext(ctx, "SELECT VARIABLE_VALUE FROM "+variables(m)+" WHERE VARIABLE_NAME = ?", name).Scan(&shown)
 	})
 	for _, p := range m.Parameters() {
 		if f, bad := strconv.ParseFloat(shown, 64); p.Name == name && p.Type != datastores.StringParameter && bad == nil {
@@ -255,8 +266,8 @@ func stir(ctx context.Context, l datastoretest.Login, log string) error {
 	})
 }
 
-func kill(ctx context.Context, env datastores.Env) error {
-	s := New(env, DefaultOptions()).service
+func kill(ctx context.Context, m *Manager) error {
+	s := m.service
 	pid, _, ok := s.Running()
 	if !ok {
 		return nil

@@ -4,18 +4,17 @@ import (
 	"context"
 	"database/sql"
 
-	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/configfile"
 )
 
 const requireSecure = "require_secure_transport"
 
-// tlsSettings are those of how the server speaks TLS. Without any, MariaDB 11.8 would make a certificate of its own. Key and
+// tlsSettings are those of how the server speaks TLS. Key and
 // certificate are in one file: the server takes of it what it looks for.
 func (m *Manager) tlsSettings() []configfile.Setting {
 	t := m.env.ServerTLS()
 	if !t.On() {
-		return []configfile.Setting{{Name: "ssl", Value: "OFF"}}
+		return m.variant.noTLS
 	}
 	return []configfile.Setting{
 		{Name: "ssl_cert", Value: t.CertificateFile()},
@@ -34,7 +33,7 @@ func (m *Manager) UseTLS(ctx context.Context) (restart bool, err error) {
 			return err
 		}
 		var speaks, enforced bool
-		if err := db.QueryRowContext(ctx, "SELECT @@GLOBAL.have_ssl = 'YES', @@GLOBAL."+requireSecure).Scan(&speaks, &enforced); err != nil {
+		if err := db.QueryRowContext(ctx, "SELECT "+m.variant.speaksTLS+", @@GLOBAL."+requireSecure).Scan(&speaks, &enforced); err != nil {
 			return failed(err, "cannot ask the server whether it speaks TLS")
 		}
 		restart = speaks != t.On()
@@ -65,23 +64,3 @@ func (m *Manager) secureSource(ctx context.Context, db *sql.DB) error {
 	}
 	return failed(execute(ctx, db, words.stop, words.change+" "+m.variant.dialect.toSource(t), words.start), "cannot follow the source by TLS")
 }
-
-// toSource are the clauses of MariaDB's statement that say how a replica connects.
-func (mariadbDialect) toSource(t datastores.ServerTLS) string {
-	if !t.VerifySource {
-		return "MASTER_SSL = 0, MASTER_SSL_CA = '', MASTER_SSL_VERIFY_SERVER_CERT = 0"
-	}
-	return "MASTER_SSL = 1, MASTER_SSL_CA = " + text(t.AuthorityFile()) + ", MASTER_SSL_VERIFY_SERVER_CERT = 1"
-}
-
-// reloadTLS is not logged: replicas have files of their own.
-func (mariadbDialect) reloadTLS() string { return "FLUSH LOCAL SSL" }
-
-func (mysqlDialect) toSource(t datastores.ServerTLS) string {
-	if !t.VerifySource {
-		return "SOURCE_SSL = 0, SOURCE_SSL_CA = '', SOURCE_SSL_VERIFY_SERVER_CERT = 0"
-	}
-	return "SOURCE_SSL = 1, SOURCE_SSL_CA = " + text(t.AuthorityFile()) + ", SOURCE_SSL_VERIFY_SERVER_CERT = 1"
-}
-
-func (mysqlDialect) reloadTLS() string { return "ALTER INSTANCE RELOAD TLS" }

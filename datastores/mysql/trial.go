@@ -38,7 +38,7 @@ func (m *Manager) CheckOverrides(ctx context.Context, values datastores.Values) 
 	}
 	dir := temp.Path
 	// Away from the instance's own: the program would look into the data directory for the options of plug-ins.
-	argv := []string{m.options.Program, "--defaults-file=" + filepath.Join(dir, configName), "--datadir=" + dir, "--tmpdir=" + dir, "--help", "--verbose"}
+	argv := []string{m.options.Program, "--defaults-file=" + filepath.Join(dir, configName), "--datadir=" + dir, "--tmpdir=" + dir, "--verbose", m.variant.try}
 	_, err = service.Run(ctx, argv, service.RunOptions{Credential: m.service.Credential})
 	if err == nil || ctx.Err() != nil {
 		return ctx.Err()
@@ -58,9 +58,9 @@ func checkSizes(settings []configfile.Setting, memory, volume uint64) error {
 		switch s.Name {
 		case "innodb_buffer_pool_size", "innodb_log_buffer_size", "key_buffer_size", "aria_pagecache_buffer_size":
 			total += n
-		case "innodb_log_file_size":
+		case "innodb_log_file_size", "innodb_redo_log_capacity":
 			if volume > 0 && n > volume/2 {
-				return datastores.Errorf(datastores.Invalid, "innodb_log_file_size: %d MB are more than half of the volume; lower it, or make the volume larger", n>>20)
+				return datastores.Errorf(datastores.Invalid, "%s: %d MB are more than half of the volume; lower it, or make the volume larger", s.Name, n>>20)
 			}
 		}
 	}
@@ -78,7 +78,7 @@ func (m *Manager) volumeSize() uint64 {
 }
 
 var (
-	complaint = regexp.MustCompile(`(?m)(?:\[ERROR\] |^\a?/\S*/(?:mariadbd|mysqld): )(.*)$`)
+	complaint = regexp.MustCompile(`(?m)(?:\[ERROR\] (?:\[MY-\d+\] \[\w+\] )?|^\a?/\S*/(?:mariadbd|mysqld): )(.*)$`)
 	aPath     = regexp.MustCompile(`'?/[^\s':]+'?:? ?`)
 )
 

@@ -41,7 +41,7 @@ func (m *Manager) CheckUpgrade(ctx context.Context, req datastores.UpgradeReques
 	}
 	var found []string
 	err := m.session(func(db *sql.DB) error {
-		xids, err := preparedTransactions(ctx, db)
+		xids, err := m.preparedTransactions(ctx, db)
 		for _, xid := range xids {
 			found = append(found, "transaction "+xid+" is prepared: end it with XA COMMIT or XA ROLLBACK")
 		}
@@ -64,7 +64,7 @@ func (m *Manager) upgradable(from json.RawMessage) error {
 	if err := json.Unmarshal(from, &before); err != nil {
 		return datastores.Errorf(datastores.Invalid, "the options of the version before cannot be read")
 	}
-	old, known := variants()[before.Variant]
+	old, known := variantOf(before.Variant, before.Version)
 	step := fmt.Sprintf("from %s %s to %s %s", before.Variant, before.Version, m.options.Variant, m.options.Version)
 	if !known || old.family != m.variant.family {
 		return datastores.Errorf(datastores.Invalid, "there is no upgrade %s: they are different servers; load a dump into a new instance", step)

@@ -1,6 +1,9 @@
 package mysql
 
 import (
+	"strconv"
+	"strings"
+
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/configfile"
 )
@@ -9,48 +12,77 @@ import (
 type variant struct {
 	family   string   // which of the parameters it knows, and whose data it can take over
 	versions []string // in the order in which they may be upgraded
+	stepwise bool     // a version takes over the data of the one before it only
 	section  string   // of the option file
 	// settings are those that its server needs beside what all need.
-	settings    func(serverID uint32, version string) []configfile.Setting
+	settings    func(m *Manager) []configfile.Setting
 	session     map[string]string                           // variables of the guest's own sessions
 	admin       func(a account, identified string) []string // statements that make the guest's account
 	lockHolders string                                      // query of the ids of sessions that have locks in a database
+	prepared    string                                      // statement that lists the transactions of two phases
+	references  string                                      // query of a table elsewhere that refers to a database, which it is given twice
 	isUser      string                                      // of mysql.user u: an account that is neither a role nor a replica's
-	password    string                                      // the clause that gives an account the hash of a password
-	client      string                                      // reads SQL
-	loading     string                                      // more that its session sets
-	dump        string                                      // writes SQL
-	upgrade     string                                      // brings the system tables to the server's version; "": the server does so itself
-	zones       string                                      // writes SQL of the machine's time zones; "": the server gets none
+	lockedOut   string                                      // query of the users that may log in
+	rights      []string                                    // tables of what users may
+	passwords   passwords
+	dumping     map[string]string // more variables of a session that reads accounts
+	try         string            // has the program read its options and end
+	client      string            // reads SQL
+	loading     string            // more that its session sets
+	dump        string            // writes SQL
+	upgrade     string            // brings the system tables to the server's version; "": the server does so itself
+	zones       string            // writes SQL of the machine's time zones
+	zoneOptions []string
 	physical    physical
-	plain       configfile.Setting // has a client speak no TLS
+	clones      bool                 // the server copies itself
+	plain       configfile.Setting   // has a client speak no TLS
+	noTLS       []configfile.Setting // have the server speak none
+	speaksTLS   string               // expression: the server does
+	collation   string               // by default
+	serverMB    int                  // what the server needs beside the buffer pool, with a few connections
 	dialect     dialect
 }
 
-// variants has every variant by the name that the option variant has for it. Servers of the two that are Oracle's could not
-// be run where this was written: their rows are held against the manuals only.
-func variants() map[string]variant {
-	return map[string]variant{
-		"mariadb": {
-			family:      "mariadb",
-			versions:    []string{"10.11", "11.8"},
-			section:     "mariadbd",
-			settings:    mariadbSettings,
-			session:     map[string]string{"slow_query_log": "0", "max_statement_time": "0", "tx_read_only": "0"},
-			admin:       mariadbAdmin,
-			lockHolders: mariadbLockHolders,
-			isUser:      "BINARY u.is_role = 'N' AND " + noReplica,
-			password:    " IDENTIFIED VIA mysql_native_password USING ",
-			loading:     ", max_statement_time = 0",
-			client:      "mariadb", dump: "mariadb-dump", upgrade: "mariadb-upgrade", zones: "mariadb-tzinfo-to-sql",
-			physical: physical{
-				name: "mariabackup", program: "mariadb-backup", stream: "mbstream", files: []string{"mariadb_backup_", "xtrabackup_"},
-			},
-			plain:   configfile.Setting{Name: "ssl", Value: "0"},
-			dialect: mariadbDialect{},
+// variantOf returns the variant that the option variant names, in a version.
+func variantOf(name, version string) (v variant, known bool) {
+	switch name {
+	case "mariadb":
+		return mariadb(), true
+	case "mysql":
+		return oracle(version), true
+	case "percona":
+		return percona(version), true
+	}
+	return variant{}, false
+}
+
+func mariadb() variant {
+	return variant{
+		family:      "mariadb",
+		versions:    []string{"10.11", "11.8"},
+		section:     "mariadbd",
+		settings:    mariadbSettings,
+		session:     map[string]string{"slow_query_log": "0", "max_statement_time": "0", "tx_read_only": "0"},
+		admin:       mariadbAdmin,
+		lockHolders: mariadbLockHolders,
+		prepared:    "XA RECOVER FORMAT = 'SQL'",
+		references:  mariadbReferences(),
+		isUser:      "BINARY u.is_role = 'N' AND " + noReplica,
+		lockedOut:   "SELECT BINARY User FROM mysql.global_priv WHERE COALESCE(JSON_VALUE(Priv, '$.account_locked'), '0') IN ('0', 'false')",
+		rights:      []string{"global_priv", "db", "tables_priv", "columns_priv", "procs_priv", "roles_mapping"},
+		passwords:   nativePasswords(" IDENTIFIED VIA mysql_native_password USING "),
+		loading:     ", max_statement_time = 0",
+		try:         "--help",
+		client:      "mariadb", dump: "mariadb-dump", upgrade: "mariadb-upgrade", zones: "mariadb-tzinfo-to-sql",
+		zoneOptions: []string{"--skip-write-binlog"},
+		physical: physical{
+			name: "mariabackup", program: "mariadb-backup", stream: "mbstream", files: []string{"mariadb_backup_", "xtrabackup_"},
 		},
-		"mysql":   oracle(),
-		"percona": oracle(),
+		plain:     configfile.Setting{Name: "ssl", Value: "0"},
+		noTLS:     []configfile.Setting{{Name: "ssl", Value: "OFF"}}, // without, 11.8 would make a certificate of its own
+		speaksTLS: "@@GLOBAL.have_ssl = 'YES'",
+		collation: "utf8mb4_general_ci", serverMB: 256,
+		dialect: mariadbDialect{},
 	}
 }
 
@@ -58,55 +90,49 @@ func variants() map[string]variant {
 // has this view with another collation.
 const noReplica = "NOT (BINARY u.Repl_slave_priv = 'Y' AND BINARY u.Select_priv = 'N' AND BINARY u.Super_priv = 'N')"
 
-func oracle() variant {
-	return variant{
-		family:      "mysql",
-		versions:    []string{"8.0"},
-		section:     "mysqld",
-		settings:    mysqlSettings,
-		admin:       oracleAdmin,
-		lockHolders: oracleLockHolders,
-		isUser:      noReplica,
-		password:    " IDENTIFIED WITH mysql_native_password AS ",
-		client:      "mysql", dump: "mysqldump",
-		physical: physical{
-			name: "xtrabackup", program: "xtrabackup", stream: "xbstream", files: []string{"xtrabackup_"},
-			applyLogOnly: true,
-		},
-		plain:   configfile.Setting{Name: "ssl-mode", Value: "DISABLED"},
-		dialect: mysqlDialect{},
-	}
+// passwords is how a server keeps them.
+type passwords struct {
+	clause string                                             // gives an account the hash that follows
+	hash   func(datastores.Secret) string                     // of a password
+	has    func(text string, password datastores.Secret) bool // a text has a hash of the password
+}
+
+func nativePasswords(clause string) passwords {
+	return passwords{clause, nativeHash, func(text string, password datastores.Secret) bool {
+		return strings.Contains(text, nativeHash(password))
+	}}
+}
+
+func sha2Passwords() passwords {
+	return passwords{" IDENTIFIED WITH caching_sha2_password AS ", sha2Hash, sha2Of}
 }
 
 // identified is the clause that gives an account a password.
 func (v variant) identified(password datastores.Secret) string {
-	return v.password + text(nativeHash(password))
+	return v.passwords.clause + text(v.passwords.hash(password))
 }
 
 // binlogDays is for how long the binary log is kept, as far as it has the space: see binlogShare.
 const binlogDays = 7
 
-func mariadbSettings(serverID uint32, version string) []configfile.Setting {
+func mariadbSettings(m *Manager) []configfile.Setting {
 	settings := []configfile.Setting{
+		// Tenants have the places of the extra port, all of them, and the guest those of the socket: max_connections holds
+		// for each. No tenant can take what the guest needs.
+		{Name: "port", Value: strconv.Itoa(ownPort)},
+		{Name: "extra_port", Value: port3306},
+		{Name: "report_port", Value: port3306},
+		{Name: "aria_pagecache_buffer_size", Value: megabytes(16)},
+		{Name: "plugin_dir", Value: m.pluginDir()},
 		{Name: "log_slave_updates", Value: "ON"},
 		{Name: "plugin_load_add", Value: "metadata_lock_info"}, // who holds locks on what
 		{Name: "gtid_strict_mode", Value: "ON"},
 		{Name: "relay_log_recovery", Value: "ON"},
 	}
-	if atLeast(version, "11.4") { // where a log that no replica reads would be kept for ever
+	if atLeast(m.options.Version, "11.4") { // where a log that no replica reads would be kept for ever
 		settings = append(settings, configfile.Setting{Name: "slave_connections_needed_for_purge", Value: "0"})
 	}
 	return settings
-}
-
-func mysqlSettings(uint32, string) []configfile.Setting {
-	return []configfile.Setting{
-		{Name: "gtid_mode", Value: "ON"},
-		{Name: "enforce_gtid_consistency", Value: "ON"},
-		{Name: "log_replica_updates", Value: "ON"},
-		{Name: "relay_log_recovery", Value: "ON"},
-		{Name: "mysqlx", Value: "OFF"}, // it would listen, too
-	}
 }
 
 // atLeast compares version numbers: 10.11 is more than 10.4.

@@ -10,15 +10,15 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 )
 
-// percona is a manager whose server is nowhere to be had: what it would run and say is held against the manuals.
-func percona() *Manager {
+// nowhere is a manager of Percona Server whose server is nowhere to be had: what it would run and say is held against the manuals.
+func nowhere() *Manager {
 	o := DefaultOptions()
 	o.Variant, o.Version, o.Program = "percona", "8.0", "/usr/sbin/mysqld"
 	return New(datastores.Env{InstanceID: "i", Dir: "/g", DataDir: "/v", Address: "127.1.2.3", UID: -1, GID: -1}, o)
 }
 
 func TestPrograms(t *testing.T) {
-	ours, theirs := New(percona().env, DefaultOptions()), percona()
+	ours, theirs := New(nowhere().env, DefaultOptions()), nowhere()
 	elsewhere := DefaultOptions()
 	elsewhere.Program = "/srv/trixie/usr/sbin/mariadbd"
 	for name, row := range map[string]struct {
@@ -54,7 +54,7 @@ func TestStatementsOfReplication(t *testing.T) {
 			"SET GLOBAL read_only = ON", "SET GLOBAL gtid_domain_id = 7", "SET GLOBAL gtid_domain_id = 0", "SET GLOBAL read_only = OFF",
 			"REVOKE READ ONLY ADMIN ON *.* FROM 'root'@'%'",
 		}},
-		{mysqlDialect{}, []string{
+		{oracleDialect{"8.4"}, []string{
 			"RESET MASTER", "SET GLOBAL gtid_purged = '0-7-9'",
 			"CHANGE REPLICATION SOURCE TO SOURCE_HOST = '10.0.0.1', SOURCE_PORT = 3306, SOURCE_USER = 'slave_1', SOURCE_PASSWORD = 'it''s', SOURCE_AUTO_POSITION = 1, SOURCE_CONNECT_RETRY = 1, SOURCE_HEARTBEAT_PERIOD = 10, SOURCE_SSL = 0, SOURCE_SSL_CA = '', SOURCE_SSL_VERIFY_SERVER_CERT = 0",
 			"START REPLICA", "SELECT WAIT_FOR_EXECUTED_GTID_SET('0-7-9', 1)", "STOP REPLICA", "RESET REPLICA ALL",
@@ -72,7 +72,7 @@ func TestStatementsOfReplication(t *testing.T) {
 }
 
 func TestConfigurationOfEachVariant(t *testing.T) {
-	ours, theirs := New(percona().env, DefaultOptions()), percona()
+	ours, theirs := New(nowhere().env, DefaultOptions()), nowhere()
 	elsewhere := DefaultOptions()
 	elsewhere.Program = "/srv/trixie/usr/sbin/mariadbd"
 	for _, row := range []struct {
@@ -80,7 +80,7 @@ func TestConfigurationOfEachVariant(t *testing.T) {
 		has, hasNever []string
 	}{
 		{ours, []string{"[mariadbd]", `gtid_strict_mode = "ON"`, `log_slave_updates = "ON"`, `expire_logs_days = "7"`, `aria_`, `plugin_dir = "/usr/lib/mysql/plugin"`}, []string{"gtid_mode", "mysqlx", "slave_connections_needed_for_purge"}},
-		{New(percona().env, elsewhere), []string{`plugin_dir = "/srv/trixie/usr/lib/mysql/plugin"`}, nil},
+		{New(nowhere().env, elsewhere), []string{`plugin_dir = "/srv/trixie/usr/lib/mysql/plugin"`}, nil},
 		{theirs, []string{"[mysqld]", `gtid_mode = "ON"`, `enforce_gtid_consistency = "ON"`, `log_replica_updates = "ON"`, `mysqlx = "OFF"`, `binlog_expire_logs_seconds = "604800"`}, []string{"gtid_strict_mode", "aria_", "plugin_dir"}},
 	} {
 		b, err := row.m.config(nil)

@@ -19,9 +19,6 @@ const zoneInfo = "/usr/share/zoneinfo"
 // from a copy. It is empty where the tool fails or there is none: a server does without.
 func (m *Manager) zones(ctx context.Context) io.Reader {
 	var script bytes.Buffer
-	if m.variant.zones == "" {
-		return &script
-	}
 	if err := m.writeZones(ctx, &script); err != nil {
 		m.env.Log.Warn("the server will have no named time zones", "err", err)
 		return bytes.NewReader(nil)
@@ -53,7 +50,7 @@ func (m *Manager) writeZones(ctx context.Context, into io.Writer) error {
 			}
 		}
 	}
-	_, err = service.Run(ctx, []string{m.tool(m.variant.zones), "--skip-write-binlog", temp.Path}, service.RunOptions{
+	_, err = service.Run(ctx, append(append([]string{m.tool(m.variant.zones)}, m.variant.zoneOptions...), temp.Path), service.RunOptions{
 		Stdout: into, Credential: m.service.Credential,
 	})
 	return err
@@ -61,9 +58,6 @@ func (m *Manager) writeZones(ctx context.Context, into io.Writer) error {
 
 // loadZones gives them to a running server that has none: its data is older than this, or was restored from such data.
 func (m *Manager) loadZones(ctx context.Context) error {
-	if m.variant.zones == "" {
-		return nil
-	}
 	var known bool
 	err := m.session(func(db *sql.DB) error {
 		return db.QueryRowContext(ctx, "SELECT EXISTS (SELECT * FROM mysql.time_zone_name)").Scan(&known)
@@ -73,6 +67,6 @@ func (m *Manager) loadZones(ctx context.Context) error {
 	}
 	script := m.zones(ctx)
 	return m.withLogin(ctx, func(login string, _ func()) error {
-		return m.runTool(ctx, []string{m.tool(m.variant.client), login, "--batch", "mysql"}, script, nil)
+		return m.runTool(ctx, []string{m.tool(m.variant.client), login, "--batch", "--init-command=SET sql_log_bin = 0", "mysql"}, script, nil)
 	})
 }

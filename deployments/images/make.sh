@@ -1,24 +1,25 @@
 #!/bin/sh
 # Makes an image: a tree of Debian's files that coffer-host runs guests and servers in, without booting it.
 #
-#   make.sh [-m MIRROR] [-s SUITE] [-o SUITE:PACKAGE]... [-x SUITE:PACKAGE]... DIRECTORY PACKAGE...
+#   make.sh [-m MIRROR] [-s SUITE] [-o SUITE:PACKAGE]... [-x SUITE:PACKAGE]... [-t TARBALL:PATH]... DIRECTORY PACKAGE...
 #
 #   make.sh /var/lib/coffer/images/debian-13 mariadb-server mariadb-backup tzdata postgresql-17 valkey-server
 #
 # DIRECTORY must not exist. Its last part is the image's name, which definitions give as "image"; the directory above it is
 # coffer-host's -image-dir, by default /var/lib/coffer/images. -o takes a package from an older suite: PostgreSQL's pg_upgrade needs the programs of the version
 # before, as in -o bookworm:postgresql-15. -x unpacks one below /opt/SUITE that cannot be installed beside the newer, with its
-# libraries as the last that are looked for. Needs root and debootstrap. No service is started. A tree that was not finished
-# is removed.
+# libraries as the last that are looked for. -t unpacks a tarball of this machine's, compressed or not, below a path of the image.
+# Needs root and debootstrap. No service is started. A tree that was not finished is removed.
 set -eu
 
-mirror=http://deb.debian.org suite=trixie older= apart=
-while getopts m:s:o:x: option; do
+mirror=http://deb.debian.org suite=trixie older= apart= tarballs=
+while getopts m:s:o:x:t: option; do
 	case $option in
 	m) mirror=$OPTARG ;;
 	s) suite=$OPTARG ;;
 	o) older="$older $OPTARG" ;;
 	x) apart="$apart $OPTARG" ;;
+	t) tarballs="$tarballs $OPTARG" ;;
 	*) sed -n '4,6s/^# *//p' "$0" >&2; exit 2 ;;
 	esac
 done
@@ -36,7 +37,7 @@ fi
 mkdir -p "$(dirname "$tree")"
 half=$(mktemp -d "$tree.half-XXXXXX")
 log=$half.log
-trap 'status=$?; [ $status = 0 ] || { tail -n 20 "$log" >&2; rm -rf "$half"; }; rm -f "$log"; exit $status' EXIT
+trap 'status=$?; [ $status = 0 ] || { tail -n 20 "$log" >&3; rm -rf "$half"; }; rm -f "$log"; exit $status' EXIT
 trap 'exit 130' INT TERM
 exec 3>&1 >"$log" 2>&1
 chmod 755 "$half"
@@ -54,15 +55,14 @@ echo 'create_main_cluster = false' >"$half/etc/postgresql-common/createcluster.c
 
 # With the security updates: a pg_upgrade that is older than the data's server refuses the data.
 cp /etc/resolv.conf "$half/etc/resolv.conf"
-{
-	echo "deb $mirror/debian $suite main"
-	echo "deb $mirror/debian-security $suite-security main"
-	for o in $older $apart; do
-		echo "deb $mirror/debian ${o%%:*} main"
-		echo "deb $mirror/debian-security ${o%%:*}-security main"
-	done | sort -u
-} >"$half/etc/apt/sources.list"
+for s in $suite $older $apart; do
+	echo "deb $mirror/debian ${s%%:*} main"
+	# What is unstable is mended in its own suite.
+	[ "${s%%:*}" = sid ] || echo "deb $mirror/debian-security ${s%%:*}-security main"
+done | sort -u >"$half/etc/apt/sources.list"
 printf 'APT::Default-Release "/^%s/";\nAPT::Install-Recommends "false";\n' "$suite" >"$half/etc/apt/apt.conf.d/90coffer"
+# A mirror may be behind with what changes every six hours.
+[ "$suite" != sid ] || echo 'Acquire::Check-Valid-Until "false";' >>"$half/etc/apt/apt.conf.d/90coffer"
 inside apt-get update
 echo "packages $*" >&3
 inside apt-get install -y "$@"
@@ -78,6 +78,11 @@ for x in $apart; do
 	echo "/opt/${x%%:*}/usr/lib/$(uname -m)-linux-gnu" >"$half/etc/ld.so.conf.d/zz-${x%%:*}.conf"
 done
 [ -z "$apart" ] || inside ldconfig
+for t in $tarballs; do
+	echo "tarball ${t%%:*}, in ${t#*:}" >&3
+	mkdir -p "$half${t#*:}"
+	tar -xf "${t%%:*}" -C "$half${t#*:}" --no-same-owner
+done
 inside apt-get clean
 touch "$half/etc/hosts" "$half/etc/passwd" "$half/etc/group" # they are mounted over
 mv "$half" "$tree"

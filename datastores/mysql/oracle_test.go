@@ -1,0 +1,132 @@
+package mysql
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/datastoretest"
+)
+
+// sid has MySQL 9.7 as Debian packages it, and below /opt older versions of Oracle's own making, without client programs and plug-ins.
+const sid = "debian-sid"
+
+// mysqlOptions are those of a version in the image.
+func mysqlOptions(t testing.TB, version string) Options {
+	t.Helper()
+	o := DefaultOptions()
+	o.Variant, o.Version, o.Program = "mysql", version, "/usr/sbin/mysqld"
+	if version != "9.7" {
+		home := "/opt/mysql-" + version
+		o.Program, o.ShareDir = home+"/bin/mysqld", home+"/share"
+	}
+	datastoretest.Require(t, o.Program, "mysql-server-core, in the image: task image", o.ToolsDir+"/mysqldump")
+	return o
+}
+
+func TestSuiteOfMySQL(t *testing.T) {
+	t.Parallel()
+	if datastoretest.InImage(t, sid) {
+		datastoretest.Run(t, mysqlHarness(t, mysqlOptions(t, "9.7")))
+	}
+}
+
+func mysqlHarness(t *testing.T, o Options) datastoretest.Harness {
+	h := harness(o)
+	var err error
+	h.Options, err = json.Marshal(o)
+	must(t, err)
+	h.NewEnv = func(t *testing.T) datastores.Env { return mysqlEnv(t) }
+	h.Kinds = mysqlKinds()
+	h.PrivatePorts = nil
+	h.Dynamic = datastores.Values{
+		"max_connections": json.Number("77"), "long_query_time": json.Number("2.5"), "innodb_print_all_deadlocks": true,
+		"collation_server": "utf8mb4_bin", "character_set_results": "latin2",
+	}
+	h.Static = datastores.Values{"innodb_sort_buffer_size": json.Number("2097152"), "innodb_ft_min_token_size": json.Number("4")}
+	h.Refused = impossibleValues()
+	h.Diverges = "MySQL keeps what is in its binary log: what was acknowledged by a former source is never undone silently"
+	return h
+}
+
+func mysqlEnv(t testing.TB) datastores.Env {
+	env := datastoretest.NewEnv(t)
+	env.MemoryMB = 512
+	return env
+}
+
+// mysqlKinds are the ways in which Oracle's servers store something: without what only MariaDB knows, in the words that both know, and
+// without the engines that a clone leaves out.
+func mysqlKinds() (all []datastoretest.WriteKind) {
+	const theirs = "block aria myisam csv sequence,system versions"
+	own := []sqlKind{
+		{"prepared statement", []string{"SET @n = {n}", "PREPARE p FROM 'INSERT INTO kept VALUES (''{kind}'', ?, ''v'')'", "EXECUTE p USING @n", "DEALLOCATE PREPARE p"}, inKept("v")},
+		{"procedure", []string{
+			"DROP PROCEDURE IF EXISTS put", "CREATE PROCEDURE put(n INT) BEGIN INSERT INTO kept VALUES ('{kind}', n, 'v'); COMMIT; INSERT INTO kept VALUES ('{kind} b', n, 'w'); END", "CALL put({n})",
+		}, inKept("v", "w")},
+		{"function", []string{
+			"DROP FUNCTION IF EXISTS puts", "CREATE FUNCTION puts(n INT) RETURNS INT BEGIN INSERT INTO kept VALUES ('{kind}', n, 'v'); RETURN n; END", "DO puts({n})",
+		}, inKept("v")},
+		{"compressed", []string{"CREATE TABLE compressed_{n} (x INT, body TEXT) ROW_FORMAT=COMPRESSED", "INSERT INTO compressed_{n} VALUES (7, REPEAT('v', 5000))"},
+			"SELECT x = 7 AND body = REPEAT('v', 5000) FROM compressed_{n}"},
+		{"create table select", []string{"CREATE TABLE made_{n} SELECT 7 AS seq UNION SELECT 8"}, "SELECT SUM(seq) = 15 FROM made_{n}"},
+		{"alter table", []string{
+			"CREATE TABLE altered_{n} (x INT)", "INSERT INTO altered_{n} VALUES (1)", "ALTER TABLE altered_{n} MODIFY x VARCHAR(10), ADD y INT NOT NULL DEFAULT 8, ALGORITHM=COPY",
+			"ALTER TABLE altered_{n} ADD z INT NOT NULL DEFAULT 9, ADD INDEX (y)", "ALTER TABLE altered_{n} CHANGE z zz INT NOT NULL DEFAULT 9",
+		}, "SELECT x = '1' AND y = 8 AND zz = 9 FROM altered_{n}"},
+	}
+	for _, k := range sqlKinds() {
+		if i := slices.IndexFunc(own, func(o sqlKind) bool { return o.name == k.name }); i >= 0 {
+			k = own[i]
+		}
+		if !strings.Contains(theirs, k.name) {
+			all = append(all, k.kind())
+		}
+	}
+	return all
+}
+
+// TestMySQLCopiesEverything: a clone of a replica is no replica, and has no accounts of any.
+func TestMySQLCopiesEverything(t *testing.T) {
+	if !datastoretest.InImage(t, sid) {
+		return
+	}
+	ctx := t.Context()
+	o := mysqlOptions(t, "9.7")
+	source := New(mysqlEnv(t), o)
+	stopInTheEnd(t, source)
+	must(t, source.Prepare(ctx, quietly()))
+	tenant(t, source)
+	replica := followWith(t, source, New(mysqlEnv(t), o))
+	must(t, replica.replication().Source.AddReplica(ctx, replicaAccount(source)))
+	link := backupOf(t, replica, nil)
+	m := New(mysqlEnv(t), o)
+	stopInTheEnd(t, m)
+	must(t, m.Prepare(ctx, restoring(m, link)))
+	if is, err := m.Following(ctx); err != nil || is.Role != datastores.RoleSource {
+		t.Errorf("a clone of a replica is %+v, %v", is, err)
+	}
+	var replicas int
+	must(t, admin(t, m).QueryRow("SELECT COUNT(*) FROM mysql.user WHERE User LIKE 'slave%'").Scan(&replicas))
+	if replicas != 0 {
+		t.Error("the account of a replica of another server was restored")
+	}
+	_, want, err := digest(ctx, loginTo(source))
+	must(t, err)
+	if _, got, err := digest(ctx, loginTo(m)); err != nil || got != want {
+		t.Errorf("%v; the digests are %s and %s", err, got, want)
+	}
+	db, err := login(t, m, "ann", "pass", "shop")
+	must(t, err)
+	if err := execute(ctx, db, "CREATE TABLE shop.lost (i INT) ENGINE = MyISAM"); err == nil {
+		t.Error("a table is made that no clone has")
+	}
+	short, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := m.clone(short); err == nil {
+		t.Error("a clone that nobody waits for is made")
+	}
+}
