@@ -25,7 +25,7 @@ type dialect interface {
 	follow(req datastores.AttachRequest, t datastores.ServerTLS) string
 	// toSource are the clauses of that which say whether it is by TLS.
 	toSource(t datastores.ServerTLS) string
-	// reloadTLS has a server that speaks TLS read its files again.
+	// reloadTLS has a server that speaks TLS read its files again; "": it takes a restart.
 	reloadTLS() string
 	position(ctx context.Context, db *sql.DB) (datastores.Position, error)
 	// wait returns a query that blocks until the server reaches p or the seconds pass; give its result to reached.

@@ -20,7 +20,7 @@ func (d oracleDialect) say(statement string) string {
 		return statement
 	}
 	return strings.NewReplacer("REPLICATION SOURCE", "MASTER", "BINARY LOGS AND GTIDS", "MASTER", "SOURCE_", "MASTER_", "REPLICA", "SLAVE",
-		"Source", "Master", "Replica_", "Slave_").Replace(statement)
+		"Source", "Master", "Replica_", "Slave_", "source", "master", "replica", "slave").Replace(statement)
 }
 
 func (oracleDialect) strategy() string { return "MysqlGTIDReplication" }
@@ -40,6 +40,9 @@ func (d oracleDialect) revokeReadOnlyAdmin(a account) string {
 	rights := "SUPER"
 	if atLeast(d.version, "8.0") {
 		rights += ", CONNECTION_ADMIN, SYSTEM_VARIABLES_ADMIN, PERSIST_RO_VARIABLES_ADMIN"
+	}
+	if atLeast(d.version, "8.0") && !atLeast(d.version, "8.4") {
+		rights += ", SET_USER_ID" // later ones do not know it, nor take a dump that grants it
 	}
 	if atLeast(d.version, "8.0.17") {
 		rights += ", CLONE_ADMIN, SYSTEM_USER"
@@ -156,4 +159,9 @@ func (d oracleDialect) toSource(t datastores.ServerTLS) string {
 	return fmt.Sprintf(d.say("SOURCE_SSL = 1, SOURCE_SSL_CA = %s, SOURCE_SSL_VERIFY_SERVER_CERT = 1"), text(t.AuthorityFile()))
 }
 
-func (oracleDialect) reloadTLS() string { return "ALTER INSTANCE RELOAD TLS" }
+func (d oracleDialect) reloadTLS() string {
+	if !atLeast(d.version, "8.0.17") {
+		return ""
+	}
+	return "ALTER INSTANCE RELOAD TLS"
+}

@@ -11,7 +11,7 @@ func oracle(version string) variant {
 	v := variant{
 		family:      "mysql",
 		versions:    []string{"5.7", "8.0", "8.0.17", "8.4", "9.7"},
-		stepwise:    true,
+		takes:       map[string]string{"8.0.17": "5.7", "8.4": "8.0", "9.7": "8.4"},
 		section:     "mysqld",
 		settings:    oracleSettings,
 		session:     map[string]string{"max_execution_time": "0"},
@@ -25,14 +25,14 @@ func oracle(version string) variant {
 		passwords:   sha2Passwords(),
 		client:      "mysql", dump: "mysqldump", zones: "mysql_tzinfo_to_sql",
 		plain:     configfile.Setting{Name: "ssl-mode", Value: "DISABLED"},
-		speaksTLS: "@@GLOBAL.tls_version <> ''",
-		try:       "--help",
+		speaksTLS: "@@GLOBAL.tls_version <> ''", tlsVersions: "TLSv1.2",
+		try:       []string{"--help"},
 		noTLS:     []configfile.Setting{{Name: "tls_version", Value: ""}, {Name: "auto_generate_certs", Value: "OFF"}},
 		collation: "utf8mb4_general_ci", serverMB: 256,
 		dialect: oracleDialect{version},
 	}
 	if !atLeast(version, "8.4") {
-		v.speaksTLS, v.noTLS[0] = "@@GLOBAL.have_ssl = 'YES'", configfile.Setting{Name: "ssl", Value: "OFF"}
+		v.speaksTLS, v.noTLS = "@@GLOBAL.have_ssl = 'YES'", []configfile.Setting{{Name: "ssl", Value: "OFF"}}
 	}
 	if atLeast(version, "8.0") {
 		v.session["transaction_read_only"] = "0"
@@ -45,7 +45,8 @@ func oracle(version string) variant {
 	}
 	if atLeast(version, "8.0.17") {
 		v.dumping = map[string]string{"print_identified_with_as_hex": "1"} // the salt of a hash may be any bytes
-		v.try = "--validate-config"
+		v.try = []string{"--validate-config"}
+		v.tlsVersions += ",TLSv1.3"
 		v.clones = true
 	}
 	return v
@@ -88,6 +89,11 @@ func oracleSettings(m *Manager) []configfile.Setting {
 			configfile.Setting{Name: "mysqlx", Value: "OFF"},                 // it would listen, too
 			configfile.Setting{Name: "persisted_globals_load", Value: "OFF"}) // else a tenant's settings would win over these
 	}
+	if m.options.SemiSync {
+		say := oracleDialect{version}.say
+		settings = append(settings, configfile.Setting{Name: "plugin_load_add", Value: say("semisync_source.so") + ";" + say("semisync_replica.so")})
+		settings = append(settings, semiSync("loose_", say("source"), say("replica"))...) // a server in the making has no plug-ins
+	}
 	settings = append(settings, instruments()...)
 	if !m.variant.clones {
 		return settings
@@ -95,7 +101,7 @@ func oracleSettings(m *Manager) []configfile.Setting {
 	settings = append(settings, configfile.Setting{Name: "plugin_load_add", Value: clonePlugin},
 		configfile.Setting{Name: "disabled_storage_engines", Value: unclonable})
 	if r, err := m.loadSide(); err == nil && r.Copied { // it would go on as the replica that it is a copy of
-		settings = append(settings, configfile.Setting{Name: "skip_replica_start", Value: "ON"})
+		settings = append(settings, configfile.Setting{Name: oracleDialect{version}.say("skip_replica_start"), Value: "ON"})
 	}
 	return settings
 }

@@ -1,12 +1,16 @@
 package mysql
 
 import (
+	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
@@ -47,7 +51,7 @@ func mysqlHarness(t *testing.T, o Options) datastoretest.Harness {
 		"collation_server": "utf8mb4_bin", "character_set_results": "latin2",
 	}
 	h.Static = datastores.Values{"innodb_sort_buffer_size": json.Number("2097152"), "innodb_ft_min_token_size": json.Number("4")}
-	h.Refused = impossibleValues()
+	h.Refused = impossibleValues()[:7] // with another size of instance than the rest are for
 	h.Diverges = "MySQL keeps what is in its binary log: what was acknowledged by a former source is never undone silently"
 	return h
 }
@@ -129,4 +133,111 @@ func TestMySQLCopiesEverything(t *testing.T) {
 	if err := m.clone(short); err == nil {
 		t.Error("a clone that nobody waits for is made")
 	}
+}
+
+// TestSemiSync: a source waits for its replica, a server without replicas for nobody, and the replica that is promoted does as its source did.
+func TestSemiSync(t *testing.T) {
+	t.Run("MariaDB", func(t *testing.T) {
+		t.Parallel()
+		semiSyncs(t, newEnv, oldestOptions(), "Rpl_semi_sync_master_status")
+	})
+	t.Run("MySQL", func(t *testing.T) {
+		t.Parallel()
+		if datastoretest.InImage(t, sid) {
+			semiSyncs(t, mysqlEnv, mysqlOptions(t, "9.7"), "Rpl_semi_sync_source_status")
+		}
+	})
+}
+
+func semiSyncs(t *testing.T, env func(testing.TB) datastores.Env, o Options, status string) {
+	ctx := t.Context()
+	o.SemiSync = true
+	source := New(env(t), o)
+	stopInTheEnd(t, source)
+	must(t, source.Prepare(ctx, quietly()))
+	tenant(t, source)
+	replica := followWith(t, source, New(env(t), o))
+	next := 20
+	waits := func(m *Manager) (on bool) { // from the first write on that a replica has received
+		_, err := write(ctx, loginTo(m), next, next+1)
+		must(t, err)
+		next++
+		must(t, m.session(func(db *sql.DB) error {
+			row, err := oneRow(ctx, db, "SHOW GLOBAL STATUS LIKE '"+status+"'")
+			on = row["Value"] == "ON"
+			return err
+		}))
+		return on
+	}
+	until.True(t, time.Minute, "the source waits for its replica", func() bool { return waits(source) })
+	must(t, source.replication().Source.SetReadOnly(ctx, true))
+	must(t, replica.replication().Replica.Promote(ctx, []datastores.ReplicaAccount{replicaAccount(source)}))
+	req := attachment(replica, source, nil)
+	req.Former = true
+	must(t, source.replication().Replica.Attach(ctx, req))
+	until.True(t, time.Minute, "the new source waits for the former one", func() bool { return waits(replica) })
+}
+
+// TestOlderMySQL has the versions that cannot clone live without backups of files and replicas, and their dumps go into a newer one.
+func TestOlderMySQL(t *testing.T) {
+	for _, version := range []string{"8.0", "5.7"} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			if datastoretest.InImage(t, sid) {
+				olderMySQL(t, mysqlOptions(t, version))
+			}
+		})
+	}
+}
+
+func olderMySQL(t *testing.T, o Options) {
+	ctx := t.Context()
+	m := New(mysqlEnv(t), o)
+	stopInTheEnd(t, m)
+	if caps := datastores.Capabilities(m); slices.Contains(caps, datastores.CanReplication) || slices.Contains(caps, datastores.CanIncrementalBackup) || len(m.BackupStrategies()) != 1 {
+		t.Errorf("it is capable of %v, with %d strategies of backups", caps, len(m.BackupStrategies()))
+	}
+	must(t, m.Prepare(ctx, quietly()))
+	l := tenant(t, m)
+	wantZones(t, m)
+	must(t, m.CreateUser(ctx, datastores.User{Name: "bob", Password: secret("p'ass"), Databases: named("shop")}))
+	wantKind(t, m.CreateUser(ctx, datastores.User{Name: "bob", Password: secret("p'ass")}), datastores.Exists)
+	must(t, m.RevokeAccess(ctx, "bob", "", "shop"))
+	must(t, m.UpdateUser(ctx, "bob", "", datastores.UserChange{Name: "bert", Password: secret("another")}))
+	_, err := login(t, m, "bert", "another", "")
+	must(t, err)
+	_, err = m.EnableRoot(ctx, secret("pass"))
+	must(t, err)
+	root, err := login(t, m, rootUser, "pass", "")
+	must(t, err)
+	if err := execute(ctx, root, "SET GLOBAL read_only = OFF"); err == nil {
+		t.Error("root says whether the server is read-only")
+	}
+	must(t, execute(ctx, root, "CREATE DATABASE other", "CREATE TABLE other.t (i INT) ENGINE = MyISAM", "INSERT INTO other.t VALUES (7)"))
+	must(t, m.DisableRoot(ctx))
+	restart, err := m.UpdateOverrides(ctx, datastores.Values{"max_connections": json.Number("77")})
+	if must(t, err); restart {
+		t.Error("max_connections takes a restart")
+	}
+	if err := m.CheckOverrides(ctx, datastores.Values{"collation_server": "klingon_ci"}); err == nil {
+		t.Error("a collation that there is not is taken")
+	}
+	must(t, m.Stop(ctx))
+	must(t, m.Start(ctx))
+	if n, err := show(ctx, m, "max_connections"); err != nil || n != "77" {
+		t.Errorf("max_connections is %s, %v", n, err)
+	}
+	must(t, m.Upkeep(ctx))
+	newer := map[string]string{"8.0": "9.7", "5.7": "8.0"}[o.Version] // 9.7 does not know the hashes of 5.7
+	for _, to := range []Options{o, mysqlOptions(t, newer)} {
+		var dump bytes.Buffer
+		reply, err := m.dumpStrategy().Backup(ctx, datastores.BackupRequest{Output: &dump, Expect: func(int64) {}})
+		must(t, err)
+		into := New(mysqlEnv(t), to)
+		loadsInto(t, into, m, reply, dump.Bytes())
+		_, err = login(t, into, "bert", "another", "")
+		must(t, err)
+	}
+	must(t, m.DeleteDatabase(ctx, "shop"))
+	must(t, m.DeleteUser(ctx, l.User, ""))
 }

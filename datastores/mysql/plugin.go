@@ -19,6 +19,7 @@ type Options struct {
 	ToolsDir        string `json:"tools_dir" doc:"where the server's other programs are: backup, dump, upgrade"`
 	ShareDir        string `json:"share_dir" doc:"where the server's package keeps its messages and the SQL of its system tables"`
 	MaxConnections  int    `json:"max_connections,omitempty" doc:"0: by the flavor's memory"`
+	SemiSync        bool   `json:"semi_sync,omitempty" doc:"a source acknowledges what one of its replicas has received, unless none has answered for ten seconds (semisynchronous replication)"`
 	LongQueryMillis int    `json:"guest_log_long_query_time" doc:"milliseconds from which on a statement is in the log slow_query, unless the tenant sets long_query_time"`
 }
 

@@ -16,6 +16,7 @@ func ExamplePlugin() {
 	// Output:
 	// mariadb 10.11 [3306] [databases users access root configuration backup incremental_backup replication logs upgrade tls]
 	// mariadb 11.8 [3306] [databases users access root configuration backup incremental_backup replication logs upgrade tls]
+	// mysql 9.7 [3306] [databases users access root configuration backup replication logs upgrade tls]
 	// mysql mariadb-10.11 [3306] [databases users access root configuration backup incremental_backup replication logs upgrade tls]
 	// percona 8.0 [3306] [databases users access root configuration backup incremental_backup replication logs upgrade tls]
 }

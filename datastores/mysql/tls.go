@@ -20,7 +20,7 @@ func (m *Manager) tlsSettings() []configfile.Setting {
 		{Name: "ssl_cert", Value: t.CertificateFile()},
 		{Name: "ssl_key", Value: t.CertificateFile()},
 		{Name: "ssl_ca", Value: t.AuthorityFile()},
-		{Name: "tls_version", Value: "TLSv1.2,TLSv1.3"},
+		{Name: "tls_version", Value: m.variant.tlsVersions},
 		{Name: requireSecure, Value: onOff(t.Enforced())}, // the guest's socket is secure
 	}
 }
@@ -38,8 +38,10 @@ func (m *Manager) UseTLS(ctx context.Context) (restart bool, err error) {
 		}
 		restart = speaks != t.On()
 		var statements []string
-		if speaks && t.On() {
-			statements = append(statements, m.variant.dialect.reloadTLS())
+		if reload := m.variant.dialect.reloadTLS(); speaks && t.On() && reload == "" {
+			restart = true
+		} else if speaks && t.On() {
+			statements = append(statements, reload)
 		}
 		if t.Enforced() && speaks || enforced && !t.Enforced() {
 			statements = append(statements, "SET GLOBAL "+requireSecure+" = "+onOff(t.Enforced()))

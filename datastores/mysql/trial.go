@@ -38,7 +38,7 @@ func (m *Manager) CheckOverrides(ctx context.Context, values datastores.Values) 
 	}
 	dir := temp.Path
 	// Away from the instance's own: the program would look into the data directory for the options of plug-ins.
-	argv := []string{m.options.Program, "--defaults-file=" + filepath.Join(dir, configName), "--datadir=" + dir, "--tmpdir=" + dir, "--verbose", m.variant.try}
+	argv := append([]string{m.options.Program, "--defaults-file=" + filepath.Join(dir, configName), "--datadir=" + dir, "--tmpdir=" + dir}, m.variant.try...)
 	_, err = service.Run(ctx, argv, service.RunOptions{Credential: m.service.Credential})
 	if err == nil || ctx.Err() != nil {
 		return ctx.Err()

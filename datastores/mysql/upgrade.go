@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
 )
@@ -73,5 +74,15 @@ func (m *Manager) upgradable(from json.RawMessage) error {
 	if was < 0 || is < 0 || was > is {
 		return datastores.Errorf(datastores.Invalid, "there is no upgrade %s: a server takes over the data of its own version, or an earlier one", step)
 	}
+	if takes := m.variant.takes; takes != nil && series(before.Version) != series(m.options.Version) && takes[m.options.Version] != series(before.Version) {
+		return datastores.Errorf(datastores.Invalid, "there is no upgrade %s at once: a server takes over the data of the version before it; those are %s",
+			step, strings.Join(m.variant.versions, ", "))
+	}
 	return nil
+}
+
+// series is the first two numbers of a version.
+func series(version string) string {
+	parts := strings.SplitN(version, ".", 3)
+	return strings.Join(parts[:min(2, len(parts))], ".")
 }

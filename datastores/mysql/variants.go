@@ -10,10 +10,10 @@ import (
 
 // variant is what differs between the servers of the family. Below the options' tools_dir lie its programs.
 type variant struct {
-	family   string   // which of the parameters it knows, and whose data it can take over
-	versions []string // in the order in which they may be upgraded
-	stepwise bool     // a version takes over the data of the one before it only
-	section  string   // of the option file
+	family   string            // which of the parameters it knows, and whose data it can take over
+	versions []string          // in the order in which they may be upgraded
+	takes    map[string]string // the versions whose data one takes over beside that of its own; nil: those of all earlier ones
+	section  string            // of the option file
 	// settings are those that its server needs beside what all need.
 	settings    func(m *Manager) []configfile.Setting
 	session     map[string]string                           // variables of the guest's own sessions
@@ -26,7 +26,7 @@ type variant struct {
 	rights      []string                                    // tables of what users may
 	passwords   passwords
 	dumping     map[string]string // more variables of a session that reads accounts
-	try         string            // has the program read its options and end
+	try         []string          // have the program read its options and end
 	client      string            // reads SQL
 	loading     string            // more that its session sets
 	dump        string            // writes SQL
@@ -38,8 +38,9 @@ type variant struct {
 	plain       configfile.Setting   // has a client speak no TLS
 	noTLS       []configfile.Setting // have the server speak none
 	speaksTLS   string               // expression: the server does
-	collation   string               // by default
-	serverMB    int                  // what the server needs beside the buffer pool, with a few connections
+	tlsVersions string
+	collation   string // by default
+	serverMB    int    // what the server needs beside the buffer pool, with a few connections
 	dialect     dialect
 }
 
@@ -72,7 +73,7 @@ func mariadb() variant {
 		rights:      []string{"global_priv", "db", "tables_priv", "columns_priv", "procs_priv", "roles_mapping"},
 		passwords:   nativePasswords(" IDENTIFIED VIA mysql_native_password USING "),
 		loading:     ", max_statement_time = 0",
-		try:         "--help",
+		try:         []string{"--help", "--verbose"},
 		client:      "mariadb", dump: "mariadb-dump", upgrade: "mariadb-upgrade", zones: "mariadb-tzinfo-to-sql",
 		zoneOptions: []string{"--skip-write-binlog"},
 		physical: physical{
@@ -80,7 +81,7 @@ func mariadb() variant {
 		},
 		plain:     configfile.Setting{Name: "ssl", Value: "0"},
 		noTLS:     []configfile.Setting{{Name: "ssl", Value: "OFF"}}, // without, 11.8 would make a certificate of its own
-		speaksTLS: "@@GLOBAL.have_ssl = 'YES'",
+		speaksTLS: "@@GLOBAL.have_ssl = 'YES'", tlsVersions: "TLSv1.2,TLSv1.3",
 		collation: "utf8mb4_general_ci", serverMB: 256,
 		dialect: mariadbDialect{},
 	}
@@ -129,10 +130,22 @@ func mariadbSettings(m *Manager) []configfile.Setting {
 		{Name: "gtid_strict_mode", Value: "ON"},
 		{Name: "relay_log_recovery", Value: "ON"},
 	}
+	if m.options.SemiSync {
+		settings = append(settings, semiSync("", "master", "slave")...)
+	}
 	if atLeast(m.options.Version, "11.4") { // where a log that no replica reads would be kept for ever
 		settings = append(settings, configfile.Setting{Name: "slave_connections_needed_for_purge", Value: "0"})
 	}
 	return settings
+}
+
+// semiSync has a source wait for one of its replicas, while there is any that has answered within the server's ten seconds.
+func semiSync(prefix, source, replica string) []configfile.Setting {
+	return []configfile.Setting{
+		{Name: prefix + "rpl_semi_sync_" + source + "_enabled", Value: "ON"},
+		{Name: prefix + "rpl_semi_sync_" + source + "_wait_no_" + replica, Value: "OFF"},
+		{Name: prefix + "rpl_semi_sync_" + replica + "_enabled", Value: "ON"},
+	}
 }
 
 // atLeast compares version numbers: 10.11 is more than 10.4.

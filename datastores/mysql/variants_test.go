@@ -55,11 +55,11 @@ func TestStatementsOfReplication(t *testing.T) {
 			"REVOKE READ ONLY ADMIN ON *.* FROM 'root'@'%'",
 		}},
 		{oracleDialect{"8.4"}, []string{
-			"RESET MASTER", "SET GLOBAL gtid_purged = '0-7-9'",
-			"CHANGE REPLICATION SOURCE TO SOURCE_HOST = '10.0.0.1', SOURCE_PORT = 3306, SOURCE_USER = 'slave_1', SOURCE_PASSWORD = 'it''s', SOURCE_AUTO_POSITION = 1, SOURCE_CONNECT_RETRY = 1, SOURCE_HEARTBEAT_PERIOD = 10, SOURCE_SSL = 0, SOURCE_SSL_CA = '', SOURCE_SSL_VERIFY_SERVER_CERT = 0",
+			"RESET BINARY LOGS AND GTIDS", "SET GLOBAL gtid_purged = '0-7-9'",
+			"CHANGE REPLICATION SOURCE TO SOURCE_HOST = '10.0.0.1', SOURCE_PORT = 3306, SOURCE_USER = 'slave_1', SOURCE_PASSWORD = 'it''s', SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1, SOURCE_CONNECT_RETRY = 1, SOURCE_HEARTBEAT_PERIOD = 10, SOURCE_SSL = 0, SOURCE_SSL_CA = '', SOURCE_SSL_VERIFY_SERVER_CERT = 0",
 			"START REPLICA", "SELECT WAIT_FOR_EXECUTED_GTID_SET('0-7-9', 1)", "STOP REPLICA", "RESET REPLICA ALL",
 			"SET GLOBAL read_only = ON", "SET GLOBAL read_only = OFF",
-			"REVOKE SUPER, CONNECTION_ADMIN, SYSTEM_VARIABLES_ADMIN ON *.* FROM 'root'@'%'",
+			"REVOKE SUPER, CONNECTION_ADMIN, SYSTEM_VARIABLES_ADMIN, PERSIST_RO_VARIABLES_ADMIN, CLONE_ADMIN, SYSTEM_USER ON *.* FROM 'root'@'%'",
 		}},
 	} {
 		w := row.d.words()
@@ -81,7 +81,7 @@ func TestConfigurationOfEachVariant(t *testing.T) {
 	}{
 		{ours, []string{"[mariadbd]", `gtid_strict_mode = "ON"`, `log_slave_updates = "ON"`, `expire_logs_days = "7"`, `aria_`, `plugin_dir = "/usr/lib/mysql/plugin"`}, []string{"gtid_mode", "mysqlx", "slave_connections_needed_for_purge"}},
 		{New(nowhere().env, elsewhere), []string{`plugin_dir = "/srv/trixie/usr/lib/mysql/plugin"`}, nil},
-		{theirs, []string{"[mysqld]", `gtid_mode = "ON"`, `enforce_gtid_consistency = "ON"`, `log_replica_updates = "ON"`, `mysqlx = "OFF"`, `binlog_expire_logs_seconds = "604800"`}, []string{"gtid_strict_mode", "aria_", "plugin_dir"}},
+		{theirs, []string{"[mysqld]", `gtid_mode = "ON"`, `enforce_gtid_consistency = "ON"`, `log_slave_updates = "ON"`, `mysqlx = "OFF"`, `binlog_expire_logs_seconds = "604800"`}, []string{"gtid_strict_mode", "aria_", "mysql_clone"}},
 	} {
 		b, err := row.m.config(nil)
 		must(t, err)
@@ -121,7 +121,7 @@ func TestGTIDs(t *testing.T) {
 			t.Errorf("%q was read", bad)
 		}
 	}
-	for set, want := range map[string]uint64{"": 0, "u:1-5": 5, "u:1-5:11,v:1-3": 9} {
+	for set, want := range map[string]uint64{"": 0, "u:1-5": 5, "u:1-5:11,v:1-3": 9, "u:1-5:tag:1-2,v:_t:7": 8} {
 		if n, err := countTransactions(set); n != want || err != nil {
 			t.Errorf("%q counts %d, %v; want %d", set, n, err, want)
 		}
@@ -136,6 +136,8 @@ func TestUpgradesThatThereAreNot(t *testing.T) {
 		{`{"version":"11.8"}`, `{}`},
 		{`{"variant":"percona","version":"8.0"}`, `{"version":"11.8"}`},
 		{`{"version":"5.5"}`, `{}`},
+		{`{"variant":"mysql","version":"8.0"}`, `{"variant":"mysql","version":"9.7"}`},
+		{`{"variant":"mysql","version":"5.7"}`, `{"variant":"mysql","version":"8.0"}`},
 		{`{"variant":"dolphin"}`, `{}`},
 		{`[]`, `{}`},
 	} {
