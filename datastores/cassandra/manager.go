@@ -46,6 +46,12 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 	if err := errors.Join(m.makeOwn(), m.set.Save(req.Overrides)); err != nil {
 		return fmt.Errorf("cannot configure the server: %w", err)
 	}
+	if req.Restore != nil {
+		req.Progress("restoring the backup")
+		if err := req.Restore.Run(ctx); err != nil {
+			return fmt.Errorf("cannot restore the backup: %w", err)
+		}
+	}
 	if there, err := m.own.Exists(admittedFile); err != nil {
 		return err
 	} else if !there {
@@ -89,7 +95,7 @@ func (m *Manager) Start(ctx context.Context) error {
 // run starts the server, open to its users, and waits until it answers.
 func (m *Manager) run(ctx context.Context) error {
 	if _, _, ok := m.service.Running(); !ok {
-		if err := m.configure(false); err != nil {
+		if err := errors.Join(m.configure(false), m.clearSnapshots()); err != nil {
 			return fmt.Errorf("cannot configure the server: %w", err)
 		}
 	}
