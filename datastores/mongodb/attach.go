@@ -25,19 +25,32 @@ func (m *Manager) attach(ctx context.Context, req datastores.AttachRequest) erro
 	if err != nil {
 		return err
 	}
-	anew := req.Anew || id.Set != t.Set || id.Key != t.Key || id.Leaves
+	anew := req.Anew || id.Set != t.Set || id.Leaves
 	if anew && req.Keep {
 		return datastores.Errorf(datastores.Conflict, "the server has data of its own: it never was a member of its source's replica set")
 	}
-	if !anew && id.Synced {
+	complete := id.Ready && (id.Synced || id.Source == nil)
+	if !anew && complete {
 		if anew, err = m.diverges(ctx, src, req.Keep); err != nil {
 			return err
 		}
 	}
-	next := identity{Set: t.Set, Key: t.Key, Admin: t.Admin, Ready: true, Synced: id.Synced && !anew, Source: &source{req.Address, req.SourceID}}
+	next := identity{Set: t.Set, Key: t.Key, Admin: t.Admin, Ready: true, Synced: complete && !anew, Source: &source{req.Address, req.SourceID}}
 	if anew {
 		req.Progress("taking the data away")
 		if err := m.empty(ctx); err != nil {
+			return err
+		}
+	}
+	req.Progress("joining the source's replica set")
+	if err := m.join(ctx, src); err != nil {
+		return fmt.Errorf("cannot join the source's replica set: %w", err)
+	}
+	if !anew && id.Key != t.Key {
+		if err := m.yield(ctx, src); err != nil {
+			return err
+		}
+		if err := m.service.Stop(ctx); err != nil { // a server reads the key when it starts
 			return err
 		}
 	}
@@ -46,10 +59,6 @@ func (m *Manager) attach(ctx context.Context, req datastores.AttachRequest) erro
 	}
 	if err := m.Start(ctx); err != nil {
 		return err
-	}
-	req.Progress("joining the source's replica set")
-	if err := m.join(ctx, src); err != nil {
-		return fmt.Errorf("cannot join the source's replica set: %w", err)
 	}
 	req.Progress("copying the data")
 	return m.arriveAt(ctx, src, req.Address)
@@ -154,6 +163,26 @@ func (m *Manager) join(ctx context.Context, src *opmsg.Client) error {
 		config.Members = append(config.Members, member(config.nextID(), m.env.Address, false))
 		return true
 	})
+}
+
+// yield makes a former source a member that does not vote, with the source's own configuration, before it gets the key by which the others listen to it.
+func (m *Manager) yield(ctx context.Context, src *opmsg.Client) error {
+	is, err := m.hello(ctx)
+	if err != nil || !is.Primary {
+		return err
+	}
+	config, err := getConfig(ctx, src)
+	if err != nil {
+		return err
+	}
+	err = m.talk(ctx, func(c *opmsg.Client) error {
+		_, err := c.Call(ctx, adminDatabase, bson.D{{Key: "replSetReconfig", Value: config.document()}, {Key: "force", Value: true}})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("the former source does not step down: %w", err)
+	}
+	return nil
 }
 
 // arriveAt waits until the server follows the source and has what that had when it began to.

@@ -113,14 +113,23 @@ func (m *Manager) waitFor(ctx context.Context, p datastores.Position) error {
 	}
 }
 
-// promote makes the server the only member of its set, and so the primary: the others join anew, see attach. A former primary that runs hears
-// of it and steps down; what only it has it keeps until it is attached.
+// promote makes the server the only member of its set, and so the primary: the others join anew, see attach. Before that it gets a new key, so that a
+// former source, which does not know it, has no say in the set any more, however often it has elected itself; what only it has it keeps until it is
+// attached.
 func (m *Manager) promote(ctx context.Context, accounts []datastores.ReplicaAccount) error {
-	return m.talk(ctx, func(c *opmsg.Client) error {
-		is, err := m.hello(ctx)
-		if err != nil {
+	if err := m.Start(ctx); err != nil { // an earlier try may have been cut while it was stopped
+		return err
+	}
+	is, err := m.hello(ctx)
+	if err != nil {
+		return err
+	}
+	if !is.Primary {
+		if err := m.rekey(ctx); err != nil {
 			return err
 		}
+	}
+	return m.talk(ctx, func(c *opmsg.Client) error {
 		if !is.Primary {
 			if err := m.takeOver(ctx, c); err != nil {
 				return err
@@ -139,6 +148,17 @@ func (m *Manager) promote(ctx context.Context, accounts []datastores.ReplicaAcco
 		}
 		return blockWrites(ctx, c, false)
 	})
+}
+
+// rekey restarts the server with a key that nobody else has.
+func (m *Manager) rekey(ctx context.Context) error {
+	if err := m.change(func(id *identity) { id.Key = newSet().Key }); err != nil {
+		return err
+	}
+	if err := m.service.Stop(ctx); err != nil {
+		return err
+	}
+	return m.Start(ctx)
 }
 
 func (m *Manager) takeOver(ctx context.Context, c *opmsg.Client) error {
