@@ -26,9 +26,7 @@ func (a *app) instanceCommands() *cobra.Command {
 			return instances.Restart(ctx, c, id).ExtractErr()
 		}),
 		a.resizeInstance(),
-		a.waiting("upgrade INSTANCE VERSION", "Move an instance to another version of its datastore", "upgrade", func(ctx context.Context, c *gophercloud.ServiceClient, id string, args []string) error {
-			return dbext.Upgrade(ctx, c, id, args[0])
-		}),
+		a.upgradeInstance(),
 		a.migrateInstance(),
 		a.followSource(),
 		a.promoteReplica(),

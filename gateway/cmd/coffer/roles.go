@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/spf13/cobra"
@@ -23,6 +24,33 @@ func (a *app) promoteReplica() *cobra.Command {
 			}
 			return a.membersFollow(ctx, c, id)
 		})
+}
+
+func (a *app) upgradeInstance() *cobra.Command {
+	return a.waitingFor("upgrade INSTANCE VERSION", "Move an instance to another version of its datastore; a source, with its replicas", "upgrade",
+		func(ctx context.Context, c *gophercloud.ServiceClient, id string, args []string) error {
+			return dbext.Upgrade(ctx, c, id, args[0])
+		},
+		func(ctx context.Context, c *gophercloud.ServiceClient, id, marker string) error {
+			if err := a.follow(ctx, c, id, marker, "upgrade", a.progress(a.errs)); err != nil {
+				return err
+			}
+			return upgraded(ctx, c, id, marker)
+		})
+}
+
+// upgraded reports an upgrade that was refused, or stopped half way, and has left the instance well: its timeline ends with why.
+func upgraded(ctx context.Context, c *gophercloud.ServiceClient, id, marker string) error {
+	events, err := dbext.ListEvents(ctx, c, id, marker)
+	for _, e := range slices.Backward(events) {
+		switch e.Kind {
+		case "fault":
+			return errors.New(e.Message)
+		case "done":
+			return err
+		}
+	}
+	return err
 }
 
 func (a *app) followSource() *cobra.Command {
