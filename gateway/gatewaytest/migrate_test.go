@@ -54,7 +54,12 @@ func migrates(t *testing.T, s *stage, other *machine, hostID string, store datas
 	after := s.admin.Want(t, 200, http.MethodGet, "/mgmt/instances/"+o.id, "")
 	moved := o.login
 	moved.address = after.Text("instance", "ip", 0)
-	numbers, err := store.read(t.Context(), moved)
+	var numbers []int
+	var err error
+	until.True(t, lifeTimeout, "clients are let in", func() bool {
+		numbers, err = store.read(t.Context(), moved)
+		return err == nil
+	})
 	if err != nil || len(numbers) < acknowledged || !slices.IsSorted(numbers) {
 		t.Errorf("%d items were acknowledged, and %d are there (err %v)", acknowledged, len(numbers), err)
 	}

@@ -27,8 +27,10 @@ type moves struct {
 	charged  int               // memory, in MB, that the project is charged for
 	trusted  string            // the host whose guest's word counts
 	places   map[string]*place
-	order    map[string]int // of commands, by the time at which they were made
-	backup   map[int]bool   // what the copy holds
+	order    map[string]int       // of commands, by the time at which they were made
+	walls    map[string]bool      // by command: whether it has a host let nobody in
+	begun    map[string]time.Time // by launch: the migration that it is of
+	backup   map[int]bool         // what the copy holds
 	copied   bool
 	written  map[int]bool // what any server has acknowledged
 	sent     []lifecycle.Event
@@ -38,7 +40,8 @@ type moves struct {
 type place struct {
 	guest             bool // it was launched
 	served            bool // it has a server
-	told              bool // its address, to clients
+	told              bool // its address, to clients: they keep it, whatever becomes of the place
+	walled            bool // nobody is let in
 	running, readOnly bool
 	data              map[int]bool
 	begun             time.Time // the migration that its guest's token is of
@@ -56,7 +59,7 @@ func newPlace() *place {
 func newMoves(t *rapid.T) *moves {
 	m := &moves{
 		T: t, now: start, removals: map[string]string{}, kept: map[string]bool{"host": true}, trusted: "host",
-		places: map[string]*place{"host": newPlace(), "other": newPlace()}, order: map[string]int{}, written: map[int]bool{},
+		places: map[string]*place{"host": newPlace(), "other": newPlace()}, order: map[string]int{}, walls: map[string]bool{}, begun: map[string]time.Time{}, written: map[int]bool{},
 	}
 	next := ids()
 	m.newID = func() string { id := next(); m.order[id] = len(m.order) + 1; return id }
@@ -64,6 +67,7 @@ func newMoves(t *rapid.T) *moves {
 	m.in.Service.Service = datastores.StatusHealthy
 	first := m.places["host"]
 	first.guest, first.served, first.told, first.running, first.enrolled = true, true, true, true, true
+	m.places["other"].told = rapid.Bool().Draw(t, "it was there before")
 	return m
 }
 
@@ -81,7 +85,7 @@ func (m *moves) happens() {
 	host := rapid.SampledFrom([]string{"host", "other"}).Draw(m.T, "host")
 	refused := rapid.IntRange(0, 9).Draw(m.T, "refused") == 0
 	badly := rapid.IntRange(0, 7).Draw(m.T, "ends badly") == 0
-	switch rapid.SampledFrom([]string{"ask", "ask", "write", "write", "deliver", "execute", "answer", "repeat", "overdue", "start", "enrol", "remove", "round", "round", "round", "round", "round", "round", "round", "round"}).Draw(m.T, "what") {
+	switch rapid.SampledFrom([]string{"ask", "ask", "write", "write", "deliver", "execute", "answer", "repeat", "overdue", "start", "enrol", "remove", "protect", "round", "round", "round", "round", "round", "round", "round", "round"}).Draw(m.T, "what") {
 	case "ask":
 		m.asks(refused)
 	case "write":
@@ -105,6 +109,8 @@ func (m *moves) happens() {
 		m.enrol(host, refused)
 	case "remove":
 		m.remove(host)
+	case "protect":
+		m.protect()
 	case "round":
 		m.round(host, badly, refused)
 	}
@@ -113,6 +119,7 @@ func (m *moves) happens() {
 func (m *moves) round(host string, badly, refused bool) {
 	m.deliver(host)
 	m.execute(host, badly)
+	m.write(host) // clients do so all the time
 	m.answer(host, refused)
 	m.enrol(host, refused)
 	m.reports(host)
@@ -178,6 +185,12 @@ func (m *moves) take(d lifecycle.Decision) {
 		m.withdraw(d.Drop.ID)
 	}
 	m.pending = append(m.pending, d.Commands...)
+	for _, c := range d.Commands {
+		m.walls[c.ID] = lifecycle.Arriving(d.Instance)
+		if c.Method == deployments.MethodLaunch {
+			m.begun[c.ID] = d.Instance.Operation.Started
+		}
+	}
 	if op := d.Instance.Operation; op != nil && op.Former != nil && op.Former.Agent.ID == "" { // as package plan keeps it
 		op.Former.Agent.ID = m.trusted
 	}
@@ -193,7 +206,11 @@ func (m *moves) take(d lifecycle.Decision) {
 	for _, host := range d.Left {
 		m.removals[host] = m.newID()
 	}
+	arriving := lifecycle.Arriving(m.in)
 	m.in = d.Instance
+	if arriving && !lifecycle.Arriving(m.in) { // as package plan does
+		m.protect()
+	}
 }
 
 func (m *moves) withdraw(id string) {
@@ -208,7 +225,14 @@ func (m *moves) write(host string) {
 	}
 }
 
-func (p *place) acknowledges() bool { return p.told && p.running && !p.readOnly }
+func (p *place) acknowledges() bool { return p.told && !p.walled && p.running && !p.readOnly }
+
+// protect has the host told who may reach the instance, as the end of a move and a tenant's wish do.
+func (m *moves) protect() {
+	c := lifecycle.Command{ID: m.newID(), Agent: m.in.Host, Method: deployments.MethodProtect, Deadline: m.now.Add(7 * 24 * time.Hour)}
+	m.walls[c.ID] = lifecycle.Arriving(m.in)
+	m.pending = append(m.pending, c)
+}
 
 // deliver gives a host, and the guest there when its word counts, what is pending and they were not given since they started.
 func (m *moves) deliver(host string) {
@@ -247,7 +271,9 @@ func (m *moves) does(host string, c lifecycle.Command) bool {
 		if p.removed > m.order[c.ID] {
 			return false
 		}
-		p.guest, p.begun, p.enrolled = true, m.in.Operation.Started, false
+		p.guest, p.begun, p.enrolled, p.walled = true, m.begun[c.ID], false, m.walls[c.ID]
+	case deployments.MethodProtect:
+		p.walled = m.walls[c.ID]
 	case datastores.MethodMakeReadOnly:
 		if !p.running {
 			return false
@@ -311,7 +337,7 @@ func (m *moves) remove(host string) {
 		return
 	}
 	p, had := newPlace(), m.places[host]
-	p.removed, p.journal = m.order[id], had.journal
+	p.removed, p.journal, p.told = m.order[id], had.journal, had.told
 	for _, c := range had.queue {
 		if c.Agent == host { // the guest is gone, with what it was to do
 			p.queue = append(p.queue, c)
