@@ -77,7 +77,7 @@ func (o *own) current() (*tls.Certificate, error) {
 		return o.cert, nil
 	}
 	cert, err := o.ca.Issue(authority.Request{
-		Name: "Coffer gateway", Hosts: o.names, Usage: x509.ExtKeyUsageServerAuth, From: now, For: ownLifetime,
+		Name: "Coffer gateway", Hosts: o.names, Usage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, From: now, For: ownLifetime,
 	})
 	if err != nil {
 		return nil, err

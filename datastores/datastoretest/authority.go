@@ -67,7 +67,7 @@ func (a *Authority) Sign(key crypto.PublicKey, instanceID, address string, life 
 
 func serverTemplate(instanceID, address string) *x509.Certificate {
 	return &x509.Certificate{
-		Subject: pkix.Name{CommonName: instanceID}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		Subject: pkix.Name{CommonName: instanceID}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		DNSNames: []string{datastores.ServerName(instanceID)}, IPAddresses: []net.IP{net.ParseIP(address)},
 	}
 }

@@ -52,7 +52,8 @@ func (be *Backend) Certificate(ctx context.Context, agentID string, req agentpol
 		return reply, err
 	}
 	cert, err := ca.Sign(csr.PublicKey, authority.Request{
-		Name: in.ID, Hosts: certifiedNames(in), Usage: x509.ExtKeyUsageServerAuth, From: be.control.Now(), For: certificateLifetime,
+		Name: in.ID, Hosts: certifiedNames(in), From: be.control.Now(), For: certificateLifetime,
+		Usage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}, // members of a cluster show it to each other
 	})
 	if err != nil {
 		return reply, err

@@ -93,7 +93,7 @@ func (a *Authority) Fingerprint() string {
 type Request struct {
 	Name  string   // common name
 	Hosts []string // DNS names and IP addresses
-	Usage x509.ExtKeyUsage
+	Usage []x509.ExtKeyUsage
 	From  time.Time
 	For   time.Duration
 }
@@ -115,7 +115,7 @@ func (a *Authority) Issue(r Request) (*tls.Certificate, error) {
 func (a *Authority) Sign(key crypto.PublicKey, r Request) (*x509.Certificate, error) {
 	template := &x509.Certificate{
 		SerialNumber: serial(), Subject: pkix.Name{CommonName: r.Name}, NotBefore: r.From.Add(-earlier), NotAfter: r.From.Add(r.For),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{r.Usage}, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: r.Usage, BasicConstraintsValid: true,
 	}
 	if template.NotAfter.After(a.cert.NotAfter) {
 		template.NotAfter = a.cert.NotAfter

@@ -37,7 +37,7 @@ func startGuarded(t *testing.T) guarded {
 		"server": x509.ExtKeyUsageServerAuth, "root": x509.ExtKeyUsageClientAuth, "coffer-gateway": x509.ExtKeyUsageClientAuth,
 		"coffer-operator": x509.ExtKeyUsageClientAuth, "stranger": x509.ExtKeyUsageClientAuth,
 	} {
-		cert, err := ca.Issue(authority.Request{Name: name, Hosts: []string{"127.0.0.1"}, Usage: usage, From: time.Now(), For: time.Hour})
+		cert, err := ca.Issue(authority.Request{Name: name, Hosts: []string{"127.0.0.1"}, Usage: []x509.ExtKeyUsage{usage}, From: time.Now(), For: time.Hour})
 		if err != nil {
 			t.Fatal(err)
 		}
