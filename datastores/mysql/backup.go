@@ -2,8 +2,10 @@ package mysql
 
 import (
 	"context"
+	"errors"
 	"io"
 	"path/filepath"
+	"regexp"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/configfile"
@@ -83,8 +85,15 @@ func (m *Manager) runTool(ctx context.Context, argv []string, stdin io.Reader, s
 		Dir:        m.toolsWorkDir(),
 		Credential: m.service.Credential,
 	})
+	var failure *service.Failure
+	if errors.As(err, &failure) && crowded.MatchString(failure.Words) {
+		return datastores.Errorf(datastores.Unavailable, "%s: all connections are taken; a restart of the instance ends them", failure.Program)
+	}
 	return err
 }
+
+// crowded is how programs say [errTooManyConnections].
+var crowded = regexp.MustCompile(`(?i)\berror:? 1040\b`)
 
 func (m *Manager) toolsWorkDir() string {
 	if there, _ := m.data.Exists(dataDir); there {
