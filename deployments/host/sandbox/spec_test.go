@@ -32,6 +32,9 @@ func TestSpec(t *testing.T) {
 	if len(c.Ambient) > 0 || len(c.Inheritable) > 0 || !spec.Process.NoNewPrivileges || !spec.Root.Readonly || spec.Linux.Seccomp == nil {
 		t.Error("more than those may be had")
 	}
+	if a := spec.Linux.Seccomp.Architectures; len(a) != 1 {
+		t.Errorf("system calls of the architectures %v are let through, not of the machine's own alone", a)
+	}
 	var kinds []string
 	for _, n := range spec.Linux.Namespaces {
 		kinds = append(kinds, string(n.Type))
