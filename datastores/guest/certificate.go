@@ -149,7 +149,7 @@ func (c *certificate) told() *datastores.SSLCertificate {
 	}
 }
 
-// place writes the files that the server reads.
+// place writes the files that the server reads. What a power cut leaves of them is another text, and the next start writes them anew.
 func (c *certificate) place(env datastores.Env) error {
 	at := datastores.ServerTLS{Dir: tlsFolder}
 	data := volume.Data(env)
@@ -167,7 +167,7 @@ func writeOther(d volume.Dir, name string, content []byte) error {
 	if has, err := d.ReadFile(name, int64(len(content))+1); err == nil && bytes.Equal(has, content) {
 		return nil
 	}
-	return d.WriteFile(name, content)
+	return d.WriteVolatile(name, content)
 }
 
 // tlsFolder is below the data directory.

@@ -137,7 +137,7 @@ func (g *Guest) bringOverrides(ctx context.Context, m datastores.Manager, values
 // values that it had before, or with none. refused says so, for a tenant.
 func (g *Guest) launch(ctx context.Context, s *served, start func(context.Context) error) (refused string, err error) {
 	before := s.manager.Status(ctx).Since
-	if err := g.beginTLS(s, "", false); err != nil {
+	if err := g.beginTLS(s); err != nil {
 		return "", err
 	}
 	if err := g.bringTLS(ctx, s, signStarting); err != nil {

@@ -23,10 +23,13 @@ func (g *Guest) prepare(ctx context.Context, cmd agent.Command, args datastores.
 	}
 	defer release()
 	defer g.agent.StatusChanged()
-	become := func(p phase, running bool) error {
-		return g.state.change(func(s *state) { s.Phase, s.Running, s.Attaching = p, running, false })
-	}
-	if err := become(phaseBuilding, true); err != nil {
+	err = g.state.change(func(s *state) {
+		s.Phase, s.Running, s.Attaching = phaseBuilding, true, false
+		if speaksTLS(g.served.Load().manager) {
+			s.TLS = asked(args.TLS)
+		}
+	})
+	if err != nil {
 		return reply, err
 	}
 	g.agent.StatusChanged()
@@ -43,7 +46,7 @@ func (g *Guest) prepare(ctx context.Context, cmd agent.Command, args datastores.
 	case errors.Is(ctx.Err(), context.Canceled):
 		return reply, err // the guest is ending, and the command comes again; or nobody wants the server any more
 	}
-	return reply, errors.Join(err, become(phaseFailed, false))
+	return reply, errors.Join(err, g.state.change(func(s *state) { s.Phase, s.Running = phaseFailed, false }))
 }
 
 // build runs the steps of prepare in their order. It returns the values with which the server was made.
@@ -63,9 +66,6 @@ func (g *Guest) build(ctx context.Context, progress func(agentpoll.Progress), ar
 		{"packages", func(func(string)) error { return service.System("").Demand(ctx, s.options.Packages) }},
 		{"data directory", func(func(string)) error { return g.makeDataDir(ctx, s) }},
 		{"certificate", func(func(string)) error {
-			if err := g.beginTLS(s, args.TLS, true); err != nil {
-				return err
-			}
 			if err := g.followByTLS(ctx, s, args.Replicate != nil && args.Replicate.TLS); err != nil {
 				return err
 			}

@@ -70,14 +70,19 @@ func (g *Guest) reportedTLS() datastores.TLSMode {
 	return datastores.TLSOff
 }
 
-// beginTLS decides how a server speaks TLS that has not been decided about. wanted "": as the options have it.
-func (g *Guest) beginTLS(s *served, wanted datastores.TLSMode, anew bool) error {
+// asked is the state of TLS when that mode was asked for; "": none was.
+func asked(mode datastores.TLSMode) *tlsState {
+	return &tlsState{Mode: cmp.Or(mode, datastores.TLSBasic)}
+}
+
+// beginTLS decides how a server speaks TLS that has not been decided about.
+func (g *Guest) beginTLS(s *served) error {
 	if !speaksTLS(s.manager) {
 		return nil
 	}
 	return g.state.change(func(st *state) {
-		if st.TLS == nil || anew {
-			st.TLS = &tlsState{Mode: cmp.Or(wanted, datastores.TLSBasic)}
+		if st.TLS == nil {
+			st.TLS = asked("")
 		}
 	})
 }
@@ -88,7 +93,7 @@ func (g *Guest) followByTLS(ctx context.Context, s *served, on bool) error {
 		return nil
 	}
 	if on { // the CA is needed
-		if err := g.beginTLS(s, "", false); err != nil {
+		if err := g.beginTLS(s); err != nil {
 			return err
 		}
 		if err := g.certify(ctx, s, signAsked); err != nil {

@@ -127,7 +127,7 @@ func (g *Guest) handOver(ctx context.Context, old, next *served, say func(string
 	if err := g.mount(ctx, old, false); err != nil {
 		return err
 	}
-	if err := errors.Join(g.beginTLS(next, "", false), g.bringTLS(ctx, next, signAsked)); err != nil {
+	if err := errors.Join(g.beginTLS(next), g.bringTLS(ctx, next, signAsked)); err != nil {
 		return err
 	}
 	cut := g.state.get().Upgrading

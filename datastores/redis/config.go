@@ -70,7 +70,7 @@ func (m *Manager) configure() error {
 	if err != nil {
 		return err
 	}
-	if err := m.data.WriteFile(configFile, conf); err != nil {
+	if err := m.data.WriteVolatile(configFile, conf); err != nil {
 		return err
 	}
 	return errors.Join(m.tidy(), m.keepReserve())

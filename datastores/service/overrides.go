@@ -22,12 +22,16 @@ type Overrides struct {
 
 func (o Overrides) file() string { return cmp.Or(o.File, "overrides.json") }
 
-// Save stores values in place of all that were stored before.
+// Save stores values in place of all that were stored before. None in place of none need no file.
 func (o Overrides) Save(values datastores.Values) error {
-	if values == nil {
+	dir := volume.At(o.Dir)
+	if len(values) == 0 {
+		if there, err := dir.Exists(o.file()); err != nil || !there {
+			return err
+		}
 		values = datastores.Values{}
 	}
-	return volume.At(o.Dir).SaveJSON(o.file(), values)
+	return dir.SaveJSON(o.file(), values)
 }
 
 // Load returns what is stored; before the first Save it is empty.

@@ -116,8 +116,13 @@ func (p process) killGroup() error {
 	return nil
 }
 
+// save does not wait for the disk: a power cut ends the process, too.
 func (p process) save(path string) error {
-	return volume.At(filepath.Dir(path)).SaveJSON(filepath.Base(path), p)
+	b, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return volume.At(filepath.Dir(path)).WriteVolatile(filepath.Base(path), b)
 }
 
 func loadProcess(path string) (process, error) {

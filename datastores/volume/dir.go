@@ -97,6 +97,11 @@ func (d Dir) WriteFile(name string, data []byte) error {
 	return d.with(func(t *Tree) error { return t.WriteFile(name, data) })
 }
 
+// WriteVolatile is [Tree.WriteVolatile] of this directory.
+func (d Dir) WriteVolatile(name string, data []byte) error {
+	return d.with(func(t *Tree) error { return t.WriteVolatile(name, data) })
+}
+
 // MakeDir is [Tree.MakeDir] of this directory.
 func (d Dir) MakeDir(name string) error {
 	return d.with(func(t *Tree) error { return t.MakeDir(name) })

@@ -168,12 +168,22 @@ func (t *Tree) Tail(name string, most int64) ([]byte, error) {
 
 // WriteFile puts a file of mode 0600 there, atomically and durably: readers see the old content or the new one.
 func (t *Tree) WriteFile(name string, data []byte) error {
+	return t.write(name, data, true)
+}
+
+// WriteVolatile is WriteFile that does not wait for the disk: for what a power cut makes useless, or is written anew before it is used
+// after one. Until then the file may be empty.
+func (t *Tree) WriteVolatile(name string, data []byte) error {
+	return t.write(name, data, false)
+}
+
+func (t *Tree) write(name string, data []byte, durably bool) error {
 	temp := name + "." + rand.Text()[:8] + ".new"
-	err := t.writeNew(temp, data)
+	err := t.writeNew(temp, data, durably)
 	if err == nil {
 		err = t.root.Rename(temp, name)
 	}
-	if err == nil {
+	if err == nil && durably {
 		err = t.Sync(path.Dir(name))
 	}
 	if err != nil {
@@ -183,13 +193,13 @@ func (t *Tree) WriteFile(name string, data []byte) error {
 	return nil
 }
 
-func (t *Tree) writeNew(name string, data []byte) error {
+func (t *Tree) writeNew(name string, data []byte, durably bool) error {
 	f, err := t.Create(name)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
-	if err == nil {
+	if err == nil && durably {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
