@@ -67,7 +67,7 @@ func (s *Sandbox) spec() (*specs.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	filter.Architectures = filter.Architectures[:1] // the machine's own: no program of another is here, and each makes the start slower
+	filter.Architectures = filter.Architectures[:min(1, len(filter.Architectures))] // the machine's own: no program of another is here, and each makes the start slower
 	spec.Linux.Seccomp = filter
 	return spec, nil
 }
