@@ -31,6 +31,7 @@ var reaching = map[string][]string{
 // allowed are the exceptions, each with its reason.
 var allowed = map[string]string{
 	"datastores/mysql/install.go: os.Open":                   "the files of the server's package",
+	"datastores/mysql/physical.go: os.Stat":                  "whether the package of a program is installed",
 	"datastores/mysql/zones.go: os.ReadDir":                  "what the package tzdata brings",
 	"datastores/postgresql/obstacles.go: os.Stat":            "what the packages of extensions bring",
 	"datastores/postgresql/tls.go: net.Dialer":               "connects to the server as its clients do, by TCP",
