@@ -207,8 +207,10 @@ func (t *circle) moveKeys(ctx context.Context, from, to *seat, slot string) erro
 		if err != nil || len(keys) == 0 {
 			return err
 		}
-		if err := ctx.Err(); err != nil {
-			return err
+		for _, s := range []*seat{from, to} {
+			if err := s.takes(ctx); err != nil {
+				return err
+			}
 		}
 		args := []string{"MIGRATE", to.member.Address, strconv.Itoa(to.at), "", "0", strconv.FormatInt(migrateTimeout.Milliseconds(), 10), "REPLACE",
 			"AUTH2", clusterUser, to.secret, "KEYS"}
@@ -218,6 +220,17 @@ func (t *circle) moveKeys(ctx context.Context, from, to *seat, slot string) erro
 			return datastores.Errorf(datastores.Internal, "the server cannot move keys: %s", reasonOf(err))
 		}
 	}
+}
+
+// takes waits until a server takes keys. A server that has joined takes the cluster for down for some seconds, and refuses them.
+func (s *seat) takes(ctx context.Context) error {
+	return await(ctx, func() error {
+		text, err := s.ask("CLUSTER", "INFO")
+		if err == nil && parseInfo(text)["cluster_state"] != "ok" {
+			err = fmt.Errorf("member %s takes the cluster for down", s.member.ID)
+		}
+		return err
+	})
 }
 
 // reasonOf is the code of what a server has answered: the rest may hold a key.
