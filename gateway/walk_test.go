@@ -361,6 +361,15 @@ func TestDeleteFromEveryState(t *testing.T) {
 				w.client.AwaitGone(t, s.other.ID, soon)
 				a = w.ask(t, s.it.ID, http.MethodDelete, "/instances/:id", "")
 			}
+			if st.cluster { // the cluster goes as a whole
+				if a.Status != http.StatusNotImplemented || !strings.Contains(string(a.Body), "cluster "+s.set.ID) {
+					t.Errorf("a member's own answer: %d %s", a.Status, a.Body)
+				}
+				at := "/clusters/" + s.set.ID
+				if a = w.client.Do(t, http.MethodDelete, at, ""); a.Status == http.StatusUnprocessableEntity && strings.Contains(string(a.Body), "force_delete") {
+					a = w.client.Do(t, http.MethodPost, at, `{"reset-status":{"force_delete":true}}`)
+				}
+			}
 			if a.Status != http.StatusAccepted {
 				t.Fatalf("%d %s", a.Status, a.Body)
 			}

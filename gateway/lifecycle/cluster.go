@@ -105,7 +105,7 @@ func StallSet(set etcdschema.Set, now time.Time) time.Time {
 
 func (d *decision) clusterBusy() error {
 	op := d.Set.Operation
-	return &NotAllowed{fmt.Sprintf("Cluster %s is busy: its %s is at step %q. Wait until it ends, or give it up with reset-status.", d.Set.ID, op.Kind, op.Step)}
+	return &NotAllowed{fmt.Sprintf("Cluster %s is busy: its %s is at step %q. Wait until it ends, have an admin give it up with reset-status, or delete the cluster with reset-status and {\"force_delete\": true}.", d.Set.ID, op.Kind, op.Step)}
 }
 
 // in are the ids of the members that stand so.
