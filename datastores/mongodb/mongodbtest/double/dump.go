@@ -19,10 +19,10 @@ import (
 
 // toolFlags are those of mongodump and mongorestore that the double knows.
 type toolFlags struct {
-	config, archive string
-	oplog           bool // --oplog of mongodump, --oplogReplay of mongorestore
-	drop            bool
-	target          target
+	config string
+	oplog  bool // --oplog of mongodump, --oplogReplay of mongorestore
+	drop   bool
+	target target
 }
 
 // target is a server, as a connection string names it.

@@ -192,7 +192,7 @@ func (m *mongod) accept(l net.Listener) {
 		}
 		go func() {
 			err := m.talk(conn)
-			if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && !errors.Is(err, syscall.ECONNRESET) {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && !errors.Is(err, syscall.ECONNRESET) {
 				m.log.Warn("Connection ended", "err", err)
 			}
 			m.mu.Lock()

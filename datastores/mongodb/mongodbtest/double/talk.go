@@ -18,7 +18,7 @@ const (
 
 var messages atomic.Int32
 
-// talk answers one connection's commands.
+// talk answers one connection's commands. It returns when the connection has ended, with the reason.
 func (m *mongod) talk(raw net.Conn) error {
 	conn, err := m.secured(raw)
 	if err != nil {

@@ -53,10 +53,8 @@ func insert(r *request) (bson.D, error) {
 }
 
 func (r *request) insertOne(namespace string, d bson.D) error {
-	id, there := get(d, "_id")
-	if !there {
-		id = bson.NewObjectID()
-		d = append(bson.D{{Key: "_id", Value: id}}, d...)
+	if _, there := get(d, "_id"); !there {
+		d = append(bson.D{{Key: "_id", Value: bson.NewObjectID()}}, d...)
 	}
 	if err := r.checkUnique(namespace, d); err != nil {
 		return err
