@@ -4,12 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -152,20 +150,6 @@ func jsonOf(t testing.TB, o Options) []byte {
 	return b
 }
 
-// kill ends a server as the kernel does when memory is short.
 func kill(ctx context.Context, env datastores.Env) error {
-	s := service.Service{Name: "cassandra", Dir: env.Dir}
-	pid, _, ok := s.Running()
-	if !ok {
-		return errors.New("there is no server")
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		return err
-	}
-	for ; ok; _, _, ok = s.Running() {
-		if !service.Pause(ctx, 5*time.Millisecond) {
-			return ctx.Err()
-		}
-	}
-	return nil
+	return datastoretest.KillServer(ctx, &service.Service{Name: "cassandra", Dir: env.Dir})
 }

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"syscall"
 	"testing"
 	"time"
 
@@ -134,22 +133,8 @@ func visit(ctx context.Context, l datastoretest.Login, secure *tls.Config) error
 	return errors.Join(h.Ask(ctx), h.Close())
 }
 
-// kill ends a server as the kernel does when memory is short.
 func kill(ctx context.Context, env datastores.Env) error {
-	s := service.Service{Name: "mongodb", Dir: env.Dir}
-	pid, _, ok := s.Running()
-	if !ok {
-		return errors.New("there is no server")
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		return err
-	}
-	for ; ok; _, _, ok = s.Running() {
-		if !service.Pause(ctx, 5*time.Millisecond) {
-			return ctx.Err()
-		}
-	}
-	return nil
+	return datastoretest.KillServer(ctx, &service.Service{Name: "mongodb", Dir: env.Dir})
 }
 
 func items(c *mongo.Client, l datastoretest.Login) *mongo.Collection {

@@ -9,13 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
-	"github.com/cofferdb/coffer/datastores/service"
 )
 
 func TestSuite(t *testing.T) {
@@ -266,21 +263,4 @@ func stir(ctx context.Context, l datastoretest.Login, log string) error {
 	})
 }
 
-func kill(ctx context.Context, m *Manager) error {
-	s := m.service
-	pid, _, ok := s.Running()
-	if !ok {
-		return nil
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		return err
-	}
-	for {
-		if _, _, ok := s.Running(); !ok {
-			return nil
-		}
-		if !service.Pause(ctx, time.Millisecond) {
-			return ctx.Err()
-		}
-	}
-}
+func kill(ctx context.Context, m *Manager) error { return datastoretest.KillServer(ctx, m.service) }

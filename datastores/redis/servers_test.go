@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -156,22 +155,8 @@ func (h held) Ask(context.Context) error {
 	return err
 }
 
-// kill ends a server as the kernel does when memory is short.
 func kill(ctx context.Context, env datastores.Env) error {
-	s := service.Service{Name: "redis", Dir: env.Dir}
-	pid, _, ok := s.Running()
-	if !ok {
-		return errors.New("there is no server")
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		return err
-	}
-	for ; ok; _, _, ok = s.Running() {
-		if !service.Pause(ctx, 5*time.Millisecond) {
-			return ctx.Err()
-		}
-	}
-	return nil
+	return datastoretest.KillServer(ctx, &service.Service{Name: "redis", Dir: env.Dir})
 }
 
 // writeItems writes some items of each type, one after the other.

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -183,20 +182,8 @@ func digest(ctx context.Context, l datastoretest.Login) (items int, sum string, 
 	return items, fmt.Sprintf("%x", sha256.Sum256(fmt.Append(nil, all))), nil
 }
 
-// kill ends the server as a fault does, and waits for its end.
 func kill(ctx context.Context, env datastores.Env) error {
-	server := New(env, DefaultOptions()).server
-	pid, _, running := server.Running()
-	if !running {
-		return nil
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		return err
-	}
-	for running && ctx.Err() == nil {
-		_, _, running = server.Running()
-	}
-	return ctx.Err()
+	return datastoretest.KillServer(ctx, New(env, DefaultOptions()).server)
 }
 
 func TestInfluxDB(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -33,23 +32,12 @@ func harness() datastoretest.Harness {
 	}
 }
 
-// kill ends the server as a fault does, and waits for its end.
 func kill(ctx context.Context, env datastores.Env) error {
 	server, err := New(env, DefaultOptions()).server()
 	if err != nil {
 		return err
 	}
-	pid, _, running := server.Running()
-	if !running {
-		return nil
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		return err
-	}
-	for running && ctx.Err() == nil {
-		_, _, running = server.Running()
-	}
-	return ctx.Err()
+	return datastoretest.KillServer(ctx, server)
 }
 
 func newEnv(t *testing.T) datastores.Env {
