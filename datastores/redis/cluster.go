@@ -106,11 +106,7 @@ func (m *Manager) JoinCluster(ctx context.Context, v datastores.ClusterView) err
 
 // SettleCluster implements [datastores.Cluster].
 func (m *Manager) SettleCluster(ctx context.Context, v datastores.ClusterView) error {
-	var ids []string
-	for _, c := range v.Of(datastores.ClusterIn) {
-		ids = append(ids, c.ID)
-	}
-	t, err := m.circle(ctx, v, ids...)
+	t, err := m.circle(ctx, v, insiders(v)...)
 	if err != nil {
 		return err
 	}
@@ -130,14 +126,18 @@ func (m *Manager) SettleCluster(ctx context.Context, v datastores.ClusterView) e
 	return t.well(ctx)
 }
 
-// LeaveCluster implements [datastores.Cluster]. A member that has data hands it to another one of its shard, or, when nobody of that stays,
-// to all that stay.
-func (m *Manager) LeaveCluster(ctx context.Context, v datastores.ClusterView) error {
-	ids := []string{v.Self}
+// insiders are the members that are in the cluster.
+func insiders(v datastores.ClusterView) (ids []string) {
 	for _, c := range v.Of(datastores.ClusterIn) {
 		ids = append(ids, c.ID)
 	}
-	t, err := m.circle(ctx, v, ids...)
+	return ids
+}
+
+// LeaveCluster implements [datastores.Cluster]. A member that has data hands it to another one of its shard, or, when nobody of that stays,
+// to all that stay.
+func (m *Manager) LeaveCluster(ctx context.Context, v datastores.ClusterView) error {
+	t, err := m.circle(ctx, v, append([]string{v.Self}, insiders(v)...)...)
 	if err != nil {
 		return err
 	}

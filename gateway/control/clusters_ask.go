@@ -20,16 +20,16 @@ func refusedToMember(m lifecycle.Member, what lifecycle.EventType) error {
 	return fault.Errorf(fault.NotImplemented, "Operation not supported for instances that are part of a cluster: %s is a member of cluster %s; %s.", m.ID, m.SetID, instead)
 }
 
-// AskCluster lets a cluster begin what needs no more than the event says.
-func (cp *Plane) AskCluster(ctx context.Context, c Caller, id string, event lifecycle.Event) error {
+// AskCluster lets a cluster begin what needs no more than the event says, or, with checks, what they do not refuse either.
+func (cp *Plane) AskCluster(ctx context.Context, c Caller, id string, event lifecycle.Event, checks ...func(*plan.Plan) error) error {
 	event.Request = c.Request
-	err := cp.transitionSet(ctx, c.Project, id, event, func(p *plan.Plan) error {
+	isCluster := func(p *plan.Plan) error {
 		if p.Before.Set.Kind != etcdschema.SetCluster {
 			return fault.NotFound("Cluster", id)
 		}
 		return nil
-	})
-	return clusterError(err, id)
+	}
+	return clusterError(cp.transitionSet(ctx, c.Project, id, event, append([]func(*plan.Plan) error{isCluster}, checks...)...), id)
 }
 
 // Grow adds members to a cluster, of the size of those that are there.
@@ -74,7 +74,7 @@ func (cp *Plane) Grow(ctx context.Context, c Caller, id string, asked []ClusterM
 
 // Shrink takes members out of a cluster and deletes them, when what they have is elsewhere.
 func (cp *Plane) Shrink(ctx context.Context, c Caller, id string, members []string) error {
-	return cp.askChecked(ctx, c, id, lifecycle.Event{Type: lifecycle.AskShrink, Members: members}, func(p *plan.Plan) error {
+	return cp.AskCluster(ctx, c, id, lifecycle.Event{Type: lifecycle.AskShrink, Members: members}, func(p *plan.Plan) error {
 		if len(members) == 0 {
 			return fault.Errorf(fault.BadRequest, "Validation error: shrink must name at least one member.")
 		}
@@ -89,7 +89,7 @@ func (cp *Plane) Shrink(ctx context.Context, c Caller, id string, members []stri
 
 // Roll has every member do something, one after the other; who is not there keeps it from beginning.
 func (cp *Plane) Roll(ctx context.Context, c Caller, id, each string, target *etcdschema.Target) error {
-	return cp.askChecked(ctx, c, id, lifecycle.Event{Type: lifecycle.AskRoll, Each: each, Target: target}, func(p *plan.Plan) error {
+	return cp.AskCluster(ctx, c, id, lifecycle.Event{Type: lifecycle.AskRoll, Each: each, Target: target}, func(p *plan.Plan) error {
 		for _, m := range p.Before.Set.Members {
 			if err := cp.reachable(p.Snap, m.ID); err != nil {
 				return err
@@ -97,14 +97,6 @@ func (cp *Plane) Roll(ctx context.Context, c Caller, id, each string, target *et
 		}
 		return nil
 	})
-}
-
-func (cp *Plane) askChecked(ctx context.Context, c Caller, id string, event lifecycle.Event, check func(*plan.Plan) error) error {
-	if _, err := cp.FindCluster(ctx, c.Project, id); err != nil {
-		return err
-	}
-	event.Request = c.Request
-	return clusterError(cp.transitionSet(ctx, c.Project, id, event, check), id)
 }
 
 // ConfigureCluster gives all members a configuration group, or with "" none.
@@ -130,4 +122,43 @@ func (cp *Plane) ConfigureCluster(ctx context.Context, c Caller, id, group strin
 		}
 	}
 	return cp.Roll(ctx, c, id, lifecycle.Configure, &etcdschema.Target{Configuration: &group})
+}
+
+// FindCluster reads a cluster with its members, all of one moment.
+func (cp *Plane) FindCluster(ctx context.Context, project, id string) (found Cluster, err error) {
+	_, err = cp.Store.Update(ctx, []etcdschema.Ref{etcdschema.SetKey(project, id)}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		found = Cluster{}
+		set, err := clusterOf(s, project, id)
+		if err != nil {
+			return nil, err
+		}
+		found.Set = set
+		for _, m := range set.Members {
+			rec, err := etcdschema.Read(s, etcdschema.InstanceKey(project, m.ID))
+			if err != nil {
+				return nil, err
+			}
+			found.Instances = append(found.Instances, lifecycle.Member{Instance: rec.Value, Set: set})
+		}
+		return nil, nil
+	})
+	found.Instances = cp.Observed(ctx, found.Instances...)
+	return found, clusterError(err, id)
+}
+
+// clusterOf reads the record of a cluster.
+func clusterOf(s etcdschema.Snapshot, project, id string) (etcdschema.Set, error) {
+	rec, err := etcdschema.Read(s, etcdschema.SetKey(project, id))
+	set, err := fault.Found(rec, err, "Cluster", id)
+	if err == nil && set.Kind != etcdschema.SetCluster {
+		err = fault.NotFound("Cluster", id)
+	}
+	return set, err
+}
+
+func clusterError(err error, id string) error {
+	if fault.IsNotFound(err) {
+		return fault.NotFound("Cluster", id)
+	}
+	return err
 }

@@ -98,7 +98,7 @@ func (d *decision) turnOver(before etcdschema.Instance) {
 	d.nextTurns()
 }
 
-// waitOn waits longer for members whose own operations have deadlines. One that has none any more has had its turn.
+// waitOn waits longer for members whose own operations have deadlines. A member without an operation has had its turn.
 func (d *decision) waitOn() error {
 	for _, id := range slices.Clone(d.Set.Operation.Turn) {
 		if m := d.look(id); m.Operation == nil {
