@@ -13,6 +13,7 @@ import (
 
 // Manager runs one Cassandra server.
 type Manager struct {
+	service.SystemLog
 	env     datastores.Env
 	options Options
 	variant variant
@@ -28,6 +29,7 @@ func New(env datastores.Env, options Options) *Manager {
 	m.variant, _ = findVariant(options.Version)
 	m.service = service.New(env, "cassandra", options.Java, "@"+m.dataPath(argsFile))
 	m.service.LogFile = logFile
+	m.SystemLog = service.NewSystemLog("system", m.dataPath(logFile))
 	return m
 }
 

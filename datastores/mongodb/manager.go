@@ -18,6 +18,7 @@ import (
 
 // Manager runs one mongod.
 type Manager struct {
+	service.SystemLog
 	env         datastores.Env
 	options     Options
 	service     *service.Service
@@ -35,6 +36,7 @@ func New(env datastores.Env, options Options) *Manager {
 	for _, s := range []*service.Service{m.service, m.maintenance} {
 		s.LogFile, s.WorkDir = logFile, m.dataPath(folder)
 	}
+	m.SystemLog = service.NewSystemLog("mongodb", m.dataPath(logFile))
 	return m
 }
 

@@ -14,6 +14,7 @@ import (
 
 // Manager runs one Redis or Valkey server.
 type Manager struct {
+	service.SystemLog
 	env     datastores.Env
 	options Options
 	variant variant
@@ -31,6 +32,7 @@ func New(env datastores.Env, options Options, extra ...func(*Manager) datastores
 	m.variant, _ = findVariant(options.Server)
 	m.service = service.New(env, "redis", options.Program, m.dataPath(configFile))
 	m.service.LogFile = logFile
+	m.SystemLog = service.NewSystemLog("redis", m.dataPath(logFile))
 	return m
 }
 

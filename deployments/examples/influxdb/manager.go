@@ -28,6 +28,7 @@ const (
 
 // Manager runs one InfluxDB.
 type Manager struct {
+	service.SystemLog
 	env     datastores.Env
 	options Options
 	server  *service.Service
@@ -38,6 +39,7 @@ func New(env datastores.Env, options Options) *Manager {
 	m := &Manager{env: env, options: options}
 	m.server = service.New(env, "influxdb", options.Program, "run", "-config", m.path(configFile))
 	m.server.WorkDir, m.server.LogFile = m.path(""), logFile
+	m.SystemLog = service.NewSystemLog("influxdb", filepath.Join(env.DataDir, logFile))
 	return m
 }
 
@@ -85,17 +87,4 @@ func (m *Manager) Status(ctx context.Context) datastores.Status { return m.serve
 func (m *Manager) ping(ctx context.Context) error {
 	_, err := m.query(ctx, "SHOW DATABASES")
 	return err
-}
-
-// Logs implements [datastores.Logs].
-func (m *Manager) Logs() []datastores.Log {
-	return []datastores.Log{{Name: "influxdb", Type: datastores.SystemLog}}
-}
-
-// LogFile implements [datastores.Logs].
-func (m *Manager) LogFile(string) string { return filepath.Join(m.env.DataDir, logFile) }
-
-// SetLog implements [datastores.Logs].
-func (m *Manager) SetLog(_ context.Context, name string, _ bool) (restart bool, err error) {
-	return false, datastores.Errorf(datastores.Invalid, "there is no log %q to turn on or off", name)
 }
