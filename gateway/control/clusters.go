@@ -62,17 +62,17 @@ func (cp *Plane) NewCluster(ctx context.Context, c Caller, req ClusterRequest) (
 	if err := alike(req.Instances); err != nil {
 		return made, "", err
 	}
-	o, version, err := cp.orderMembers(ctx, c, first)
+	o, err := cp.orderMembers(ctx, c, first)
 	if err != nil {
 		return made, "", err
 	}
-	shape := *version.Server.Cluster
+	shape := *o.version.Server.Cluster
 	copies, err := copiesOf(req.Extended, shape, len(req.Instances))
 	if err != nil {
 		return made, "", err
 	}
 	set := etcdschema.Set{
-		ID: plan.NewID(), Project: c.Project, Kind: etcdschema.SetCluster, Name: req.Name, Datastore: version.Datastore, Version: version.Name,
+		ID: plan.NewID(), Project: c.Project, Kind: etcdschema.SetCluster, Name: req.Name, Datastore: o.instance.Datastore, Version: o.instance.Version,
 		Shape: &shape, Copies: copies, Locality: req.Locality, Configuration: o.instance.Configuration, Created: o.instance.Created,
 	}
 	plan.SealSecret(cp.Keys, &set)
@@ -81,7 +81,7 @@ func (cp *Plane) NewCluster(ctx context.Context, c Caller, req ClusterRequest) (
 }
 
 // orderMembers checks the create of members, all by the first one: see [Plane.order].
-func (cp *Plane) orderMembers(ctx context.Context, c Caller, first CreateRequest) (o order, version etcdschema.Version, err error) {
+func (cp *Plane) orderMembers(ctx context.Context, c Caller, first CreateRequest) (o order, err error) {
 	for _, given := range []struct {
 		name string
 		is   bool
@@ -90,21 +90,16 @@ func (cp *Plane) orderMembers(ctx context.Context, c Caller, first CreateRequest
 		{"restorePoint", first.RestorePoint != nil}, {"user_data", first.UserData},
 	} {
 		if given.is {
-			return o, version, fault.Errorf(fault.BadRequest, "Validation error: a member of a cluster takes no %s; leave it out.", given.name)
+			return o, fault.Errorf(fault.BadRequest, "Validation error: a member of a cluster takes no %s; leave it out.", given.name)
 		}
 	}
 	if o, err = cp.order(ctx, c, first); err != nil {
-		return o, version, err
+		return o, err
 	}
-	catalogue, err := cp.Catalogue(ctx)
-	if err != nil {
-		return o, version, err
+	if !o.version.Server.ClusterSupport || o.version.Server.Cluster == nil {
+		return o, fault.Errorf(fault.NotImplemented, "Clusters are not supported for %s %s.", o.instance.Datastore, o.instance.Version)
 	}
-	version, _ = catalogue.FindVersion(o.instance.Datastore, o.instance.Version)
-	if !version.Server.ClusterSupport || version.Server.Cluster == nil {
-		return o, version, fault.Errorf(fault.NotImplemented, "Clusters are not supported for %s %s.", o.instance.Datastore, o.instance.Version)
-	}
-	return o, version, nil
+	return o, nil
 }
 
 // alike refuses members of several sizes: none may be the narrow place of the others.

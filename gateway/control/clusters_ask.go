@@ -50,7 +50,7 @@ func (cp *Plane) Grow(ctx context.Context, c Caller, id string, asked []ClusterM
 	first := asked[0].CreateRequest
 	first.Name, first.Configuration = was.Name, was.Configuration
 	first.Datastore.Type, first.Datastore.Version, first.Datastore.VersionNumber = was.Datastore, was.Version, ""
-	o, _, err := cp.orderMembers(ctx, c, first)
+	o, err := cp.orderMembers(ctx, c, first)
 	if err != nil {
 		return was, err
 	}

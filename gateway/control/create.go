@@ -140,7 +140,7 @@ type order struct {
 	prepare  datastores.PrepareArgs
 	password string // of root, when root_on_create
 	need     deployments.Capacity
-	requires datastores.Labels               // of a host
+	version  etcdschema.Version
 	hosts    map[string]etcdschema.HostCheck // what they say of definitions
 	source   string                          // of a replica: which instance it is to follow
 	beside   []string                        // hosts of the set that a replica joins, see hostsBeside
@@ -244,7 +244,7 @@ func (cp *Plane) order(ctx context.Context, c Caller, req CreateRequest) (order,
 	if err := restrict(&o.instance, accessOf(req.Access, version.Server), false); err != nil {
 		return o, err
 	}
-	o.guest, o.requires = version.Guest, version.Server.Requires
+	o.guest, o.version = version.Guest, version
 	o.need = plan.NeedOf(o.instance)
 	o.prepare, err = prepareArgs(o.instance, version.Guest, req)
 	if err != nil {

@@ -85,7 +85,7 @@ func (cp *Plane) orderAgain(ctx context.Context, in etcdschema.Instance) (o orde
 		return o, err
 	}
 	version, _ := catalogue.FindVersion(in.Datastore, in.Version)
-	return order{instance: in, guest: guest.Value, need: plan.NeedOf(in), moves: true, requires: version.Server.Requires, hosts: catalogue.Hosts}, nil
+	return order{instance: in, guest: guest.Value, need: plan.NeedOf(in), moves: true, version: version, hosts: catalogue.Hosts}, nil
 }
 
 // moveTo keeps a place on a host, charges for the size that the instance has there, and begins.

@@ -194,8 +194,8 @@ func (o order) conditions() []condition {
 		{"none of the %d that could is in availability zone " + in.Zone, func(_ string, h etcdschema.HostRecord) bool {
 			return in.Zone == "" || in.Zone == h.Zone
 		}},
-		{"none of the %d that could has the labels " + o.requires.String() + ", which the datastore version requires", func(_ string, h etcdschema.HostRecord) bool {
-			return o.requires.Within(h.Labels)
+		{"none of the %d that could has the labels " + o.version.Server.Requires.String() + ", which the datastore version requires", func(_ string, h etcdschema.HostRecord) bool {
+			return o.version.Server.Requires.Within(h.Labels)
 		}},
 		{fmt.Sprintf("none of the %%d with guests of manager %q has %d MB of memory, %d processors and %d GB of disk free", in.Manager, o.need.MemoryMB, o.need.VCPUs, o.need.DiskGB),
 			func(_ string, h etcdschema.HostRecord) bool {

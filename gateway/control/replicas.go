@@ -140,7 +140,7 @@ func (cp *Plane) orderReplica(ctx context.Context, c Caller, req CreateRequest) 
 		return o, err
 	}
 	now := cp.Now().UTC()
-	o.guest, o.requires, o.source = guest.Value, version.Server.Requires, source.ID
+	o.guest, o.version, o.source = guest.Value, version, source.ID
 	o.instance = etcdschema.Instance{
 		Project: c.Project, Name: req.Name, Datastore: source.Datastore, Version: source.Version, VersionNumber: source.VersionNumber,
 		Manager: source.Manager, Image: source.Image, Capabilities: source.Capabilities, Names: source.Names, UsersPerServer: source.UsersPerServer, FlavorID: source.FlavorID, Flavor: source.Flavor,
