@@ -120,6 +120,8 @@ type Progress struct {
 type Result struct {
 	Value json.RawMessage `json:"value,omitempty"`
 	Error *Error          `json:"error,omitempty"`
+	// Audit is the place of the command's row in the agent's chain; nil: the agent keeps none of it.
+	Audit *Mark `json:"audit,omitempty"`
 }
 
 // RotateRequest replaces the agent's credential. Sequence is the number of the credential in use (1 at enrolment): a

@@ -1,6 +1,9 @@
 package datastores
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Arguments and results of the methods, as they travel. See the names of the methods for which belongs to which.
 
@@ -86,12 +89,19 @@ type BackupRef struct {
 type BackupResult struct {
 	BackupRef
 	Used int64 `json:"used"`
+	// At is when it was complete by the clock of the server: it holds nothing that was committed later.
+	At time.Time `json:"at,omitzero"`
 }
 
 // RestoreArgs are the chain of a backup: the full one first.
 type RestoreArgs struct {
 	Chain []BackupRef `json:"chain"`
 	Key   Secret      `json:"key,omitzero"`
+	// OwnKeys, when set, are in place of Key: for each of the chain the one that opens it and nothing else, see [OwnKey]. The backups are
+	// another project's then.
+	OwnKeys []Secret `json:"own_keys,omitempty"`
+	// Log, when set, is replayed after that.
+	Log *ReplayArgs `json:"log,omitempty"`
 }
 
 // StrategyArgs name the replication strategy, the server half's; the guest half's namespace goes with it.
@@ -148,6 +158,20 @@ type WaitArgs struct {
 type PromoteArgs struct {
 	StrategyArgs
 	Accounts []ReplicaAccount `json:"accounts,omitempty"`
+	// Await is for whom the new source waits from its first commit on.
+	Await Await `json:"await,omitzero"`
+}
+
+// AwaitArgs say for whom a source waits.
+type AwaitArgs struct {
+	StrategyArgs
+	Await Await `json:"await"`
+}
+
+// StandArgs make a candidate of a replica, or have it receive nothing more.
+type StandArgs struct {
+	StrategyArgs
+	Fenced bool `json:"fenced,omitempty"`
 }
 
 // ClusterArgs tell a member of its cluster.

@@ -2,6 +2,8 @@ package datastores
 
 import (
 	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"encoding/json"
 	"io"
 )
@@ -19,6 +21,8 @@ type BackupStrategy struct {
 	// Logical: Restore loads the backup into a running, empty server. Otherwise it makes the data directory of a server that
 	// was never started. A server of a newer version than the backup's must be able to load it, too.
 	Logical bool
+	// Replays: Restore heeds its request's Log.
+	Replays bool
 	// Backup writes one backup to req.Output. It runs beside the calls of tenants, never beside another backup or anything
 	// that starts or stops the server. When it fails, or ctx ends, what was written is thrown away; it must leave nothing
 	// behind on the server, nor lose anything that a later incremental backup of an earlier parent needs.
@@ -62,6 +66,8 @@ type BackupLink struct {
 type RestoreRequest struct {
 	Chain    []BackupLink // the full one first, then each on the one before it
 	Progress func(message string)
+	// Log, of a strategy that Replays, is the log to replay after that; nil: the server becomes what the last backup is.
+	Log *LogReplay
 }
 
 // Restore is what Prepare is given to make a server of backups.
@@ -72,3 +78,9 @@ type Restore struct {
 
 // Run runs the strategy.
 func (r *Restore) Run(ctx context.Context) error { return r.Strategy.Restore(ctx, r.Request) }
+
+// OwnKey is the key that seals one backup, made of that of its project: random nonces stay unique however many segments a project has, and
+// whoever may read one backup need not be told what opens all.
+func OwnKey(project []byte, backupID string) ([]byte, error) {
+	return hkdf.Key(sha256.New, project, nil, "coffer backup v1 "+backupID, sha256.Size)
+}

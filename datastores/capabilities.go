@@ -107,17 +107,22 @@ const (
 	CanUpgrade           Capability = "upgrade"
 	CanTLS               Capability = "tls"
 	CanCluster           Capability = "cluster"
+	CanPointInTime       Capability = "point_in_time"
+	CanCheck             Capability = "check"
+	CanFailover          Capability = "failover"         // nothing that was acknowledged is lost
+	CanBoundedFailover   Capability = "failover_bounded" // what was acknowledged last may be
 )
 
 // AllCapabilities returns every capability there is, in a fixed order.
 func AllCapabilities() []Capability {
 	return []Capability{CanDatabases, CanUsers, CanAccess, CanRoot, CanConfiguration, CanBackup, CanIncrementalBackup,
-		CanReplication, CanLogs, CanUpgrade, CanTLS, CanCluster}
+		CanReplication, CanLogs, CanUpgrade, CanTLS, CanCluster, CanPointInTime, CanCheck, CanFailover, CanBoundedFailover}
 }
 
 // Capabilities tells what m can do beyond the required methods, in a fixed order.
 func Capabilities(m Manager) []Capability {
 	var caps []Capability
+	failover := failoverOf(m)
 	for _, c := range []struct {
 		name Capability
 		has  bool
@@ -134,6 +139,10 @@ func Capabilities(m Manager) []Capability {
 		{CanUpgrade, is[Upgrader](m)},
 		{CanTLS, is[TLS](m)},
 		{CanCluster, is[Cluster](m)},
+		{CanPointInTime, is[PointInTime](m) && replays(m)},
+		{CanCheck, is[Checker](m)},
+		{CanFailover, failover != nil && !failover.Bounded},
+		{CanBoundedFailover, failover != nil && failover.Bounded},
 	} {
 		if c.has {
 			caps = append(caps, c.name)
@@ -146,6 +155,12 @@ func Capabilities(m Manager) []Capability {
 func incremental(m Manager) bool {
 	b, ok := m.(Backups)
 	return ok && slices.ContainsFunc(b.BackupStrategies(), func(s BackupStrategy) bool { return s.Incremental })
+}
+
+// replays reports whether the log can be replayed on any backup.
+func replays(m Manager) bool {
+	b, ok := m.(Backups)
+	return ok && slices.ContainsFunc(b.BackupStrategies(), func(s BackupStrategy) bool { return s.Replays })
 }
 
 // replicates reports whether there is any way for its servers to follow each other.

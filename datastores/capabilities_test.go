@@ -41,7 +41,7 @@ func TestManifestTellsOfTheManager(t *testing.T) {
 	caps := []Capability{CanRoot, CanConfiguration, CanBackup, CanIncrementalBackup, CanLogs, CanUpgrade}
 	want := ServerOptions{
 		Manager: "able", Capabilities: caps, BackupStrategy: "dump",
-		BackupStrategies: []Strategy{{dump, false, true}, {copied, true, false}},
+		BackupStrategies: []Strategy{{StrategyName: dump, Logical: true}, {StrategyName: copied, Incremental: true}},
 		Parameters:       []Parameter{{Name: "a", Type: BooleanParameter}},
 	}
 	if diff := cmp.Diff(want, m.Offers[0].Server); diff != "" {

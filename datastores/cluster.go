@@ -13,15 +13,15 @@ import (
 type Cluster interface {
 	// ClusterShape says what clusters there can be. The Env may be the zero one.
 	ClusterShape() ClusterShape
-	// JoinCluster makes this server, which is empty, a member, or founds the cluster when nobody is in it yet. It returns when the
-	// members that are in it know this one. It need not have data yet.
+	// JoinCluster makes this server a member, or founds the cluster when nobody is in it yet. It returns when the members that are in it
+	// know this one. It need not have data yet. The server is empty, unless the cluster begins with a backup: see [ClusterBackups].
 	JoinCluster(ctx context.Context, v ClusterView) error
 	// SettleCluster has every member do its part: data spread evenly over the shards, each other member of a shard with a copy. It asks
 	// all others, by the secret. It returns when the cluster takes reads and writes of everything, nothing is being copied, and
-	// nobody is in it but those in v; until then it says what it waits for, and in its error which member that is.
+	// nobody is in it but those in v; what only members had that are lost is given up, and begun anew, empty. Until then it says what it waits for, and in its error which member that is.
 	SettleCluster(ctx context.Context, v ClusterView) error
 	// LeaveCluster gives what this member alone has to those that stay, and returns when they do without it. It stays a server that
-	// runs, of which nothing is needed any more.
+	// runs, of which nothing is needed any more, and which takes no writes.
 	LeaveCluster(ctx context.Context, v ClusterView) error
 }
 
@@ -32,7 +32,21 @@ type ClusterShape struct {
 	// MaxReplicas is how many members of a shard may have a copy of what its first one has. 0: there are no shards, and all members are
 	// equal.
 	MaxReplicas int `json:"max_replicas,omitempty"`
+	// Backups says what a backup of the cluster is. "": it cannot be backed up.
+	Backups ClusterBackups `json:"backups,omitempty"`
 }
+
+// ClusterBackups says of which members a cluster's backup is made. Each makes a backup as a server alone does, by [Backups].
+type ClusterBackups string
+
+const (
+	// BackupOfMember: any member that is well has everything. A new cluster begins with it when its first member, which founds it, is
+	// prepared with [PrepareRequest.Restore]; the others join empty.
+	BackupOfMember ClusterBackups = "member"
+	// BackupOfShards: one member of each shard, the one that takes the writes. A new cluster of as many shards begins with them when the
+	// first member of each is prepared with one; all of these join with what they have, and settling takes it into account.
+	BackupOfShards ClusterBackups = "shards"
+)
 
 // ClusterView is what a member is told of its cluster.
 type ClusterView struct {
@@ -63,6 +77,7 @@ const (
 	ClusterJoins   ClusterState = "joins"
 	ClusterLeaves  ClusterState = "leaves"
 	ClusterOutside ClusterState = "outside" // it will join, but not now
+	ClusterLost    ClusterState = "lost"    // it cannot be asked any more, and will not be back
 )
 
 // Of returns the members that stand so, in their order.

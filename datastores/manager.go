@@ -47,7 +47,7 @@ type PrepareRequest struct {
 type Env struct {
 	InstanceID string // UUID
 	// Dir is the guest's own directory (0700): configuration, sockets, pid files. It survives restarts. The runtime keeps
-	// agent/, server.json, tls.json and guest-logs.json there; every other name is the manager's.
+	// agent/, server.json, tls.json, guest-logs.json and shipping.json there; every other name is the manager's.
 	Dir string
 	// DataDir is where the volume is mounted; the database's files go here, in a folder of the manager's choice. The
 	// runtime has made it; it belongs to UID and GID. The folder tls is the runtime's, see [ServerTLS].
@@ -96,6 +96,8 @@ type Status struct {
 	Warning string `json:"warning,omitempty"`
 	// Replication is filled by the guest runtime, from [Replication]. nil: its manager has none, or it is not known now.
 	Replication *Following `json:"replication,omitempty"`
+	// Shipped is filled by the guest runtime, of a server whose log is shipped. The gateway takes it out: it changes all the time.
+	Shipped *Shipped `json:"shipped,omitempty"`
 	// Volume is filled by the guest runtime.
 	Volume *VolumeUsage `json:"volume,omitempty"`
 }

@@ -16,6 +16,8 @@ type Method struct {
 	// MovesData: the method copies all data, which takes as long as it takes. Its command lives for Timeout; whoever waits gives
 	// up when nothing is heard of it for long. Prepare moves data only when it restores or replicates.
 	MovesData bool
+	// Without is what clients do without meanwhile: "server", "writes" or nothing.
+	Without string
 	// Timeout is how long the gateway waits by default. That of a prepare without data is the datastore's usage_timeout instead.
 	Timeout time.Duration
 }
@@ -29,6 +31,12 @@ const (
 // transfer is how long a command may take that moves all data. Nobody waits for it so long without hearing of progress:
 // the life cycle has a limit for that.
 const transfer = 7 * 24 * time.Hour
+
+// reading is how long a guest may take to read all data.
+const reading = 24 * time.Hour
+
+// flush is how long a guest may take to ship what it has not shipped yet.
+const flush = time.Minute
 
 // Names of the methods.
 const (
@@ -65,6 +73,8 @@ const (
 	MethodLatestTxn           = "get_latest_txn_id"                // StrategyArgs -> Position
 	MethodWaitForTxn          = "wait_for_txn"                     // WaitArgs -> nothing
 	MethodEnableAsMaster      = "enable_as_master"                 // PromoteArgs -> nothing
+	MethodAwaitReplicas       = "await_replicas"                   // AwaitArgs -> Position
+	MethodStand               = "stand_as_candidate"               // StandArgs -> Position
 
 	MethodClusterJoin   = "install_cluster"   // ClusterArgs -> nothing
 	MethodClusterSettle = "cluster_complete"  // ClusterArgs -> nothing
@@ -72,6 +82,11 @@ const (
 
 	MethodLogList   = "guest_log_list"   // nothing -> LogList
 	MethodLogAction = "guest_log_action" // LogArgs -> LogStatus
+
+	MethodShipLog  = "ship_log"  // ShipArgs -> nothing
+	MethodFlushLog = "flush_log" // nothing -> Shipped, when all that was committed before is in the store
+
+	MethodCheckData = "check_data" // CheckArgs -> CheckReport
 
 	MethodUpgrade      = "upgrade"       // UpgradeArgs -> nothing
 	MethodCheckUpgrade = "check_upgrade" // UpgradeArgs -> nothing; Invalid says what is in the way
@@ -86,8 +101,8 @@ func Methods() []Method {
 	return []Method{
 		{Name: MethodPrepare, Long: true, Secret: true, MovesData: true, Timeout: transfer},
 		{Name: MethodStart, Timeout: high},
-		{Name: MethodStop, Timeout: high},
-		{Name: MethodRestart, Timeout: high},
+		{Name: MethodStop, Timeout: high, Without: "server"},
+		{Name: MethodRestart, Timeout: high, Without: "server"},
 		{Name: MethodPing, Reads: true, Timeout: low},
 		{Name: MethodCreateDatabase, Needs: CanDatabases, Timeout: low},
 		{Name: MethodListDatabases, Needs: CanDatabases, Reads: true, Timeout: low},
@@ -113,10 +128,12 @@ func Methods() []Method {
 		{Name: MethodAttachReplica, Needs: CanReplication, Long: true, Secret: true, MovesData: true, Timeout: transfer},
 		{Name: MethodDetachReplica, Needs: CanReplication, Timeout: high},
 		{Name: MethodCleanupSource, Needs: CanReplication, Timeout: high},
-		{Name: MethodMakeReadOnly, Needs: CanReplication, Timeout: high},
+		{Name: MethodMakeReadOnly, Needs: CanReplication, Timeout: high, Without: "writes"},
 		{Name: MethodLatestTxn, Needs: CanReplication, Reads: true, Timeout: low},
 		{Name: MethodWaitForTxn, Needs: CanReplication, Long: true, Timeout: high},
 		{Name: MethodEnableAsMaster, Needs: CanReplication, Long: true, Secret: true, Timeout: high},
+		{Name: MethodAwaitReplicas, Needs: CanReplication, Timeout: low},
+		{Name: MethodStand, Needs: CanReplication, Timeout: low},
 
 		{Name: MethodClusterJoin, Needs: CanCluster, Long: true, Secret: true, MovesData: true, Timeout: transfer},
 		{Name: MethodClusterSettle, Needs: CanCluster, Long: true, Secret: true, MovesData: true, Timeout: transfer},
@@ -125,7 +142,12 @@ func Methods() []Method {
 		{Name: MethodLogList, Needs: CanLogs, Reads: true, Timeout: low},
 		{Name: MethodLogAction, Needs: CanLogs, Timeout: high},
 
-		{Name: MethodUpgrade, Needs: CanUpgrade, Long: true, MovesData: true, Timeout: transfer},
+		{Name: MethodShipLog, Needs: CanPointInTime, Secret: true, Timeout: high},
+		{Name: MethodFlushLog, Needs: CanPointInTime, Reads: true, Timeout: flush},
+
+		{Name: MethodCheckData, Needs: CanCheck, Reads: true, Long: true, Secret: true, Timeout: reading},
+
+		{Name: MethodUpgrade, Needs: CanUpgrade, Long: true, MovesData: true, Timeout: transfer, Without: "server"},
 		{Name: MethodCheckUpgrade, Needs: CanUpgrade, Reads: true, Long: true, Timeout: high},
 
 		{Name: MethodSSLShow, Needs: CanTLS, Reads: true, Timeout: low},

@@ -13,26 +13,28 @@ import (
 // ServerOptions is the half of a datastore version's options that only gateways and operators read; in etcd under
 // /server/datastores/<name>/<version>. The names are Trove's where Trove has them.
 type ServerOptions struct {
-	Manager             string       `json:"manager" doc:"which guest binary serves it: <manager>-guest"`
-	VersionNumber       string       `json:"version_number,omitempty" doc:"the server's own number, such as 10.11"`
-	Active              *bool        `json:"active,omitempty" doc:"false hides the version from tenants; default true"`
-	TCPPorts            []PortRange  `json:"tcp_ports,omitempty" doc:"ports opened to allowed_cidrs: 3306 or \"21100-21199\""`
-	UDPPorts            []PortRange  `json:"udp_ports,omitempty" doc:"as tcp_ports, for UDP"`
-	PrivateCIDRs        []string     `json:"private_cidrs,omitempty" doc:"networks of IPv4 that reach an instance made without allowed_cidrs that is not is_public; everybody when left out"`
-	ICMP                bool         `json:"icmp,omitempty" doc:"answer ping from allowed_cidrs"`
-	RootOnCreate        bool         `json:"root_on_create,omitempty" doc:"enable root at create; the reply carries the password, once"`
-	UsageTimeout        int          `json:"usage_timeout,omitempty" doc:"seconds from create to ACTIVE; default 1800"`
-	BackupStrategy      string       `json:"backup_strategy,omitempty" doc:"the default strategy of backups; empty: no backups"`
-	ReplicationStrategy string       `json:"replication_strategy,omitempty" doc:"empty: no replicas"`
-	VolumeSupport       bool         `json:"volume_support,omitempty" doc:"a create must, or must not, name a volume size"`
-	MaxVolumeSize       int          `json:"max_volume_size,omitempty" doc:"GB; default 10"`
-	UsersPerServer      bool         `json:"users_per_server,omitempty" doc:"replicas do not get the users of their source by replication; what is changed of them is changed at each"`
-	ClusterSupport      bool         `json:"cluster_support,omitempty" doc:"whether clusters of it may be asked for; the manager must be able to do cluster"`
-	Image               string       `json:"image,omitempty" doc:"tree of files, below -image-dir of a host, that guest and server run in, such as debian-13; empty: the host's own system"`
-	ImageTags           []string     `json:"image_tags,omitempty" doc:"kept as Trove has it, shown to operators"`
-	Requires            Labels       `json:"requires,omitempty" doc:"labels that a host must have to get an instance, such as {\"disk\": \"nvme\"}; hosts have theirs by coffer host set"`
-	Capabilities        []Capability `json:"capabilities" doc:"what the manager can do, from its manifest"`
-	Names               NameRules    `json:"names,omitzero" doc:"which names tenants may choose, from the manifest"`
+	Manager             string            `json:"manager" doc:"which guest binary serves it: <manager>-guest"`
+	VersionNumber       string            `json:"version_number,omitempty" doc:"the server's own number, such as 10.11"`
+	Active              *bool             `json:"active,omitempty" doc:"false hides the version from tenants; default true"`
+	TCPPorts            []PortRange       `json:"tcp_ports,omitempty" doc:"ports opened to allowed_cidrs: 3306 or \"21100-21199\""`
+	UDPPorts            []PortRange       `json:"udp_ports,omitempty" doc:"as tcp_ports, for UDP"`
+	PeerTCPPorts        []PortRange       `json:"peer_tcp_ports,omitempty" doc:"as tcp_ports, opened to the other members of the instance's set or cluster alone, whatever allowed_cidrs says"`
+	PrivateCIDRs        []string          `json:"private_cidrs,omitempty" doc:"networks of IPv4 that reach an instance made without allowed_cidrs that is not is_public; everybody when left out"`
+	ICMP                bool              `json:"icmp,omitempty" doc:"answer ping from allowed_cidrs"`
+	Connections         map[string]string `json:"connections,omitempty" doc:"what clients connect with, by name, such as {\"primary\": \"postgresql://{members}/?target_session_attrs=read-write\"}: {source}, {replicas} and {members} become address:port, several with commas; the port is the first of tcp_ports"`
+	RootOnCreate        bool              `json:"root_on_create,omitempty" doc:"enable root at create; the reply carries the password, once"`
+	UsageTimeout        int               `json:"usage_timeout,omitempty" doc:"seconds from create to ACTIVE; default 1800"`
+	BackupStrategy      string            `json:"backup_strategy,omitempty" doc:"the default strategy of backups; empty: no backups"`
+	ReplicationStrategy string            `json:"replication_strategy,omitempty" doc:"empty: no replicas"`
+	VolumeSupport       bool              `json:"volume_support,omitempty" doc:"a create must, or must not, name a volume size"`
+	MaxVolumeSize       int               `json:"max_volume_size,omitempty" doc:"GB; default 10"`
+	UsersPerServer      bool              `json:"users_per_server,omitempty" doc:"replicas do not get the users of their source by replication; what is changed of them is changed at each"`
+	ClusterSupport      bool              `json:"cluster_support,omitempty" doc:"whether clusters of it may be asked for; the manager must be able to do cluster"`
+	Image               string            `json:"image,omitempty" doc:"tree of files, below -image-dir of a host, that guest and server run in, such as debian-13; empty: the host's own system"`
+	ImageTags           []string          `json:"image_tags,omitempty" doc:"kept as Trove has it, shown to operators"`
+	Requires            Labels            `json:"requires,omitempty" doc:"labels that a host must have to get an instance, such as {\"disk\": \"nvme\"}; hosts have theirs by coffer host set"`
+	Capabilities        []Capability      `json:"capabilities" doc:"what the manager can do, from its manifest"`
+	Names               NameRules         `json:"names,omitzero" doc:"which names tenants may choose, from the manifest"`
 
 	BackupStrategies      []Strategy    `json:"backup_strategies,omitempty" doc:"what backup_strategy may name, from the manifest"`
 	ReplicationStrategies []Strategy    `json:"replication_strategies,omitempty" doc:"what replication_strategy may name, from the manifest"`
@@ -128,6 +130,7 @@ func (o ServerOptions) Problems() []error {
 		}
 	}
 	problems = append(problems, o.Requires.Problems("requires")...)
+	problems = append(problems, o.connectionProblems()...)
 	problems = append(problems, o.strategyProblems()...)
 	for i, p := range o.Parameters {
 		for _, err := range p.problems() {

@@ -36,6 +36,8 @@ type ReplicationStrategy struct {
 	// Position returns how far this server has come: a source, what it has committed; a replica, what it has applied, or
 	// has stored safely so that a promotion applies it.
 	Position func(ctx context.Context) (Position, error)
+	// Failover, when it is set, is how a replica takes the place of a source that is lost.
+	Failover *Failover
 }
 
 // SourceSide is what a server does for those that follow it.
@@ -69,7 +71,7 @@ type ReplicaSide struct {
 type ReplicaAccount struct {
 	ReplicaID string `json:"replica_id"` // UUID
 	User      string `json:"user"`
-	Password  Secret `json:"password,omitzero"` // zero when it is to be removed
+	Password  Secret `json:"password,omitzero"` // at most 32 characters, which is MySQL's limit; zero when it is to be removed
 	Address   string `json:"address,omitempty"` // of the replica
 }
 
@@ -94,6 +96,8 @@ type Position struct {
 	ID string `json:"id"` // the engine's own: a GTID set, an LSN
 	// Count compares replicas of one source: the higher has more.
 	Count uint64 `json:"count"`
+	// History, when the engine has several, is the one in which Count compares: "" of an engine whose source never begins another.
+	History string `json:"history,omitempty"`
 }
 
 // Replicate is what Prepare is given to make a replica.

@@ -24,6 +24,7 @@ func (n StrategyName) name() StrategyName { return n }
 type Strategy struct {
 	StrategyName
 	Incremental bool `json:"incremental,omitempty"` // of a backup strategy
+	Replays     bool `json:"replays,omitempty"`     // of a backup strategy: the log can be replayed on what it made, see [PointInTime]
 	Logical     bool `json:"logical,omitempty"`     // of a backup strategy: newer versions of the datastore can load what it made, too
 }
 

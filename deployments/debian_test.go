@@ -82,7 +82,7 @@ func buildPackages(t *testing.T, dir string) {
 	bin := t.TempDir()
 	static := []string{"CGO_ENABLED=0", "BIN=" + bin}
 	run(static, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin+"/", "./gateway/cmd/coffer", "./gateway/cmd/coffer-gateway", "./deployments/cmd/coffer-host")
-	run(static, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin+"/guests/", "./datastores/redis/cmd/redis-guest", "./datastores/mongodb/cmd/mongodb-guest", "./datastores/cassandra/cmd/cassandra-guest", "./datastores/mysql/cmd/mysql-guest", "./datastores/postgresql/cmd/postgresql-guest")
+	run(static, "go", "build", "-trimpath", "-tags", "nethttpomithttp2", "-ldflags", "-s -w", "-o", bin+"/guests/", "./datastores/redis/cmd/redis-guest", "./datastores/mongodb/cmd/mongodb-guest", "./datastores/cassandra/cmd/cassandra-guest", "./datastores/mysql/cmd/mysql-guest", "./datastores/postgresql/cmd/postgresql-guest")
 	root := t.TempDir()
 	run(nil, "mkdir", "-p", root+"/usr/lib/systemd")
 	run(nil, "cp", "-r", "/usr/lib/systemd/system", root+"/usr/lib/systemd/") // what they come after

@@ -101,14 +101,16 @@ type Firewall struct {
 	CIDRs []netip.Prefix `json:"allowed_cidrs,omitempty"`
 	// Closed lets nobody in but the peers, when there are no CIDRs.
 	Closed bool `json:"closed,omitempty"`
+	// PeerTCPPorts are open to Peers alone, whatever CIDRs and Closed say: members of a cluster speak there to each other.
+	PeerTCPPorts []string `json:"peer_tcp_ports,omitempty"`
 	// Peers are addresses of instances that must get through whatever CIDRs and Closed say, and that this one must reach: source
-	// and replicas.
+	// and replicas, or members of a cluster.
 	Peers []string `json:"peers,omitempty"`
 }
 
 // At are the same rules at the ports of another.
 func (f Firewall) At(other Firewall) Firewall {
-	f.TCPPorts, f.UDPPorts, f.ICMP = other.TCPPorts, other.UDPPorts, other.ICMP
+	f.TCPPorts, f.UDPPorts, f.PeerTCPPorts, f.ICMP = other.TCPPorts, other.UDPPorts, other.PeerTCPPorts, other.ICMP
 	return f
 }
 

@@ -87,7 +87,7 @@ func measure(t *testing.T, dir string) sizes {
 		env = append(env, "GOFLAGS=-mod=mod -buildvcs=false")
 	}
 	binary := filepath.Join(t.TempDir(), s.name)
-	run(t, env, dir, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, ".")
+	run(t, env, dir, "go", "build", "-trimpath", "-tags", "nethttpomithttp2", "-ldflags", "-s -w", "-o", binary, ".")
 	info, err := os.Stat(binary)
 	if err != nil {
 		t.Fatal(err)

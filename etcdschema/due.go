@@ -8,11 +8,6 @@ import (
 // Due is the record at a key of the due index. The key says everything.
 type Due struct{}
 
-// DueKind says of a kind of due keys that none is missing any more.
-type DueKind struct {
-	Complete time.Time `json:"complete"` // since when
-}
-
 // dueFormat writes the time of a due key so that keys sort by it.
 const dueFormat = "20060102-150405.000"
 
@@ -28,9 +23,6 @@ func DueKey(kind string, at time.Time, project, id string) Key[Due] {
 
 // Dues is everything of a kind, the earliest first. Its names are "time/project/id".
 func Dues(kind string) Prefix[Due] { return prefix[Due]("/server/due/*/", aName("kind", kind)) }
-
-// DueKindKey is the place of what is said of a kind.
-func DueKindKey(kind string) Key[DueKind] { return key[DueKind](dueKindPattern, aName("kind", kind)) }
 
 // ParseDueName reads a name of [Dues].
 func ParseDueName(name string) (at time.Time, project, id string, ok bool) {

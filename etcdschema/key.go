@@ -2,7 +2,6 @@ package etcdschema
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/google/uuid"
@@ -38,9 +37,9 @@ type ErrBadKey struct{ Part, Value, Want string }
 
 func (e *ErrBadKey) Error() string { return fmt.Sprintf("%s %q: want %s", e.Part, e.Value, e.Want) }
 
-var (
-	nameRE = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
-	hashRE = regexp.MustCompile(`^[0-9a-f]{64}$`)
+const (
+	mostName = 63 // bytes of a name
+	hashSize = 64 // digits of a hash
 )
 
 // part is one variable part of a key, with what it must look like.
@@ -51,7 +50,7 @@ type part struct {
 
 func aName(what, v string) part {
 	return part{what, v, func(s string) string {
-		if !nameRE.MatchString(s) {
+		if !ValidName(s) {
 			return "1 to 63 of a-z 0-9 . _ -, beginning with a letter or digit"
 		}
 		return ""
@@ -69,7 +68,7 @@ func anID(what, v string) part {
 
 func aHash(what, v string) part {
 	return part{what, v, func(s string) string {
-		if !hashRE.MatchString(s) {
+		if len(s) != hashSize || strings.Trim(s, "0123456789abcdef") != "" {
 			return "64 hexadecimal digits"
 		}
 		return ""
@@ -103,7 +102,17 @@ func prefix[T any](pattern string, parts ...part) Prefix[T] {
 }
 
 // ValidName reports whether s may be a variable part of a key: a project, a datastore, a version, a flavor.
-func ValidName(s string) bool { return nameRE.MatchString(s) }
+func ValidName(s string) bool {
+	if s == "" || len(s) > mostName || strings.IndexByte("._-", s[0]) >= 0 {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && strings.IndexByte("._-", c) < 0 {
+			return false
+		}
+	}
+	return true
+}
 
 // ValidID reports whether s is a UUID in its usual form.
 func ValidID(s string) bool { return anID("", s).check(s) == "" }

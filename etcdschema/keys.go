@@ -31,13 +31,20 @@ const (
 	defaultsPattern      = "/server/defaults/*"
 	setPattern           = "/server/sets/*/*"
 	backupPattern        = "/server/backups/*/*"
+	archivePattern       = "/server/archives/*/*"
+	drillsPattern        = "/server/drills/*/*"
+	objectivesPattern    = "/server/objectives/*/*"
+	missedPattern        = "/server/missed/*/*/*"
 	backupStratPattern   = "/server/backup-strategies/*/*"
 	streamKeyPattern     = "/server/projects/*/backup-key"
 	projectCAPattern     = "/server/projects/*/authority"
 	configurationPattern = "/server/configurations/*/*"
 	schedulePattern      = "/server/schedules/*/*"
 	eventPattern         = "/server/events/*/*"
-	dueKindPattern       = "/server/due/*"
+	auditPattern         = "/server/audit/*"
+	auditRowsPattern     = "/server/audit-rows/*/*"
+	takenOverPattern     = "/server/taken-over/*"
+	sealingKeyPattern    = "/server/sealing-keys/*"
 	duePattern           = "/server/due/*/*/*/*"
 	hostPattern          = "/server/hosts/*"
 	hostCheckPattern     = "/server/checks/*"
@@ -76,13 +83,20 @@ func Keys() []KeyDoc {
 		{defaultsPattern, "Defaults", "gateway", "", "what an instance's server has without a configuration group, for when its guest cannot be asked"},
 		{setPattern, "Set", "gateway", "", "instances that are one thing: members with their roles, and the operation that touches more than one of them"},
 		{backupPattern, "Backup", "gateway", "", "a backup: how it was made, its parent, how many segments, the SHA-256 of their index"},
+		{archivePattern, "Archive", "gateway", "", "what was shipped of an instance's log: its windows, each a number of segments; it goes with the last backup that needs it"},
+		{drillsPattern, "Drills", "gateway", "", "trials of restoring what is kept of an instance: the one under way, and what was found by those before; it goes with the instance"},
+		{objectivesPattern, "Objectives", "gateway", "", "how old what is kept of an instance may be and how long a restore may take, if somebody has asked, and what of it is missed; it goes with the instance"},
+		{missedPattern, "Missed", "gateway", "", "an objective that is missed: which, project and instance; what an operator counts"},
 		{backupStratPattern, "BackupStrategy", "gateway", "", "the container of backups, of an instance by its id or of the whole project"},
 		{streamKeyPattern, "StreamKey", "gateway", "", "what seals the project's backups, sealed with the gateways' key; without it they cannot be read"},
 		{configurationPattern, "Configuration", "gateway", "", "a configuration group: its values, and which instances have it"},
 		{schedulePattern, "Schedule", "gateway", "", "when an instance is backed up, what is kept, and how the last run went"},
 		{eventPattern, "Event", "gateway", "30 days", "one line of an instance's timeline"},
+		{auditPattern, "Audit", "gateway", "", "the newest rows of an agent's commands that have changed something and have ended, each chained to the one before; written with the result"},
+		{auditRowsPattern, "AuditRows", "gateway", "", "rows before those, as many as the window has; the oldest go as new ones come, all of them with the agent"},
 		{duePattern, "Due", "gateway", "", "what is due: its kind, when (UTC), project and id. It goes with the record whose time it is, may be early and is never late"},
-		{dueKindPattern, "DueKind", "gateway", "", "every record of the kind that has a time has its key: those of earlier releases were given theirs"},
+		{takenOverPattern, "TakenOver", "gateway", "", "what earlier releases wrote of a kind is as this one expects it; before that every record is looked at when a gateway starts"},
+		{sealingKeyPattern, "SealingKey", "gateway", "", "something may be sealed with this key of the key file, by its id: a gateway that lacks it does not start"},
 		{hostPattern, "HostRecord", "gateway", "", "a host: its machine, its allocations"},
 		{hostCheckPattern, "HostCheck", "gateway", "", "what a host offers and says of definitions: managers, images, notes; wrong options, what it cannot serve and why"},
 		{gatewayPattern, "Gateway", "gateway", "session", "a running gateway"},
@@ -171,6 +185,34 @@ func Backups(project string) Prefix[Backup] {
 // AllBackups is every project's. Its names are "project/id".
 func AllBackups() Prefix[Backup] { return Prefix[Backup]{path: "/server/backups/"} }
 
+// ArchiveKey is the place of what was shipped of an instance's log.
+func ArchiveKey(project, instance string) Key[Archive] {
+	return key[Archive](archivePattern, aName("project", project), anID("instance", instance))
+}
+
+// DrillsKey is the place of an instance's drills.
+func DrillsKey(project, instance string) Key[Drills] {
+	return key[Drills](drillsPattern, aName("project", project), anID("instance", instance))
+}
+
+// AllDrills are every project's. Their names are "project/instance".
+func AllDrills() Prefix[Drills] { return Prefix[Drills]{path: "/server/drills/"} }
+
+// ObjectivesKey is the place of the bounds that were asked for of an instance.
+func ObjectivesKey(project, instance string) Key[Objectives] {
+	return key[Objectives](objectivesPattern, aName("project", project), anID("instance", instance))
+}
+
+// MissedKey is there while an instance misses an objective.
+func MissedKey(objective, project, instance string) Key[Missed] {
+	return key[Missed](missedPattern, aName("objective", objective), aName("project", project), anID("instance", instance))
+}
+
+// MissedOf are all that miss an objective.
+func MissedOf(objective string) Prefix[Missed] {
+	return prefix[Missed]("/server/missed/*/", aName("objective", objective))
+}
+
 // BackupStrategyKey is an instance's, or with instance "" the whole project's.
 func BackupStrategyKey(project, instance string) Key[BackupStrategy] {
 	return key[BackupStrategy](backupStratPattern, aName("project", project), aName("instance", cmp.Or(instance, WholeProject)))
@@ -221,6 +263,17 @@ func EventKey(instance string, seq int64) Key[Event] {
 
 func Events(instance string) Prefix[Event] {
 	return prefix[Event]("/server/events/*/", anID("instance", instance))
+}
+
+func AuditKey(agent string) Key[Audit] { return key[Audit](auditPattern, anID("agent", agent)) }
+
+// AuditRowsKey is the place of the rows of an agent that end before number next.
+func AuditRowsKey(agent string, next int64) Key[AuditRows] {
+	return key[AuditRows](auditRowsPattern, anID("agent", agent), aName("row", fmt.Sprintf("%012d", next)))
+}
+
+func AllAuditRows(agent string) Prefix[AuditRows] {
+	return prefix[AuditRows]("/server/audit-rows/*/", anID("agent", agent))
 }
 
 func HostKey(id string) Key[HostRecord] { return key[HostRecord](hostPattern, anID("host", id)) }

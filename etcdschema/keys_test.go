@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -161,4 +162,15 @@ func TestParseKeys(t *testing.T) {
 	if _, ok := etcdschema.ParseResultKey(etcdschema.AgentKey(id).String()); ok {
 		t.Error("an agent's key passes as a result's")
 	}
+}
+
+// TestNamesAreOfThePattern draws names around the edges of the pattern that docs name.
+func TestNamesAreOfThePattern(t *testing.T) {
+	pattern := regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+	names := rapid.OneOf(rapid.StringMatching(`[a-z0-9._/A~-]{0,3}`), rapid.StringMatching(`[a-z0-9][a-z0-9._-]{61,63}`), rapid.String())
+	rapid.Check(t, func(t *rapid.T) {
+		if name := names.Draw(t, "name"); etcdschema.ValidName(name) != pattern.MatchString(name) {
+			t.Fatalf("%q: %t, want %t", name, etcdschema.ValidName(name), pattern.MatchString(name))
+		}
+	})
 }

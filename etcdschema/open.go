@@ -72,7 +72,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, client.Close())
 	}
-	return &Store{client: client, log: cfg.Log, watchdog: watchdogEvery}, nil
+	return &Store{client: client, group: group{client: client}, log: cfg.Log, watchdog: watchdogEvery}, nil
 }
 
 // serverVersion asks the endpoints in turn until one answers or ctx ends.

@@ -34,6 +34,7 @@ type Quota struct {
 	Configurations *int `json:"configurations,omitempty"`
 	BackupGB       *int `json:"backup_gigabytes,omitempty"`
 	LogGB          *int `json:"log_gigabytes,omitempty"`
+	Drills         *int `json:"drills,omitempty"`
 }
 
 // Usage is what a project uses, in the units of [Quota] where the name says no other.
@@ -44,6 +45,7 @@ type Usage struct {
 	Backups        int `json:"backups"`
 	Configurations int `json:"configurations,omitempty"`
 	Defaults       int `json:"defaults,omitempty"` // default schedules
+	Drills         int `json:"drills,omitempty"`   // instances of drills, which count for nothing else
 	// BackupBytes is what backups take in the store, or may take while they are made; LogBytes what was published of logs.
 	BackupBytes int64 `json:"backup_bytes,omitempty"`
 	LogBytes    int64 `json:"log_bytes,omitempty"`
@@ -75,11 +77,15 @@ type Instance struct {
 	UsageTimeout int  `json:"usage_timeout,omitempty"` // seconds that create may take; 0: datastores.DefaultUsageTimeout
 	Prepared     bool `json:"prepared,omitempty"`      // has been ACTIVE once
 	Protected    bool `json:"protected,omitempty"`     // cannot be deleted as long as that is so
+	// DrillOf is the instance that it is a drill of: it is made of what is kept of that, looked at, and removed. "": it is no drill.
+	DrillOf string `json:"drill_of,omitempty"`
 
 	Firewall deployments.Firewall `json:"firewall,omitzero"` // ports of the datastore version, AllowedCIDRs
 
 	Host    string `json:"host,omitempty"` // id of the host that runs it; "": none, it waits for a machine of its own
 	Address string `json:"address,omitempty"`
+	// Took is how many seconds the last operation of each kind took that has ended well.
+	Took map[string]float64 `json:"took,omitempty"`
 	// Moved is when it came to that host from another; zero: it was made there.
 	Moved time.Time `json:"moved,omitzero"`
 
@@ -105,13 +111,18 @@ type Instance struct {
 	// that it has left: see [Set].
 	Locality            string `json:"locality,omitempty"`
 	ReplicationStrategy string `json:"replication_strategy,omitempty"`
-	// Restore are the backups that the guest may read while it prepares: a chain, the full one first.
+	// Restore are the backups that the guest may read while it prepares: a chain, the full one first, by their ids, or as project/id those
+	// that another project has granted. See RestoreKey.
 	Restore []string `json:"restore,omitempty"`
+	// Replay is the log that the guest may read after that; nil: none.
+	Replay *Replay `json:"replay,omitempty"`
 
 	RootEnabled   bool      `json:"root_enabled,omitempty"`
 	RootEnabledAt time.Time `json:"root_enabled_at,omitzero"` // first time; kept after disable
 	RootEnabledBy string    `json:"root_enabled_by,omitempty"`
 
+	// RPO is how far its shipped log may be behind, in seconds, see [Archive]; 0: none is shipped.
+	RPO int `json:"rpo,omitempty"`
 	// Schedules are the ids of its schedules.
 	Schedules []string `json:"schedules,omitempty"`
 
@@ -149,6 +160,7 @@ type Operation struct {
 	Agent    string    `json:"agent,omitempty"`   // who is waited for
 	Command  string    `json:"command,omitempty"` // which of its commands
 	Request  string    `json:"request,omitempty"` // id of the request that began it
+	By       string    `json:"by,omitempty"`      // who asked for it; "": nobody did
 	// Progress is the last that the agent said of the step.
 	Progress *agentpoll.Progress `json:"progress,omitempty"`
 

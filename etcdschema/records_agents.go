@@ -121,8 +121,10 @@ type Command struct {
 	Set string `json:"set,omitempty"`
 	// Step is true for a command that is a step of the instance's operation, or of the set's: its result moves the life cycle on.
 	Step bool `json:"step,omitempty"`
-	// User is who asked, for what the instance remembers of it.
+	// User is who asked, for what the instance remembers of it; "": nobody did, such as a step that follows another.
 	User string `json:"user,omitempty"`
+	// Request is the id of the request that it is of.
+	Request string `json:"request,omitempty"`
 }
 
 // CommandResult is how a command ended.

@@ -2,7 +2,7 @@ package etcdschema
 
 import "time"
 
-// Schedule has an instance backed up at times. One without an instance is its project's default: whatever instance there is when it is due
+// Schedule has an instance backed up at times, or has it tried whether its backups can be restored. One without an instance is its project's default: whatever instance there is when it is due
 // gets a schedule of its own that is made from it.
 type Schedule struct {
 	ID       string `json:"id"`
@@ -10,15 +10,19 @@ type Schedule struct {
 	Instance string `json:"instance,omitempty"` // "": a default
 	From     string `json:"from,omitempty"`     // id of the default that it is made from; "": somebody made it
 	Name     string `json:"name"`
-	Kind     string `json:"kind"` // ScheduleFull or ScheduleIncremental
+	Kind     string `json:"kind"` // one of ScheduleFull and its fellows
 	When     When   `json:"when"`
 	// WindowMinutes is how long a run waits for an instance that is busy, until it is skipped.
 	WindowMinutes int `json:"window_minutes"`
 	// FullEvery is how many backups of an incremental schedule build on each other, the full one with them.
 	FullEvery int `json:"full_every,omitempty"`
 	// Keep is how many of its backups stay, the newest; 0: all. KeepDays is how old they may become; 0: any age.
-	Keep     int       `json:"keep,omitempty"`
-	KeepDays int       `json:"keep_days,omitempty"`
+	Keep     int `json:"keep,omitempty"`
+	KeepDays int `json:"keep_days,omitempty"`
+	// Latest has a drill go as far as the log was shipped, instead of to the newest backup. Question is what it asks then: a
+	// datastores.Question, sealed with the gateways' key; empty: nothing.
+	Latest   bool      `json:"latest,omitempty"`
+	Question []byte    `json:"question,omitempty"`
 	Disabled bool      `json:"disabled,omitempty"`
 	Created  time.Time `json:"created"`
 	Updated  time.Time `json:"updated"`
@@ -26,7 +30,7 @@ type Schedule struct {
 	Next time.Time `json:"next,omitzero"` // time of the next run; zero: there is none
 	// Waiting is since when a run waits for its instance; zero: none does.
 	Waiting time.Time `json:"waiting,omitzero"`
-	// Making is the backup that is being made for a run; "": none is.
+	// Making is the backup that is being made for a run, or the drill that is under way; "": none is.
 	Making string       `json:"making,omitempty"`
 	Last   *ScheduleRun `json:"last,omitempty"` // nil: there was none yet
 	// Due is the time of its key in the due index, see [Instance.Due].
@@ -37,6 +41,7 @@ type Schedule struct {
 const (
 	ScheduleFull        = "full"
 	ScheduleIncremental = "incremental"
+	ScheduleDrill       = "drill" // it tries whether what is kept can be restored
 )
 
 // When says at which times: by Cron, or each EveryHours from when the schedule was made.
@@ -52,7 +57,8 @@ type ScheduleRun struct {
 	At      time.Time `json:"at"`               // when it began, or was skipped
 	Result  string    `json:"result,omitempty"` // RunMade, RunFailed, RunSkipped; "": it goes on
 	Reason  string    `json:"reason,omitempty"` // why it failed or was skipped
-	Backup  string    `json:"backup,omitempty"`
+	Backup  string    `json:"backup,omitempty"` // that was made, or restored
+	Drill   string    `json:"drill,omitempty"`
 	Ended   time.Time `json:"ended,omitzero"`
 }
 

@@ -28,6 +28,8 @@ type Set struct {
 	Due time.Time `json:"due,omitzero"`
 	// GivenUp is the replica whose promotion was given up while it may have become a source.
 	GivenUp string `json:"given_up,omitempty"`
+	// Failover is the policy by which a replica takes the place of a source that is lost without being asked; nil: none does.
+	Failover *Failover `json:"failover,omitempty"`
 	// Of a cluster: what it is made of. Version is what new members are of. Copies is how many members of each shard have one of what its first has.
 	// Secret is what its members know each other by, sealed with the gateways' key.
 	Version       string                   `json:"version,omitempty"`
@@ -39,6 +41,32 @@ type Set struct {
 	Failed string `json:"failed,omitempty"`
 	Fault  *Fault `json:"fault,omitempty"`
 }
+
+// Failover is a set's policy, and what has been said by it. A source acknowledges a commit when Acks of the candidates have it.
+//
+// Whom a source waits for and who stands here are changed one after the other, so that at no time so many of those that the source waits
+// for as it needs are missing in any len(Candidates)-Acks+1 of the candidates: who is to be one is written here first and then told to
+// the source, who is to be none the other way round, once all others have what the source had by then; that it waits for nobody is written
+// here first.
+type Failover struct {
+	Acks   int  `json:"acks"`
+	Grace  int  `json:"grace"`            // seconds for which the source may be away
+	Strict bool `json:"strict,omitempty"` // the source waits for as long as it takes when there are too few candidates
+	Off    bool `json:"off,omitempty"`    // it is to wait for nobody any more; then the policy ends
+	// Bounded: the source cannot tell who follows it, so whoever may follow is a candidate, from before it is let in.
+	Bounded bool `json:"bounded,omitempty"`
+	// Candidates are who decides. Some may have left the set: the source may wait for them still.
+	Candidates []string  `json:"candidates,omitempty"`
+	Waits      bool      `json:"waits,omitempty"`  // the source was told to wait, or may have been
+	Fenced     []string  `json:"fenced,omitempty"` // candidates that were told to receive nothing more, or may have been
+	Check      time.Time `json:"check"`            // when the set is looked at next
+	Down       time.Time `json:"down,omitzero"`    // since when the source's server is known not to run
+	Short      time.Time `json:"short,omitzero"`   // since when there are too few candidates that follow
+	Said       string    `json:"said,omitempty"`   // what is in the way, as it was told last
+}
+
+// Quorum is how many candidates have all that was acknowledged, whichever they are.
+func (f Failover) Quorum() int { return len(f.Candidates) - f.Acks + 1 }
 
 // Kinds of sets.
 const (
@@ -73,6 +101,7 @@ const (
 	MemberLeaving MemberState = "leaving" // it is being deleted, or is to leave a cluster
 	MemberOutside MemberState = "outside" // of a cluster's: its server runs, and has not joined
 	MemberLeft    MemberState = "left"    // it has left the cluster, and is to be deleted
+	MemberLost    MemberState = "lost"    // of a cluster's: it will not be back, so it is deleted without having been asked to leave
 )
 
 // SetOperation is what is being done to a set. Its Agent is a member's guest.
@@ -88,10 +117,16 @@ type SetOperation struct {
 	Position *datastores.Position `json:"position,omitempty"`
 	// Accounts are those with which the members log in to their new source, a []datastores.ReplicaAccount sealed with the gateways' key.
 	Accounts []byte `json:"accounts,omitempty"`
+	// Candidates are those that the source is to wait for when the operation ends, for Acks of them.
+	Candidates []string `json:"candidates,omitempty"`
+	Acks       int      `json:"acks,omitempty"`
+	Ceased     []string `json:"ceased,omitempty"` // who is to be shut out by the source
 	// Of a cluster's: Each is the kind of the operation that its members have one after the other. Turn are the members that have one of
 	// their own for this one now.
 	Each string   `json:"each,omitempty"`
 	Turn []string `json:"turn,omitempty"`
+	// Parts are, of a backup, those that its members make: member -> id of the backup.
+	Parts map[string]string `json:"parts,omitempty"`
 }
 
 // Source is the id of the member that the others follow; "": none.

@@ -21,6 +21,7 @@ const (
 // Store reads and changes the records. It is safe for concurrent use.
 type Store struct {
 	client   *clientv3.Client
+	group    group
 	buckets  buckets
 	recent   recent
 	judged   judged
@@ -127,7 +128,11 @@ func (s *Store) Ping(ctx context.Context) error {
 }
 
 // Close ends the connection to etcd.
-func (s *Store) Close() error { return s.client.Close() }
+func (s *Store) Close() error {
+	err := s.client.Close()
+	s.group.flights.Wait()
+	return err
+}
 
 // Op is one change of a transaction.
 type Op struct {

@@ -61,21 +61,30 @@ const (
 //
 // Records that were seen lately are not read for the first decision: the commit's guards tell whether they still hold.
 func (s *Store) Update(ctx context.Context, refs []Ref, decide func(Snapshot) ([]Op, error)) (int64, error) {
-	u := update{store: s, decide: decide}
-	for _, r := range refs {
-		path, err := r.ref()
-		if err != nil {
-			return 0, err
-		}
-		u.paths = append(u.paths, path)
+	paths, err := pathsOf(refs)
+	if err != nil {
+		return 0, err
 	}
+	u := update{store: s, paths: paths, decide: decide}
 	var guess bool
-	if u.snap, guess = s.recent.snapshot(u.paths); guess {
+	if u.snap, guess = s.recent.snapshot(u.paths); guess && dryRunOf(ctx) == nil {
 		if revision, done, err := u.tryGuess(ctx); done || err != nil {
 			return revision, err
 		}
 	}
 	return u.run(ctx)
+}
+
+func pathsOf(refs []Ref) ([]string, error) {
+	paths := make([]string, len(refs))
+	for i, r := range refs {
+		path, err := r.ref()
+		if err != nil {
+			return nil, err
+		}
+		paths[i] = path
+	}
+	return paths, nil
 }
 
 // update is one transition in the making.
@@ -102,7 +111,7 @@ func (u *update) tryGuess(ctx context.Context) (revision int64, done bool, err e
 		if err != nil || len(ops) == 0 {
 			return 0, false, nil
 		}
-		resp, err := u.commit(ctx, ops)
+		resp, err := u.commit(ctx, ops, nil)
 		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 			err = nil // nothing was written
 		}
@@ -130,7 +139,7 @@ func (u *update) run(ctx context.Context) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		resp, err := u.commit(ctx, ops)
+		resp, err := u.commit(ctx, ops, gets(u.paths))
 		switch {
 		case errors.Is(err, rpctypes.ErrLeaseNotFound) && !regranted:
 			regranted = true // etcd was set back to before the lease; a session finds out by itself
@@ -169,13 +178,16 @@ func (u *update) read(ctx context.Context) (err error) {
 }
 
 // commit writes the changes, guarded by what was read. The answer is nil when there is nothing to write, and holds what
-// is there now when a guard failed.
-func (u *update) commit(ctx context.Context, ops []Op) (*clientv3.TxnResponse, error) {
+// otherwise reads when a guard failed.
+func (u *update) commit(ctx context.Context, ops []Op, otherwise []clientv3.Op) (*clientv3.TxnResponse, error) {
+	if f := dryRunOf(ctx); f != nil {
+		return nil, f.foresee(u.snap, ops)
+	}
 	then, err := u.store.encodeOps(ctx, u.snap, ops)
 	if err != nil || len(then) == 0 {
 		return nil, err
 	}
-	resp, err := u.store.client.Txn(ctx).If(u.snap.guards()...).Then(then...).Else(gets(u.paths)...).Commit()
+	resp, err := u.store.group.commit(ctx, txn{guards: u.snap.guards(), writes: then, otherwise: otherwise})
 	if err != nil {
 		if Full(err) {
 			u.store.full.note()
@@ -200,13 +212,32 @@ func (s *Store) snapshot(ctx context.Context, paths []string) (Snapshot, error) 
 	if len(paths) == 0 {
 		return Snapshot{}, nil
 	}
-	resp, err := s.client.Txn(ctx).Then(gets(paths)...).Commit()
+	snap, err := s.readAll(ctx, paths)
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("cannot read: %w", err)
 	}
-	snap := snapshotOf(paths, resp)
 	s.recent.sawAll(snap)
 	return snap, nil
+}
+
+// readAll reads a single record without a transaction: that is half the work for etcd.
+func (s *Store) readAll(ctx context.Context, paths []string) (Snapshot, error) {
+	if len(paths) == 1 {
+		resp, err := s.client.Get(ctx, paths[0])
+		if err != nil {
+			return Snapshot{}, err
+		}
+		snap := Snapshot{Revision: resp.Header.Revision, kvs: map[string]*mvccpb.KeyValue{paths[0]: nil}}
+		if len(resp.Kvs) > 0 {
+			snap.kvs[paths[0]] = resp.Kvs[0]
+		}
+		return snap, nil
+	}
+	resp, err := s.client.Txn(ctx).Then(gets(paths)...).Commit()
+	if err != nil {
+		return Snapshot{}, err
+	}
+	return snapshotOf(paths, resp), nil
 }
 
 func snapshotOf(paths []string, resp *clientv3.TxnResponse) Snapshot {

@@ -14,13 +14,12 @@ import (
 	"github.com/cofferdb/coffer/etcdschema/etcdtest"
 	"github.com/cofferdb/coffer/gateway/api"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
-	"github.com/cofferdb/coffer/gateway/plan"
 )
 
 // somewhere fills in a route's parameters with things that exist nowhere.
 var somewhere = strings.NewReplacer(
 	":id", "01234567-89ab-7cde-8f01-23456789abcd", ":name", "db", ":user", "bob", ":datastore", "mariadb", ":version", "10.11",
-	":flavor", "1", ":tenant", "p2", ":host", "01234567-89ab-7cde-8f01-23456789abcd", ":agent", "01234567-89ab-7cde-8f01-23456789abcd",
+	":flavor", "1", ":tenant", "p2", ":grantee", "p2", ":host", "01234567-89ab-7cde-8f01-23456789abcd", ":agent", "01234567-89ab-7cde-8f01-23456789abcd",
 )
 
 // TestAccessMatrix asks for every route of the table as everybody who may not use it. Each must be refused, and nothing
@@ -110,7 +109,7 @@ func atRest(t *testing.T, etcd *etcdtest.Server) (all map[string]string) {
 	t.Helper()
 	waitFor(t, func() bool {
 		all = etcd.All(t, "/")
-		return all[etcdschema.DueKindKey(plan.DueInstance).String()] != "" && all[etcdschema.DueKindKey(plan.DueBackup).String()] != ""
+		return all[etcdschema.TakenOverKey(etcdschema.TakenDueInstances).String()] != "" && all[etcdschema.TakenOverKey(etcdschema.TakenDueBackups).String()] != ""
 	})
 	return all
 }

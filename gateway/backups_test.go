@@ -198,7 +198,8 @@ func TestBackupRefused(t *testing.T) {
 		{404, `{"backup":{"name":"b","instance":"` + none + `"}}`}, {404, `{"backup":{"name":"b","instance":"` + id + `","parent_id":"` + none + `"}}`},
 		{400, `{"backup":{"name":"b","instance":"` + id + `","incremental":"yes"}}`},
 		{400, `{"backup":{"name":"b","instance":"` + id + `","swift_container":"../x"}}`},
-		{501, `{"backup":{"name":"b","restore_from":{}}}`},
+		{400, `{"backup":{"name":"b","restore_from":{}}}`},
+		{501, `{"backup":{"name":"b","restore_from":{"remote_location":"https://swift/b","size":1}}}`},
 	} {
 		c.Want(t, bad.status, http.MethodPost, "/backups", bad.body)
 	}

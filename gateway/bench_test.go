@@ -118,31 +118,45 @@ func clients(n int) []*http.Client {
 // TestBenchDispatch measures REST call -> guest -> REST reply beside the bare path, in turns.
 func TestBenchDispatch(t *testing.T) {
 	bench(t)
-	const guests, rounds = 64, 5
+	const guests, rounds = 64, 7
 	endpoint := durable(t)
 	store := etcdtest.Open(t, endpoint)
 	g := gatewaytest.Start(t, store, gatewaytest.Quick)
 	ids := gatewaytest.Guests(t, store, guests, g.URL)
 	until.Promptly(t, time.Minute, "all parked", func() bool { return g.Polls().Parked == guests })
 	bare := newBarePath(t, endpoint, guests)
-	for _, load1 := range []struct{ calls, parallel int }{{200, 1}, {640, 64}} {
-		var ours, theirs sample
-		var oursAll, theirsAll time.Duration
-		cs := clients(load1.parallel)
+	for _, at := range []struct{ calls, parallel int }{{200, 1}, {640, 64}} {
+		var ours, theirs side
+		cs := clients(at.parallel)
 		for round := range rounds {
-			o, oAll := load(t, load1.calls, load1.parallel, func(w int) error {
+			if round == 1 {
+				ours, theirs = side{}, side{} // the first round warms up
+			}
+			ours.add(t, at.calls, at.parallel, func(w int) error {
 				return get(cs[w], g.URL+"/v1.0/"+gatewaytest.Project+gatewaytest.Instance(ids[w])+"/databases", gatewaytest.Member)
 			})
-			b, bAll := load(t, load1.calls, load1.parallel, func(w int) error {
+			theirs.add(t, at.calls, at.parallel, func(w int) error {
 				return get(cs[w], fmt.Sprintf("%s/call/%d", bare.srv.URL, w), "")
 			})
-			if round == 0 {
-				continue // warms up
-			}
-			ours, theirs = append(ours, o...), append(theirs, b...)
-			oursAll, theirsAll = oursAll+oAll, theirsAll+bAll
 		}
-		t.Logf("dispatch, %2d at once: ours %s; bare path %s; ratio p50 %.2f, of throughput %.2f (bar 1.3)", load1.parallel, ours, theirs,
-			float64(ours.at(0.5))/float64(theirs.at(0.5)), oursAll.Seconds()/theirsAll.Seconds())
+		t.Logf("dispatch, %2d at once: ours %s; bare path %s; ratio p50 %.2f, of throughput %.2f, of processor time %.2f", at.parallel, ours, theirs,
+			float64(ours.took.at(0.5))/float64(theirs.took.at(0.5)), ours.all.Seconds()/theirs.all.Seconds(), ours.cpu.Seconds()/theirs.cpu.Seconds())
 	}
+}
+
+// side is what one of two sides took, that are measured in turns.
+type side struct {
+	took     sample
+	all, cpu time.Duration // on the clock, and of this process
+}
+
+func (s *side) add(t *testing.T, n, parallel int, call func(worker int) error) {
+	t.Helper()
+	before := processTime(t)
+	took, all := load(t, n, parallel, call)
+	s.took, s.all, s.cpu = append(s.took, took...), s.all+all, s.cpu+processTime(t)-before
+}
+
+func (s side) String() string {
+	return fmt.Sprintf("%s, %s of processor time each", s.took, (s.cpu / time.Duration(len(s.took))).Round(time.Microsecond))
 }

@@ -74,7 +74,11 @@ func TestClusterLife(t *testing.T) {
 	}
 	id := a.Text("cluster", "id")
 	at := "/clusters/" + id
-	ids := wantActive(t, awaitCluster(t, c, id), 3)
+	made := awaitCluster(t, c, id)
+	ids := wantActive(t, made, 3)
+	if got := made.Text("cluster", "connections", "members"); strings.Count(got, ":1") != 3 || made.At("cluster", "connections", "primary") != nil {
+		t.Errorf("clients connect to %s: a cluster has members, and no source", made.Body)
+	}
 	for _, h := range hosts {
 		there := 0
 		for _, m := range ids {
@@ -116,6 +120,24 @@ func TestClusterLife(t *testing.T) {
 	ids = wantActive(t, awaitCluster(t, c, id), 5)
 	c.Want(t, 202, http.MethodPost, at, `{"restart":{}}`)
 	wantActive(t, awaitCluster(t, c, id), 5)
+	c.Want(t, 400, http.MethodPost, at, `{"upgrade":{}}`)
+	c.Want(t, 400, http.MethodPost, at, `{"upgrade":{"datastore_version":"none"}}`)
+	was := c.Want(t, 200, http.MethodGet, at, "").Text("cluster", "datastore", "version")
+	if a := c.Want(t, 202, http.MethodPost, at, `{"upgrade":{"datastore_version":"2"}}`); a.Text("cluster", "task", "name") != "UPGRADING_CLUSTER" {
+		t.Errorf("upgrade: %s", a.Body)
+	}
+	a = awaitCluster(t, c, id)
+	wantActive(t, a, 5)
+	if got := a.Text("cluster", "datastore", "version"); got != "2" || got == was {
+		t.Errorf("the cluster had version %s and has %s", was, got)
+	}
+	for _, m := range ids {
+		if got := c.Want(t, 200, http.MethodGet, gatewaytest.Instance(m), "").Text("instance", "datastore", "version"); got != "2" {
+			t.Errorf("member %s has version %s", m, got)
+		}
+	}
+	c.Want(t, 202, http.MethodPost, at, `{"upgrade":{"datastore_version":"2"}}`)
+	awaitCluster(t, c, id)
 	c.Want(t, 202, http.MethodPost, at, fmt.Sprintf(`{"shrink":[{"id":%q},{"id":%q}]}`, ids[0], ids[4]))
 	left := wantActive(t, awaitCluster(t, c, id), 3)
 	c.AwaitGone(t, ids[0], soon)
@@ -181,4 +203,47 @@ func TestClusterThatFails(t *testing.T) {
 	c.Want(t, 401, http.MethodPost, at, `{"reset-status":{}}`)
 	c.Want(t, 202, http.MethodPost, at, `{"reset-status":{"force_delete":true}}`)
 	waitFor(t, func() bool { return c.Do(t, http.MethodGet, at, "").Status == 404 })
+}
+
+// TestClusterThatLosesAMember: a member that cannot be asked any more is taken away without it, and another one takes its place in its shard.
+// Its host is away, too, and removes it when it is back: nobody waits for that.
+func TestClusterThatLosesAMember(t *testing.T) {
+	g, hosts := clusterHosts(t, 2, impatient)
+	c := g.Client(gatewaytest.Member)
+	a := c.Want(t, 200, http.MethodPost, "/clusters", clusterBody("ring", 4, `,"extended_properties":{"replicas":1}`))
+	id := a.Text("cluster", "id")
+	at := "/clusters/" + id
+	ids := wantActive(t, awaitCluster(t, c, id), 4)
+	shrink := fmt.Sprintf(`{"shrink":[{"id":%q,"lost":true}]}`, ids[3])
+	if a := c.Want(t, 409, http.MethodPost, at, shrink); !strings.Contains(string(a.Body), "is connected") {
+		t.Errorf("of a member that is there: %s", a.Body)
+	}
+	c.Want(t, 400, http.MethodPost, at, `{"grow":[`+clusterMember+`]}`) // no shard lacks one
+	for _, h := range hosts {
+		h.CannotRemove(ids[3], errors.New("the disk is gone"))
+		h.StopGuest(ids[3])
+	}
+	waitFor(t, isShown(t, g, ids[3], "ERROR"))
+	c.Want(t, 503, http.MethodPost, at, `{"restart":{}}`)
+	c.Want(t, 202, http.MethodPost, at, shrink)
+	a = awaitCluster(t, c, id)
+	if left := membersOf(a); len(left) != 4 || a.At("cluster", "fault") != nil {
+		t.Errorf("after the shrink: %s", a.Body)
+	}
+	shard := a.Text("cluster", "instances", 3, "shard_id")
+	c.Want(t, 202, http.MethodPost, at, `{"restart":{}}`)
+	awaitCluster(t, c, id)
+	c.Want(t, 202, http.MethodPost, at, `{"grow":[`+clusterMember+`]}`)
+	if a = awaitCluster(t, c, id); a.Text("cluster", "instances", 4, "shard_id") != shard || a.Text("cluster", "instances", 4, "status") != "ACTIVE" {
+		t.Errorf("the new member is not in shard %s: %s", shard, a.Body)
+	}
+	c.Want(t, 202, http.MethodDelete, at, "")
+	for _, m := range membersOf(a) {
+		if m != ids[3] {
+			c.AwaitGone(t, m, soon)
+		}
+	}
+	if a = awaitCluster(t, c, id); len(membersOf(a)) != 1 || !strings.Contains(string(c.Want(t, 200, http.MethodGet, gatewaytest.Instance(ids[3]), "").Body), "will be asked again") {
+		t.Errorf("what its host could not remove yet: %s", a.Body)
+	}
 }

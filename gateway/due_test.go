@@ -147,7 +147,7 @@ func TestDuesOfAnEarlierRelease(t *testing.T) {
 	second := gatewaytest.Start(t, etcd.Store(t))
 	until.True(t, soon, "the restart is overdue", func() bool { return record(t, store, id).Operation == nil })
 	until.True(t, soon, "no key is left", func() bool { return len(dueKeys(t, store)) == 0 })
-	mark := etcdschema.DueKindKey(plan.DueInstance)
+	mark := etcdschema.TakenOverKey(etcdschema.TakenDueInstances)
 	if _, err := etcdschema.Get(t.Context(), store, mark); err == nil {
 		t.Error("the index is said to be complete while a gateway of an earlier release runs")
 	}

@@ -15,16 +15,22 @@ import (
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/agents"
 	"github.com/cofferdb/coffer/gateway/api"
+	"github.com/cofferdb/coffer/gateway/audit"
 	"github.com/cofferdb/coffer/gateway/blobstore"
 	"github.com/cofferdb/coffer/gateway/control"
+	"github.com/cofferdb/coffer/gateway/drills"
 	"github.com/cofferdb/coffer/gateway/due"
 	"github.com/cofferdb/coffer/gateway/identity"
 	"github.com/cofferdb/coffer/gateway/keyring"
 	"github.com/cofferdb/coffer/gateway/limits"
+	"github.com/cofferdb/coffer/gateway/objectives"
+	"github.com/cofferdb/coffer/gateway/pitr"
 	"github.com/cofferdb/coffer/gateway/plan"
 	"github.com/cofferdb/coffer/gateway/schedules"
 	"github.com/cofferdb/coffer/gateway/segments"
 	"github.com/cofferdb/coffer/gateway/takeover"
+	"github.com/cofferdb/coffer/gateway/transfer"
+	"github.com/cofferdb/coffer/gateway/verify"
 )
 
 // Config is what a gateway is made of. Fields without a default must be set.
@@ -65,15 +71,19 @@ const sessionTTL = 15 * time.Second
 // Gateway serves one process's share of the requests. Make it with [Open], let it listen with Serve.
 type Gateway struct {
 	Config
-	id        string
-	log       *slog.Logger
-	control   *control.Plane
-	backend   *agents.Backend
-	schedules *schedules.Schedules
-	polls     *server.Server
-	session   *etcdschema.Session
-	metrics   *metrics
-	started   time.Time
+	id          string
+	log         *slog.Logger
+	control     *control.Plane
+	backend     *agents.Backend
+	schedules   *schedules.Schedules
+	recovery    *pitr.Recovery
+	verifier    *verify.Verifier
+	drills      *drills.Drills
+	recoverable *objectives.Objectives
+	polls       *server.Server
+	session     *etcdschema.Session
+	metrics     *metrics
+	started     time.Time
 
 	unannounced chan struct{} // holds a token when etcd does not know of the gateway
 
@@ -110,6 +120,9 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read etcd: %w", err)
 	}
+	if err := takeover.Keys(ctx, g.Store); err != nil {
+		return nil, err
+	}
 	if err := keyring.Check(ctx, g.Store, g.Keys); err != nil {
 		return nil, err
 	}
@@ -141,6 +154,10 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	}
 	g.control.Polls = g.polls
 	g.backend.Join(g.polls, g.session)
+	g.recovery, g.verifier = &pitr.Recovery{Control: g.control}, &verify.Verifier{Control: g.control}
+	g.drills = &drills.Drills{Control: g.control, Recovery: g.recovery}
+	g.schedules = &schedules.Schedules{Control: g.control, Drills: g.drills}
+	g.recoverable = &objectives.Objectives{Control: g.control}
 	g.metrics = newMetrics(g)
 	g.control.Go(func(ctx context.Context) {
 		if err := g.backend.Watch(ctx); !errors.Is(err, context.Canceled) {
@@ -153,9 +170,10 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	g.control.Go(g.watchSpace)
 	g.control.Go(g.control.WatchCatalogue)
 	g.control.Begin()
-	g.schedules = &schedules.Schedules{Control: g.control}
 	if g.Blobs != nil {
-		g.control.Go(due.New(g.Store, g.log, g.control.Now, g.schedules.Kind()).Run)
+		for _, kind := range []due.Kind{g.schedules.Kind(), g.recovery.Kind(), g.verifier.Kind(), g.drills.Kind(), g.recoverable.Kind()} {
+			g.control.Go(due.New(g.Store, g.log, g.control.Now, kind).Run)
+		}
 	}
 	g.control.Go(func(ctx context.Context) { takeover.Dues(ctx, g.Store, g.log) })
 	return g, nil
@@ -207,7 +225,7 @@ func (g *Gateway) Polls() server.Stats { return g.polls.Stats() }
 // Handler answers every request: the agent protocol, the identity service, the API.
 func (g *Gateway) Handler() http.Handler {
 	clients := api.New(api.Config{
-		Control: g.control, Schedules: g.schedules, Identity: g.Identity, Region: g.Region, TrustProxy: g.TrustProxy, Ready: g.readyToServe, Answered: g.metrics.observe,
+		Control: g.control, Schedules: g.schedules, Recovery: g.recovery, Verifier: g.verifier, Drills: g.drills, Objectives: g.recoverable, Auditor: &audit.Auditor{Control: g.control}, Porter: transfer.New(g.control), Identity: g.Identity, Region: g.Region, TrustProxy: g.TrustProxy, Ready: g.readyToServe, Answered: g.metrics.observe,
 	}).Handler()
 	clients = allowOrigins(g.Origins, clients)
 	polls, identity := g.polls.Handler(), g.IdentityService

@@ -1,9 +1,11 @@
 package gateway
 
 import (
+	"context"
 	"net/http"
 	"net/http/pprof"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -57,12 +59,69 @@ func newMetrics(g *Gateway) *metrics {
 			}
 			return 0
 		}))
+	for _, result := range []string{etcdschema.VerifiedIntact, etcdschema.VerifiedDamaged, etcdschema.VerifiedUnreadable} {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "coffer_backups_verified_total", Help: "Backups that this gateway has verified where they lie, by what came of it.", ConstLabels: prometheus.Labels{"result": result},
+		}, func() float64 { return float64(g.verifier.Count(result)) }))
+	}
+	for _, result := range []string{etcdschema.DrillPassed, etcdschema.DrillFailed} {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "coffer_drills_total", Help: "Drills of which this gateway has seen the end, by result.", ConstLabels: prometheus.Labels{"result": result},
+		}, func() float64 {
+			passed, failed := g.drills.Ended()
+			if result == etcdschema.DrillPassed {
+				return float64(passed)
+			}
+			return float64(failed)
+		}))
+	}
+	restores := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "coffer_drill_restore_seconds", Help: "How long drills that have passed took to restore, from the wish to a server that answers.",
+		Buckets: prometheus.ExponentialBuckets(1, 4, 8),
+	})
+	m.registry.MustRegister(restores)
+	g.drills.Took = func(took time.Duration) { restores.Observe(took.Seconds()) }
+	for _, which := range []string{etcdschema.ObjectiveRPO, etcdschema.ObjectiveRTO} {
+		labels := prometheus.Labels{"objective": which}
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "coffer_objectives_missed", Help: "Instances of all projects that miss what was asked of their recovery; -1 when etcd does not tell.", ConstLabels: labels,
+		}, seldom(func() float64 { return g.missing(which) })), prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "coffer_objectives_missed_total", Help: "How often this gateway has found that an instance begins to miss what was asked.", ConstLabels: labels,
+		}, func() float64 { return float64(g.recoverable.Missed(which)) }))
+	}
 	for _, row := range limits.Table() {
 		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "coffer_refused_total", Help: "What exceeded a limit of docs/security.md, by limit.", ConstLabels: prometheus.Labels{"limit": row.Name},
 		}, func() float64 { return float64(g.Limits.Count(row.Name)) }))
 	}
 	return m
+}
+
+// seldom asks for a value that costs a read when it was not asked for within the last seconds: scrapes cost etcd nothing.
+func seldom(value func() float64) func() float64 {
+	const within = 5 * time.Second
+	var mu sync.Mutex
+	var last float64
+	var at time.Time
+	return func() float64 {
+		mu.Lock()
+		defer mu.Unlock()
+		if at.IsZero() || time.Since(at) > within {
+			last, at = value(), time.Now()
+		}
+		return last
+	}
+}
+
+// missing counts the instances that miss an objective, in etcd: every gateway says the same.
+func (g *Gateway) missing(objective string) float64 {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	n, err := g.recoverable.Missing(ctx, objective)
+	if err != nil {
+		return -1
+	}
+	return float64(n)
 }
 
 // Operations answers what only operators may ask: /metrics for Prometheus, /debug/pprof. It asks nobody who they are, so it must not

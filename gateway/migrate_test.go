@@ -20,12 +20,15 @@ type migration struct {
 	id, address   string
 }
 
-func startMigration(t *testing.T) *migration {
+func startMigration(t *testing.T) *migration { return startMigrationTo(t, "127.99.0.0/16") }
+
+// startMigrationTo has a second host with that pool of addresses; the first one has the usual.
+func startMigrationTo(t *testing.T, pool string) *migration {
 	etcd, g, first := start(t)
 	m := &migration{T: t, store: etcd.Store(t), c: g.Client(gatewaytest.Member), admin: g.Client(gatewaytest.Admin), first: first}
 	m.id = m.c.Create(t, "db", `,"databases":[{"name":"orders"}],"users":[{"name":"bob","password":"s3cret","databases":[{"name":"orders"}]}]`)
 	m.address = m.c.Await(t, m.id, "ACTIVE", soon).Text("instance", "ip", 0)
-	m.second = gatewaytest.StartHostSaying(t, func(a *deployments.Announcement) { a.Name = "other" }, g)
+	m.second = gatewaytest.StartHostSaying(t, func(a *deployments.Announcement) { a.Name, a.Pool = "other", gatewaytest.Pool(pool) }, g)
 	return m
 }
 

@@ -71,6 +71,14 @@ func TestPromote(t *testing.T) {
 					t.Errorf("%s follows %q, want %s", id, got, ids[1])
 				}
 			}
+			for _, id := range ids { // whichever member is asked, clients find the new source
+				a := c.Want(t, 200, http.MethodGet, gatewaytest.Instance(id), "")
+				want := "memory://" + addresses[1] + ":1/"
+				if got := a.Text("instance", "connections", "primary"); got != want || strings.Contains(a.Text("instance", "connections", "replicas"), addresses[1]) ||
+					!strings.HasPrefix(a.Text("instance", "connections", "members"), "memory://"+addresses[1]+":1,") {
+					t.Errorf("%s: clients connect to %s; want %s", id, a.Body, want)
+				}
+			}
 			if n, err := host.Memory.Write(t.Context(), login(addresses[1]), 10, 20); n != 10 || err != nil {
 				t.Errorf("the new source took %d writes: %v", n, err)
 			}

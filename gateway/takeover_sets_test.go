@@ -13,6 +13,7 @@ import (
 	"github.com/cofferdb/coffer/etcdschema/etcdtest"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 	"github.com/cofferdb/coffer/gateway/lifecycle"
+	"github.com/cofferdb/coffer/gateway/plan"
 )
 
 // TestSetsOfTheReleaseBefore: instances whose records say by themselves whom they follow, one set at rest, one in the middle of a
@@ -113,4 +114,12 @@ func TestSetsOfTheReleaseBefore(t *testing.T) {
 	if err != nil || len(pending.Records) != 1 || pending.Records[0].Value.Method != datastores.MethodMakeReadOnly || strings.Contains(string(pending.Records[0].Value.Args), "true") {
 		t.Errorf("the source is asked for %+v, %v", pending.Records, err)
 	}
+}
+
+// TestStartReadsNoInstances has a gateway start over an instance that nobody can read, once an earlier start has looked at all there are.
+func TestStartReadsNoInstances(t *testing.T) {
+	etcd, first, _ := start(t)
+	first.Stop(t)
+	etcd.Put(t, etcdschema.InstanceKey(gatewaytest.Project, plan.NewID()).String(), "torn")
+	gatewaytest.Start(t, etcd.Store(t))
 }

@@ -104,13 +104,17 @@ func stands() []stand {
 			switch step {
 			case lifecycle.Launching, lifecycle.Resizing, lifecycle.Removing, lifecycle.Equipping, lifecycle.Reverting:
 				op.Agent = s.it.Host
-			case lifecycle.Enrolling:
+			case lifecycle.Enrolling, lifecycle.Yielding:
 				op.Command = ""
 			case lifecycle.Admitting:
 				op.Agent = s.source.ID
 			case lifecycle.Snapshotting:
 				op.Agent, op.Backup = s.source.ID, idOf(s.it, 8)
 				s.state(s.it.ID, etcdschema.MemberCopying)
+			}
+			if kind == lifecycle.Migrate && step == lifecycle.Snapshotting { // it is at the new place
+				op.Former = &etcdschema.Former{Host: s.it.Host, Address: s.it.Address, FlavorID: s.it.FlavorID, Flavor: s.it.Flavor, VolumeGB: s.it.VolumeGB}
+				op.Target.Host = idOf(s.it, 7)
 			}
 		}}
 	}
@@ -125,6 +129,9 @@ func stands() []stand {
 			clustered(s)
 			s.busy(kind, step, s.it.ID, s.other.ID)
 			s.set.Operation.Turn = []string{s.other.ID}
+			if step == lifecycle.Keeping {
+				s.set.Operation.Backup, s.set.Operation.Parts = idOf(s.it, 8), map[string]string{s.other.ID: idOf(s.it, 8)}
+			}
 			for _, f := range more {
 				f(s)
 			}
@@ -148,6 +155,12 @@ func stands() []stand {
 				op.Agent = s.other.ID
 			case lifecycle.Rejoining:
 				op.Lead, op.Agent, op.Command, op.Waiting = s.source.ID, "", "", []string{s.it.ID}
+			case lifecycle.Halting, lifecycle.Standing, lifecycle.Awaiting, lifecycle.Levelling:
+				op.Candidates, op.Acks, op.Position = []string{s.other.ID}, 1, &datastores.Position{}
+				s.set.Failover = &etcdschema.Failover{Acks: 1, Grace: 30, Waits: true, Candidates: op.Candidates, Check: s.it.Created.Add(24 * time.Hour)}
+				if step != lifecycle.Awaiting {
+					op.Agent = s.other.ID
+				}
 			case lifecycle.Inspecting, lifecycle.Renewing, lifecycle.Measuring, lifecycle.Reaching:
 				op.Target, op.Waiting = &etcdschema.Target{Version: &etcdschema.Upgrade{Version: "2"}}, []string{s.other.ID, s.it.ID}
 				if step != lifecycle.Measuring {
@@ -215,6 +228,7 @@ func stands() []stand {
 		at(lifecycle.Upgrade, lifecycle.Equipping), at(lifecycle.Upgrade, lifecycle.Upgrading), at(lifecycle.Upgrade, lifecycle.Reverting), at(lifecycle.Detach, lifecycle.Detaching, follows),
 		at(lifecycle.Follow, lifecycle.Admitting, follows),
 		at(lifecycle.Migrate, lifecycle.Quieting), at(lifecycle.Migrate, lifecycle.Saving), at(lifecycle.Migrate, lifecycle.Stopping), at(lifecycle.Migrate, lifecycle.Releasing),
+		at(lifecycle.Migrate, lifecycle.Snapshotting, follows), at(lifecycle.Migrate, lifecycle.Yielding, held(lifecycle.Promote, leads)),
 		ofSet(lifecycle.Promote, lifecycle.Fencing, withOther), ofSet(lifecycle.Promote, lifecycle.CatchingUp, withOther),
 		ofSet(lifecycle.Promote, lifecycle.Promoting, withOther), ofSet(lifecycle.Promote, lifecycle.Unfencing, withOther),
 		ofSet(lifecycle.Promote, lifecycle.Rejoining, withOther),
@@ -222,13 +236,16 @@ func stands() []stand {
 		ofSet(lifecycle.Eject, lifecycle.Promoting, withOther),
 		ofSet(lifecycle.UpgradeSet, lifecycle.Inspecting, leads), ofSet(lifecycle.UpgradeSet, lifecycle.Renewing, leads),
 		ofSet(lifecycle.UpgradeSet, lifecycle.Measuring, leads), ofSet(lifecycle.UpgradeSet, lifecycle.Reaching, leads),
+		ofSet(lifecycle.Failover, lifecycle.Halting, leads), ofSet(lifecycle.Failover, lifecycle.Promoting, withOther), ofSet(lifecycle.Arrange, lifecycle.Standing, leads),
+		ofSet(lifecycle.Arrange, lifecycle.Awaiting, leads), ofSet(lifecycle.Arrange, lifecycle.Levelling, leads),
 		{name: "well, a cluster's member", set: clustered, cluster: true}, ofCluster(lifecycle.Build, lifecycle.Gathering), ofCluster(lifecycle.Grow, lifecycle.Settling),
+		ofCluster(lifecycle.BackUpCluster, lifecycle.Keeping),
 		ofCluster(lifecycle.Grow, "member: join", entering(lifecycle.Join, lifecycle.Entering)), ofCluster(lifecycle.Shrink, "member: leave", entering(lifecycle.Leave, lifecycle.Exiting)),
 		at(lifecycle.Delete, lifecycle.Removing),
 	}
 }
 
-// idOf makes further ids of an instance's: of its members (1, 2), its set (3), its backup (8) and its command (9).
+// idOf makes further ids of an instance's: of its members (1, 2), its set (3), a host that is not there (7), its backup (8) and its command (9).
 func idOf(in etcdschema.Instance, n int) string { return in.ID[:len(in.ID)-1] + fmt.Sprint(n) }
 
 const (

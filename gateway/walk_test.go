@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"net/http"
@@ -48,8 +49,11 @@ var walkCalls = []struct{ head, method, path, body string }{
 	{"follow", http.MethodPost, "/instances/:id/action", `{"follow":{}}`},
 	{"reset status", http.MethodPost, "/instances/:id/action", `{"reset_status":{}}`},
 	{"make replica", http.MethodPost, "/instances", `{"instance":{"name":"r","replica_of":":id"}}`},
+	{"begin drill", http.MethodPost, "/instances/:id/drills", `{"drill":{}}`}, // before there is a backup, for the end of which nobody waits here
 	{"backup", http.MethodPost, "/backups", `{"backup":{"name":"b","instance":":id"}}`},
 	{"list backups", http.MethodGet, "/instances/:id/backups", ""},
+	{"list drills", http.MethodGet, "/instances/:id/drills", ""},
+	{"show restorable", http.MethodGet, "/instances/:id/restorable", ""},
 	{"defaults", http.MethodGet, "/instances/:id/configuration", ""},
 	{"list logs", http.MethodGet, "/instances/:id/log", ""},
 	{"enable log", http.MethodPost, "/instances/:id/log", `{"name":"general","enable":1}`},
@@ -161,6 +165,13 @@ func (w *walk) leave(t *testing.T, id string) {
 // put writes a state's records as they are to be, and takes back whatever an earlier call has asked its agents for.
 func (w *walk) put(t *testing.T, s set3) {
 	t.Helper()
+	if op := s.it.Operation; op != nil && op.Former != nil { // its guest is the same at both places
+		agent, err := etcdschema.Get(t.Context(), w.store, etcdschema.AgentKey(s.it.ID))
+		if err != nil && !errors.Is(err, etcdschema.ErrNotFound) {
+			t.Fatal(err)
+		}
+		op.Former.Agent = agent.Value
+	}
 	group := etcdschema.Configuration{
 		ID: walkGroup, Project: gatewaytest.Project, Name: "group", Datastore: "memory", Version: "1", Values: datastores.Values{"strict": true},
 		Instances: []string{s.it.ID},

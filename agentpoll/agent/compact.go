@@ -11,6 +11,7 @@ import (
 const (
 	keepEntries = 1000
 	keepBytes   = 4 << 20
+	keepRows    = 1000    // whatever becomes of their entries; the chain goes on
 	minCompact  = 1 << 20 // a smaller file is left alone
 )
 
@@ -26,7 +27,12 @@ func (j *journal) compact() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	kept := j.kept()
-	data, err := encode(j.entries, kept)
+	rows := j.chain.trimmed(keepRows)
+	entries := make(map[string]*entry, len(kept))
+	for _, id := range kept {
+		entries[id] = j.entries[id]
+	}
+	data, err := encode(entries, kept, rows)
 	if err != nil {
 		return err
 	}
@@ -37,11 +43,7 @@ func (j *journal) compact() error {
 	old := j.file
 	j.file, j.size, j.synced = f, int64(len(data)), int64(len(data))
 	j.compactAt = max(minCompact, 2*j.size)
-	entries := make(map[string]*entry, len(kept))
-	for _, id := range kept {
-		entries[id] = j.entries[id]
-	}
-	j.entries, j.order = entries, kept
+	j.entries, j.order, j.chain = entries, kept, rows
 	return old.Close()
 }
 
@@ -61,9 +63,14 @@ func (j *journal) kept() []string {
 	return ids
 }
 
-func encode(entries map[string]*entry, ids []string) ([]byte, error) {
+func encode(entries map[string]*entry, ids []string, rows chain) ([]byte, error) {
 	var data bytes.Buffer
 	enc := json.NewEncoder(&data)
+	for _, r := range rows.records(entries) {
+		if err := enc.Encode(r); err != nil {
+			return nil, err
+		}
+	}
 	for _, id := range ids {
 		e := entries[id]
 		var err error

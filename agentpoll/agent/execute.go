@@ -28,7 +28,7 @@ func (l *lanes) execute(j *job) (agentpoll.Result, bool) {
 	log.Info("started", "repeated", cmd.Repeated)
 	reports := newReports(ctx, l.client, j.ID, log)
 	cmd.Progress = reports.put
-	value, err := protect(log, func() ([]byte, error) { return l.handler.Run(ctx, cmd) })
+	value, err := protect(log, func() ([]byte, error) { return l.call(ctx, cmd) })
 	reports.stop()
 
 	cancelled := errors.Is(context.Cause(j.ctx), errCancelled)
@@ -48,8 +48,34 @@ func (l *lanes) execute(j *job) (agentpoll.Result, bool) {
 		return agentpoll.Result{}, false
 	}
 	failed := failure(err)
+	if failed.Kind == agentpoll.Internal && endsWithin(j.lane.take, alsoTold) {
+		log.Info("failed while the agent is told to end; it will be run again", "err", failed.Message, "detail", failed.Detail)
+		return agentpoll.Result{}, false
+	}
 	log.Warn("failed", "kind", failed.Kind, "err", failed.Message, "detail", failed.Detail)
 	return agentpoll.Result{Error: failed}, true
+}
+
+// call runs the agent's own method, or one of its handler.
+func (l *lanes) call(ctx context.Context, cmd Command) ([]byte, error) {
+	if cmd.Method == agentpoll.MethodAudit {
+		return l.journal.audit(cmd.Args)
+	}
+	return l.handler.Run(ctx, cmd)
+}
+
+// alsoTold is how much later the agent may hear that it is to end than the programs that it runs. When a machine or a sandbox is
+// stopped all are told at once, and a program may have ended before the agent knows why: the command has not failed by itself.
+const alsoTold = 250 * time.Millisecond
+
+// endsWithin reports whether a context ends before d is over.
+func endsWithin(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return true
+	case <-time.After(d):
+		return false
+	}
 }
 
 // prepare makes a job ready to run, or says why it is not run.

@@ -35,8 +35,8 @@ type Command struct {
 	Args      json.RawMessage // opened when they came sealed
 	Deadline  time.Time       // zero: none
 	NotBefore int64           // see [agentpoll.Command.NotBefore]
-	// Accepted is when the agent first meant to run the command. Of a command that changes something it survives
-	// restarts.
+	// Accepted is when the agent first meant to run the command. It survives a restart when the command
+	// changes something.
 	Accepted time.Time
 	// Repeated: an earlier run may have been cut half way. Never set for a method that only reads.
 	Repeated    bool

@@ -20,6 +20,7 @@ type record struct {
 	Method string            `json:"method,omitempty"`
 	At     time.Time         `json:"at,omitzero"`
 	Result *agentpoll.Result `json:"result,omitempty"`
+	Row    *agentpoll.Row    `json:"row,omitempty"` // of opFinish, opRow; of opChain the last that is not kept
 }
 
 type op string
@@ -28,6 +29,8 @@ const (
 	opAccept op = "accept" // about to be run
 	opFinish op = "finish" // has ended, with Result
 	opSent   op = "sent"   // the gateway has taken the result
+	opChain  op = "chain"  // rows behind Row follow, of the chain that ID names
+	opRow    op = "row"    // of a command of which nothing else is kept
 )
 
 // entry is what the journal knows of a command.
@@ -49,6 +52,7 @@ type journal struct {
 	size    int64 // where the next line goes; what a failed write left behind it is overwritten
 	entries map[string]*entry
 	order   []string // ids, oldest first
+	chain   chain
 	// compactAt is the size at which the file is written anew, see compact.
 	compactAt int64
 
@@ -87,6 +91,9 @@ func (j *journal) open() (err error) {
 
 // apply takes a line into memory.
 func (j *journal) apply(r record, size int) {
+	if j.chain.apply(r); r.Op == opChain || r.Op == opRow {
+		return
+	}
 	e := j.entries[r.ID]
 	if e == nil {
 		e = &entry{}
@@ -127,9 +134,15 @@ func (j *journal) accepted(id string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// finish notes how a command ended. The result must not be sent before sync was called with what finish returns.
-func (j *journal) finish(id string, result agentpoll.Result) (pos int64, err error) {
-	return j.append(record{Op: opFinish, ID: id, At: time.Now().UTC(), Result: &result})
+// finish notes how a command ended, with its row, and returns the result as it is to be sent. That must not happen before sync was called
+// with pos.
+func (j *journal) finish(row agentpoll.Row, result agentpoll.Result) (marked agentpoll.Result, pos int64, err error) {
+	r := record{Op: opFinish, ID: row.ID, At: time.Now().UTC(), Result: &result, Row: &row}
+	row.At = r.At
+	if pos, err = j.append(r); err == nil {
+		result, _ = j.finished(row.ID)
+	}
+	return result, pos, err
 }
 
 // sent notes that the gateway has taken the result. It is not synced: a result that is sent twice does no harm.
@@ -143,7 +156,9 @@ func (j *journal) finished(id string) (agentpoll.Result, bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if e := j.entries[id]; e != nil && e.finish.Result != nil {
-		return *e.finish.Result, true
+		result := *e.finish.Result
+		result.Audit = j.chain.mark(e.finish.Row)
+		return result, true
 	}
 	return agentpoll.Result{}, false
 }
@@ -161,20 +176,29 @@ func (j *journal) unsent() []string {
 	return ids
 }
 
-// append writes one line and returns the position behind it.
+// append writes one line, and before the first row the name of its chain. It returns the position behind it.
 func (j *journal) append(r record) (int64, error) {
-	line, err := json.Marshal(r)
-	if err != nil {
-		return 0, fmt.Errorf("cannot journal command %s: %w", r.ID, err)
-	}
-	line = append(line, '\n')
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if _, err := j.file.WriteAt(line, j.size); err != nil {
+	records := []record{r}
+	if r.Row != nil {
+		records = j.chain.link(r)
+	}
+	var lines []byte
+	for _, r := range records {
+		line, err := json.Marshal(r)
+		if err != nil {
+			return 0, fmt.Errorf("cannot journal command %s: %w", r.ID, err)
+		}
+		lines = append(append(lines, line...), '\n')
+	}
+	if _, err := j.file.WriteAt(lines, j.size); err != nil {
 		return 0, fmt.Errorf("cannot journal command %s: %w", r.ID, err)
 	}
-	j.size += int64(len(line))
-	j.apply(r, len(line))
+	j.size += int64(len(lines))
+	for _, r := range records {
+		j.apply(r, len(lines))
+	}
 	return j.size, nil
 }
 

@@ -193,7 +193,7 @@ func TestJournalSkipsADamagedLine(t *testing.T) {
 	if !a || !b || torn {
 		t.Errorf("finished: a %t, b %t, torn %t", a, b, torn)
 	}
-	if _, err := j.finish("c", agentpoll.Result{}); err != nil {
+	if _, _, err := j.finish(agentpoll.Row{ID: "c"}, agentpoll.Result{}); err != nil {
 		t.Fatal(err)
 	}
 	_ = j.close()
@@ -214,7 +214,7 @@ func TestJournalStaysSmall(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := j.finish(name(i), agentpoll.Result{Value: value}); err != nil {
+		if _, _, err := j.finish(agentpoll.Row{ID: name(i)}, agentpoll.Result{Value: value}); err != nil {
 			t.Fatal(err)
 		}
 		if i != 1 {

@@ -44,6 +44,7 @@ type job struct {
 	lane   *lane
 	traits Traits
 	known  bool
+	key    []byte          // that has signed it; nil: the agent was told none
 	ctx    context.Context // ends with errCancelled when the gateway cancels it
 	cancel context.CancelCauseFunc
 }
@@ -77,11 +78,12 @@ func (l *lanes) run(lane *lane) {
 // deliver takes commands, in order. It returns how many were new.
 func (l *lanes) deliver(commands []agentpoll.Command) (news int) {
 	for _, c := range commands {
-		if !l.trusted(c) {
+		key, trusted := l.trusted(c)
+		if !trusted {
 			continue
 		}
-		traits, known := l.handler.Method(c.Method)
-		j := &job{Command: c, lane: &l.queue, traits: traits, known: known}
+		traits, known := l.method(c.Method)
+		j := &job{Command: c, lane: &l.queue, traits: traits, known: known, key: key}
 		if traits.Long {
 			j.lane = &l.long
 		}
@@ -93,13 +95,25 @@ func (l *lanes) deliver(commands []agentpoll.Command) (news int) {
 	return news
 }
 
-// trusted reports whether the agent's own gateways have signed a command. It refuses another, and leaves no trace of it in the journal,
-// where it could stand for a rightful one.
-func (l *lanes) trusted(c agentpoll.Command) bool {
+// method tells how a method is run: the agent's own one, or its handler's.
+func (l *lanes) method(name string) (Traits, bool) {
+	if name == agentpoll.MethodAudit {
+		return Traits{Reads: true}, true
+	}
+	return l.handler.Method(name)
+}
+
+// trusted reports whether the agent's own gateways have signed a command, and with which key. It refuses another, and leaves no trace of it
+// in the journal, where it could stand for a rightful one.
+func (l *lanes) trusted(c agentpoll.Command) (key []byte, trusted bool) {
 	rec := l.client.identity.record()
-	signed := func(public []byte) bool { return c.SignedBy(l.key(public, rec.AgentID), rec.AgentID) }
-	if len(rec.CommandKeys) == 0 || slices.ContainsFunc(rec.CommandKeys, signed) {
-		return true
+	for _, public := range rec.CommandKeys {
+		if key := l.key(public, rec.AgentID); c.SignedBy(key, rec.AgentID) {
+			return key, true
+		}
+	}
+	if len(rec.CommandKeys) == 0 {
+		return nil, true
 	}
 	l.mu.Lock()
 	first := !l.told
@@ -110,7 +124,7 @@ func (l *lanes) trusted(c agentpoll.Command) bool {
 			"command_id", c.ID, "method", c.Method)
 	}
 	l.outbox.add(&parcel{id: c.ID, result: agentpoll.Result{Error: errUnsigned}})
-	return false
+	return nil, false
 }
 
 // key is the key of commands that the agent has with a public key of the gateways. It is made once.
@@ -187,11 +201,14 @@ const maxRunning = 256 // see agentpoll.PollRequest
 func (l *lanes) settle(j *job, result agentpoll.Result) {
 	p := &parcel{id: j.ID, result: result}
 	if j.known && !j.traits.Reads {
-		pos, err := l.journal.finish(j.ID, result)
+		agentID := l.client.identity.record().AgentID
+		marked, pos, err := l.journal.finish(agentpoll.Row{
+			ID: j.ID, Method: j.Method, Command: j.Digest(j.key, agentID), Result: result.Digest(j.key, agentID, j.ID),
+		}, result)
 		if err != nil {
 			l.log.Error("a result is sent that a crash would lose", "command_id", j.ID, "err", err)
 		}
-		p.journaled, p.pos = err == nil, pos
+		p.result, p.journaled, p.pos = marked, err == nil, pos
 	}
 	l.release(j)
 	l.outbox.add(p)

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -158,6 +159,33 @@ func TestStopIsNotCancel(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestAllAreToldToEnd has what a command runs end before its agent is told to, as when a sandbox is stopped: it is run again.
+func TestAllAreToldToEnd(t *testing.T) {
+	for _, traits := range []Traits{{}, {Long: true}} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newGateway(t)
+			killed := make(chan struct{})
+			cfg := g.config(t, methods{"prepare": {traits, func(context.Context, Command) (json.RawMessage, error) {
+				close(killed)
+				return nil, errors.New("mbstream: signal: terminated")
+			}}})
+			_, stop := start(t, cfg)
+			g.enqueue("create", "prepare", "")
+			<-killed
+			synctest.Wait() // the agent knows that it has failed
+			stop()
+			if answered := look(g, &g.answered); len(answered) > 0 {
+				t.Errorf("answered: %q", answered)
+			}
+			cfg.Handler = methods{"prepare": {traits, func(context.Context, Command) (json.RawMessage, error) { return nil, nil }}}
+			start(t, cfg)
+			if r := g.result(t, "create"); r.Error != nil {
+				t.Errorf("the second time: %+v", r)
+			}
+		})
+	}
 }
 
 func TestHandlersFailures(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -195,11 +196,12 @@ func TestOneConnectionIsKept(t *testing.T) {
 func TestPoisonedResultStepsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t)
+		var refused atomic.Bool
 		g.fault = func(w http.ResponseWriter, r *http.Request) bool {
 			switch {
 			case strings.Contains(r.URL.Path, "/poison/"):
 				w.WriteHeader(500)
-			case strings.Contains(r.URL.Path, "/refused/") && r.ContentLength < 40:
+			case strings.Contains(r.URL.Path, "/refused/") && !refused.Swap(true):
 				w.WriteHeader(413)
 			default:
 				return false

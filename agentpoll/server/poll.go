@@ -32,6 +32,9 @@ func (s *Server) answerOrPark(c *call, req agentpoll.PollRequest) (any, error) {
 	ctx, cancel := c.backend()
 	defer cancel()
 	if len(req.Status) > 0 {
+		if err := overLimit("agent_bytes", s.spent.Take(c.agentID, statusBytes)); err != nil {
+			return nil, err
+		}
 		if err := s.config.Backend.Report(ctx, c.agentID, req.Status); err != nil {
 			return nil, err
 		}

@@ -172,6 +172,9 @@ func (s *Server) progress(c *call, p agentpoll.Progress) (any, error) {
 	if err := overLimit("progress", s.reports.Take(c.agentID+" "+c.r.PathValue("id"), 1)); err != nil {
 		return nil, err
 	}
+	if err := overLimit("agent_bytes", s.spent.Take(c.agentID, progressBytes)); err != nil {
+		return nil, err
+	}
 	ctx, cancel := c.backend()
 	defer cancel()
 	return nil, s.config.Backend.Progress(ctx, c.agentID, c.r.PathValue("id"), p)

@@ -22,7 +22,9 @@ const (
 const (
 	agentBurst    = 128 // seconds' worth of bytes at once
 	callBytes     = 128
-	progressRate  = 1 // a second, for one command
+	statusBytes   = 32 << 10 // a changed status has the record of an instance written anew
+	progressBytes = 16 << 10 // and so has progress, not each time
+	progressRate  = 1        // a second, for one command
 	progressBurst = 3
 	signRate      = 1.0 / 60 // certificates a second, for one agent
 	signBurst     = 10

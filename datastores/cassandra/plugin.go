@@ -93,6 +93,7 @@ func Plugin() datastores.Plugin {
 				VersionNumber: v.version,
 				Image:         "cassandra",
 				TCPPorts:      []datastores.PortRange{{First: port, Last: port}},
+				Connections:   map[string]string{"contact_points": "{members}"},
 				VolumeSupport: true,
 				Active:        &inactive,
 			},

@@ -57,6 +57,7 @@
 //   - incremental backups: all of a chain is there
 //   - restore cut short: it ends at each of its steps, and is done again
 //   - restore of a damaged backup: its reason is told, and a good one can be restored
+//   - check: whole data is found whole, twice the same, and nothing of it is changed
 //   - replica: it has what its source has
 //   - replica refuses tenants: it takes no writes
 //   - replica refuses root: nor root's

@@ -37,6 +37,8 @@ type memoryServer struct {
 	release   int    // whose data format it has; 0: none yet
 	dir       string // of its logs
 	general   bool   // its log general is on
+	born      string // when its data was made; with its instance that names its history
+	kept      string // the history of which the log is kept; "": none is
 	overrides datastores.Values
 	inForce   datastores.Values // all values of the running process
 
@@ -46,12 +48,16 @@ type memoryServer struct {
 	source   *memorySource     // of a replica
 	told     string            // the cluster that it was prepared for
 	cluster  string            // that it is in
+	cut      bool              // from the other members
+	outside  string            // why it takes nothing as a member; "": it does
 
 	forgets   string // a defect, see Forget
 	lingering bool   // a defect, see Linger
+	heedless  bool   // a defect, see Heedless
 	sharing   bool   // a defect, see ShareConnections
 	sessions  int    // that are open
 	stalled   string // why it does not go on until it is restarted; "": it does
+	damage    string // what a check of its data finds, see Damage
 	obstacle  string // what keeps databases and users from being deleted; "": nothing
 
 	failures map[string]error // by method
@@ -89,8 +95,11 @@ func (m *Memory) Plugin() datastores.Plugin {
 	offer := func(release int) datastores.Offer {
 		return datastores.Offer{
 			Datastore: "memory", Version: fmt.Sprint(release), Description: "nothing is kept",
-			Guest:  fmt.Appendf(nil, `{"release":%d}`, release),
-			Server: datastores.ServerOptions{TCPPorts: []datastores.PortRange{{First: 1, Last: 1}}},
+			Guest: fmt.Appendf(nil, `{"release":%d}`, release),
+			Server: datastores.ServerOptions{
+				TCPPorts:    []datastores.PortRange{{First: 1, Last: 1}},
+				Connections: map[string]string{"primary": "memory://{source}/", "replicas": "memory://{replicas}/", "members": "memory://{members}/"},
+			},
 		}
 	}
 	return datastores.NewPlugin("memory", defaults, open, offer(1), offer(2))
@@ -131,11 +140,14 @@ func (m *Memory) Hold(address, method string) (release func()) {
 // Following is what [Memory.Hold] may hold beside methods.
 const Following = "following"
 
-// with calls f with the server at address; then replicas get what there is for them.
+// with calls f with the server at address; then replicas and members get what there is for them.
 func (m *Memory) with(address string, f func(*memoryServer)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	f(m.server(address))
+	s := m.server(address)
+	s.outside = m.outside(s)
+	f(s)
+	m.share()
 	m.follow()
 	if m.changed != nil {
 		close(m.changed)

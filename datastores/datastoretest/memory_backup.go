@@ -18,7 +18,7 @@ var memoryCopy = datastores.StrategyName{Namespace: "memory_impl", Name: "copy"}
 func (m *memoryManager) BackupStrategies() []datastores.BackupStrategy {
 	slow := memoryBackup{memoryManager: m, logical: true, padding: m.memory.BackupBytes}
 	return []datastores.BackupStrategy{
-		{StrategyName: memoryCopy, Incremental: true, Backup: memoryBackup{memoryManager: m}.backup, Restore: memoryBackup{memoryManager: m}.restore},
+		{StrategyName: memoryCopy, Incremental: true, Replays: true, Backup: memoryBackup{memoryManager: m}.backup, Restore: memoryBackup{memoryManager: m}.restore},
 		{StrategyName: datastores.StrategyName{Namespace: "memory_impl", Name: "slow"}, Logical: true, Backup: slow.backup, Restore: slow.restore},
 	}
 }
@@ -122,7 +122,10 @@ func (b memoryBackup) restore(ctx context.Context, req datastores.RestoreRequest
 			return fmt.Errorf("backup %s: %w", link.ID, err)
 		}
 	}
-	var err error
+	err := restored.replay(ctx, req.Log)
+	if err != nil {
+		return err
+	}
 	b.memory.with(b.env.Address, func(s *memoryServer) {
 		if s.running != b.logical {
 			err = fmt.Errorf("the server runs: %v, want %v", s.running, b.logical)

@@ -3,14 +3,15 @@ package datastoretest
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/cofferdb/coffer/datastores"
 )
 
-// ClusterShape implements [datastores.Cluster]: members are equal, or have one copy of their shard. They hold nothing in common but the
-// knowledge of each other.
+// ClusterShape implements [datastores.Cluster]. Each member has everything, whatever shard it is said to be of, and a member acknowledges
+// what more than half of all have.
 func (m *memoryManager) ClusterShape() datastores.ClusterShape {
-	return datastores.ClusterShape{MinMembers: 2, Together: true, MaxReplicas: 1}
+	return datastores.ClusterShape{MinMembers: 2, Together: true, MaxReplicas: 1, Backups: datastores.BackupOfMember}
 }
 
 // JoinCluster implements [datastores.Cluster].
@@ -19,10 +20,18 @@ func (m *memoryManager) JoinCluster(ctx context.Context, v datastores.ClusterVie
 		if s.told != v.ID {
 			return fmt.Errorf("the server was prepared for cluster %q", s.told)
 		}
+		if s.cluster == v.ID {
+			return nil
+		}
 		for _, other := range v.Of(datastores.ClusterIn) {
-			if in := m.memory.server(other.Address).cluster; in != v.ID && other.ID != v.Self {
-				return fmt.Errorf("member %s is in cluster %q", other.ID, in)
+			in := m.memory.server(other.Address)
+			if in.cluster != v.ID {
+				return fmt.Errorf("member %s is in cluster %q", other.ID, in.cluster)
 			}
+			if why := m.memory.outside(in); why != "" {
+				return datastores.Errorf(datastores.Unavailable, "member %s: %s", other.ID, why)
+			}
+			s.memoryData = newMemoryData() // the others bring theirs
 		}
 		s.cluster = v.ID
 		return nil
@@ -34,6 +43,9 @@ func (m *memoryManager) SettleCluster(ctx context.Context, v datastores.ClusterV
 	return m.doing(ctx, datastores.MethodClusterSettle, func(*memoryServer) error {
 		for _, other := range v.Members {
 			s := m.memory.server(other.Address)
+			if other.State == datastores.ClusterLost {
+				s.cluster = "" // nobody asks it any more
+			}
 			if in := s.cluster == v.ID; in != (other.State == datastores.ClusterIn) || in && !s.running {
 				return fmt.Errorf("member %s is in cluster %q, and runs: %v", other.ID, s.cluster, s.running)
 			}
@@ -48,7 +60,69 @@ func (m *memoryManager) LeaveCluster(ctx context.Context, v datastores.ClusterVi
 		if len(v.Of(datastores.ClusterIn)) == 0 {
 			return fmt.Errorf("nobody stays")
 		}
-		s.cluster = ""
+		if s.cluster == "" {
+			return nil
+		}
+		if s.outside != "" {
+			return datastores.Errorf(datastores.Unavailable, "%s", s.outside)
+		}
+		_, stay := m.memory.mates(s)
+		s.cluster, s.readOnly = "", true
+		for _, other := range stay {
+			other.passes(AtLeave)
+		}
 		return nil
 	})
+}
+
+// Cut has the server at address and the other members of its cluster not reach each other, until it is healed.
+func (m *Memory) Cut(address string) (heal func()) {
+	m.with(address, func(s *memoryServer) { s.cut = true })
+	return sync.OnceFunc(func() {
+		m.with(address, func(s *memoryServer) { s.cut = false })
+	})
+}
+
+// mates are all members of the cluster of s, s among them, and those that s reaches. It must be called under the lock.
+func (m *Memory) mates(s *memoryServer) (all, reached []*memoryServer) {
+	for _, other := range m.servers {
+		if other.cluster != s.cluster {
+			continue
+		}
+		all = append(all, other)
+		if other == s || other.running && !other.cut && !s.cut {
+			reached = append(reached, other)
+		}
+	}
+	return all, reached
+}
+
+// outside says why a member of a cluster takes nothing; "": it does, or is none. It must be called under the lock.
+func (m *Memory) outside(s *memoryServer) string {
+	if s.cluster == "" || s.heedless {
+		return ""
+	}
+	all, reached := m.mates(s)
+	if 2*len(reached) > len(all) {
+		return ""
+	}
+	return fmt.Sprintf("it reaches %d of %d members, too few to take anything", len(reached), len(all))
+}
+
+// share brings to every member what those have that it reaches, when they are enough. It must be called under the lock.
+func (m *Memory) share() {
+	for _, s := range m.servers {
+		if s.cluster == "" || !s.running || m.outside(s) != "" {
+			continue
+		}
+		_, reached := m.mates(s)
+		for _, other := range reached {
+			_ = s.copyFrom(other) // a history that was taken once is taken again
+		}
+	}
+}
+
+// Heedless has a member acknowledge what it alone has: a defect for tests of the suite.
+func (m *memoryManager) Heedless() {
+	m.memory.with(m.env.Address, func(s *memoryServer) { s.heedless = true })
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/cofferdb/coffer/datastores"
 )
@@ -37,6 +38,7 @@ type memoryItem struct {
 
 // change is one line of the history. What is not nil is changed, in the order of the fields.
 type change struct {
+	At           time.Time            `json:",omitzero"`
 	DropDatabase *string              `json:",omitempty"`
 	PutDatabase  *datastores.Database `json:",omitempty"`
 	DropUser     *account             `json:",omitempty"`
@@ -60,6 +62,10 @@ func (s *memoryServer) change(c change) error {
 	if s.readOnly || s.source != nil {
 		return datastores.Errorf(datastores.Conflict, "the server is read-only")
 	}
+	if s.outside != "" {
+		return datastores.Errorf(datastores.Unavailable, "%s", s.outside)
+	}
+	c.At = time.Now().UTC()
 	line, err := json.Marshal(c)
 	if err == nil {
 		err = s.record(string(line))

@@ -66,6 +66,7 @@ const (
 	AtDetach        = "detach"
 	AtPromotion     = "promotion"
 	AtUpgrade       = "upgrade"
+	AtLeave         = "leave of another member"
 )
 
 // Forget has the server lose what was written at once whenever it comes to a moment: a defect for tests of the suite.

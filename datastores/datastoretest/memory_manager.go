@@ -84,8 +84,8 @@ func (m *memoryManager) install(req datastores.PrepareRequest) {
 	m.memory.with(m.env.Address, func(s *memoryServer) {
 		if s.instance != m.env.InstanceID || req.Restore != nil {
 			s.memoryData, s.accounts, s.source = newMemoryData(), map[string]string{}, nil
-			s.readOnly, s.general, s.running = false, false, false
-			s.instance = m.env.InstanceID
+			s.readOnly, s.general, s.running, s.cluster = false, false, false, ""
+			s.instance, s.born, s.kept = m.env.InstanceID, time.Now().String(), ""
 		}
 		if s.told = ""; req.Cluster != nil {
 			s.told = req.Cluster.ID
@@ -154,6 +154,9 @@ func (m *memoryManager) Status(context.Context) datastores.Status {
 	m.memory.with(m.env.Address, func(s *memoryServer) {
 		if s.running {
 			st = datastores.Status{Service: datastores.StatusHealthy, Since: s.since, Restart: s.stalled}
+			if s.outside != "" {
+				st.Service, st.Message = datastores.StatusBlocked, s.outside
+			}
 		}
 	})
 	return st

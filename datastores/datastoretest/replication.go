@@ -69,7 +69,7 @@ func (f *fleet) prepareRequest(t *testing.T, r *server, account datastores.Repli
 // account is a new one for a replica.
 func (f *fleet) account(r *server) datastores.ReplicaAccount {
 	id := r.env.InstanceID
-	a := datastores.ReplicaAccount{ReplicaID: id, User: "replica_" + id[:8], Password: datastores.NewSecret(newID()[:23] + "'x"), Address: r.env.Address}
+	a := datastores.ReplicaAccount{ReplicaID: id, User: "replica_" + id[:8], Password: datastores.NewSecret(newID()[:30] + "'x"), Address: r.env.Address}
 	f.accounts[r] = a
 	return a
 }

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// checkSockets: the server listens at its address alone, at the ports that its versions open to tenants and at the harness's
+// checkSockets: the server listens at its address alone, at the ports that its versions open to tenants or peers and at the harness's
 // PrivatePorts, which keep strangers out. Its local sockets are in its directories.
 func (s *server) checkSockets(t *testing.T, all []process) {
 	private := map[int]bool{}
@@ -51,10 +51,10 @@ func (s *server) checkSockets(t *testing.T, all []process) {
 	}
 }
 
-// public reports whether a version opens a port to tenants.
+// public reports whether a version opens a port to tenants or peers.
 func (s *server) public(port int) bool {
 	for _, offer := range s.Plugin.Manifest().Offers {
-		for _, r := range slices.Concat(offer.Server.TCPPorts, offer.Server.UDPPorts) {
+		for _, r := range slices.Concat(offer.Server.TCPPorts, offer.Server.UDPPorts, offer.Server.PeerTCPPorts) {
 			if r.First <= port && port <= r.Last {
 				return true
 			}

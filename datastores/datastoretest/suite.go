@@ -155,6 +155,8 @@ func suite() []suiteTest {
 		{"restore cut short", datastores.CanBackup, backupStrategies, testRestoreCutShort},
 		{"restore of a damaged backup", datastores.CanBackup, backupStrategies, testRestoreDamaged},
 
+		{"check", datastores.CanCheck, nil, testCheck},
+
 		{"replica", datastores.CanReplication, replicationStrategies, testReplica},
 		{"replica refuses tenants", datastores.CanReplication, replicationStrategies, testReplicaRefusesTenants},
 		{"replica refuses root", datastores.CanReplication, replicationStrategies, testReplicaRefusesRoot},

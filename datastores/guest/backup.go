@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/agentpoll/agent"
@@ -97,6 +98,7 @@ func (g *Guest) send(ctx context.Context, progress func(agentpoll.Progress), arg
 	if err == nil && len(reply.Meta) > maxMeta {
 		err = fmt.Errorf("what is to be known of the backup takes %d bytes; at most %d may be kept", len(reply.Meta), maxMeta)
 	}
+	result.At = time.Now().UTC()
 	result.BackupID, result.Strategy, result.Meta = args.BackupID, strategy.StrategyName, reply.Meta
 	result.Fixed = union(nil, g.state.get().Overrides.Fixed)
 	result.Used = result.Size

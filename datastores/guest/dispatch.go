@@ -55,6 +55,8 @@ func (g *Guest) methods() map[string]method {
 		datastores.MethodLatestTxn:           plain(g.latestTxn),
 		datastores.MethodWaitForTxn:          plain(g.waitForTxn),
 		datastores.MethodEnableAsMaster:      plain(g.promote),
+		datastores.MethodAwaitReplicas:       plain(g.awaitReplicas),
+		datastores.MethodStand:               plain(g.stand),
 
 		datastores.MethodClusterJoin:   plain(g.clustered(datastores.Cluster.JoinCluster)),
 		datastores.MethodClusterSettle: plain(g.clustered(datastores.Cluster.SettleCluster)),
@@ -62,6 +64,11 @@ func (g *Guest) methods() map[string]method {
 
 		datastores.MethodLogList:   prepared(g, g.logList),
 		datastores.MethodLogAction: plain(g.logAction),
+
+		datastores.MethodShipLog:  plain(g.shipLog),
+		datastores.MethodFlushLog: plain(g.flushLog),
+
+		datastores.MethodCheckData: tenant(g, checkData),
 
 		datastores.MethodUpgrade:      plain(g.upgrade),
 		datastores.MethodCheckUpgrade: plain(g.inspect),

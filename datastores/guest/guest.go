@@ -33,10 +33,11 @@ type Config struct {
 //	                               ├─► operate, upgrade ─► in turn, alone: what runs aside is ended ─┤
 //	                               └─► backup ─► begins in turn ─► aside: beside tenants' calls ─────┤
 //	supervise ─► observe: Status, at any time ───────────────────────────────────────────────────────┤
-//	          └► revive a server that has crashed: in turn, alone ───────────────────────────────────┘
+//	          └► revive a server that has crashed: in turn, alone ───────────────────────────────────┤
+//	keepShipping ─► the log, a part in turn ─────────────────────────────────────────────────────────┘
 //
 // What must outlive the guest is stored before it is done: what the server should be in the stateFile, what was published of
-// its logs in the logbook.
+// its logs in the logbook, how far its log was shipped in the shipper.
 type Guest struct {
 	plugin datastores.Plugin
 	config datastores.GuestConfig
@@ -53,6 +54,7 @@ type Guest struct {
 	state   *stateFile
 	logbook *logbook
 	volume  *space
+	shipper *shipper
 
 	certificates *certificates
 	tlsNext      time.Time                   // of supervise alone: not before then it asks for a certificate
@@ -123,6 +125,7 @@ func (g *Guest) Run(ctx context.Context) error {
 		select {
 		case <-g.opened:
 			if g.broken == nil {
+				supervising.Go(func() { g.keepShipping(ctx) })
 				g.supervise(ctx)
 			}
 		case <-ctx.Done():
@@ -158,6 +161,9 @@ func (g *Guest) open(reply agentpoll.EnrollReply) (err error) {
 		return nil
 	}
 	if g.logbook, err = openLogbook(g.config.Dir); err != nil {
+		return err
+	}
+	if g.shipper, err = openShipper(g.config.Dir); err != nil {
 		return err
 	}
 	g.volume = &space{path: s.env.DataDir}

@@ -24,8 +24,8 @@ func (g *Guest) originOf(s *served, args datastores.PrepareArgs) (o origin, err 
 		return o, datastores.Errorf(datastores.Invalid, "a replica has its source's databases, users and root: none can be made with it")
 	}
 	if args.Cluster != nil {
-		if _, ok := s.manager.(datastores.Cluster); !ok || args.Restore != nil || args.Replicate != nil {
-			return o, datastores.Errorf(datastores.Unsupported, "a server of this datastore, or one that begins with data, cannot be a cluster's member")
+		if _, ok := s.manager.(datastores.Cluster); !ok || args.Replicate != nil {
+			return o, datastores.Errorf(datastores.Unsupported, "a server of this datastore, or one that follows another, cannot be a cluster's member")
 		}
 		o.cluster = args.Cluster
 	}
@@ -88,7 +88,10 @@ type restoration struct {
 	blobs    blobs
 	strategy datastores.BackupStrategy
 	key      []byte
+	own      [][]byte // in place of key, for each of the chain
 	chain    []datastores.BackupRef
+	log      *datastores.ReplayArgs // nil: none is replayed
+	logKey   []byte
 }
 
 func (g *Guest) restorationOf(s *served, args datastores.RestoreArgs) (*restoration, error) {
@@ -113,7 +116,26 @@ func (g *Guest) restorationOf(s *served, args datastores.RestoreArgs) (*restorat
 	if len(args.Chain) > 1 && !strategy.Incremental {
 		return nil, datastores.Errorf(datastores.Invalid, "%d backups are to be restored one on another, and strategy %s cannot do that", len(args.Chain), made)
 	}
-	return &restoration{blobs: g.blobs, strategy: strategy, key: key, chain: args.Chain}, nil
+	r := &restoration{blobs: g.blobs, strategy: strategy, key: key, chain: args.Chain, log: args.Log}
+	if n := len(args.OwnKeys); n > 0 && n != len(args.Chain) {
+		return nil, datastores.Errorf(datastores.Invalid, "%d keys for a chain of %d backups", n, len(args.Chain))
+	}
+	for _, secret := range args.OwnKeys {
+		own, err := streamKey(secret)
+		if err != nil {
+			return nil, err
+		}
+		r.own = append(r.own, own)
+	}
+	if args.Log != nil {
+		if !strategy.Replays {
+			return nil, datastores.Errorf(datastores.Invalid, "a log is to be replayed, and strategy %s cannot do that", made)
+		}
+		if r.logKey, err = streamKey(args.Log.Key); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
 }
 
 // job is what Prepare is given. It tells how much has been read beside what the strategy itself says.
@@ -128,7 +150,7 @@ func (r *restoration) job(say func(string)) *datastores.Restore {
 	links := make([]datastores.BackupLink, len(r.chain))
 	for i, ref := range r.chain {
 		links[i] = datastores.BackupLink{ID: ref.BackupID, Meta: ref.Meta, Open: func(ctx context.Context) (io.ReadCloser, error) {
-			body, err := stream.Open(ctx, segments{r.blobs, ref.BackupID}, ref, r.key)
+			body, err := r.open(ctx, i)
 			if err != nil {
 				return nil, err
 			}
@@ -138,5 +160,39 @@ func (r *restoration) job(say func(string)) *datastores.Restore {
 			}{io.TeeReader(body, count), body}, nil
 		}}
 	}
-	return &datastores.Restore{Strategy: r.strategy, Request: datastores.RestoreRequest{Chain: links, Progress: say}}
+	return &datastores.Restore{Strategy: r.strategy, Request: datastores.RestoreRequest{Chain: links, Progress: say, Log: r.replay(say)}}
+}
+
+// open opens a backup of the chain.
+func (r *restoration) open(ctx context.Context, i int) (io.ReadCloser, error) {
+	ref := r.chain[i]
+	from := segments{r.blobs, ref.BackupID}
+	if r.own != nil {
+		return stream.OpenOwn(ctx, from, ref, r.own[i])
+	}
+	return stream.Open(ctx, from, ref, r.key)
+}
+
+// replay is the log that is replayed after that; nil: none is. For a time no more is read than what tells that all before it was there,
+// and one part beyond.
+func (r *restoration) replay(say func(string)) *datastores.LogReplay {
+	if r.log == nil {
+		return nil
+	}
+	next, last := r.log.First, r.log.Last
+	return &datastores.LogReplay{Time: r.log.Time, Position: r.log.Position, Next: func(ctx context.Context) (datastores.LogPart, error) {
+		if next > last {
+			return datastores.LogPart{}, io.EOF
+		}
+		part, err := stream.GetPart(ctx, segments{r.blobs, r.log.Window}, r.log.Window, int(next), r.logKey)
+		if err != nil {
+			return part, err
+		}
+		if t := r.log.Time; !t.IsZero() && part.At.After(t) {
+			last = min(last, next+1)
+		}
+		say(fmt.Sprintf("replaying the log: part %d of %d", next-r.log.First+1, last-r.log.First+1))
+		next++
+		return part, nil
+	}}
 }

@@ -65,7 +65,29 @@ func (g *Guest) detach(ctx context.Context, cmd agent.Command, args datastores.S
 
 func (g *Guest) promote(ctx context.Context, cmd agent.Command, args datastores.PromoteArgs) (none, error) {
 	return none{}, g.reshape(ctx, cmd, args.StrategyArgs, func(r datastores.ReplicationStrategy) error {
+		if r.Failover != nil {
+			if _, err := r.Failover.Await(ctx, args.Await); err != nil {
+				return err
+			}
+		}
 		return r.Replica.Promote(ctx, args.Accounts)
+	})
+}
+
+func (g *Guest) awaitReplicas(ctx context.Context, _ agent.Command, args datastores.AwaitArgs) (datastores.Position, error) {
+	return withFailover(ctx, g, args.StrategyArgs, func(f *datastores.Failover) (datastores.Position, error) { return f.Await(ctx, args.Await) })
+}
+
+func (g *Guest) stand(ctx context.Context, _ agent.Command, args datastores.StandArgs) (datastores.Position, error) {
+	return withFailover(ctx, g, args.StrategyArgs, func(f *datastores.Failover) (datastores.Position, error) { return f.Stand(ctx, args.Fenced) })
+}
+
+func withFailover(ctx context.Context, g *Guest, args datastores.StrategyArgs, do func(*datastores.Failover) (datastores.Position, error)) (datastores.Position, error) {
+	return withReplication(ctx, g, args, func(r datastores.ReplicationStrategy) (datastores.Position, error) {
+		if r.Failover == nil {
+			return datastores.Position{}, datastores.Errorf(datastores.Unsupported, "replicas of this datastore cannot take the place of a source by themselves")
+		}
+		return do(r.Failover)
 	})
 }
 

@@ -139,7 +139,7 @@ func (g *Guest) observe(ctx context.Context) datastores.Status {
 	st.Refused = s.Overrides.Refused
 	st.Volume, st.Warning = g.volume.usage(), g.volume.warning()
 	if s.Phase == phasePrepared {
-		st.TLS, st.Warning = g.reportedTLS(), cmp.Or(st.Warning, g.tlsWarning())
+		st.TLS, st.Warning = g.reportedTLS(), cmp.Or(st.Warning, g.shipper.warning(), g.tlsWarning())
 	}
 	return st
 }
@@ -171,6 +171,7 @@ func (g *Guest) status(ctx context.Context) json.RawMessage {
 	st := g.observe(ctx)
 	if g.broken == nil && g.state.get().Phase == phasePrepared {
 		st.Replication = g.following(ctx, st)
+		st.Shipped = g.shipper.shipped()
 	}
 	b, err := json.Marshal(st)
 	if err != nil {

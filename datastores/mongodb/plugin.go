@@ -79,6 +79,7 @@ func Plugin() datastores.Plugin {
 				Active:        &inactive,
 				VersionNumber: version,
 				TCPPorts:      []datastores.PortRange{{First: port, Last: port}},
+				Connections:   map[string]string{"members": "mongodb://{members}/"},
 				VolumeSupport: true,
 			},
 		})

@@ -41,8 +41,14 @@ func (m *Manager) writeInit() error {
 	if err != nil {
 		return err
 	}
+	own, err := m.membersOwn()
+	if err != nil {
+		return err
+	}
 	a := account{adminUser, "localhost"}
-	script := strings.Join(append([]string{"SET SESSION sql_log_bin = 0"}, m.variant.admin(a, m.variant.identified(password))...), ";\n") + ";\n"
+	statements := append([]string{"SET SESSION sql_log_bin = 0"}, own...)
+	statements = append(statements, m.variant.admin(a, m.variant.identified(password))...)
+	script := strings.Join(statements, ";\n") + ";\n"
 	return m.data.WriteFile(initName, []byte(script))
 }
 

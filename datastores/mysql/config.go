@@ -8,6 +8,7 @@ import (
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/configfile"
+	"github.com/cofferdb/coffer/datastores/mysql/galera"
 )
 
 const (
@@ -32,11 +33,19 @@ func (m *Manager) config(values datastores.Values) ([]byte, error) {
 	settings := m.rendered(values)
 	settings = append(settings, m.needs()...)
 	settings = append(settings, m.variant.dialect.readOnly(r.ReadOnly, m.serverID())...)
+	settings = append(settings, r.settings()...)
 	if r.ReadOnly {
 		settings = append(settings, configfile.Setting{Name: eventScheduler, Value: "OFF"})
 	}
 	settings = append(settings, m.logSettings(logs)...)
-	return configfile.INI(configfile.Section{Name: m.variant.section, Settings: settings})
+	own := configfile.Section{Name: m.variant.section, Settings: settings}
+	in, err := m.loadMember()
+	if err != nil || in == nil {
+		return configfile.INI(own)
+	}
+	member := m.galera(in)
+	own.Settings = append(galera.Overrule(settings), member.Settings()...)
+	return configfile.INI(own, member.Copying(), m.copying())
 }
 
 // defaults are the parameters for which a server of this guest has other values than the server's own defaults.

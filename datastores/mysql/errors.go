@@ -19,6 +19,7 @@ const (
 	errDiskFull           = 1021
 	errTableFull          = 1114
 	errNoDatabase         = 1049
+	errNotReady           = 1047 // of a member of a cluster
 	errNameTooLong        = 1059
 	errNoSuchThread       = 1094
 	errTableDenied        = 1142
@@ -62,6 +63,8 @@ func failed(err error, doing string, args ...any) error {
 	case errAccessDenied, errRightDenied, errTableDenied:
 		return datastores.Errorf(datastores.Conflict, "%s: root has changed the account %s@localhost, which is the guest's; "+
 			"a restart of the instance brings it back", doing, adminUser)
+	case errNotReady:
+		return datastores.Errorf(datastores.Unavailable, "%s: the server is not with most of its cluster", doing)
 	case errLockWaitTimeout:
 		return datastores.Errorf(datastores.Conflict, "%s: another session holds a lock that this needs; end that session, "+
 			"or restart the instance, which ends all", doing)

@@ -78,7 +78,17 @@ func dial(address, user, password, database string) (*sql.DB, error) {
 }
 
 func dialPort(address string, port int, user, password, database string) (*sql.DB, error) {
+	return open(address, port, user, password, database, 0)
+}
+
+// dialWithin dials a server that may not answer.
+func dialWithin(address, user, password string, timeout time.Duration) (*sql.DB, error) {
+	return open(address, port, user, password, "", timeout)
+}
+
+func open(address string, port int, user, password, database string, timeout time.Duration) (*sql.DB, error) {
 	c := mysql.NewConfig()
+	c.Timeout, c.ReadTimeout, c.WriteTimeout = timeout, timeout, timeout
 	c.User, c.Passwd, c.DBName = user, password, database
 	c.Net, c.Addr = "tcp", net.JoinHostPort(address, strconv.Itoa(port))
 	c.Logger = &mysql.NopLogger{}

@@ -50,7 +50,7 @@ func New(env datastores.Env, options Options, extra ...func(*Manager) datastores
 	m := &Manager{env: env, options: options, extra: extra, data: volume.Data(env), own: volume.Own(env)}
 	m.variant, _ = variantOf(options.Variant, options.Version)
 	m.service = service.New(env, serviceName, m.argv()...)
-	m.service.LogFile, m.service.StopTimeout = logsDir+"/"+errorLog+".log", stopTimeout
+	m.service.LogFile, m.service.StopTimeout, m.service.AnswerTimeout = logsDir+"/"+errorLog+".log", stopTimeout, 3*pingTimeout
 	return m
 }
 
@@ -67,7 +67,8 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 	if err := m.own.SaveJSON(overridesName, overrides{Values: req.Overrides}); err != nil {
 		return err
 	}
-	if req.Replicate != nil { // before its first start, so that it never takes a write that is not its source's
+	replays := req.Restore != nil && req.Restore.Request.Log != nil
+	if req.Replicate != nil || replays { // before its first start, so that it never takes a write that is not its source's, or its log's
 		if err := m.becomeReadOnly(); err != nil {
 			return err
 		}
@@ -86,6 +87,11 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 	}
 	if req.Replicate != nil {
 		return req.Replicate.Run(ctx)
+	}
+	if replays {
+		if err := m.replay(ctx, req.Restore.Request); err != nil {
+			return err
+		}
 	}
 	if req.Restore != nil { // it may be of a replica
 		return m.ownEvents(ctx)
@@ -133,7 +139,10 @@ func (m *Manager) start(ctx context.Context) error {
 				m.env.Log.Warn("cannot remove binary logs from the full volume", "err", err)
 			}
 		}
-		if err := m.configure(); err != nil {
+		if err := m.findPlace(ctx); err != nil {
+			return err
+		}
+		if err := firstError(m.forgets(), m.configure()); err != nil {
 			return err
 		}
 	}
@@ -148,6 +157,9 @@ func (m *Manager) start(ctx context.Context) error {
 		return err
 	}
 	if err := m.leaveOrigin(ctx); err != nil {
+		return err
+	}
+	if err := m.applyFenced(ctx); err != nil {
 		return err
 	}
 	// While it was stopped its guest may have been told to follow in another way.
@@ -180,7 +192,12 @@ func (m *Manager) launch(ctx context.Context) error {
 }
 
 // Stop implements [datastores.Manager]. On a full volume a statement that waits for space ends after a minute.
-func (m *Manager) Stop(ctx context.Context) error { return m.service.Stop(ctx) }
+func (m *Manager) Stop(ctx context.Context) error {
+	if err := m.rememberLast(ctx); err != nil {
+		m.env.Log.Warn("the server did not say whom it was together with last", "err", err)
+	}
+	return m.service.Stop(ctx)
+}
 
 // Status implements [datastores.Manager]. A server in crash recovery is blocked, and so is one without space. A server that is
 // gone is shut down, with the end of its log when Stop has not seen its end; whether anybody wanted that the runtime knows.

@@ -50,6 +50,7 @@ func (m *Manager) toolStrategy() datastores.BackupStrategy {
 	return datastores.BackupStrategy{
 		StrategyName: datastores.StrategyName{Namespace: backupNamespace, Name: m.variant.physical.name},
 		Incremental:  true,
+		Replays:      m.variant.family == "mariadb",
 		Backup:       m.backupFiles,
 		Restore:      m.restoreFiles,
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/mysql/galera"
 )
 
 // Options are the guest options of the family.
@@ -29,7 +30,7 @@ func DefaultOptions() Options {
 		GuestOptions: datastores.GuestOptions{
 			MountPoint:          "/var/lib/mysql",
 			Packages:            []string{"mariadb-server", "mariadb-backup", "tzdata"},
-			IgnoreUsers:         []string{adminUser, rootUser, "mariadb.sys", "mysql", "mysql.sys", "mysql.session", "mysql.infoschema", "PUBLIC"},
+			IgnoreUsers:         []string{adminUser, rootUser, memberUser, copyUser, "mariadb.sys", "mysql", "mysql.sys", "mysql.session", "mysql.infoschema", "PUBLIC"},
 			IgnoreDBs:           []string{"mysql", "information_schema", "performance_schema", "sys"},
 			GuestLogExposedLogs: []string{generalLog, slowQueryLog},
 		},
@@ -85,30 +86,43 @@ func Plugin(extra ...func(*Manager) datastores.BackupStrategy) datastores.Plugin
 			Image:         image,
 			Active:        active,
 			TCPPorts:      []datastores.PortRange{{First: port, Last: port}},
+			Connections:   map[string]string{"primary": "mysql://{source}/", "replicas": "mysql://{replicas}/", "members": "mysql://{members}/"},
 			VolumeSupport: true,
 		}
 	}
-	open := func(env datastores.Env, o Options) datastores.Manager { return New(env, o, extra...) }
+	// The members of a cluster come to each other by ports of their own.
+	mariadb := func(version, image string) datastores.ServerOptions {
+		s := server(version, image, nil)
+		s.PeerTCPPorts = []datastores.PortRange{{First: galera.CopyPort, Last: galera.CopyPort}, {First: galera.GroupPort, Last: galera.MissedPort}}
+		return s
+	}
+	open := func(env datastores.Env, o Options) datastores.Manager {
+		m := New(env, o, extra...)
+		if m.variant.family == "mariadb" {
+			return Member{m}
+		}
+		return m
+	}
 	return datastores.NewPlugin("mysql", DefaultOptions(), open,
 		datastores.Offer{
 			Datastore:   "mariadb",
 			Version:     "10.11",
 			Description: "MariaDB 10.11",
-			Server:      server("10.11", "", nil),
+			Server:      mariadb("10.11", ""),
 			Guest:       json.RawMessage(`{}`),
 		},
 		datastores.Offer{
 			Datastore:   "mariadb",
 			Version:     "11.8",
 			Description: "MariaDB 11.8, in an image of Debian 13",
-			Server:      server("11.8", "debian-13", nil),
+			Server:      mariadb("11.8", "debian-13"),
 			Guest:       json.RawMessage(`{"version": "11.8", "share_dir": "/usr/share/mariadb"}`),
 		},
 		datastores.Offer{
 			Datastore:   "mysql",
 			Version:     "9.7",
 			Description: "MySQL 9.7, Oracle's, in an image of Debian sid",
-			Server:      server("9.7", "debian-sid", &inactive),
+			Server:      server("9.7", "debian-sid", nil),
 			Guest: json.RawMessage(`{"variant": "mysql", "version": "9.7", "program": "/usr/sbin/mysqld",
 				"packages": ["mysql-server-core", "mysql-client-core", "tzdata"]}`),
 		},
@@ -116,7 +130,7 @@ func Plugin(extra ...func(*Manager) datastores.BackupStrategy) datastores.Plugin
 			Datastore:   "mysql",
 			Version:     "mariadb-10.11",
 			Description: "MariaDB 10.11 under the name of mysql: the same protocol and SQL dialect, not Oracle's server",
-			Server:      server("10.11", "", nil),
+			Server:      mariadb("10.11", ""),
 			Guest:       json.RawMessage(`{}`),
 		},
 		datastores.Offer{

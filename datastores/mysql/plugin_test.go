@@ -14,11 +14,11 @@ func ExamplePlugin() {
 		fmt.Println(offer.Datastore, offer.Version, offer.Server.TCPPorts, offer.Server.Capabilities)
 	}
 	// Output:
-	// mariadb 10.11 [3306] [databases users access root configuration backup incremental_backup replication logs upgrade tls]
-	// mariadb 11.8 [3306] [databases users access root configuration backup incremental_backup replication logs upgrade tls]
-	// mysql 9.7 [3306] [databases users access root configuration backup replication logs upgrade tls]
-	// mysql mariadb-10.11 [3306] [databases users access root configuration backup incremental_backup replication logs upgrade tls]
-	// percona 8.0 [3306] [databases users access root configuration backup incremental_backup replication logs upgrade tls]
+	// mariadb 10.11 [3306] [databases users access root configuration backup incremental_backup replication logs upgrade tls cluster point_in_time check failover]
+	// mariadb 11.8 [3306] [databases users access root configuration backup incremental_backup replication logs upgrade tls cluster point_in_time check failover]
+	// mysql 9.7 [3306] [databases users access root configuration backup replication logs upgrade tls check]
+	// mysql mariadb-10.11 [3306] [databases users access root configuration backup incremental_backup replication logs upgrade tls cluster point_in_time check failover]
+	// percona 8.0 [3306] [databases users access root configuration backup incremental_backup replication logs upgrade tls check]
 }
 
 func TestOptionsTellEveryProblem(t *testing.T) {

@@ -16,6 +16,25 @@ type side struct {
 	Placed bool `json:"placed,omitempty"`
 	// Copied: the data was copied from another server, and has things of that one's in it still.
 	Copied bool `json:"copied,omitempty"`
+	// Waits: as a source it acknowledges no transaction that no candidate has. Stands: as a replica it acknowledges what it receives.
+	// Fenced: it receives nothing more.
+	Waits  bool `json:"waits,omitempty"`
+	Stands bool `json:"stands,omitempty"`
+	Fenced bool `json:"fenced,omitempty"`
+	// Source is whom it follows. Forgot: its server was started since it acknowledged, by which what it had received and not applied is gone.
+	// It has all again when it has come to Level, where the source was after that; 0: that is not known yet.
+	Source *sourceLogin `json:"source,omitempty"`
+	Forgot bool         `json:"forgot,omitempty"`
+	Level  uint64       `json:"level,omitempty"`
+	// Voted is how far it said that it had come when it was fenced.
+	Voted uint64 `json:"voted,omitempty"`
+}
+
+// sourceLogin is how a replica logs in to its source.
+type sourceLogin struct {
+	Address  string `json:"address"`
+	User     string `json:"user"`
+	Password string `json:"password"`
 }
 
 const sideName = "role.json"
@@ -98,7 +117,7 @@ func (m *Manager) takeWrites(ctx context.Context, db *sql.DB) error {
 			}
 		}
 	}
-	r.ReadOnly = false
+	r = side{Placed: r.Placed, Copied: r.Copied, Waits: r.Waits}
 	if err := m.own.SaveJSON(sideName, r); err != nil {
 		return err
 	}

@@ -13,8 +13,12 @@ import (
 )
 
 // attach follows the source. A server with a history of its own, a source until now or a replica of
-// another one, goes on after its last transaction when the source has that, and is refused when not.
+// another one, goes on after its last transaction when the source has that, and is refused when not. It is started first if it does not
+// run: its machine may just be back.
 func (m *Manager) attach(ctx context.Context, req datastores.AttachRequest) error {
+	if err := m.Start(ctx); err != nil {
+		return err
+	}
 	return m.session(func(db *sql.DB) error {
 		words := m.variant.dialect.words()
 		req.Progress("refusing writes")
@@ -23,6 +27,9 @@ func (m *Manager) attach(ctx context.Context, req datastores.AttachRequest) erro
 		}
 		if err := execute(ctx, db, words.stop); err != nil {
 			return failed(err, "cannot stop following the source before")
+		}
+		if err := m.forgetWaiting(ctx, db); err != nil {
+			return err
 		}
 		if err := m.endShutOut(ctx, db); err != nil { // what comes from the source is compared with what is so now
 			return err
@@ -35,7 +42,8 @@ func (m *Manager) attach(ctx context.Context, req datastores.AttachRequest) erro
 		if err := execute(ctx, db, start...); err != nil {
 			return failed(err, "cannot go to the place in the source's history")
 		}
-		if err := m.own.SaveJSON(sideName, side{ReadOnly: true, Placed: true}); err != nil {
+		from := sourceLogin{Address: req.Address, User: req.Account.User, Password: req.Account.Password.Reveal()}
+		if err := m.own.SaveJSON(sideName, side{ReadOnly: true, Placed: true, Source: &from}); err != nil {
 			return err
 		}
 		req.Progress("following " + req.Address)
@@ -69,16 +77,22 @@ func (m *Manager) startAt(ctx context.Context, db *sql.DB, req datastores.Attach
 
 // dialSource logs in to a source with the replica's account, which may ask for its position.
 func (m *Manager) dialSource(req datastores.AttachRequest) (*sql.DB, error) {
+	return m.dialServer(req.Address, req.Account.User, req.Account.Password, m.env.ServerTLS().VerifySource)
+}
+
+// dialServer logs in to another server of the project.
+func (m *Manager) dialServer(address, user string, password datastores.Secret, secure bool) (*sql.DB, error) {
 	c := mysql.NewConfig()
-	c.User, c.Passwd = req.Account.User, req.Account.Password.Reveal()
-	c.Net, c.Addr = "tcp", net.JoinHostPort(req.Address, strconv.Itoa(port))
+	c.User, c.Passwd = user, password.Reveal()
+	c.Net, c.Addr = "tcp", net.JoinHostPort(address, strconv.Itoa(port))
 	c.Timeout, c.ReadTimeout = pingTimeout, attachPatience
 	c.Logger = &mysql.NopLogger{}
-	secure, err := m.env.ServerTLS().ToSource(req.Address)
-	if err != nil {
-		return nil, err
+	if secure {
+		var err error
+		if c.TLS, err = m.env.ServerTLS().ToServer(address); err != nil {
+			return nil, err
+		}
 	}
-	c.TLS = secure
 	connector, err := mysql.NewConnector(c)
 	if err != nil {
 		return nil, err
@@ -155,6 +169,9 @@ func (m *Manager) promote(ctx context.Context, accounts []datastores.ReplicaAcco
 			}
 			if err := m.drain(ctx, db); err != nil {
 				_ = execute(context.WithoutCancel(ctx), db, words.start)
+				return err
+			}
+			if err := m.keepsWord(ctx, db); err != nil {
 				return err
 			}
 		}

@@ -31,6 +31,7 @@ func (m *Manager) ReplicationStrategies() []datastores.ReplicationStrategy {
 		Source:       datastores.SourceSide{AddReplica: m.addReplica, RemoveReplica: m.removeReplica, SetReadOnly: m.setReadOnly},
 		Replica:      datastores.ReplicaSide{Attach: m.attach, Detach: m.detach, WaitFor: m.waitFor, Promote: m.promote},
 		Position:     m.position,
+		Failover:     m.failover(),
 	}}
 }
 

@@ -18,9 +18,13 @@ import (
 // held between calls, whatever becomes of the server. A failure to log in shows with the first statement.
 func (m *Manager) session(do func(*sql.DB) error) error { return m.sessionWith(nil, do) }
 
-// local is session for what concerns this server only: replicas do not hear of it.
+// local is session for what concerns this server only: replicas do not hear of it, nor do other members of its cluster.
 func (m *Manager) local(do func(*sql.DB) error) error {
-	return m.sessionWith(map[string]string{"sql_log_bin": "0"}, do)
+	params := map[string]string{"sql_log_bin": "0"}
+	if in, err := m.loadMember(); err == nil && in != nil {
+		params["wsrep_on"] = "0"
+	}
+	return m.sessionWith(params, do)
 }
 
 // change is session for what a tenant changes, which a replica refuses, as it does what a tenant's own session tries. A server
@@ -61,19 +65,25 @@ func (m *Manager) connect(params map[string]string) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	own := map[string]string{"sql_log_off": "1"} // hashes of passwords stay out of the general log
+	maps.Copy(own, m.variant.session)
+	maps.Copy(own, params)
+	return m.connectAs(adminUser, password, "", own)
+}
+
+// connectAs opens a session of an account of this server, with those variables beside what the guest needs.
+func (m *Manager) connectAs(user string, password datastores.Secret, database string, params map[string]string) (*sql.DB, error) {
 	c := mysql.NewConfig()
-	c.User, c.Passwd = adminUser, password.Reveal()
+	c.User, c.Passwd, c.DBName = user, password.Reveal(), database
 	c.Net, c.Addr = "unix", "/"+socketName
 	c.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) { return m.data.Dial(ctx, socketName) }
 	c.Logger = &mysql.NopLogger{} // every failure is returned too
 	c.Params = map[string]string{
 		"sql_mode":          text(sqlMode),
-		"sql_log_off":       "1", // hashes of passwords stay out of the general log
 		"autocommit":        "1",
 		"sql_select_limit":  "18446744073709551615",
 		"lock_wait_timeout": strconv.Itoa(lockSeconds),
 	}
-	maps.Copy(c.Params, m.variant.session)
 	maps.Copy(c.Params, params)
 	connector, err := mysql.NewConnector(c)
 	if err != nil {
@@ -109,6 +119,9 @@ func (p patient) Connect(ctx context.Context) (driver.Conn, error) {
 // ping returns when the server has answered a query.
 func (m *Manager) ping(ctx context.Context) error {
 	return m.session(func(db *sql.DB) error {
+		if in, err := m.loadMember(); err != nil || in != nil {
+			return firstError(err, m.isWell(ctx, db))
+		}
 		var one int
 		return failed(db.QueryRowContext(ctx, "SELECT 1").Scan(&one), "the server does not answer")
 	})

@@ -64,5 +64,8 @@ func (m *Manager) secureSource(ctx context.Context, db *sql.DB) error {
 	} else if row[words.sourceTLS] == "No" {
 		return nil
 	}
+	if err := m.forgets(); err != nil {
+		return err
+	}
 	return failed(execute(ctx, db, words.stop, words.change+" "+m.variant.dialect.toSource(t), words.start), "cannot follow the source by TLS")
 }

@@ -12,7 +12,14 @@ func (m *Manager) Upkeep(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
+	in, err := m.loadMember()
+	if err != nil {
+		return err
+	}
 	return m.session(func(db *sql.DB) error {
+		if in != nil {
+			return firstError(m.remember(ctx, db, in), m.endShutOut(ctx, db))
+		}
 		if err := m.boundBinlogs(ctx, db, m.binlogSpace()); err != nil {
 			return err
 		}
@@ -21,7 +28,10 @@ func (m *Manager) Upkeep(ctx context.Context) error {
 			return err
 		}
 		if readOnly {
-			return m.endShutOut(ctx, db)
+			return firstError(m.relearn(ctx, db), m.endShutOut(ctx, db))
+		}
+		if err := m.wakeWaiting(ctx, db); err != nil {
+			return err
 		}
 		return m.tellDisabledEvents(ctx)
 	})

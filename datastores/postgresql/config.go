@@ -67,6 +67,9 @@ func (m *Manager) settings(ctx context.Context, values datastores.Values) (map[s
 		return nil, err
 	}
 	maps.Copy(settings, needs)
+	if err := m.addTarget(settings); err != nil {
+		return nil, err
+	}
 	return settings, m.addSide(ctx, settings)
 }
 

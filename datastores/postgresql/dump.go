@@ -168,6 +168,18 @@ func (m *Manager) empty(ctx context.Context) error {
 // withDumpUser calls do with the environment in which the server's programs can log in through the socket. They run as
 // the server's user, which the server does not let in by its id; so they have an account of their own for that long.
 func (m *Manager) withDumpUser(ctx context.Context, do func(env []string) error) error {
+	return m.withAccount(ctx, "SUPERUSER LOGIN", func(password datastores.Secret) error {
+		return do([]string{
+			"PGHOST=/proc/self/cwd", // the volume; its own path may be too long for a socket's
+			"PGPORT=5432", "PGUSER=" + dumpUser, "PGPASSWORD=" + password.Reveal(), "PGAPPNAME=coffer-guest",
+			"PGOPTIONS=-c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic -c default_transaction_read_only=off",
+		})
+	})
+}
+
+// withAccount calls do while there is an account for it, dumpUser with those options, which can log in through the socket. The server logs
+// none of its statements.
+func (m *Manager) withAccount(ctx context.Context, options string, do func(password datastores.Secret) error) error {
 	password := datastores.NewSecret(rand.Text())
 	clause, err := withPassword(password)
 	if err != nil {
@@ -179,25 +191,38 @@ func (m *Manager) withDumpUser(ctx context.Context, do func(env []string) error)
 			return datastores.Errorf(datastores.Conflict, "a replica cannot be dumped: choose the strategy pg_basebackup, or back up its source")
 		}
 		if err == nil {
-			err = s.exec(ctx, "DROP ROLE IF EXISTS "+dumpUser+"; CREATE ROLE "+dumpUser+" SUPERUSER LOGIN"+clause)
+			err = dropDumpUser(ctx, s)
+		}
+		if err == nil {
+			err = s.exec(ctx, "CREATE ROLE "+dumpUser+" "+options+clause)
+		}
+		for _, setting := range []string{"log_statement = none", "log_min_duration_statement = -1", "log_min_error_statement = panic"} {
+			if err == nil {
+				err = s.exec(ctx, "ALTER ROLE "+dumpUser+" SET "+setting)
+			}
 		}
 		return failed(err, "cannot make the account for a dump")
 	})
 	if err != nil {
 		return err
 	}
-	err = do([]string{
-		"PGHOST=/proc/self/cwd", // the volume; its own path may be too long for a socket's
-		"PGPORT=5432", "PGUSER=" + dumpUser, "PGPASSWORD=" + password.Reveal(), "PGAPPNAME=coffer-guest",
-		"PGOPTIONS=-c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic -c default_transaction_read_only=off",
-	})
+	err = do(password)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pingTimeout+5*time.Second)
 	defer cancel()
 	undone := m.withIn(ctx, otherDatabase, func(s *session) error {
 		if err := throwOut(ctx, s, dumpUser); err != nil {
 			return err
 		}
-		return s.exec(ctx, "DROP ROLE IF EXISTS "+dumpUser)
+		return dropDumpUser(ctx, s)
 	})
 	return errors.Join(err, undone)
+}
+
+// dropDumpUser drops the account if it is there, with what it was let do in databases.
+func dropDumpUser(ctx context.Context, s *session) error {
+	there, err := s.one(ctx, "SELECT true FROM pg_roles WHERE rolname = $1", dumpUser)
+	if err != nil || !there.bool() {
+		return err
+	}
+	return s.exec(ctx, "DROP OWNED BY "+dumpUser+"; DROP ROLE "+dumpUser)
 }

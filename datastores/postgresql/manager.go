@@ -110,6 +110,9 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 	if req.Restore == nil {
 		return nil
 	}
+	if err := m.own.Remove(targetName); err != nil { // it has come there
+		return err
+	}
 	if req.Restore.Strategy.Logical {
 		if err := req.Restore.Run(ctx); err != nil {
 			return err
@@ -172,7 +175,9 @@ func (m *Manager) boot(ctx context.Context) (raised bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		err = m.launch(ctx)
+		if err = m.launch(ctx); err != nil {
+			err = m.beyondLog(err)
+		}
 		if err == nil || ctx.Err() != nil || try == bootTries {
 			return raised, err
 		}

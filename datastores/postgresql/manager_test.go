@@ -269,7 +269,9 @@ func TestOffers(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	all := slices.DeleteFunc(datastores.AllCapabilities(), func(c datastores.Capability) bool { return c == datastores.CanCluster })
+	all := slices.DeleteFunc(datastores.AllCapabilities(), func(c datastores.Capability) bool {
+		return c == datastores.CanCluster || c == datastores.CanBoundedFailover
+	})
 	if diff := cmp.Diff(all, Plugin().Manifest().Capabilities); diff != "" {
 		t.Error(diff)
 	}

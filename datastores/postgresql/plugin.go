@@ -90,6 +90,11 @@ func offer(version, image, guest string) datastores.Offer {
 			VersionNumber: version,
 			Image:         image,
 			TCPPorts:      []datastores.PortRange{{First: port, Last: port}},
+			// libpq asks each which it is, so that a client finds the source after a failover.
+			Connections: map[string]string{
+				"primary":  "postgresql://{members}/?target_session_attrs=read-write",
+				"replicas": "postgresql://{members}/?target_session_attrs=prefer-standby",
+			},
 			VolumeSupport: true,
 		},
 		Guest: json.RawMessage(guest),

@@ -34,6 +34,7 @@ func (m *Manager) ReplicationStrategies() []datastores.ReplicationStrategy {
 			Promote: m.promote,
 		},
 		Position: m.position,
+		Failover: &datastores.Failover{Await: m.await, Stand: m.stand},
 	}}
 }
 
@@ -128,7 +129,11 @@ func (m *Manager) promote(ctx context.Context, accounts []datastores.ReplicaAcco
 	if err := m.endRecovery(ctx); err != nil {
 		return failed(err, "cannot promote the server")
 	}
-	if err := m.saveSide(side{}); err != nil {
+	now := side{}
+	if accounts != nil {
+		now.Await = had.Await
+	}
+	if err := m.saveSide(now); err != nil {
 		return err
 	}
 	// pg_rewind of a server that is to follow reads of the new timeline in what a checkpoint writes.
@@ -207,7 +212,8 @@ func (m *Manager) setReadOnly(ctx context.Context, on bool) error {
 	if err := m.Stop(ctx); err != nil {
 		return err
 	}
-	if err := m.saveSide(side{Standby: on}); err != nil {
+	had.Standby = on
+	if err := m.saveSide(had); err != nil {
 		return err
 	}
 	return m.Start(ctx)
@@ -311,7 +317,8 @@ func (m *Manager) finishRecovery(ctx context.Context) error {
 		return err
 	}
 	if !had.Standby {
-		if err := m.saveSide(side{Standby: true}); err != nil {
+		had.Standby = true
+		if err := m.saveSide(had); err != nil {
 			return err
 		}
 	}

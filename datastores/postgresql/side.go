@@ -19,6 +19,10 @@ type side struct {
 	Source *source `json:"source,omitempty"`
 	// Rewinding: pg_rewind has begun and may not have ended. The server cannot be started.
 	Rewinding bool `json:"rewinding,omitempty"`
+	// Fenced: a replica receives nothing more.
+	Fenced bool `json:"fenced,omitempty"`
+	// Await is for whom the server waits when it is a source; nil: for nobody.
+	Await *datastores.Await `json:"await,omitempty"`
 }
 
 // source is a server that is followed.
@@ -71,13 +75,16 @@ func (m *Manager) addSide(ctx context.Context, settings map[string]string) error
 	if err != nil {
 		return err
 	}
+	if settings[syncNames], err = awaitSetting(r.Await); err != nil {
+		return err
+	}
 	if !r.Standby {
 		// Nobody reads before a backup is restored, so that what it was written with need not be there.
 		settings[hotStandby] = "off"
 		return m.makePlaces(settings)
 	}
 	settings[hotStandby] = "on"
-	if r.Source != nil {
+	if r.Source != nil && !r.Fenced {
 		settings["primary_conninfo"] = m.conninfo(*r.Source, "passfile", m.path(passName))
 		settings["primary_slot_name"] = r.Source.Slot
 	}

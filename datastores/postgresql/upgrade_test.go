@@ -35,6 +35,7 @@ func TestUpgrade(t *testing.T) {
 	from, err := json.Marshal(DefaultOptions())
 	must(t, err)
 	req := datastores.UpgradeRequest{From: from, Progress: func(string) {}}
+	must(t, newManager(t, old.env, DefaultOptions()).CheckUpgrade(ctx, req)) // the same major version serves its replica on
 	m := newManager(t, old.env, newer(t))
 	must(t, old.Stop(ctx))
 	wantKind(t, m.Upgrade(ctx, req), datastores.Invalid) // it has a replica

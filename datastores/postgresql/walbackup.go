@@ -78,6 +78,21 @@ func (m *Manager) writeLog(ctx context.Context, r logRange, s *session) error {
 	if size == 0 {
 		return errors.New("the server does not tell the size of the log's segments")
 	}
+	return m.inLog(func(log *volume.Tree) error {
+		for n := r.from / size; n*size < r.to; n++ {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := r.segment(log, n, size); err != nil {
+				return err
+			}
+		}
+		return r.tar.Close()
+	})
+}
+
+// inLog opens the directory of the log.
+func (m *Manager) inLog(do func(log *volume.Tree) error) error {
 	tree, err := m.data.Open()
 	if err != nil {
 		return err
@@ -88,21 +103,12 @@ func (m *Manager) writeLog(ctx context.Context, r logRange, s *session) error {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	for n := r.from / size; n*size < r.to; n++ {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := r.segment(log, n, size); err != nil {
-			return err
-		}
-	}
-	return r.tar.Close()
+	return do(log)
 }
 
 // segment writes the n-th segment of the log, of which what lies beyond the end becomes zero: there the replay ends.
 func (r logRange) segment(log *volume.Tree, n, size lsn) error {
-	perFile := lsn(1<<32) / size
-	name := fmt.Sprintf("%08X%08X%08X", r.timeline, uint64(n/perFile), uint64(n%perFile))
+	name := segmentName(r.timeline, n, size)
 	f, err := log.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return r.gone()
@@ -122,6 +128,11 @@ func (r logRange) segment(log *volume.Tree, n, size lsn) error {
 		return err
 	}
 	// The server writes over old segments under new names. A segment that still has its name has not been written over.
+	return r.still(log, name, f)
+}
+
+// still returns an error when what has the name is not the file that was read any more.
+func (r logRange) still(log *volume.Tree, name string, f *os.File) error {
 	read, err := f.Stat()
 	if err != nil {
 		return err
@@ -130,6 +141,12 @@ func (r logRange) segment(log *volume.Tree, n, size lsn) error {
 		return r.gone()
 	}
 	return nil
+}
+
+// segmentName names the n-th segment of the log.
+func segmentName(timeline int, n, size lsn) string {
+	perFile := lsn(1<<32) / size
+	return fmt.Sprintf("%08X%08X%08X", timeline, uint64(n/perFile), uint64(n%perFile))
 }
 
 func (r logRange) gone() error {

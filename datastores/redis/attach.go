@@ -41,6 +41,9 @@ func (m *Manager) attach(ctx context.Context, req datastores.AttachRequest) erro
 	if err := m.saveSide(side{Source: &from}); err != nil {
 		return err
 	}
+	if err := m.reconfigure(ctx); err != nil {
+		return err
+	}
 	return m.copyUsers(ctx)
 }
 
@@ -100,7 +103,7 @@ func (m *Manager) follow(ctx context.Context, from source, progress func(string)
 	}
 	err = m.call(ctx,
 		[]string{"CONFIG", "SET", "masteruser", from.User, "masterauth", from.Password},
-		m.replicaOf(from.Address),
+		m.replicaOf(from),
 	)
 	if err != nil {
 		return fmt.Errorf("cannot follow the source: %w", err)

@@ -1,9 +1,11 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +25,22 @@ const (
 // that is gone there must be three.
 func (m *Manager) ClusterShape() datastores.ClusterShape {
 	return datastores.ClusterShape{Together: true, MaxReplicas: 5}
+}
+
+// inCluster fails when this member takes nothing, because it does not reach enough others. Before a cluster has settled it has not all slots,
+// and takes nothing either, which is how it should be.
+func (m *Manager) inCluster(ctx context.Context) error {
+	return m.talk(ctx, func(c *conn) error {
+		text, err := c.call("CLUSTER", "INFO")
+		if err != nil {
+			return fmt.Errorf("CLUSTER INFO: %w", err)
+		}
+		info := parseInfo(text)
+		if info["cluster_state"] == "ok" || info["cluster_slots_assigned"] != strconv.Itoa(slotCount) {
+			return nil
+		}
+		return fmt.Errorf("it reaches members with %s of the cluster's %d slots, too few to take anything", info["cluster_slots_ok"], slotCount)
+	})
 }
 
 // beMember keeps what makes the server a cluster's member, or forgets it.
@@ -90,7 +108,7 @@ func (m *Manager) JoinCluster(ctx context.Context, v datastores.ClusterView) err
 	if _, err := self.ask("CLUSTER", "MEET", in[0].Address, strconv.Itoa(other.at), strconv.Itoa(busPort)); err != nil {
 		return fmt.Errorf("CLUSTER MEET: %w", err)
 	}
-	return await(ctx, func() error {
+	return service.AwaitSaying(ctx, func() error {
 		for _, side := range []struct{ who, of *seat }{{self, other}, {other, self}} {
 			nodes, err := side.who.nodes()
 			if err != nil {
@@ -163,9 +181,14 @@ func (t *circle) handOver(ctx context.Context, self *seat, progress func(string)
 	if err != nil {
 		return err
 	}
-	me, _ := nodes.find(self.id)
-	if len(me.slots) == 0 && len(me.open) == 0 {
+	if me, _ := nodes.find(self.id); len(me.slots) == 0 && len(me.open) == 0 {
 		return nil
+	}
+	if err := t.agree(ctx); err != nil {
+		return err
+	}
+	if nodes, err = self.nodes(); err != nil {
+		return err
 	}
 	for _, other := range t.seats {
 		if n, ok := nodes.find(other.id); ok && other != self && n.master == self.id {
@@ -188,7 +211,7 @@ func (t *circle) handOver(ctx context.Context, self *seat, progress func(string)
 // failOver makes a replica the master in the place of its own.
 func (t *circle) failOver(ctx context.Context, master, replica *seat) error {
 	asked := time.Time{}
-	return await(ctx, func() error {
+	return service.AwaitSaying(ctx, func() error {
 		nodes, err := master.nodes()
 		if err != nil {
 			return err
@@ -206,9 +229,10 @@ func (t *circle) failOver(ctx context.Context, master, replica *seat) error {
 	})
 }
 
-// acquaint waits until all members know each other and nobody else. Those that have left are forgotten.
+// acquaint waits until all members know each other and nobody else. Those that have left are forgotten, and those that are lost, too, when a
+// replica has their data or nobody has.
 func (t *circle) acquaint(ctx context.Context) error {
-	return await(ctx, func() error {
+	return service.AwaitSaying(ctx, func() error {
 		var first error
 		for _, s := range t.seats {
 			nodes, err := s.nodes()
@@ -224,7 +248,12 @@ func (t *circle) acquaint(ctx context.Context) error {
 				if t.seat(n.id) != nil || n.has("handshake") {
 					continue
 				}
-				if len(n.slots) > 0 {
+				if replica := t.replicaOf(n, nodes); replica != nil && len(n.slots) > 0 && t.isLost(n) {
+					first = errors.Join(first, fmt.Errorf("member %s takes the place of the server at %s", replica.member.ID, n.address))
+					_, _ = replica.ask("CLUSTER", "FAILOVER", "TAKEOVER") // refused when it has done so, and this member has not heard of it
+					continue
+				}
+				if len(n.slots) > 0 && !t.isLost(n) {
 					return datastores.Errorf(datastores.Conflict, "a server at %s, which is no member, has %d slots of the cluster", n.address, len(n.slots))
 				}
 				first = errors.Join(first, fmt.Errorf("member %s still knows a server at %s, which is no member", s.member.ID, n.address))
@@ -235,6 +264,22 @@ func (t *circle) acquaint(ctx context.Context) error {
 		}
 		return first
 	})
+}
+
+// isLost reports whether a server is that of a member which cannot be asked any more.
+func (t *circle) isLost(n node) bool {
+	host, _, _ := net.SplitHostPort(n.address)
+	return slices.Contains(t.lost, host)
+}
+
+// replicaOf is a member that follows a server; nil when none does.
+func (t *circle) replicaOf(master node, all nodes) *seat {
+	for _, s := range t.seats {
+		if n, _ := all.find(s.id); n.master == master.id {
+			return s
+		}
+	}
+	return nil
 }
 
 // shareOut has all but one member of each shard follow that one, and returns the masters, in the order of their shards.
@@ -271,7 +316,7 @@ func (t *circle) shareOut(ctx context.Context) (masters []*seat, err error) {
 			if n, _ := nodes.find(s.id); s == master || n.master == master.id {
 				continue
 			}
-			err := await(ctx, func() error {
+			err := service.AwaitSaying(ctx, func() error {
 				_, err := s.ask("CLUSTER", "REPLICATE", master.id)
 				return err
 			})
@@ -285,7 +330,7 @@ func (t *circle) shareOut(ctx context.Context) (masters []*seat, err error) {
 
 // well waits until every member says that the cluster takes everything, and every replica has a copy.
 func (t *circle) well(ctx context.Context) error {
-	return await(ctx, func() error {
+	return service.AwaitSaying(ctx, func() error {
 		for _, s := range t.seats {
 			text, err := s.ask("CLUSTER", "INFO")
 			if err != nil {
@@ -296,33 +341,49 @@ func (t *circle) well(ctx context.Context) error {
 				return fmt.Errorf("member %s says that the cluster is %s, with %s of %d slots and %s of %d members", s.member.ID,
 					info["cluster_state"], info["cluster_slots_ok"], slotCount, info["cluster_known_nodes"], len(t.seats))
 			}
-			if text, err = s.ask("INFO", "replication"); err != nil {
-				return fmt.Errorf("member %s: %w", s.member.ID, err)
-			}
-			if info := parseInfo(text); info["role"] == roleReplica && info["master_link_status"] != "up" {
-				return fmt.Errorf("member %s has not copied its master yet", s.member.ID)
-			}
 		}
-		return nil
+		return cmp.Or(t.allCopied(), t.allAgree())
 	})
 }
 
-// stuck is how long members may say the same of what is still missing.
-const stuck = 60 * time.Second
+// agree waits until all members say the same of who follows whom, and who has which slots. A member that was away says for a moment what held before.
+func (t *circle) agree(ctx context.Context) error { return service.AwaitSaying(ctx, t.allAgree) }
 
-// await calls check until it returns nil. It gives up when what check says has not changed for long.
-func await(ctx context.Context, check func() error) error {
-	said, since := "", time.Now()
-	for {
-		err := check()
-		if final := new(datastores.Error); err == nil || errors.As(err, &final) && final.Kind == datastores.Conflict {
+func (t *circle) allAgree() error {
+	seen := make([]nodes, len(t.seats))
+	for i, s := range t.seats {
+		var err error
+		if seen[i], err = s.nodes(); err != nil {
 			return err
 		}
-		if err.Error() != said {
-			said, since = err.Error(), time.Now()
+	}
+	owners := seen[0].owners()
+	for i, s := range t.seats {
+		if seen[i].owners() != owners {
+			return fmt.Errorf("members %s and %s do not agree on who has which slots", t.seats[0].member.ID, s.member.ID)
 		}
-		if time.Since(since) > stuck || !service.Pause(ctx, 50*time.Millisecond) {
-			return datastores.Errorf(datastores.Unavailable, "%s", said)
+		self, _ := seen[i].find(s.id)
+		for j, other := range t.seats {
+			if n, _ := seen[j].find(s.id); n.master != self.master {
+				return fmt.Errorf("members %s and %s do not agree on whom the first one follows", s.member.ID, other.member.ID)
+			}
 		}
 	}
+	return nil
+}
+
+// copied waits until every replica has a copy.
+func (t *circle) copied(ctx context.Context) error { return service.AwaitSaying(ctx, t.allCopied) }
+
+func (t *circle) allCopied() error {
+	for _, s := range t.seats {
+		text, err := s.ask("INFO", "replication")
+		if err != nil {
+			return fmt.Errorf("member %s: %w", s.member.ID, err)
+		}
+		if info := parseInfo(text); info["role"] == roleReplica && info["master_link_status"] != "up" {
+			return fmt.Errorf("member %s has not copied its master yet; it has %s bytes", s.member.ID, cmp.Or(info["master_sync_read_bytes"], "no"))
+		}
+	}
+	return nil
 }

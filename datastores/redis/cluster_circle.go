@@ -1,12 +1,14 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -16,6 +18,7 @@ import (
 type circle struct {
 	seats []*seat
 	of    map[string]*seat // by id of the member
+	lost  []string         // addresses of members that cannot be asked any more
 }
 
 // seat is a member, and a connection to it.
@@ -23,6 +26,8 @@ type seat struct {
 	member datastores.ClusterMember
 	id     string // by which the servers know it
 	conn   *conn
+	dial   func() (*conn, error) // another connection
+	lanes  []*conn               // for much at once
 	wait   time.Duration
 	secret string // of clusterUser
 	at     int    // its port for other members
@@ -31,15 +36,17 @@ type seat struct {
 // circle connects to members: to this guest's own by its socket, to others over the network, as their cluster's account.
 func (m *Manager) circle(ctx context.Context, v datastores.ClusterView, ids ...string) (*circle, error) {
 	t := &circle{of: map[string]*seat{}}
+	for _, c := range v.Of(datastores.ClusterLost) {
+		t.lost = append(t.lost, c.Address)
+	}
 	for _, id := range ids {
 		s := &seat{member: v.Member(id), wait: callTimeout, secret: v.Secret.Reveal(), at: m.memberPort()}
-		var err error
+		s.dial = func() (*conn, error) { return m.dialMember(ctx, s.member.Address, s.secret) }
 		if id == v.Self {
-			s.conn, err = m.dialOwn(ctx)
-		} else {
-			s.conn, err = m.dialMember(ctx, s.member.Address, v.Secret.Reveal())
+			s.dial = func() (*conn, error) { return m.dialOwn(ctx) }
 		}
-		if err == nil {
+		var err error
+		if s.conn, err = s.dial(); err == nil {
 			t.seats, t.of[id] = append(t.seats, s), s
 			s.id, err = s.ask("CLUSTER", "MYID")
 		}
@@ -54,6 +61,9 @@ func (m *Manager) circle(ctx context.Context, v datastores.ClusterView, ids ...s
 func (t *circle) close() {
 	for _, s := range t.seats {
 		_ = s.conn.Close()
+		for _, lane := range s.lanes {
+			_ = lane.Close()
+		}
 	}
 }
 
@@ -112,6 +122,44 @@ func (s *seat) ask(args ...string) (string, error) {
 		return "", err
 	}
 	return s.conn.call(args...)
+}
+
+// askAll sends commands at once, and returns the reply to each.
+func (s *seat) askAll(commands [][]string) ([]string, error) {
+	if err := s.conn.allow(s.wait); err != nil {
+		return nil, err
+	}
+	return s.conn.all(commands, "")
+}
+
+// lanes is by how many connections a member is told much at once.
+const lanes = 16
+
+// tellAll sends commands by several connections, and returns when all have been done. Valkey, before it does a CLUSTER SETSLOT, waits until its
+// replicas have it, and does not read on from that connection: https://valkey.io/commands/cluster-setslot/. A refusal that has passes in it is none.
+func (s *seat) tellAll(commands [][]string, passes string) error {
+	for len(s.lanes) < lanes {
+		lane, err := s.dial()
+		if err != nil {
+			return err
+		}
+		s.lanes = append(s.lanes, lane)
+	}
+	parts := make([][][]string, lanes)
+	for i, command := range commands {
+		parts[i%lanes] = append(parts[i%lanes], command)
+	}
+	failures := make([]error, lanes)
+	var all sync.WaitGroup
+	for i, lane := range s.lanes {
+		all.Go(func() {
+			if failures[i] = lane.allow(s.wait); failures[i] == nil {
+				_, failures[i] = lane.all(parts[i], passes)
+			}
+		})
+	}
+	all.Wait()
+	return cmp.Or(failures...)
 }
 
 func (s *seat) list(args ...string) ([]string, error) {

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/service"
 )
 
 // slotCount is how many parts all keys are divided into.
@@ -75,6 +77,9 @@ func share(ids []string, owners [slotCount]string) (give map[string][]int, moves
 
 // spread gives every master its share of the slots, with the keys in them. What an earlier try has begun is ended first.
 func (t *circle) spread(ctx context.Context, masters []*seat, progress func(string)) error {
+	if err := t.agree(ctx); err != nil {
+		return err
+	}
 	if err := t.endMoves(ctx, masters); err != nil {
 		return err
 	}
@@ -102,17 +107,33 @@ func (t *circle) spread(ctx context.Context, masters []*seat, progress func(stri
 	return t.run(ctx, moves, masters, progress)
 }
 
-// run moves slots one after the other.
+// slotsAtOnce is how many slots are on their way together: a server writes down once, durably, what it is told at once.
+const slotsAtOnce = 64
+
+// run makes moves, those between the same two servers some at a time.
 func (t *circle) run(ctx context.Context, moves []move, masters []*seat, progress func(string)) error {
-	said := time.Time{}
-	for i, m := range moves {
+	if len(moves) == 0 {
+		return nil
+	}
+	progress("waiting for all replicas to have copied their masters") // each slot that moves is told to them
+	if err := t.copied(ctx); err != nil {
+		return err
+	}
+	slices.SortStableFunc(moves, func(a, b move) int { return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to)) })
+	said, total := time.Time{}, len(moves)
+	for len(moves) > 0 {
 		if time.Since(said) > 2*time.Second {
 			said = time.Now()
-			progress(fmt.Sprintf("moving slots: %d of %d", i, len(moves)))
+			progress(fmt.Sprintf("moving slots: %d of %d", total-len(moves), total))
 		}
-		if err := t.moveSlot(ctx, m, masters); err != nil {
-			return fmt.Errorf("slot %d from member %s to member %s: %w", m.slot, t.seat(m.from).member.ID, t.seat(m.to).member.ID, err)
+		n := 1
+		for n < min(len(moves), slotsAtOnce) && moves[n].from == moves[0].from && moves[n].to == moves[0].to {
+			n++
 		}
+		if err := t.moveSlots(ctx, moves[:n], masters); err != nil {
+			return err
+		}
+		moves = moves[n:]
 	}
 	return nil
 }
@@ -157,7 +178,7 @@ func (t *circle) endMoves(ctx context.Context, masters []*seat) error {
 			if t.seat(m.from) == nil || t.seat(m.to) == nil {
 				_, err = s.ask("CLUSTER", "SETSLOT", strconv.Itoa(open.slot), "STABLE")
 			} else {
-				err = t.moveSlot(ctx, m, masters)
+				err = t.moveSlots(ctx, []move{m}, masters)
 			}
 			if err != nil {
 				return fmt.Errorf("slot %d, which was on its way: %w", open.slot, err)
@@ -173,32 +194,62 @@ const (
 	migrateTimeout = 5 * time.Minute
 )
 
-// moveSlot moves one slot with its keys. Clients are sent to where each key is meanwhile.
-func (t *circle) moveSlot(ctx context.Context, m move, masters []*seat) error {
-	from, to, slot := t.seat(m.from), t.seat(m.to), strconv.Itoa(m.slot)
+// moveSlots moves slots, all from one server to another one, with their keys. Clients are sent to where each key is meanwhile.
+func (t *circle) moveSlots(ctx context.Context, moves []move, masters []*seat) error {
+	from, to := t.seat(moves[0].from), t.seat(moves[0].to)
 	if from == nil || to == nil {
 		return errors.New("a server is no member")
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	// Either has the slot already when an earlier try came so far.
-	if _, err := to.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", m.from); err != nil && !strings.Contains(err.Error(), "already the owner") {
-		return err
+	fail := func(err error) error {
+		return fmt.Errorf("slots %d to %d, from member %s to member %s: %w", moves[0].slot, moves[len(moves)-1].slot, from.member.ID, to.member.ID, err)
 	}
-	if _, err := from.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", m.to); err != nil && !strings.Contains(err.Error(), "not the owner") {
-		return err
+	each := func(command string, args ...string) (all [][]string) {
+		for _, m := range moves {
+			all = append(all, append([]string{"CLUSTER", command, strconv.Itoa(m.slot)}, args...))
+		}
+		return all
 	}
-	if err := t.moveKeys(ctx, from, to, slot); err != nil {
-		return err
+	// Either has a slot already when an earlier try came so far.
+	if err := to.setSlots(ctx, each("SETSLOT", "IMPORTING", from.id), "already the owner"); err != nil {
+		return fail(err)
 	}
-	// First who gets it, then who had it: so the slot is never nobody's.
-	for _, s := range slices.Concat([]*seat{to, from}, masters) {
-		if _, err := s.ask("CLUSTER", "SETSLOT", slot, "NODE", m.to); err != nil {
-			return fmt.Errorf("member %s: %w", s.member.ID, err)
+	if err := from.setSlots(ctx, each("SETSLOT", "MIGRATING", to.id), "not the owner"); err != nil {
+		return fail(err)
+	}
+	keys, err := from.askAll(each("COUNTKEYSINSLOT")) // no new ones come
+	if err != nil {
+		return fail(err)
+	}
+	for i, m := range moves {
+		if keys[i] == "0" {
+			continue
+		}
+		if err := t.moveKeys(ctx, from, to, strconv.Itoa(m.slot)); err != nil {
+			return fail(err)
+		}
+	}
+	// First who gets them, then who had them: so no slot is ever nobody's.
+	others := slices.DeleteFunc(slices.Clone(masters), func(s *seat) bool { return s == to || s == from })
+	for _, s := range append([]*seat{to, from}, others...) {
+		if err := s.setSlots(ctx, each("SETSLOT", "NODE", to.id), ""); err != nil {
+			return fail(fmt.Errorf("member %s: %w", s.member.ID, err))
 		}
 	}
 	return nil
+}
+
+// setSlots tells a member about slots. It asks again while a replica that is to have it, too, does not answer.
+func (s *seat) setSlots(ctx context.Context, commands [][]string, passes string) (err error) {
+	waited := service.AwaitSaying(ctx, func() error {
+		if err = s.tellAll(commands, passes); err != nil && reasonOf(err) == "NOREPLICAS" {
+			return fmt.Errorf("a replica of member %s does not answer it", s.member.ID)
+		}
+		return nil
+	})
+	return cmp.Or(waited, err)
 }
 
 func (t *circle) moveKeys(ctx context.Context, from, to *seat, slot string) error {
@@ -224,7 +275,7 @@ func (t *circle) moveKeys(ctx context.Context, from, to *seat, slot string) erro
 
 // takes waits until a server takes keys. A server that has joined takes the cluster for down for some seconds, and refuses them.
 func (s *seat) takes(ctx context.Context) error {
-	return await(ctx, func() error {
+	return service.AwaitSaying(ctx, func() error {
 		text, err := s.ask("CLUSTER", "INFO")
 		if err == nil && parseInfo(text)["cluster_state"] != "ok" {
 			err = fmt.Errorf("member %s takes the cluster for down", s.member.ID)

@@ -113,16 +113,16 @@ func (m *Manager) config(values datastores.Values, st side) ([]byte, error) {
 	directives = append(directives, m.clustering(st.Cluster)...)
 	if from := st.Source; from != nil {
 		directives = append(directives,
-			[]string{"replicaof", from.Address, strconv.Itoa(m.sourcePort())},
+			append([]string{"replicaof"}, m.placeOf(*from)...),
 			[]string{"masteruser", from.User},
 			[]string{"masterauth", from.Password},
 		)
 	}
-	own, all := m.ownDefaults(), m.configuration(values)
+	own, all := m.ownDefaults(), m.configuration(values, st)
 	for _, p := range m.variant.parameters() {
 		_, ours := own[p.Name]
 		_, set := values[p.Name]
-		if ours || set {
+		if ours || set || all[p.Name] != p.text {
 			directives = append(directives, directive(p.Name, all[p.Name]))
 		}
 	}

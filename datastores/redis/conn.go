@@ -2,6 +2,7 @@ package redis
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -87,6 +88,32 @@ func (c *conn) call(args ...string) (string, error) {
 		return "", unsent
 	}
 	return reply, err
+}
+
+// all sends commands at once and returns their replies, none of which is an array. A refusal that has passes in it, if that is not "", counts
+// as the reply "". All replies are read, so that the connection can be used on.
+func (c *conn) all(commands [][]string, passes string) (replies []string, err error) {
+	var b []byte
+	for _, args := range commands {
+		b = append(b, request(args)...)
+	}
+	if _, err := c.Write(b); err != nil {
+		return nil, err
+	}
+	var first error
+	for range commands {
+		reply, err := readReply(c.r)
+		var refused replyError
+		switch {
+		case err == nil || errors.As(err, &refused) && passes != "" && strings.Contains(string(refused), passes):
+		case errors.As(err, &refused):
+			first = cmp.Or(first, err)
+		default:
+			return nil, err
+		}
+		replies = append(replies, reply)
+	}
+	return replies, first
 }
 
 // list sends one command and returns its reply, an array of texts.

@@ -121,6 +121,9 @@ func (m *Manager) Status(ctx context.Context) datastores.Status {
 		if refusesWrites(err) && strings.Contains(err.Error(), "No space left") {
 			return errors.New("the volume is full and the server refuses writes; resize the volume")
 		}
+		if err == nil && m.isMember() {
+			err = m.inCluster(ctx)
+		}
 		return err
 	})
 }

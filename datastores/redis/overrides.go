@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/big"
 	"slices"
 	"strconv"
@@ -84,7 +85,11 @@ func (m *Manager) checkOverrides(values datastores.Values) error {
 
 // applyOverrides sets what is different and can be set, and reports whether anything else is different.
 func (m *Manager) applyOverrides(ctx context.Context, values datastores.Values) (restart bool, err error) {
-	wanted := m.configuration(values)
+	st, err := m.loadSide()
+	if err != nil {
+		return false, err
+	}
+	wanted := m.configuration(values, st)
 	err = m.talk(ctx, func(c *conn) error {
 		pairs, err := c.list("CONFIG", "GET", "*")
 		if err != nil {
@@ -121,9 +126,18 @@ func valueOf(pairs []string, name string) (string, bool) {
 	return "", false
 }
 
+// reconfigure has the running server take what has changed of its side.
+func (m *Manager) reconfigure(ctx context.Context) error {
+	values, err := m.set.Load()
+	if err == nil {
+		_, err = m.applyOverrides(ctx, values)
+	}
+	return err
+}
+
 // configuration is every parameter as it is to be, overrides before defaults. More memory than the instance has is never
 // in it: the instance may be smaller than it was when the override was made.
-func (m *Manager) configuration(values datastores.Values) map[string]string {
+func (m *Manager) configuration(values datastores.Values, st side) map[string]string {
 	all := m.DefaultConfiguration()
 	for name, value := range values {
 		if _, known := all[name]; known {
@@ -134,6 +148,7 @@ func (m *Manager) configuration(values datastores.Values) map[string]string {
 	if n, err := strconv.ParseInt(all["maxmemory"], 10, 64); most > 0 && (err != nil || n < 1 || n > most) {
 		all["maxmemory"] = strconv.FormatInt(most, 10)
 	}
+	maps.Copy(all, st.awaiting(all))
 	return all
 }
 

@@ -96,7 +96,9 @@ func Plugin(extra ...func(*Manager) datastores.BackupStrategy) datastores.Plugin
 			Server: datastores.ServerOptions{
 				VersionNumber: v.version(),
 				Image:         v.image,
-				TCPPorts:      []datastores.PortRange{{First: port, Last: port}, {First: tlsPort, Last: tlsPort}, {First: busPort, Last: busPort}},
+				TCPPorts:      []datastores.PortRange{{First: port, Last: port}, {First: tlsPort, Last: tlsPort}},
+				Connections:   map[string]string{"primary": "redis://{source}", "replicas": "redis://{replicas}", "members": "redis://{members}"},
+				PeerTCPPorts:  []datastores.PortRange{{First: busPort, Last: busPort}},
 				VolumeSupport: true,
 				RootOnCreate:  true, // nobody can log in before root is enabled
 				// What is changed of users at a source is changed at its replicas, too.

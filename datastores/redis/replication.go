@@ -27,6 +27,7 @@ func (m *Manager) ReplicationStrategies() []datastores.ReplicationStrategy {
 		Source:       datastores.SourceSide{AddReplica: m.addReplica, RemoveReplica: m.removeReplica, SetReadOnly: m.setReadOnly},
 		Replica:      datastores.ReplicaSide{Attach: m.attach, Detach: m.detach, WaitFor: m.waitFor, Promote: m.promote},
 		Position:     m.position,
+		Failover:     &datastores.Failover{Await: m.await, Stand: m.stand, Bounded: true},
 	}}
 }
 
@@ -232,7 +233,7 @@ func historyOf(info map[string]string) history {
 }
 
 func (h history) position() datastores.Position {
-	return datastores.Position{ID: fmt.Sprintf("%s:%d", h.replid, h.offset), Count: h.offset}
+	return datastores.Position{ID: fmt.Sprintf("%s:%d", h.replid, h.offset), Count: h.offset, History: h.replid}
 }
 
 // has reports whether a server with this history has everything up to p.

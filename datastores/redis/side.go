@@ -13,6 +13,8 @@ type side struct {
 	ReadOnly bool       `json:"read_only,omitempty"`
 	// Mark is how far the server had come when it was made read-only: everything that it has acknowledged is before it.
 	Mark *datastores.Position `json:"fence,omitempty"`
+	// Await is of how many replicas it must have heard lately to take a write.
+	Await int `json:"await,omitempty"`
 }
 
 // source is the server that a replica follows.
@@ -21,6 +23,9 @@ type source struct {
 	User     string `json:"user"`
 	Password string `json:"password"`
 	Synced   bool   `json:"synced,omitempty"` // the first copy is complete
+	// Fenced: the replica receives nothing more from it. Voted is how far it had come by then.
+	Fenced bool                 `json:"fenced,omitempty"`
+	Voted  *datastores.Position `json:"voted,omitempty"`
 }
 
 // inCluster is what a member keeps of its cluster.

@@ -51,9 +51,17 @@ func (m *Manager) listen(ctx context.Context) error {
 	return nil
 }
 
-// replicaOf is the command to follow the server at an address. It changes nothing of a replica that does so already.
-func (m *Manager) replicaOf(address string) []string {
-	return []string{"REPLICAOF", address, strconv.Itoa(m.sourcePort())}
+// replicaOf is the command to follow a source. It changes nothing of a replica that does so already.
+func (m *Manager) replicaOf(from source) []string {
+	return append([]string{"REPLICAOF"}, m.placeOf(from)...)
+}
+
+// placeOf is the address and the port where a replica looks for its source: one where nobody listens, when it is fenced.
+func (m *Manager) placeOf(from source) []string {
+	if from.Fenced {
+		return []string{"127.0.0.1", "1"}
+	}
+	return []string{from.Address, strconv.Itoa(m.sourcePort())}
 }
 
 func (m *Manager) sourcePort() int {
@@ -72,5 +80,5 @@ func (m *Manager) UseTLS(ctx context.Context) (restart bool, err error) {
 	if err := m.listen(ctx); err != nil || st.Source == nil {
 		return false, err
 	}
-	return false, m.call(ctx, m.replicaOf(st.Source.Address))
+	return false, m.call(ctx, m.replicaOf(*st.Source))
 }

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,15 +48,18 @@ type Service struct {
 	StopSignal syscall.Signal
 	// StopTimeout is how long Stop waits before SIGKILL; 0 is 60 s. A sooner deadline of Stop's context shortens it.
 	StopTimeout time.Duration
+	// AnswerTimeout is how long one check of Await may take; 0 is a minute. What gets no answer is asked again.
+	AnswerTimeout time.Duration
 
 	mu     sync.Mutex
 	reaped chan struct{} // closed when the child of the last Start is reaped; nil when this guest started none
 }
 
 const (
-	defaultStopTimeout = 60 * time.Second
-	killMargin         = 5 * time.Second // of a deadline, kept for SIGKILL and what comes after it
-	pollEvery          = 10 * time.Millisecond
+	defaultStopTimeout   = 60 * time.Second
+	defaultAnswerTimeout = time.Minute
+	killMargin           = 5 * time.Second // of a deadline, kept for SIGKILL and what comes after it
+	pollEvery            = 10 * time.Millisecond
 )
 
 // New returns the service of the server in env: in its directory, by its user, in its control groups, with logs on its volume.
@@ -159,13 +163,14 @@ func (s *Service) register(pid int, started time.Time) error {
 	return p.save(s.pidFile())
 }
 
-// Await returns when check does, retrying it until then. It fails when the server ends, with a *[Failure] that has the end
-// of its log, or when the context does, with check's last error.
+// Await returns when check does, retrying it until then, also when it gets no answer within [Service.AnswerTimeout]: a server that comes
+// up may lose a session. It fails when the server ends, with a *[Failure] that has the end of its log, or when the context does,
+// with check's last error.
 func (s *Service) Await(ctx context.Context, check func(context.Context) error) error {
 	for {
 		// Looked at first: a check that succeeds must have asked this server, not one that was there before.
 		_, _, running := s.Running()
-		err := check(ctx)
+		err := s.check(ctx, check)
 		if err == nil && running {
 			return nil
 		}
@@ -176,6 +181,12 @@ func (s *Service) Await(ctx context.Context, check func(context.Context) error) 
 			return fmt.Errorf("%s does not answer: %w", s.Name, errors.Join(ctx.Err(), err))
 		}
 	}
+}
+
+func (s *Service) check(ctx context.Context, check func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(s.AnswerTimeout, defaultAnswerTimeout))
+	defer cancel()
+	return check(ctx)
 }
 
 // Stop ends the server and returns when it is gone: StopSignal, then SIGKILL to its whole process group; and then whatever else its

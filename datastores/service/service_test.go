@@ -159,6 +159,25 @@ func TestStopCancelledHalfWay(t *testing.T) {
 	}
 }
 
+// TestAwaitAsksAgain has a server that never answers the first session.
+func TestAwaitAsksAgain(t *testing.T) {
+	s := start(t, "server")
+	s.AnswerTimeout = 50 * time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	asked := 0
+	err := s.Await(ctx, func(ctx context.Context) error {
+		if asked++; asked > 1 {
+			return nil
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	if err != nil || asked != 2 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+}
+
 func TestAwaitTellsWhyTheServerEnded(t *testing.T) {
 	s := newService(t.TempDir(), "failing")
 	if err := s.Start(t.Context()); err != nil {

@@ -29,54 +29,74 @@ type rule struct {
 // rulesOf are the rules for an instance's address. A server may always reach itself, and peers its ports. CIDRs of IPv6 are
 // left out, since addresses are IPv4 and the gateway takes no others; if only such are given nobody but the peers is let in.
 func rulesOf(address netip.Addr, fw deployments.Firewall) ([]rule, error) {
-	from, err := sources(fw)
+	peers, err := peersOf(fw)
 	if err != nil {
 		return nil, err
+	}
+	ports, err := portsOf(fw.TCPPorts, fw.UDPPorts)
+	if err != nil {
+		return nil, err
+	}
+	own, err := portsOf(fw.PeerTCPPorts, nil)
+	if err != nil {
+		return nil, err
+	}
+	if fw.ICMP {
+		ports = append(ports, rule{protocol: icmp})
 	}
 	rules := []rule{
 		{established: true},
 		{from: netip.PrefixFrom(address, address.BitLen())},
 	}
-	for _, source := range from {
-		for _, group := range []struct {
-			protocol protocol
-			ports    []string
-		}{{tcp, fw.TCPPorts}, {udp, fw.UDPPorts}} {
-			for _, text := range group.ports {
-				ports, err := datastores.ParsePortRange(text)
-				if err != nil {
-					return nil, err
-				}
-				rules = append(rules, rule{from: source, protocol: group.protocol, ports: ports})
-			}
+	rules = append(rules, each(sources(fw, peers), ports)...)
+	return append(rules, each(peers, own)...), nil
+}
+
+// each lets every source in by every rule.
+func each(sources []netip.Prefix, ports []rule) (rules []rule) {
+	for _, source := range sources {
+		for _, r := range ports {
+			r.from = source
+			rules = append(rules, r)
 		}
-		if fw.ICMP {
-			rules = append(rules, rule{from: source, protocol: icmp})
+	}
+	return rules
+}
+
+// portsOf are rules for ports, from anybody.
+func portsOf(ofTCP, ofUDP []string) (rules []rule, err error) {
+	for _, group := range []struct {
+		protocol protocol
+		ports    []string
+	}{{tcp, ofTCP}, {udp, ofUDP}} {
+		for _, text := range group.ports {
+			ports, err := datastores.ParsePortRange(text)
+			if err != nil {
+				return nil, err
+			}
+			rules = append(rules, rule{protocol: group.protocol, ports: ports})
 		}
 	}
 	return rules, nil
 }
 
-func sources(fw deployments.Firewall) ([]netip.Prefix, error) {
-	from, err := peers(fw.Peers)
-	if err != nil {
-		return nil, err
-	}
+// sources may reach the ports that are not for peers alone.
+func sources(fw deployments.Firewall, peers []netip.Prefix) []netip.Prefix {
 	if fw.Open() {
-		return []netip.Prefix{{}}, nil // everybody, peers too
+		return []netip.Prefix{{}} // everybody, peers too
 	}
+	from := slices.Clone(peers)
 	for _, p := range fw.CIDRs {
 		if p.Addr().Is4() {
 			from = append(from, p.Masked())
 		}
 	}
-	return from, nil
+	return from
 }
 
-// peers are the addresses of other instances, in order, each once: the rules are then the same however they are told.
-func peers(addresses []string) ([]netip.Prefix, error) {
-	var from []netip.Prefix
-	for _, text := range addresses {
+// peersOf are the addresses of other instances, in order, each once: the rules are then the same however they are told.
+func peersOf(fw deployments.Firewall) (from []netip.Prefix, err error) {
+	for _, text := range fw.Peers {
 		a, err := netip.ParseAddr(text)
 		if err != nil {
 			return nil, fmt.Errorf("peer %q: want the address of an instance", text)

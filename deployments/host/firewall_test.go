@@ -50,6 +50,14 @@ func TestRulesOf(t *testing.T) {
 				{from: ten, protocol: tcp, ports: port(1, 1)},
 			},
 		},
+		"some ports are for peers alone": {
+			deployments.Firewall{TCPPorts: []string{"1"}, PeerTCPPorts: []string{"7000"}, Peers: []string{"192.0.2.1"}},
+			[]rule{{protocol: tcp, ports: port(1, 1)}, {from: one, protocol: tcp, ports: port(7000, 7000)}},
+		},
+		"and for nobody, when there are no peers": {
+			deployments.Firewall{TCPPorts: []string{"1"}, PeerTCPPorts: []string{"7000"}, CIDRs: prefixes("10.0.0.0/8")},
+			[]rule{{from: ten, protocol: tcp, ports: port(1, 1)}},
+		},
 		"each with each": {
 			deployments.Firewall{TCPPorts: []string{"1", "5-9"}, UDPPorts: []string{"7"}, CIDRs: prefixes("10.0.0.0/8", "192.0.2.1/32")},
 			[]rule{
@@ -69,7 +77,7 @@ func TestRulesOf(t *testing.T) {
 	}
 	for _, fw := range []deployments.Firewall{
 		{TCPPorts: []string{"0"}}, {UDPPorts: []string{"9-1"}}, {TCPPorts: []string{"http"}},
-		{Peers: []string{"10.0.0.1/32"}},
+		{Peers: []string{"10.0.0.1/32"}}, {PeerTCPPorts: []string{"bus"}},
 	} {
 		if rules, err := rulesOf(address, fw); err == nil {
 			t.Errorf("rulesOf(%v) = %v, want an error", fw, rules)
@@ -112,6 +120,9 @@ func TestFirewall(t *testing.T) {
 	check("127.98.1.1", true)
 	check("127.98.2.1", true)
 	check("127.98.2.2", false)
+	set(deployments.Firewall{PeerTCPPorts: []string{port}, CIDRs: prefixes("127.98.1.0/24"), Peers: []string{"127.98.2.1"}})
+	check("127.98.1.1", false)
+	check("127.98.2.1", true)
 	set(deployments.Firewall{TCPPorts: []string{port}})
 	check("127.98.2.1", true)
 	set(deployments.Firewall{UDPPorts: []string{port}})

@@ -238,7 +238,7 @@ func (h *sandboxes) enclose(ctx context.Context, inst *instance, to ways) error 
 }
 
 func (h *sandboxes) boxed(inst *instance, in []rule) boxed {
-	to, _ := peers(inst.rec.Launch.Firewall.Peers) // rulesOf has read them
+	to, _ := peersOf(inst.rec.Launch.Firewall) // rulesOf has read them
 	return boxed{id: inst.id, device: h.network(inst).Interface, address: inst.address, in: in, peers: to}
 }
 

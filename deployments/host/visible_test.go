@@ -57,11 +57,12 @@ func TestVisible(t *testing.T) {
 }
 
 // TestForkBomb: processes that ignore every signal and multiply as fast as they are killed end with their sandbox, in seconds.
+// They have memory for as many as there may be: with less, the kernel ends them and process 1 before anybody has counted them.
 func TestForkBomb(t *testing.T) {
 	needRoot(t)
 	h := newSandboxHost(t)
 	args := boxRequest(h, 0)
-	args.Manager = "asked"
+	args.Manager, args.MemoryMB = "asked", 8192
 	inst, _ := launch(t, h, args)
 	inside(t, inst, sandbox.ServerID, `setsid bash -c 'trap "" HUP INT TERM QUIT; b() { b & b & sleep 60; }; b' >/dev/null 2>&1 &`)
 	eventually(t, "there are hundreds of processes", func() bool { return len(processesOf(inst.uid)) > 200 })

@@ -106,14 +106,19 @@ func (be *Backend) Report(ctx context.Context, agentID string, raw json.RawMessa
 			f.Why = limits.Shortened(f.Why)
 		}
 		rec, err := etcdschema.Read(s, etcdschema.InstanceKey(agent.Value.Project, agentID))
-		if err != nil || !rec.Found || sameStatus(rec.Value.Service, status) {
+		if err != nil || !rec.Found {
 			return m, err
+		}
+		shipped, err := be.shipped(s, rec.Value, &status)
+		if err != nil || sameStatus(rec.Value.Service, status) {
+			return plan.Moves{Ops: shipped}, err
 		}
 		member, err := plan.MemberOf(s, rec.Value)
 		if err != nil {
 			return m, err
 		}
 		m, err = be.control.Plan(s, member, lifecycle.Event{Type: lifecycle.Reported, Status: status}).Decide()
+		m.Ops = append(shipped, m.Ops...)
 		before, after = member, m.After
 		return m, err
 	})
@@ -202,8 +207,10 @@ func wording(message string) string {
 	}, message)
 }
 
-// Result commits how a command ended: it is deleted, its result stored, and the instance moved on, in one transaction.
+// Result commits how a command ended: it is deleted, its result and its row stored, and the instance moved on, in one transaction.
 func (be *Backend) Result(ctx context.Context, agentID, commandID string, result agentpoll.Result) error {
+	sent := result
+	result.Audit = nil
 	if e := result.Error; e != nil {
 		result.Error = &agentpoll.Error{Kind: e.Kind[:min(len(e.Kind), limits.MaxWord)], Message: limits.Shortened(e.Message)}
 	}
@@ -224,12 +231,16 @@ func (be *Backend) Result(ctx context.Context, agentID, commandID string, result
 			etcdschema.Delete(key),
 			etcdschema.Put(resultKey, etcdschema.CommandResult{Result: result, Agent: agentID, At: be.control.Now().UTC()}).For(plan.KeepResults),
 		}
+		audit, err := be.control.Signer.Audit(s, agentID, be.control.Signer.Ended(agentID, cmd.Value, &sent, be.control.Now()))
+		if err != nil {
+			return plan.Moves{}, err
+		}
 		kept, err := keepDefaults(s, cmd.Value, result)
 		if err != nil {
 			return plan.Moves{}, err
 		}
-		m, err := be.resultMoves(s, agentID, cmd.Value, result)
-		m.Ops = slices.Concat(ops, kept, m.Ops)
+		m, err := be.resultMoves(s.After(audit...), agentID, cmd.Value, result)
+		m.Ops = slices.Concat(ops, audit, kept, m.Ops)
 		return m, err
 	})
 	return err

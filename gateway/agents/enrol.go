@@ -63,8 +63,11 @@ func (be *Backend) Authenticate(ctx context.Context, c agentpoll.Credential) err
 		default:
 			return nil, server.ErrUnauthorized
 		}
-		if agent.Locked != "" {
+		switch {
+		case agent.Locked != "":
 			return nil, server.ErrLocked
+		case agent.CredentialHash == rec.Value.CredentialHash: // no rotation: thousands of agents come at once, and nothing is encoded for them
+			return nil, nil
 		}
 		return []etcdschema.Op{etcdschema.Put(key, agent)}, nil
 	})

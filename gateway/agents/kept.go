@@ -14,9 +14,6 @@ import (
 	"github.com/cofferdb/coffer/gateway/segments"
 )
 
-// granted is up to which number a guest may write that asks for number n.
-func granted(n, step int64) int64 { return n + max(step, n/8) }
-
 // grantSegments charges a project for a backup that goes on to segment n: for as many more as there is room, n at least.
 func (be *Backend) grantSegments(ctx context.Context, b etcdschema.Backup, n int64) (etcdschema.Backup, error) {
 	key := etcdschema.BackupKey(b.Project, b.BackupID)
@@ -29,7 +26,7 @@ func (be *Backend) grantSegments(ctx context.Context, b etcdschema.Backup, n int
 		if b = rec.Value; !rec.Found || !b.Running() || b.Deleting {
 			return nil, segments.ErrNotNow
 		}
-		ops, held, err := be.grant(s, b.Project, b.Held, n, plan.SegmentStep, plan.SegmentSize, func(u *etcdschema.Usage) *int64 { return &u.BackupBytes })
+		ops, held, err := be.control.Hold(s, b.Project, b.Held, n, plan.SegmentStep, plan.SegmentSize, func(u *etcdschema.Usage) *int64 { return &u.BackupBytes })
 		b.Held = held
 		return append(ops, etcdschema.Put(key, b)), err
 	})
@@ -55,7 +52,7 @@ func (be *Backend) grantLog(ctx context.Context, key etcdschema.Key[etcdschema.I
 		case !known:
 			in.Logs = append(in.Logs, log)
 		}
-		ops, held, err := be.grant(s, in.Project, in.LogBytes[log], n, plan.ChunkStep, plan.MaxChunk, func(u *etcdschema.Usage) *int64 { return &u.LogBytes })
+		ops, held, err := be.control.Hold(s, in.Project, in.LogBytes[log], n, plan.ChunkStep, plan.MaxChunk, func(u *etcdschema.Usage) *int64 { return &u.LogBytes })
 		if in.LogBytes = maps.Clone(in.LogBytes); in.LogBytes == nil {
 			in.LogBytes = map[string]int64{}
 		}
@@ -63,22 +60,6 @@ func (be *Backend) grantLog(ctx context.Context, key etcdschema.Key[etcdschema.I
 		return append(ops, etcdschema.Put(key, in)), err
 	})
 	return be.refusal(err)
-}
-
-// grant charges a project for blobs up to number n, each of size bytes, where it holds so many bytes so far: for some more than n if
-// they are within the quota, else for n alone.
-func (be *Backend) grant(s etcdschema.Snapshot, project string, held, n, step, size int64, of func(*etcdschema.Usage) *int64) (ops []etcdschema.Op, more int64, err error) {
-	for _, to := range []int64{granted(n, step), n} {
-		more = max(held, to*size)
-		ops, err = be.control.Account(s, project, func(u etcdschema.Usage) etcdschema.Usage {
-			*of(&u) += more - held
-			return u
-		})
-		if err == nil {
-			break
-		}
-	}
-	return ops, more, err
 }
 
 // refusal is how a guest is told that its project's quota is used up.

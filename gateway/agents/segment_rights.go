@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/datastores"
@@ -16,9 +17,12 @@ import (
 	"github.com/cofferdb/coffer/gateway/segments"
 )
 
-// MayWriteBackup tells where a guest's segments of a backup go: of one that it is making.
+// MayWriteBackup tells where a guest's segments of a backup go that it is making, or of the log that it ships.
 func (be *Backend) MayWriteBackup(ctx context.Context, agentID, backupID string, n int64) (where segments.Place, err error) {
 	b, in, err := be.backupFor(ctx, agentID, backupID)
+	if err == segments.ErrNone {
+		return be.mayShip(ctx, agentID, backupID, n)
+	}
 	if err != nil {
 		return where, err
 	}
@@ -35,16 +39,43 @@ func (be *Backend) MayWriteBackup(ctx context.Context, agentID, backupID string,
 	return where, nil
 }
 
-// MayReadBackup tells where the segments of a backup are for a guest that restores it.
+// MayReadBackup tells where the segments of a backup, or of a log, are for a guest that restores it.
 func (be *Backend) MayReadBackup(ctx context.Context, agentID, backupID string) (segments.Place, error) {
 	b, in, err := be.backupFor(ctx, agentID, backupID)
+	if err == segments.ErrNone {
+		b, err = be.grantedTo(ctx, in, backupID)
+	}
+	if log := in.Replay; err == segments.ErrNone && log != nil && log.Window == backupID && len(in.Restore) > 0 {
+		return segments.Place{Prefix: segments.ArchivePrefix(in.Project, log.Instance, log.Window), Most: -1}, nil
+	}
 	if err != nil {
 		return segments.Place{}, err
 	}
-	if !slices.Contains(in.Restore, backupID) {
+	if b.Project == in.Project && !slices.Contains(in.Restore, backupID) {
 		return segments.Place{}, segments.ErrNotNow
 	}
 	return segments.Place{Prefix: segments.BackupPrefix(b.Container, b.Project, b.BackupID), Most: -1}, nil
+}
+
+// grantedTo reads a backup of another project that an instance begins with, as long as it may.
+func (be *Backend) grantedTo(ctx context.Context, in etcdschema.Instance, backupID string) (b etcdschema.Backup, err error) {
+	for i, name := range in.Restore {
+		key, foreign := in.RestoreKey(name)
+		if !foreign || !strings.HasSuffix(name, "/"+backupID) {
+			continue
+		}
+		rec, err := etcdschema.Get(ctx, be.control.Store, key)
+		top := rec
+		if i < len(in.Restore)-1 && err == nil { // the grant is of what all of the chain is for
+			last, _ := in.RestoreKey(in.Restore[len(in.Restore)-1])
+			top, err = etcdschema.Get(ctx, be.control.Store, last)
+		}
+		if fault.IsNotFound(err) || err == nil && (rec.Value.Deleting || top.Value.Deleting || !top.Value.GrantedTo(in.Project)) {
+			break
+		}
+		return rec.Value, err
+	}
+	return b, segments.ErrNone
 }
 
 // mostSegments is how many segments a backup of an instance may have; -1: any number.

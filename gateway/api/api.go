@@ -8,15 +8,27 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/cofferdb/coffer/gateway/audit"
 	"github.com/cofferdb/coffer/gateway/control"
+	"github.com/cofferdb/coffer/gateway/drills"
 	"github.com/cofferdb/coffer/gateway/identity"
+	"github.com/cofferdb/coffer/gateway/objectives"
+	"github.com/cofferdb/coffer/gateway/pitr"
 	"github.com/cofferdb/coffer/gateway/schedules"
+	"github.com/cofferdb/coffer/gateway/transfer"
+	"github.com/cofferdb/coffer/gateway/verify"
 )
 
 // Config is what the API is made of. All must be set.
 type Config struct {
 	Control    *control.Plane
 	Schedules  *schedules.Schedules
+	Recovery   *pitr.Recovery
+	Verifier   *verify.Verifier
+	Drills     *drills.Drills
+	Objectives *objectives.Objectives
+	Auditor    *audit.Auditor
+	Porter     *transfer.Porter
 	Identity   identity.Authenticator
 	Region     string
 	TrustProxy bool         // believes X-Forwarded-Proto, X-Forwarded-Host and X-Forwarded-For

@@ -27,6 +27,7 @@ type clusterView struct {
 	Configuration *memberRef          `json:"configuration,omitempty"`
 	TenantID      string              `json:"tenant_id,omitempty"`           // admins only
 	Extended      map[string]int      `json:"extended_properties,omitempty"` // replicas: of each shard
+	Connections   map[string]string   `json:"connections,omitempty"`         // beyond Trove: what clients connect with; a single cluster shows it
 	Fault         *faultView          `json:"fault,omitempty"`               // beyond Trove: why the last operation failed, and at which member
 	Password      string              `json:"password,omitempty"`            // beyond Trove: root's, in the answer to a create with root_on_create
 }
@@ -167,7 +168,11 @@ func (a *API) showCluster(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{http.StatusOK, map[string]any{"cluster": a.viewCluster(r, c)}}, nil
+	view := a.viewCluster(r, c)
+	if view.Connections, err = a.Control.Connections(r.ctx, lifecycle.Member{Set: c.Set}); err != nil {
+		return reply{}, err
+	}
+	return reply{http.StatusOK, map[string]any{"cluster": view}}, nil
 }
 
 func (a *API) mgmtShowCluster(r *request) (reply, error) { return a.showCluster(r) }
@@ -203,6 +208,7 @@ func clusterActions() map[string]clusterAction {
 		"grow":                 (*API).growCluster,
 		"shrink":               (*API).shrinkCluster,
 		"restart":              roll(lifecycle.Restart),
+		"upgrade":              (*API).upgradeCluster,
 		"configuration_attach": (*API).attachCluster,
 		"configuration_detach": (*API).detachCluster,
 		"reset-status":         (*API).resetCluster,
@@ -243,16 +249,30 @@ func (a *API) growCluster(r *request, args json.RawMessage) error {
 
 func (a *API) shrinkCluster(r *request, args json.RawMessage) error {
 	var members []struct {
-		ID string `json:"id"`
+		ID   string `json:"id"`
+		Lost bool   `json:"lost"` // beyond Trove: it cannot be asked any more
 	}
 	if err := json.Unmarshal(args, &members); err != nil {
-		return fault.Errorf(fault.BadRequest, "Validation error: shrink must be a list of members, each with its id.")
+		return fault.Errorf(fault.BadRequest, "Validation error: shrink must be a list of members, each with its id, and \"lost\": true when it will not be back.")
 	}
-	var ids []string
+	var ids, lost []string
 	for _, m := range members {
 		ids = append(ids, m.ID)
+		if m.Lost {
+			lost = append(lost, m.ID)
+		}
 	}
-	return a.Control.Shrink(r.ctx, r.Caller, r.param("id"), ids)
+	return a.Control.Shrink(r.ctx, r.Caller, r.param("id"), ids, lost)
+}
+
+func (a *API) upgradeCluster(r *request, args json.RawMessage) error {
+	var to struct {
+		Version string `json:"datastore_version"`
+	}
+	if err := json.Unmarshal(args, &to); err != nil || to.Version == "" {
+		return fault.Errorf(fault.BadRequest, "Validation error: upgrade must name a datastore_version, by name or id.")
+	}
+	return a.Control.UpgradeCluster(r.ctx, r.Caller, r.param("id"), to.Version)
 }
 
 func (a *API) attachCluster(r *request, args json.RawMessage) error {

@@ -20,6 +20,7 @@ var statuses = map[fault.Kind]int{
 	fault.BadMethod:       http.StatusMethodNotAllowed,
 	fault.NotAcceptable:   http.StatusNotAcceptable,
 	fault.Conflict:        http.StatusConflict,
+	fault.Gone:            http.StatusGone,
 	fault.OverLimit:       http.StatusRequestEntityTooLarge,
 	fault.TooManyRequests: http.StatusTooManyRequests,
 	fault.TooSlow:         http.StatusRequestTimeout,

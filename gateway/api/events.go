@@ -10,6 +10,7 @@ import (
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/control"
 	"github.com/cofferdb/coffer/gateway/lifecycle"
+	"github.com/cofferdb/coffer/gateway/objectives"
 )
 
 // eventView is one line of a timeline.
@@ -79,6 +80,10 @@ func (a *API) why(r *request) (reply, error) {
 			v.WaitingFor = "the guest of instance " + agent
 		}
 	}
+	asked, err := a.Objectives.Asked(r.ctx, in.Project, in.ID)
+	if err != nil {
+		return reply{}, err
+	}
 	seen, err := a.Control.Contact(r.ctx, agent)
 	if err != nil {
 		return reply{}, err
@@ -87,7 +92,7 @@ func (a *API) why(r *request) (reply, error) {
 	if !seen.Last.IsZero() {
 		v.LastContact = control.Stamp(seen.Last)
 	}
-	v.Summary = summary(v, in)
+	v.Summary = strings.Join(append([]string{summary(v, in)}, objectives.Why(asked)...), " ")
 	return reply{http.StatusOK, map[string]any{"why": v}}, nil
 }
 

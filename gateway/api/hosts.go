@@ -133,3 +133,9 @@ func grantOf(capacity *deployments.Capacity, pool string) (*etcdschema.HostGrant
 func (a *API) unlockAgent(r *request) (reply, error) {
 	return accepted(a.Control.Unlock(r.ctx, r.Caller, r.param("agent")))
 }
+
+// showAudit tells what is kept of an agent's commands, and whether both ends keep the same.
+func (a *API) showAudit(r *request) (reply, error) {
+	report, err := a.Auditor.Of(r.ctx, r.Caller, r.param("agent"))
+	return reply{http.StatusOK, map[string]any{"audit": report}}, err
+}

@@ -1,16 +1,18 @@
 package api
 
 import (
-	"bytes"
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/control"
 	"github.com/cofferdb/coffer/gateway/fault"
 	"github.com/cofferdb/coffer/gateway/lifecycle"
+	"github.com/cofferdb/coffer/gateway/objectives"
 )
 
 func (a *API) listInstances(r *request) (reply, error) {
@@ -71,11 +73,53 @@ func (a *API) callGuest(r *request, method string, args, out any) error {
 }
 
 func (a *API) showInstance(r *request) (reply, error) {
-	in, err := a.Control.Instance(r.ctx, r.Caller, r.param("id"))
+	if r.echo.QueryParams().Has("as_of") {
+		return a.pastInstance(r)
+	}
+	id := r.param("id")
+	var records objectives.Records
+	in, err := a.Control.Shown(r.ctx, r.Caller, id, objectives.Refs(r.Project, id), func(s etcdschema.Snapshot) (err error) {
+		records, err = objectives.Read(s, r.Project, id)
+		return err
+	})
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{http.StatusOK, map[string]any{"instance": a.detailView(r, a.Control.Observed(r.ctx, in)[0])}}, nil
+	known, err := a.Objectives.Measure(r.ctx, in, records)
+	if err != nil {
+		return reply{}, err
+	}
+	view := a.detailView(r, in)
+	view.recovered(known)
+	if view.Connections, err = a.Control.Connections(r.ctx, in); err != nil {
+		return reply{}, err
+	}
+	return reply{http.StatusOK, map[string]any{"instance": view}}, nil
+}
+
+// pastInstance shows an instance as it was at as_of: a revision of etcd, or a time with its zone.
+func (a *API) pastInstance(r *request) (reply, error) {
+	var when control.Moment
+	var err error
+	asOf := r.query("as_of")
+	if when.Revision, err = strconv.ParseInt(asOf, 10, 64); err != nil {
+		when.Time, err = time.Parse(time.RFC3339Nano, asOf)
+	}
+	if err != nil || when.Revision <= 0 && when.Time.IsZero() {
+		return reply{}, fault.Errorf(fault.BadRequest, "Validation error: as_of takes a time such as 2026-01-31T12:00:00Z, or a revision of etcd that an earlier answer has named.")
+	}
+	if when.Time.After(a.Control.Now()) {
+		return reply{}, fault.Errorf(fault.BadRequest, "Validation error: as_of %s is still to come.", asOf)
+	}
+	past, err := a.Control.AsOf(r.ctx, r.Caller, r.param("id"), when)
+	if err != nil {
+		return reply{}, err
+	}
+	at := map[string]any{"revision": past.Revision, "changed": past.Changed}
+	if past.Earlier > 0 {
+		at["earlier"] = past.Earlier
+	}
+	return reply{http.StatusOK, map[string]any{"instance": a.detailView(r, past.Member), "as_of": at}}, nil
 }
 
 func (a *API) createInstance(r *request) (reply, error) {
@@ -90,6 +134,11 @@ func (a *API) createInstance(r *request) (reply, error) {
 	}
 	if region := body.Instance.Region; region != "" && region != a.Region {
 		return reply{}, fault.Errorf(fault.BadRequest, "Validation error: instance['region_name'] %q is not served here; this is region %s.", region, a.Region)
+	}
+	if point := body.Instance.RestorePoint; point != nil && point.Instance != "" {
+		if err := a.Recovery.Resolve(r.ctx, r.Caller, point); err != nil {
+			return reply{}, err
+		}
 	}
 	made, err := a.Control.Create(r.ctx, r.Caller, *body.Instance)
 	if err != nil {
@@ -156,9 +205,7 @@ func (a *API) follow(r *request, args json.RawMessage) (reply, error) {
 		Discard bool `json:"discard"`
 	}
 	if len(args) > 0 && string(args) != "null" {
-		d := json.NewDecoder(bytes.NewReader(args))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&opts); err != nil {
+		if err := strictly(args, &opts); err != nil {
 			return reply{}, fault.Errorf(fault.BadRequest, "Validation error: follow takes nothing, or {\"discard\": true}.")
 		}
 	}

@@ -203,11 +203,15 @@ func (a *API) showQuotas(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	return reply{http.StatusOK, map[string]any{"quotas": quotaViews(resources)}}, nil
+}
+
+func quotaViews(resources []control.Resource) []map[string]any {
 	views := []map[string]any{}
 	for _, res := range resources {
 		views = append(views, map[string]any{"resource": res.Name, "in_use": res.InUse, "reserved": 0, "limit": res.Limit})
 	}
-	return reply{http.StatusOK, map[string]any{"quotas": views}}, nil
+	return views
 }
 
 func (a *API) updateQuotas(r *request) (reply, error) {

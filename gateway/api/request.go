@@ -137,6 +137,27 @@ func tooMany(body []byte) bool {
 	return true
 }
 
+// answer has a route's handler answer, or foresees what that would do when the query says dry_run.
+func (a *API) answer(rt route, r *request) (reply, error) {
+	if !r.echo.QueryParams().Has("dry_run") || rt.method == http.MethodGet {
+		return rt.handle(a, r)
+	}
+	asked := r.query("dry_run")
+	dry, err := strconv.ParseBool(asked)
+	if err != nil {
+		return reply{}, fault.Errorf(fault.BadRequest, "Validation error: dry_run=%q; want true or false.", asked)
+	}
+	if !dry {
+		return rt.handle(a, r)
+	}
+	var seen *control.Foreseen
+	r.ctx, seen = control.DryRun(r.ctx)
+	if rep, err := rt.handle(a, r); len(seen.Would) == 0 && (err != nil || rep.body == written{}) {
+		return rep, err
+	}
+	return reply{http.StatusOK, map[string]any{"plan": foresight(r, seen)}}, nil
+}
+
 // page reads the query's limit and marker. A limit above the page size counts as the page size.
 func (r *request) page() (limit int, marker string, err error) {
 	limit = pageSize

@@ -41,7 +41,10 @@ func accepted(err error) (reply, error) { return reply{status: http.StatusAccept
 // written is the body of an answer that the handler has written itself.
 type written struct{}
 
-const tenant = "/v1.0/:project"
+const (
+	tenant      = "/v1.0/:project"
+	contentPath = tenant + "/backups/:id/content"
+)
 
 // routes is everything that clients may ask for, but for the identity service and the agent protocol.
 func routes() []route {
@@ -57,6 +60,9 @@ func routes() []route {
 		{http.MethodPut, tenant + "/instances/:id", member, (*API).updateInstance},
 		{http.MethodPatch, tenant + "/instances/:id", member, (*API).updateInstance},
 		{http.MethodDelete, tenant + "/instances/:id", member, (*API).deleteInstance},
+		{http.MethodGet, tenant + "/instances/:id/restorable", reader, (*API).showRestorable},
+		{http.MethodGet, tenant + "/instances/:id/drills", reader, (*API).listDrills},
+		{http.MethodPost, tenant + "/instances/:id/drills", member, (*API).createDrill},
 		{http.MethodPost, tenant + "/instances/:id/action", member, (*API).actOnInstance},
 		{http.MethodGet, tenant + "/instances/:id/events", reader, (*API).listEvents},
 		{http.MethodGet, tenant + "/instances/:id/why", reader, (*API).why},
@@ -105,6 +111,12 @@ func routes() []route {
 		{http.MethodGet, tenant + "/backups/:id", reader, (*API).showBackup},
 		{http.MethodDelete, tenant + "/backups/:id", member, (*API).deleteBackup},
 		{http.MethodPost, tenant + "/backups/:id/action", member, (*API).actOnBackup},
+		{http.MethodGet, tenant + "/backups/:id/export", member, (*API).showExport},
+		{http.MethodGet, contentPath, member, (*API).readContent},
+		{http.MethodPut, contentPath, member, (*API).writeContent},
+		{http.MethodGet, tenant + "/backups/:id/grants", reader, (*API).listGrants},
+		{http.MethodPost, tenant + "/backups/:id/grants", member, (*API).createGrant},
+		{http.MethodDelete, tenant + "/backups/:id/grants/:grantee", member, (*API).deleteGrant},
 		{http.MethodGet, tenant + "/backup_strategies", reader, (*API).listBackupStrategies},
 		{http.MethodPost, tenant + "/backup_strategies", member, (*API).createBackupStrategy},
 		{http.MethodDelete, tenant + "/backup_strategies", member, (*API).deleteBackupStrategy},
@@ -167,6 +179,7 @@ func routes() []route {
 		{http.MethodDelete, tenant + "/mgmt/hosts/:host", admin, (*API).deleteHost},
 		{http.MethodPost, tenant + "/mgmt/enrolments", admin, (*API).createEnrolment},
 		{http.MethodPost, tenant + "/mgmt/agents/:agent/unlock", admin, (*API).unlockAgent},
+		{http.MethodGet, tenant + "/mgmt/audit/:agent", admin, (*API).showAudit},
 
 		{http.MethodGet, "/healthz", open, (*API).healthz},
 		{http.MethodGet, "/readyz", open, (*API).readyz},
@@ -185,14 +198,18 @@ func (a *API) serve(rt route) echo.HandlerFunc {
 			return err
 		}
 		if rt.access != open {
-			if err := a.Control.Limits.Pace(r.Project, c.Request(), strings.HasPrefix(rt.path, tenant+"/mgmt/")); err != nil {
+			body := c.Request().ContentLength
+			if rt.path == contentPath { // which goes into the store, not into etcd
+				body = 0
+			}
+			if err := a.Control.Limits.Pace(r.Project, rt.method, body, strings.HasPrefix(rt.path, tenant+"/mgmt/")); err != nil {
 				return err
 			}
 		}
 		if err := a.locate(r, rt.path); err != nil {
 			return err
 		}
-		rep, err := rt.handle(a, r)
+		rep, err := a.answer(rt, r)
 		if err != nil {
 			return err
 		}

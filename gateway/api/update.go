@@ -1,16 +1,18 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"strconv"
 
 	"github.com/cofferdb/coffer/gateway/control"
 	"github.com/cofferdb/coffer/gateway/fault"
+	"github.com/cofferdb/coffer/gateway/objectives"
 )
 
-// updateInstance renames, and changes one thing beside: the configuration group, the source, the datastore version or who may
-// reach it. An empty object asks to detach the configuration group. The name comes last: when anything is refused, nothing of it
+// updateInstance renames, and changes one thing beside: the configuration group, the source, the datastore version, who may
+// reach it, whether its log is shipped or what is asked of its recovery. An empty object asks to detach the configuration group. The name comes last: when anything is refused, nothing of it
 // was done.
 func (a *API) updateInstance(r *request) (reply, error) {
 	body, err := decode[struct {
@@ -70,14 +72,20 @@ func (a *API) changeOf(update map[string]json.RawMessage) (wanted change, err er
 			one, err = a.accessChange(value)
 		case "deletion_protection":
 			one, err = a.protection(value)
+		case "pitr":
+			one, err = a.shipping(value)
+		case "objectives":
+			one, err = a.objectives(value)
+		case "failover":
+			one, err = a.failover(value)
 		default:
-			return nil, fault.Errorf(fault.BadRequest, "Validation error: instance[%q] is unknown; allowed: name, configuration, replica_of, datastore_version, access, deletion_protection.", key)
+			return nil, fault.Errorf(fault.BadRequest, "Validation error: instance[%q] is unknown; allowed: name, configuration, replica_of, datastore_version, access, deletion_protection, pitr, objectives, failover.", key)
 		}
 		if err != nil {
 			return nil, err
 		}
 		if wanted != nil {
-			return nil, fault.Errorf(fault.BadRequest, "Validation error: beside the name only one of configuration, replica_of, datastore_version, access and deletion_protection can be changed at a time.")
+			return nil, fault.Errorf(fault.BadRequest, "Validation error: beside the name only one of configuration, replica_of, datastore_version, access, deletion_protection, pitr, objectives and failover can be changed at a time.")
 		}
 		wanted = one
 	}
@@ -121,6 +129,48 @@ func (a *API) protection(raw json.RawMessage) (change, error) {
 	}
 	return func(ctx context.Context, c control.Caller, id string) error {
 		return a.Control.Protect(ctx, c, id, *protected)
+	}, nil
+}
+
+// shipping reads whether the log of the instance is shipped from now on.
+func (a *API) shipping(raw json.RawMessage) (change, error) {
+	var pitr *control.PITR
+	if err := json.Unmarshal(raw, &pitr); err != nil || pitr == nil {
+		return nil, fault.Errorf(fault.BadRequest, `Validation error: instance['pitr'] must be like {"enabled": true, "rpo": 30}.`)
+	}
+	return func(ctx context.Context, c control.Caller, id string) error {
+		return a.Recovery.Set(ctx, c, id, *pitr)
+	}, nil
+}
+
+// objectives reads what is asked of the instance's recovery from now on.
+func (a *API) objectives(raw json.RawMessage) (change, error) {
+	var asked objectives.Request
+	if err := strictly(raw, &asked); err != nil {
+		asked = objectives.Request{} // which is refused with what it must be like
+	}
+	return func(ctx context.Context, c control.Caller, id string) error {
+		return a.Objectives.Set(ctx, c, id, asked)
+	}, nil
+}
+
+// strictly decodes JSON that has no other fields.
+func strictly(raw json.RawMessage, to any) error {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	return d.Decode(to)
+}
+
+// failover reads whether a replica takes the place of a lost source: automatic, manual, or an object that says more.
+func (a *API) failover(raw json.RawMessage) (change, error) {
+	var asked control.Failover
+	if json.Unmarshal(raw, &asked.Mode) != nil {
+		if err := strictly(raw, &asked); err != nil {
+			return nil, fault.Errorf(fault.BadRequest, `Validation error: failover must be "automatic", "manual", or like {"mode": "automatic", "acknowledgements": 1, "grace_seconds": 30, "degrade": "asynchronous"}.`)
+		}
+	}
+	return func(ctx context.Context, c control.Caller, id string) error {
+		return a.Control.SetFailover(ctx, c, id, asked)
 	}, nil
 }
 

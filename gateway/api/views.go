@@ -3,11 +3,14 @@ package api
 import (
 	"cmp"
 	"math"
+	"slices"
+	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/control"
 	"github.com/cofferdb/coffer/gateway/lifecycle"
+	"github.com/cofferdb/coffer/gateway/objectives"
 )
 
 // instanceView is an instance as clients see it: trove-api v1.0, the list's keys first, then those of the detail.
@@ -31,21 +34,31 @@ type instanceView struct {
 	Replicas        []memberRef    `json:"replicas,omitempty"`
 	ClusterID       string         `json:"cluster_id,omitempty"`
 	ShardID         string         `json:"shard_id,omitempty"`
+	DrillOf         *memberRef     `json:"drill_of,omitempty"` // beyond Trove: it is the drill of another one, and will be removed
 
 	*instanceDetail
 }
 
 // instanceDetail is what only a single instance and the detailed list show.
 type instanceDetail struct {
-	Created              string     `json:"created"`
-	Protected            bool       `json:"deletion_protection"` // beyond Trove
-	Updated              string     `json:"updated"`
-	ServiceStatusUpdated string     `json:"service_status_updated,omitempty"`
-	Configuration        *memberRef `json:"configuration,omitempty"`
-	Fault                *faultView `json:"fault,omitempty"`
+	Created              string            `json:"created"`
+	Protected            bool              `json:"deletion_protection"` // beyond Trove
+	Updated              string            `json:"updated"`
+	PITR                 pitrView          `json:"pitr"` // beyond Trove
+	ServiceStatusUpdated string            `json:"service_status_updated,omitempty"`
+	Configuration        *memberRef        `json:"configuration,omitempty"`
+	Fault                *faultView        `json:"fault,omitempty"`
+	Connections          map[string]string `json:"connections,omitempty"` // beyond Trove: what clients connect with, by role; a single instance shows it
+	// Beyond Trove: what was measured last of having the instance again, and what is asked of that. A single instance shows it.
+	RPO        *rpoView        `json:"rpo,omitempty"`
+	RTO        *rtoView        `json:"rto,omitempty"`
+	Objectives *objectivesView `json:"objectives,omitempty"`
 	// Beyond Trove: how a replica gets on, when its guest has told.
 	Replication *replicationView `json:"replication,omitempty"`
-	Warning     string           `json:"warning,omitempty"` // beyond Trove: what will soon keep the server from its work
+	// Beyond Trove: of a member of a set with replicas, what it is there, and who takes the place of the source.
+	Role     datastores.Role `json:"role,omitempty"`
+	Failover *failoverView   `json:"failover,omitempty"`
+	Warning  string          `json:"warning,omitempty"` // beyond Trove: what will soon keep the server from its work
 	*adminDetail
 	Password string `json:"password,omitempty"`  // in the answer to a create with root_on_create
 	UserData string `json:"user_data,omitempty"` // in the answer to a create without a host
@@ -57,6 +70,12 @@ type adminDetail struct {
 	ServerID     *string `json:"server_id"` // null: it has no host
 	VolumeID     *string `json:"volume_id"`
 	EncryptedRPC bool    `json:"encrypted_rpc_messaging"`
+}
+
+// pitrView says whether the log is shipped, and how far that may be behind, in seconds.
+type pitrView struct {
+	Enabled bool `json:"enabled"`
+	RPO     int  `json:"rpo,omitempty"`
 }
 
 type flavorRef struct {
@@ -96,6 +115,52 @@ type faultView struct {
 	Details *string `json:"details"` // null for all but admins
 }
 
+// rpoView is how much would be lost with an instance.
+type rpoView struct {
+	Seconds  float64 `json:"seconds"`
+	Measured string  `json:"measured_at"`
+	By       string  `json:"by"` // log or backup
+	BackupID string  `json:"backup_id,omitempty"`
+	Until    string  `json:"until"` // what was written before is kept
+}
+
+// rtoView is how long it took to have an instance again.
+type rtoView struct {
+	Seconds  float64 `json:"seconds"`
+	Measured string  `json:"measured_at"`
+	By       string  `json:"by"` // drill or restore
+	DrillID  string  `json:"drill_id,omitempty"`
+	BackupID string  `json:"backup_id,omitempty"`
+}
+
+// objectivesView is what is asked of an instance's recovery, in seconds.
+type objectivesView struct {
+	RPO    int               `json:"rpo,omitempty"`
+	RTO    int               `json:"rto,omitempty"`
+	Missed map[string]string `json:"missed"` // of each that is missed why
+}
+
+// recovered adds what is known of having the instance again.
+func (v *instanceView) recovered(r objectives.Recovery) {
+	if p := r.RPO; p != nil {
+		v.RPO = &rpoView{thousandths(p.Seconds), control.Stamp(p.At), p.By, p.Backup, control.Stamp(p.Until)}
+	}
+	if t := r.RTO; t != nil {
+		v.RTO = &rtoView{Seconds: thousandths(t.Seconds), Measured: control.Stamp(t.At), By: t.By, BackupID: t.ID}
+		if t.By == objectives.ByDrill {
+			v.RTO.DrillID, v.RTO.BackupID = t.ID, ""
+		}
+	}
+	if o := r.Asked; o.RPO > 0 || o.RTO > 0 {
+		v.Objectives = &objectivesView{o.RPO, o.RTO, o.Missed}
+		if o.Missed == nil {
+			v.Objectives.Missed = map[string]string{}
+		}
+	}
+}
+
+func thousandths(seconds float64) float64 { return math.Round(seconds*1000) / 1000 }
+
 // replicationView is how a replica gets on with its source.
 type replicationView struct {
 	Role    datastores.Role `json:"role"` // replica; source when its server follows nobody
@@ -106,6 +171,41 @@ type replicationView struct {
 	LagSeconds      *int64 `json:"lag_seconds,omitempty"`
 	LagBytes        *int64 `json:"lag_bytes,omitempty"`
 	LagTransactions *int64 `json:"lag_transactions,omitempty"`
+}
+
+// failoverView is the policy of a set, and how it stands.
+type failoverView struct {
+	control.Failover
+	// Possible: the candidates can decide who takes the place of a lost source. Why it is not, or writes wait.
+	Possible   bool     `json:"possible"`
+	Why        string   `json:"why,omitempty"`
+	Candidates []string `json:"candidates"` // ids
+	// Bounded: what was acknowledged last may be lost.
+	Bounded bool         `json:"bounded"`
+	Members []memberView `json:"members"`
+}
+
+// memberView is a member of a set, where clients find it.
+type memberView struct {
+	ID        string          `json:"id"`
+	Role      datastores.Role `json:"role"`
+	Address   string          `json:"address,omitempty"`
+	Candidate bool            `json:"candidate"`
+}
+
+func failoverOf(in lifecycle.Member) (role datastores.Role, v *failoverView) {
+	set := in.Set
+	if set.Kind != etcdschema.SetReplication || set.Member(in.ID).ID == "" {
+		return "", nil
+	}
+	v = &failoverView{Failover: control.FailoverOf(in), Candidates: []string{}, Bounded: slices.Contains(in.Capabilities, datastores.CanBoundedFailover)}
+	if f := set.Failover; f != nil {
+		v.Possible, v.Why, v.Candidates = len(f.Candidates) > 0, f.Said, append(v.Candidates, f.Candidates...)
+	}
+	for _, m := range set.Members {
+		v.Members = append(v.Members, memberView{m.ID, datastores.Role(m.Role), m.Address, slices.Contains(v.Candidates, m.ID)})
+	}
+	return datastores.Role(set.Member(in.ID).Role), v
 }
 
 func replicationOf(in lifecycle.Member) *replicationView {
@@ -152,6 +252,9 @@ func (a *API) shortView(r *request, in lifecycle.Member) instanceView {
 	if of := in.ReplicaOf(); of != "" {
 		v.ReplicaOf = &memberRef{ID: of, Links: a.links(r, "instances/"+of)}
 	}
+	if of := in.DrillOf; of != "" {
+		v.DrillOf = &memberRef{ID: of, Links: a.links(r, "instances/"+of)}
+	}
 	for _, id := range in.Replicas() {
 		v.Replicas = append(v.Replicas, memberRef{ID: id, Links: a.links(r, "instances/"+id)})
 	}
@@ -170,7 +273,7 @@ func (a *API) detailView(r *request, in lifecycle.Member) instanceView {
 	v := a.shortView(r, in)
 	v.Datastore.VersionNumber = in.VersionNumber
 	v.Locality, v.Zone = cmp.Or(in.Set.Locality, in.Locality), in.Zone
-	v.instanceDetail = &instanceDetail{Created: control.Stamp(in.Created), Updated: control.Stamp(in.Updated), Protected: in.Protected}
+	v.instanceDetail = &instanceDetail{Created: control.Stamp(in.Created), Updated: control.Stamp(in.Updated), Protected: in.Protected, PITR: pitrView{in.RPO > 0, in.RPO}}
 	if !in.ServiceReported.IsZero() {
 		v.ServiceStatusUpdated = control.Stamp(in.ServiceReported)
 	}
@@ -192,10 +295,56 @@ func (a *API) detailView(r *request, in lifecycle.Member) instanceView {
 		}
 	}
 	v.Warning, v.Replication = in.Service.Warning, replicationOf(in)
+	v.Role, v.Failover = failoverOf(in)
 	if f := in.Fault; f != nil {
 		v.Fault = &faultView{Message: f.Message, Created: control.Stamp(f.Created)}
 		if r.Who.Admin() {
 			v.Fault.Details = &f.Details
+		}
+	}
+	return v
+}
+
+// planView is what a request would do.
+type planView struct {
+	Operation string `json:"operation,omitempty"`
+	Restart   bool   `json:"restart"` // the database server stops, for however short
+	ReadOnly  bool   `json:"read_only"`
+	// Seconds is what the last such operation of the instance took, of which clients were without the server for a part; null: there was none.
+	Seconds    *float64         `json:"seconds"`
+	Parameters []string         `json:"restart_required_by,omitempty"` // parameters that take effect at a restart only
+	Steps      []stepView       `json:"steps"`
+	Quotas     []map[string]any `json:"quotas"`
+	Changes    []map[string]any `json:"changes"`
+}
+
+type stepView struct {
+	Step     string `json:"step"`
+	Instance string `json:"instance_id"`
+	Does     string `json:"does"`
+	Without  string `json:"without,omitempty"` // what clients do without: server or writes
+}
+
+func foresight(r *request, seen *control.Foreseen) planView {
+	v := planView{Steps: []stepView{}, Changes: []map[string]any{}}
+	switch {
+	case seen.After.Operation != nil:
+		v.Operation = seen.After.Operation.Kind
+	case seen.After.Set.Operation != nil:
+		v.Operation = seen.After.Set.Operation.Kind
+	}
+	for _, s := range seen.Steps {
+		v.Restart, v.ReadOnly = v.Restart || s.Without == "server", v.ReadOnly || s.Without == "writes"
+		v.Steps = append(v.Steps, stepView{string(s.Step), s.Instance, s.Does, s.Without})
+	}
+	if took, known := seen.After.Took[v.Operation]; known {
+		v.Seconds = &took
+	}
+	v.Parameters, v.Quotas = seen.Restart, quotaViews(seen.Quota)
+	for _, w := range seen.Would { // what is nobody's own is nobody's business
+		parts := strings.Split(strings.Trim(w.Key, "/"), "/")
+		if n := len(parts); n > 3 && slices.Contains([]string{r.Project, r.param("id")}, parts[n-2]) || r.Who.Admin() {
+			v.Changes = append(v.Changes, map[string]any{"record": parts[1], "id": parts[n-1], "would_be": w.Does})
 		}
 	}
 	return v

@@ -22,6 +22,8 @@ type Store interface {
 	// Get returns a blob and its size, or [ErrNotFound]. The caller must close it. ctx is for the reading, too. What it
 	// reads is not checked: who needs that knows the SHA-256.
 	Get(ctx context.Context, name string) (io.ReadCloser, int64, error)
+	// Delete deletes a blob. That there is none is no error.
+	Delete(ctx context.Context, name string) error
 	// DeleteAll deletes every blob whose name begins with the prefix and a slash. That there is none is no error. After an
 	// error some may be left; it may be called again.
 	DeleteAll(ctx context.Context, prefix string) error

@@ -171,8 +171,13 @@ func deleted(t *testing.T, s Store) {
 			t.Errorf("%s: %v", prefix, err)
 		}
 	}
+	for _, name := range []string{"del/p/id2/1", "del/p/id2/1", "del/p/id2", "del/p", "del/nobody"} {
+		if err := s.Delete(context.Background(), name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	for i, name := range names {
-		if _, err := get(s, name); errors.Is(err, ErrNotFound) != (i < 3) {
+		if _, err := get(s, name); errors.Is(err, ErrNotFound) != (i < 4) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -189,6 +189,21 @@ func (d *Dir) Get(_ context.Context, name string) (io.ReadCloser, int64, error) 
 	return f, info.Size(), nil
 }
 
+// Delete is [Store]'s.
+func (d *Dir) Delete(_ context.Context, name string) error {
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	info, err := d.root.Lstat(name)
+	if err == nil && info.Mode().IsRegular() {
+		err = d.root.Remove(name)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot delete %s: %w", name, err)
+	}
+	return nil
+}
+
 // DeleteAll is [Store]'s.
 func (d *Dir) DeleteAll(_ context.Context, prefix string) error {
 	if err := CheckName(prefix); err != nil {

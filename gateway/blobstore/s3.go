@@ -163,6 +163,17 @@ func (s *S3) Get(ctx context.Context, name string) (io.ReadCloser, int64, error)
 	return nil, 0, fmt.Errorf("cannot read %s: %w", name, errors.Join(ofS3(err), err))
 }
 
+// Delete is [Store]'s.
+func (s *S3) Delete(ctx context.Context, name string) error {
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	if err := s.client.RemoveObject(ctx, s.bucket, s.prefix+name, minio.RemoveObjectOptions{}); err != nil {
+		return fmt.Errorf("cannot delete %s: %w", name, err)
+	}
+	return nil
+}
+
 // DeleteAll is [Store]'s.
 func (s *S3) DeleteAll(ctx context.Context, prefix string) error {
 	if err := CheckName(prefix); err != nil {

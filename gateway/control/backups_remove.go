@@ -21,6 +21,9 @@ const maxFamily = 50
 func (cp *Plane) RemoveBackup(ctx context.Context, c Caller, id string) error {
 	_, err := cp.Commit(ctx, nil, func(s etcdschema.Snapshot) (plan.Moves, error) {
 		family, err := familyOf(s, c.Project, id)
+		if err == nil && family[0].PartOf != "" {
+			err = fault.NotFound("Backup", id)
+		}
 		if err != nil {
 			return plan.Moves{}, err
 		}
@@ -42,6 +45,9 @@ func familyOf(s etcdschema.Snapshot, project, id string) ([]*etcdschema.Backup, 
 			return nil, err
 		}
 		ids = append(ids, b.Children...)
+		for _, part := range b.Parts {
+			ids = append(ids, part.ID)
+		}
 		if family = append(family, &b); len(family) > maxFamily {
 			return nil, fault.Errorf(fault.Unprocessable, "More than %d backups build on backup %s; delete the newest of them first.", maxFamily, id)
 		}
@@ -69,6 +75,13 @@ func (cp *Plane) deletion(s etcdschema.Snapshot, family []*etcdschema.Backup) (m
 		return m, err
 	}
 	m.Ops = append(m.Ops, usage...)
+	if first.Log != nil {
+		woken, err := plan.WakeArchive(s, first.Project, first.Instance, cp.Now())
+		if err != nil {
+			return m, err
+		}
+		m.Ops = append(m.Ops, woken...)
+	}
 	for _, b := range family {
 		switch {
 		case b.Running():
@@ -77,13 +90,15 @@ func (cp *Plane) deletion(s etcdschema.Snapshot, family []*etcdschema.Backup) (m
 			return m, fault.Errorf(fault.Conflict, "Backup %s is being restored by instance %s; delete it when that is done, or delete the instance first.", b.BackupID, b.Readers[0])
 		}
 		b.Deleting = true
+		m.Ops = append(m.Ops, plan.DueVerification(b, time.Time{}, cp.Now())...)
 		m.Ops = append(m.Ops, plan.DueRemoval(b, cp.Now(), cp.Now())...)
 		m.Ops = append(m.Ops, etcdschema.Put(etcdschema.BackupKey(b.Project, b.BackupID), *b))
 	}
 	return m, nil
 }
 
-// CancelBackup ends a backup that is being made: it is FAILED at once, and its guest is told to stop.
+// CancelBackup ends a backup that is being made: it is FAILED at once, and its guest is told to stop. So is a cluster's, once all who make
+// its parts are told.
 func (cp *Plane) CancelBackup(ctx context.Context, c Caller, id string) error {
 	b, err := cp.FindBackup(ctx, c, id)
 	if err != nil {
@@ -92,14 +107,50 @@ func (cp *Plane) CancelBackup(ctx context.Context, c Caller, id string) error {
 	if b.Snapshot || !b.Running() {
 		return fault.Errorf(fault.Unprocessable, "Backup %s is not being made (%s).", b.BackupID, b.Status)
 	}
-	event := lifecycle.Event{Type: lifecycle.ResetStatus, Reason: "The backup was cancelled by " + cmp.Or(c.Who.UserName, "an unnamed user") + ".", Request: c.Request}
-	_, err = cp.transition(ctx, c.Project, b.Instance, event, func(p *plan.Plan) error {
+	if b.Import != nil {
+		return cp.ChangeBackup(ctx, c.Project, id, func(s etcdschema.Snapshot, b *etcdschema.Backup) ([]etcdschema.Op, error) {
+			if !b.Running() {
+				return nil, fault.Errorf(fault.Unprocessable, "Backup %s is not brought in any more.", id)
+			}
+			return cp.failImport(s, b, "The import was "+cancelledBy(c), cp.Now())
+		})
+	}
+	for _, part := range b.Parts {
+		rec, err := etcdschema.Get(ctx, cp.Store, etcdschema.BackupKey(c.Project, part.ID))
+		if err == nil && rec.Value.Running() {
+			err = cp.cancelMaking(ctx, c, rec.Value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := cp.cancelMaking(ctx, c, b); err != nil && len(b.Parts) == 0 { // whose own part may be made
+		return err
+	}
+	return nil
+}
+
+func cancelledBy(c Caller) string {
+	return "cancelled by " + cmp.Or(c.Who.UserName, "an unnamed user") + "."
+}
+
+// cancelMaking has an instance give up the backup that it makes.
+func (cp *Plane) cancelMaking(ctx context.Context, c Caller, b etcdschema.Backup) error {
+	event := lifecycle.Event{Type: lifecycle.ResetStatus, Reason: "The backup was " + cancelledBy(c), Request: c.Request, By: c.Who.UserName}
+	_, err := cp.transition(ctx, c.Project, b.Instance, event, func(p *plan.Plan) error {
 		if op := p.Before.Operation; op == nil || op.Backup != b.BackupID {
 			return fault.Errorf(fault.Unprocessable, "Backup %s is not being made any more.", b.BackupID)
 		}
 		return nil
 	})
 	return instanceError(err, b.Instance)
+}
+
+// failImport has a backup that is brought in be FAILED. Its quota is given back, and what was stored of it removed at a time.
+func (cp *Plane) failImport(s etcdschema.Snapshot, b *etcdschema.Backup, reason string, at time.Time) ([]etcdschema.Op, error) {
+	b.Status, b.Fault, b.Updated = etcdschema.BackupFailed, reason, cp.Now().UTC()
+	ops, err := plan.RefundBackups(s, b)
+	return append(ops, plan.DueRemoval(b, at, cp.Now())...), err
 }
 
 // removals is how many backups, or instances' logs, a gateway removes at a time, and removalTimeout how long it has for one until any gateway
@@ -130,7 +181,13 @@ func (cp *Plane) claimRemoval(ctx context.Context, item due.Item) (b etcdschema.
 		if mine = rec.Found && b.Due.Equal(item.At); !mine {
 			return item.Drop(s, plan.DueBackup)
 		}
-		ops := plan.DueRemoval(&b, cp.Now().Add(removalTimeout), cp.Now())
+		later := cp.Now().Add(removalTimeout)
+		ops := plan.DueRemoval(&b, later, cp.Now())
+		if b.Import != nil && b.Running() && !b.Deleting { // for which there was a day
+			if ops, err = cp.failImport(s, &b, "What it holds was not sent in time.", later); err != nil {
+				return nil, err
+			}
+		}
 		return append(ops, etcdschema.Put(key, b)), nil
 	})
 	return b, mine, err

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -78,16 +79,21 @@ func (cp *Plane) CallInstance(ctx context.Context, c Caller, instanceID string, 
 
 // enqueue checks that the call is possible and stores its command, in one transaction.
 func (cp *Plane) enqueue(ctx context.Context, c Caller, instanceID string, asReplica bool, m datastores.Method, id string, args any) error {
-	instanceKey, agentKey := etcdschema.InstanceKey(c.Project, instanceID), etcdschema.AgentKey(instanceID)
-	presenceKey := etcdschema.PresenceKey(instanceID)
-	refs := []etcdschema.Ref{instanceKey, agentKey, presenceKey}
+	instanceKey := etcdschema.InstanceKey(c.Project, instanceID)
+	refs := []etcdschema.Ref{instanceKey}
+	if m.Secret { // its arguments are sealed to the guest's key
+		refs = append(refs, etcdschema.AgentKey(instanceID))
+	}
+	if !cp.Polls.Holds(instanceID) { // another gateway may
+		refs = append(refs, etcdschema.PresenceKey(instanceID))
+	}
 	_, err := cp.Store.Update(ctx, refs, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		rec, err := etcdschema.Read(s, instanceKey)
 		in, err := fault.Found(rec, err, "Instance", instanceID)
 		if err != nil {
 			return nil, err
 		}
-		if err := supports(in, m); err != nil {
+		if err := cmp.Or(plan.NoDrill(in), supports(in, m)); err != nil {
 			return nil, err
 		}
 		member, err := plan.MemberOf(s, in)
@@ -106,7 +112,7 @@ func (cp *Plane) enqueue(ctx context.Context, c Caller, instanceID string, asRep
 		now := cp.Now().UTC()
 		cmd := etcdschema.Command{
 			Command: agentpoll.Command{ID: id, Method: m.Name, Deadline: now.Add(m.Timeout), Traceparent: c.Traceparent},
-			Project: c.Project, Instance: instanceID, Enqueued: now, User: c.Who.UserName,
+			Project: c.Project, Instance: instanceID, Enqueued: now, User: c.Who.UserName, Request: c.Request,
 		}
 		if err := plan.FillArgs(s, &cmd, instanceID, args, m.Secret); err != nil {
 			return nil, err
@@ -114,6 +120,43 @@ func (cp *Plane) enqueue(ctx context.Context, c Caller, instanceID string, asRep
 		return []etcdschema.Op{cp.Signer.Command(instanceID, cmd)}, nil
 	})
 	return err
+}
+
+// AskAgent asks an agent, a guest in any state or a host, and waits for the value of its answer. An agent that is not there is a 503 at once.
+func (cp *Plane) AskAgent(ctx context.Context, c Caller, agentID, method string, timeout time.Duration, args any) (json.RawMessage, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	id := plan.NewID()
+	answer := cp.waiters.add(id)
+	defer cp.waiters.remove(id)
+	agentKey, presenceKey := etcdschema.AgentKey(agentID), etcdschema.PresenceKey(agentID)
+	_, err := cp.Store.Update(ctx, []etcdschema.Ref{agentKey, presenceKey}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		agent, err := etcdschema.Read(s, agentKey)
+		if err != nil {
+			return nil, err
+		}
+		if !agent.Found {
+			return nil, fault.Errorf(fault.Unavailable, "The agent %s has not enrolled.", agentID)
+		}
+		if err := cp.reachable(s, agentID); err != nil {
+			return nil, err
+		}
+		now := cp.Now().UTC()
+		cmd := etcdschema.Command{
+			Command:  agentpoll.Command{ID: id, Method: method, Deadline: now.Add(timeout), Traceparent: c.Traceparent},
+			Enqueued: now, User: c.Who.UserName, Request: c.Request,
+		}
+		err = plan.FillArgs(s, &cmd, agentID, args, false)
+		return []etcdschema.Op{cp.Signer.Command(agentID, cmd)}, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	result, err := cp.await(ctx, agentID, id, answer)
+	if err == nil && result.Error != nil {
+		err = result.Error
+	}
+	return result.Value, err
 }
 
 // writes reports whether a method changes what tenants have in the database.
@@ -166,8 +209,13 @@ func (cp *Plane) await(ctx context.Context, agentID, id string, answer <-chan ag
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	key := etcdschema.CommandKey(agentID, id)
-	_, err := cp.Store.Update(ctx, []etcdschema.Ref{key}, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		return []etcdschema.Op{etcdschema.Delete(key)}, nil
+	_, err := cp.Store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		cmd, err := etcdschema.Read(s, key)
+		if err != nil || !cmd.Found {
+			return nil, err
+		}
+		ops, err := cp.Signer.Audit(s, agentID, cp.Signer.Ended(agentID, cmd.Value, nil, cp.Now()))
+		return append(ops, etcdschema.Delete(key)), err
 	})
 	if err != nil {
 		return agentpoll.Result{}, err

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -9,13 +10,15 @@ import (
 
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/fault"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
 )
 
-// problems are what was last found wrong with the definitions. The log says each thing once.
-type problems struct {
-	mu    sync.Mutex
-	known []string
-	read  bool // known is of the last reading of [Plane.WatchCatalogue], or of a later one
+// seen is what was last read of the definitions, and found wrong with them. The log says each thing once.
+type seen struct {
+	mu        sync.Mutex
+	catalogue etcdschema.Catalogue
+	problems  []string
+	read      bool // the others are of the last reading of [Plane.WatchCatalogue], or of a later one
 }
 
 // Catalogue reads what operators have defined, as it is now: a definition is usable as soon as it is put. Hosts that have not
@@ -34,16 +37,16 @@ func (cp *Plane) readCatalogue(ctx context.Context) (etcdschema.Catalogue, error
 	if err != nil {
 		return c, err
 	}
-	cp.problems.mu.Lock()
-	defer cp.problems.mu.Unlock()
+	cp.seen.mu.Lock()
+	defer cp.seen.mu.Unlock()
 	var now []string
 	for _, p := range c.Problems {
 		now = append(now, p.Error())
-		if !slices.Contains(cp.problems.known, p.Error()) {
+		if !slices.Contains(cp.seen.problems, p.Error()) {
 			cp.Log.Warn("a definition is not good", "key", p.Key, "path", p.Path, "problem", p.Message, "last_good_in_force", p.InForce)
 		}
 	}
-	cp.problems.known, cp.problems.read = now, true
+	cp.seen.catalogue, cp.seen.problems, cp.seen.read = c, now, true
 	return c, nil
 }
 
@@ -81,9 +84,9 @@ func (cp *Plane) WatchCatalogue(ctx context.Context) {
 		}
 		within, cancel := context.WithTimeout(ctx, readWithin)
 		if _, err := cp.readCatalogue(within); err != nil {
-			cp.problems.mu.Lock()
-			cp.problems.read = false
-			cp.problems.mu.Unlock()
+			cp.seen.mu.Lock()
+			cp.seen.read = false
+			cp.seen.mu.Unlock()
 			wake()
 		}
 		cancel()
@@ -97,12 +100,23 @@ func (cp *Plane) WatchCatalogue(ctx context.Context) {
 
 // CountProblems is for /metrics: how many there were when the definitions were last read; -1 when they could not be.
 func (cp *Plane) CountProblems() float64 {
-	cp.problems.mu.Lock()
-	defer cp.problems.mu.Unlock()
-	if !cp.problems.read {
+	cp.seen.mu.Lock()
+	defer cp.seen.mu.Unlock()
+	if !cp.seen.read {
 		return -1
 	}
-	return float64(len(cp.problems.known))
+	return float64(len(cp.seen.problems))
+}
+
+// latelySeen is the catalogue of a moment ago, which is not read for it, unless none was read since etcd was away.
+func (cp *Plane) latelySeen(ctx context.Context) (etcdschema.Catalogue, error) {
+	cp.seen.mu.Lock()
+	c, read := cp.seen.catalogue, cp.seen.read
+	cp.seen.mu.Unlock()
+	if read {
+		return c, nil
+	}
+	return cp.readCatalogue(ctx)
 }
 
 func FindDatastore(c etcdschema.Catalogue, ref string) (etcdschema.CatalogueDatastore, bool) {
@@ -146,6 +160,45 @@ func chooseVersion(c etcdschema.Catalogue, datastore, version string) (etcdschem
 		return v, fault.Errorf(fault.BadRequest, "Datastore version '%s' of %s cannot be found or is not active.", version, d.Name)
 	}
 	return v, nil
+}
+
+// Connections are what clients connect to an instance or a cluster with, by name, as the definition of its version had them a moment ago. When
+// that is gone, there are none.
+func (cp *Plane) Connections(ctx context.Context, m lifecycle.Member) (map[string]string, error) {
+	c, err := cp.latelySeen(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d, _ := FindDatastore(c, cmp.Or(m.Datastore, m.Set.Datastore))
+	v, ok := FindVersion(d.Versions, cmp.Or(m.Version, m.Set.Version))
+	if !ok {
+		return nil, nil
+	}
+	source, replicas, members := whereIs(m)
+	return v.Server.ConnectionStrings(source, replicas, members), nil
+}
+
+// whereIs are the addresses of the members of an instance's set that take part in it, or of the instance alone.
+func whereIs(m lifecycle.Member) (source string, replicas, members []string) {
+	if len(m.Set.Members) == 0 {
+		if _, source = lifecycle.Reached(m.Instance); source != "" {
+			members = []string{source}
+		}
+		return source, nil, members
+	}
+	for _, one := range m.Set.Members {
+		switch {
+		case one.Address == "" || one.State != "":
+		case one.Role == etcdschema.RoleSource:
+			source, members = one.Address, append([]string{one.Address}, members...)
+		default:
+			if one.Role == etcdschema.RoleReplica {
+				replicas = append(replicas, one.Address)
+			}
+			members = append(members, one.Address)
+		}
+	}
+	return source, replicas, members
 }
 
 // defaultDatastore is what a create is of that names none: the only datastore, or the only one that its operator calls the default; "": none.

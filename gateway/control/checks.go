@@ -13,7 +13,6 @@ import (
 	"github.com/cofferdb/coffer/deployments"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/fault"
-	"github.com/cofferdb/coffer/gateway/plan"
 )
 
 // Hosts judge definitions: whether a plug-in takes the options, and whether the machine has or can get its programs. A host
@@ -103,38 +102,7 @@ func (cp *Plane) converse(ctx context.Context, host string) error {
 
 // check asks a host and waits until its answer is stored.
 func (cp *Plane) check(ctx context.Context, host string, args deployments.CheckArgs) error {
-	ctx, cancel := context.WithTimeout(ctx, deployments.CheckTimeout)
-	defer cancel()
-	id := plan.NewID()
-	answer := cp.waiters.add(id)
-	defer cp.waiters.remove(id)
-	agentKey, presenceKey := etcdschema.AgentKey(host), etcdschema.PresenceKey(host)
-	_, err := cp.Store.Update(ctx, []etcdschema.Ref{agentKey, presenceKey}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		agent, err := etcdschema.Read(s, agentKey)
-		if err != nil {
-			return nil, err
-		}
-		if !agent.Found {
-			return nil, errors.New("the host has not enrolled")
-		}
-		if err := cp.reachable(s, host); err != nil {
-			return nil, err
-		}
-		now := cp.Now().UTC()
-		cmd := etcdschema.Command{
-			Command:  agentpoll.Command{ID: id, Method: deployments.MethodCheck, Deadline: now.Add(deployments.CheckTimeout)},
-			Enqueued: now,
-		}
-		err = plan.FillArgs(s, &cmd, host, args, false)
-		return []etcdschema.Op{cp.Signer.Command(host, cmd)}, err
-	})
-	if err != nil {
-		return err
-	}
-	result, err := cp.await(ctx, host, id, answer)
-	if err == nil && result.Error != nil {
-		err = result.Error
-	}
+	_, err := cp.AskAgent(ctx, Caller{}, host, deployments.MethodCheck, deployments.CheckTimeout, args)
 	return err
 }
 

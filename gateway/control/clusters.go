@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -33,6 +34,8 @@ type ClusterRequest struct {
 	Locality      string                 `json:"locality"`
 	Configuration string                 `json:"configuration"` // id or href
 	Extended      map[string]StringOrID  `json:"extended_properties"`
+	// RestorePoint is what the cluster begins with. Trove's have none.
+	RestorePoint *RestorePoint `json:"restorePoint"`
 }
 
 // ClusterMemberRequest asks for one member. Its size is that of all others.
@@ -62,12 +65,15 @@ func (cp *Plane) NewCluster(ctx context.Context, c Caller, req ClusterRequest) (
 	if err := alike(req.Instances); err != nil {
 		return made, "", err
 	}
-	o, err := cp.orderMembers(ctx, c, first)
+	o, err := cp.orderMembers(ctx, c, first, req.RestorePoint)
 	if err != nil {
 		return made, "", err
 	}
 	shape := *o.version.Server.Cluster
 	copies, err := copiesOf(req.Extended, shape, len(req.Instances))
+	if err == nil {
+		err = o.shareOut(shape, max(1, len(req.Instances)/(copies+1)))
+	}
 	if err != nil {
 		return made, "", err
 	}
@@ -80,18 +86,21 @@ func (cp *Plane) NewCluster(ctx context.Context, c Caller, req ClusterRequest) (
 	return made, o.password, err
 }
 
-// orderMembers checks the create of members, all by the first one: see [Plane.order].
-func (cp *Plane) orderMembers(ctx context.Context, c Caller, first CreateRequest) (o order, err error) {
+// orderMembers checks the create of members, all by the first one: see [Plane.order]. point is what their cluster begins with; nil: nothing.
+func (cp *Plane) orderMembers(ctx context.Context, c Caller, first CreateRequest, point *RestorePoint) (o order, err error) {
 	for _, given := range []struct {
 		name string
 		is   bool
 	}{
 		{"databases", len(first.Databases) > 0}, {"users", len(first.Users) > 0}, {"replica_of", first.ReplicaOf+first.SlaveOf != ""},
-		{"restorePoint", first.RestorePoint != nil}, {"user_data", first.UserData},
+		{"restorePoint", first.RestorePoint != nil}, {"pitr", first.PITR != nil}, {"user_data", first.UserData},
 	} {
 		if given.is {
 			return o, fault.Errorf(fault.BadRequest, "Validation error: a member of a cluster takes no %s; leave it out.", given.name)
 		}
+	}
+	if first.RestorePoint = point; point != nil && point.Instance != "" {
+		return o, fault.Errorf(fault.BadRequest, "Validation error: a cluster begins with a backup: cluster['restorePoint'] takes backupRef and project_id alone.")
 	}
 	if o, err = cp.order(ctx, c, first); err != nil {
 		return o, err
@@ -99,6 +108,7 @@ func (cp *Plane) orderMembers(ctx context.Context, c Caller, first CreateRequest
 	if !o.version.Server.ClusterSupport || o.version.Server.Cluster == nil {
 		return o, fault.Errorf(fault.NotImplemented, "Clusters are not supported for %s %s.", o.instance.Datastore, o.instance.Version)
 	}
+	o.walled = len(o.version.Server.PeerTCPPorts) > 0
 	return o, nil
 }
 
@@ -199,6 +209,7 @@ type newMembers struct {
 func (n *newMembers) place(s etcdschema.Snapshot, asked []ClusterMemberRequest) (members []etcdschema.Instance, err error) {
 	shards := n.shards(len(asked))
 	var beside []string
+	names := map[string]bool{}
 	for _, m := range n.set.Members {
 		rec, err := etcdschema.Read(s, etcdschema.InstanceKey(n.set.Project, m.ID))
 		if err != nil {
@@ -206,12 +217,17 @@ func (n *newMembers) place(s etcdschema.Snapshot, asked []ClusterMemberRequest) 
 		}
 		n.on[rec.Value.Host] = append(n.on[rec.Value.Host], m.Shard)
 		beside = append(beside, rec.Value.Host)
+		names[rec.Value.Name] = true
 	}
 	for i, want := range asked {
 		o := n.order
 		in := o.instance
 		in.ID, in.SetID, in.Locality, in.Zone = plan.NewID(), n.set.ID, "", want.Zone
-		in.Name = cmp.Or(want.Name, fmt.Sprintf("%s-member-%d", n.set.Name, len(n.set.Members)+i+1))
+		if in.Restore = nil; i < len(o.restores) {
+			in.Restore = o.restores[i]
+		}
+		in.Name = cmp.Or(want.Name, unusedName(n.set.Name, names))
+		names[in.Name] = true
 		if !ValidName(in.Name) {
 			return nil, fault.Errorf(fault.BadRequest, "Validation error: the name of instances[%d] must be a string of 1 to 255 characters with a letter or digit.", i)
 		}
@@ -232,6 +248,15 @@ func (n *newMembers) place(s etcdschema.Snapshot, asked []ClusterMemberRequest) 
 		members = append(members, in)
 	}
 	return members, nil
+}
+
+// unusedName is one that no other member of the cluster has.
+func unusedName(cluster string, names map[string]bool) string {
+	for n := 1; ; n++ {
+		if name := fmt.Sprintf("%s-member-%d", cluster, n); !names[name] {
+			return name
+		}
+	}
 }
 
 // find puts a member on the best host that can take it.
@@ -271,7 +296,8 @@ func (n *newMembers) find(s etcdschema.Snapshot, o order, in *etcdschema.Instanc
 	return fault.Errorf(fault.Unprocessable, "There is no place for all members of the cluster, and none was made. Of member %s: %s", in.Name, o.noHost(n.hosts))
 }
 
-// shards names the part of the data of each new member: the first ones are each the first of a shard, the others have copies.
+// shards names the part of the data of each new member. Shards that lack a copy are filled first; of the rest the first ones are each the
+// first of a new shard, the others have copies.
 func (n *newMembers) shards(count int) []string {
 	names := make([]string, count)
 	if n.set.Shape.MaxReplicas == 0 {
@@ -283,11 +309,29 @@ func (n *newMembers) shards(count int) []string {
 			last = max(last, k)
 		}
 	}
-	first := count / (n.set.Copies + 1)
-	for i := range names {
-		names[i] = strconv.Itoa(last + 1 + i%first)
+	filled := copy(names, lackingCopies(n.set))
+	first := max(1, (count-filled)/(n.set.Copies+1))
+	for i := range names[filled:] {
+		names[filled+i] = strconv.Itoa(last + 1 + i%first)
 	}
 	return names
+}
+
+// lackingCopies are shards of a cluster that have fewer members than there are to be, each as often as it lacks one. A shard of which nobody
+// is left is none.
+func lackingCopies(set etcdschema.Set) (shards []string) {
+	have := map[string]int{}
+	for _, m := range set.Members {
+		if m.Shard != "" && (m.State == "" || m.State == etcdschema.MemberMaking || m.State == etcdschema.MemberOutside) {
+			have[m.Shard]++
+		}
+	}
+	for _, shard := range slices.Sorted(maps.Keys(have)) {
+		for range set.Copies + 1 - have[shard] {
+			shards = append(shards, shard)
+		}
+	}
+	return shards
 }
 
 // write is everything that the new members and their set are made of.
@@ -301,20 +345,22 @@ func (n *newMembers) write(s etcdschema.Snapshot, c Caller, members []etcdschema
 	after.Members = slices.Concat(n.set.Members, n.new)
 	for _, in := range members {
 		in.Firewall.Peers = plan.OthersIn(after, in)
-		joined, err := plan.JoinConfiguration(s, in)
-		if err != nil {
-			return plan.Moves{}, err
+		for _, join := range []func(etcdschema.Snapshot, etcdschema.Instance) ([]etcdschema.Op, error){plan.JoinConfiguration, plan.JoinBackups} {
+			joined, err := join(s, in)
+			if err != nil {
+				return plan.Moves{}, err
+			}
+			add(joined...)
 		}
-		add(joined...)
 		add(etcdschema.Put(etcdschema.InstanceGuestKey(in.ID), n.order.guest))
-		m, err := n.cp.Plan(s, lifecycle.Member{Instance: in, Set: after}, lifecycle.Event{Type: lifecycle.Created, Request: c.Request}).Decide()
+		m, err := n.cp.Plan(s, lifecycle.Member{Instance: in, Set: after}, lifecycle.Event{Type: lifecycle.Created, Request: c.Request, By: c.Who.UserName}).Decide()
 		if err != nil {
 			return plan.Moves{}, err
 		}
 		add(m.Ops...)
 		made.Instances = append(made.Instances, m.After)
 	}
-	m, err := n.cp.Plan(s, lifecycle.Member{Set: n.set}, lifecycle.Event{Type: ask, New: n.new, Request: c.Request}).Decide()
+	m, err := n.cp.Plan(s, lifecycle.Member{Set: n.set}, lifecycle.Event{Type: ask, New: n.new, Request: c.Request, By: c.Who.UserName}).Decide()
 	m.Ops = append(ops, m.Ops...)
 	return m, err
 }

@@ -44,13 +44,15 @@ func (cp *Plane) Grow(ctx context.Context, c Caller, id string, asked []ClusterM
 	if err := alike(asked); err != nil {
 		return was, err
 	}
-	if err := whole(was.Copies, len(asked)); err != nil {
-		return was, err
+	if lacking := len(lackingCopies(was.Set)); len(asked) > lacking {
+		if err := whole(was.Copies, len(asked)-lacking); err != nil {
+			return was, fault.Errorf(fault.BadRequest, "Cluster %s has %d shards that lack a replica, which are filled first. What else it asks for: %s", id, lacking, err)
+		}
 	}
 	first := asked[0].CreateRequest
 	first.Name, first.Configuration = was.Name, was.Configuration
 	first.Datastore.Type, first.Datastore.Version, first.Datastore.VersionNumber = was.Datastore, was.Version, ""
-	o, err := cp.orderMembers(ctx, c, first)
+	o, err := cp.orderMembers(ctx, c, first, nil)
 	if err != nil {
 		return was, err
 	}
@@ -72,15 +74,24 @@ func (cp *Plane) Grow(ctx context.Context, c Caller, id string, asked []ClusterM
 	return grown, clusterError(err, id)
 }
 
-// Shrink takes members out of a cluster and deletes them, when what they have is elsewhere.
-func (cp *Plane) Shrink(ctx context.Context, c Caller, id string, members []string) error {
-	return cp.AskCluster(ctx, c, id, lifecycle.Event{Type: lifecycle.AskShrink, Members: members}, func(p *plan.Plan) error {
+// Shrink takes members out of a cluster and deletes them, when what they have is elsewhere. Those that are lost, too, which cannot be asked:
+// what they alone had is given up. Their hosts remove them when they are back.
+func (cp *Plane) Shrink(ctx context.Context, c Caller, id string, members, lost []string) error {
+	return cp.AskCluster(ctx, c, id, lifecycle.Event{Type: lifecycle.AskShrink, Members: members, Lost: lost}, func(p *plan.Plan) error {
 		if len(members) == 0 {
 			return fault.Errorf(fault.BadRequest, "Validation error: shrink must name at least one member.")
 		}
 		for i, m := range members {
 			if p.Before.Set.Member(m).ID == "" || slices.Contains(members[:i], m) {
 				return fault.Errorf(fault.BadRequest, "Instance %s is not a member of cluster %s, or was named twice.", m, id)
+			}
+		}
+		for _, m := range lost {
+			switch away, _, err := cp.away(p.Snap, m); {
+			case err != nil:
+				return err
+			case !away:
+				return fault.Errorf(fault.Conflict, "Member %s is connected. Take it away without \"lost\", so that what it has goes to the others first.", m)
 			}
 		}
 		return nil
@@ -91,7 +102,7 @@ func (cp *Plane) Shrink(ctx context.Context, c Caller, id string, members []stri
 func (cp *Plane) Roll(ctx context.Context, c Caller, id, each string, target *etcdschema.Target) error {
 	return cp.AskCluster(ctx, c, id, lifecycle.Event{Type: lifecycle.AskRoll, Each: each, Target: target}, func(p *plan.Plan) error {
 		for _, m := range p.Before.Set.Members {
-			if err := cp.reachable(p.Snap, m.ID); err != nil {
+			if err := cp.reachable(p.Snap, m.ID); err != nil && m.State == "" {
 				return err
 			}
 		}
@@ -161,4 +172,115 @@ func clusterError(err error, id string) error {
 		return fault.NotFound("Cluster", id)
 	}
 	return err
+}
+
+// backUpCluster has members of a cluster begin a backup of all of it: the parts of as many shards as it has, or one. All of them count for the
+// quota, at once.
+func (cp *Plane) backUpCluster(ctx context.Context, c Caller, req BackupRequest, cluster Cluster) (b etcdschema.Backup, err error) {
+	if req.ParentID != "" || bool(req.Incremental) {
+		return b, fault.Errorf(fault.NotImplemented, "Backups of clusters are always full: leave parent_id and incremental out.")
+	}
+	catalogue, err := cp.Catalogue(ctx)
+	if err != nil {
+		return b, err
+	}
+	v, _ := catalogue.FindVersion(cluster.Datastore, cluster.Version)
+	if v.Server.Cluster == nil || v.Server.Cluster.Backups == "" {
+		return b, fault.Errorf(fault.NotImplemented, "Clusters of %s %s cannot be backed up.", cluster.Datastore, cluster.Version)
+	}
+	req.Instance = cluster.Instances[0].ID
+	first, err := cp.orderBackup(ctx, c, req)
+	if err != nil {
+		return b, err
+	}
+	first.Cluster, first.Log = cluster.ID, nil
+	err = cp.AskCluster(ctx, c, cluster.ID, lifecycle.Event{Type: lifecycle.AskBackUpCluster, Backup: first.BackupID}, func(p *plan.Plan) error {
+		if p.Before.Set.Operation != nil {
+			return nil // what it does refuses it
+		}
+		if is := p.Before.Set.Version; is != first.Version {
+			return fault.Errorf(fault.Conflict, "Cluster %s has just got version %s; ask for the backup again.", cluster.ID, is)
+		}
+		members, away, err := cp.membersThere(p.Snap, p.Before.Set)
+		if err != nil {
+			return err
+		}
+		chosen, err := lifecycle.BackupMembers(v.Server.Cluster.Backups, members, func(id string) bool { return away[id] })
+		if err != nil {
+			return err
+		}
+		all := partsOf(first, chosen)
+		b = all[0]
+		p.Event.Members, p.Event.Parts = chosen, map[string]string{}
+		var ops []etcdschema.Op
+		for _, part := range all {
+			p.Event.Parts[part.Instance] = part.BackupID
+			ops = append(ops, etcdschema.Put(etcdschema.BackupKey(c.Project, part.BackupID), part))
+		}
+		used, err := cp.Account(p.Snap, c.Project, func(u etcdschema.Usage) etcdschema.Usage {
+			u.Backups += len(all)
+			u.BackupBytes += int64(len(all)) * plan.SegmentSize
+			return u
+		})
+		p.Snap = p.Snap.After(ops...)
+		p.Put(append(used, ops...)...)
+		return err
+	})
+	return b, err
+}
+
+// partsOf are the records of a cluster's backup, one for each member that makes a part. The first one is the backup that clients see.
+func partsOf(first etcdschema.Backup, members []string) (all []etcdschema.Backup) {
+	first.Held = plan.SegmentSize
+	for i, m := range members {
+		part := first
+		if part.Instance = m; i > 0 {
+			part.BackupID, part.PartOf = plan.NewID(), first.BackupID
+		}
+		all = append(all, part)
+	}
+	for _, part := range all[1:] {
+		all[0].Parts = append(all[0].Parts, etcdschema.BackupPart{ID: part.BackupID})
+	}
+	return all
+}
+
+// membersThere reads the members of a cluster, and whose guests are away.
+func (cp *Plane) membersThere(s etcdschema.Snapshot, set etcdschema.Set) (members []lifecycle.Member, away map[string]bool, err error) {
+	away = map[string]bool{}
+	for _, m := range set.Members {
+		rec, err := etcdschema.Read(s, etcdschema.InstanceKey(set.Project, m.ID))
+		if err == nil {
+			away[m.ID], _, err = cp.away(s, m.ID)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		members = append(members, lifecycle.Member{Instance: rec.Value, Set: set})
+	}
+	return members, away, nil
+}
+
+// shareOut says with what the first members of a cluster begin that is ordered with a backup: the first one, or the first of each shard.
+func (o *order) shareOut(shape datastores.ClusterShape, shards int) error {
+	if len(o.instance.Restore) == 0 {
+		return nil
+	}
+	b := o.backup
+	switch {
+	case shape.Backups == datastores.BackupOfMember && len(b.Parts) == 0:
+	case shape.Backups == datastores.BackupOfShards && b.Cluster == "":
+		return fault.Errorf(fault.BadRequest, "Backup %s is of an instance alone, and a cluster of %s is restored from a cluster's.", b.BackupID, b.Datastore)
+	case shape.Backups == datastores.BackupOfShards && shards == 1+len(b.Parts):
+	case shape.Backups == datastores.BackupOfShards:
+		return fault.Errorf(fault.BadRequest, "Backup %s is of %d shards, and the cluster that is asked for would have %d. Ask for one of %[2]d shards, each with a member and its replicas, and have it grow or shrink then.",
+			b.BackupID, 1+len(b.Parts), shards)
+	default:
+		return fault.Errorf(fault.NotImplemented, "Clusters of %s %s cannot begin with backup %s.", o.instance.Datastore, o.instance.Version, b.BackupID)
+	}
+	o.restores = [][]string{o.instance.Restore}
+	for _, part := range b.Parts {
+		o.restores = append(o.restores, []string{part.ID})
+	}
+	return nil
 }

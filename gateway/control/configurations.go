@@ -114,7 +114,7 @@ func (cp *Plane) EditConfiguration(ctx context.Context, c Caller, id string, req
 	}
 	key := etcdschema.ConfigurationKey(c.Project, id)
 	var after etcdschema.Configuration
-	counted := false
+	bill := cp.Limits.Bill(c.Project)
 	_, err = cp.Store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		rec, err := etcdschema.Read(s, key)
 		group, err := fault.Found(rec, err, "Configuration", id)
@@ -124,15 +124,8 @@ func (cp *Plane) EditConfiguration(ctx context.Context, c Caller, id string, req
 		if group, err = req.edited(group, catalogue, merge); err != nil {
 			return nil, err
 		}
-		if !counted {
-			text, err := json.Marshal(group.Values)
-			if err == nil {
-				err = cp.Limits.Writes(c.Project, int64(len(text)))
-			}
-			if err != nil {
-				return nil, err
-			}
-			counted = true
+		if err := bill.Writes(group.Values, 1); err != nil {
+			return nil, err
 		}
 		group.Updated = cp.Now().UTC()
 		after = group
@@ -258,7 +251,7 @@ func (cp *Plane) Attach(ctx context.Context, c Caller, instance, id string) erro
 
 // configure has an instance's guest use the values of a group, "" for none, and waits for its answer.
 func (cp *Plane) configure(ctx context.Context, c Caller, instance, id string) error {
-	event := lifecycle.Event{Type: lifecycle.AskConfigure, Target: &etcdschema.Target{Configuration: &id}, Request: c.Request}
+	event := lifecycle.Event{Type: lifecycle.AskConfigure, Target: &etcdschema.Target{Configuration: &id}, Request: c.Request, By: c.Who.UserName}
 	after, err := cp.transition(ctx, c.Project, instance, event, func(p *plan.Plan) error {
 		err := cp.reachable(p.Snap, p.Before.ID)
 		if p.Event.Away = err != nil; etcdschema.Unread(err) {

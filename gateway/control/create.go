@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
 
@@ -20,6 +21,7 @@ import (
 type restoring struct {
 	backup etcdschema.Backup
 	chain  []string // ids, the full backup first
+	replay *etcdschema.Replay
 }
 
 // restorePoint finds the backup that a create begins with. Its datastore version is the default of the request's.
@@ -28,16 +30,25 @@ func (cp *Plane) restorePoint(ctx context.Context, c Caller, req *CreateRequest)
 	if req.RestorePoint == nil {
 		return point, nil
 	}
+	if point.replay = req.RestorePoint.Replay; point.replay == nil && req.RestorePoint.Instance != "" {
+		return point, fault.Errorf(fault.BadRequest, "Validation error: restorePoint['instance_id'] cannot be asked for here.")
+	}
 	id := LastPart(req.RestorePoint.BackupRef)
 	if id == "" {
 		return point, fault.Errorf(fault.BadRequest, "Validation error: restorePoint['backupRef'] must be the id of a backup.")
 	}
 	var err error
-	if point.backup, err = cp.FindBackup(ctx, c, id); err != nil {
+	if point.backup, err = cp.FindGranted(ctx, c, req.RestorePoint.Project, id); err != nil {
 		return point, err
 	}
-	if point.chain, err = cp.chainOf(ctx, c, point.backup); err != nil {
+	owner := Caller{Project: point.backup.Project}
+	if point.chain, err = cp.chainOf(ctx, owner, point.backup); err != nil {
 		return point, err
+	}
+	if owner.Project != c.Project {
+		for i, id := range point.chain {
+			point.chain[i] = owner.Project + "/" + id
+		}
 	}
 	if req.Datastore.Type == "" && req.Datastore.Version == "" {
 		req.Datastore.Type, req.Datastore.Version = point.backup.Datastore, point.backup.Version
@@ -69,11 +80,30 @@ func (p restoring) fits(version etcdschema.Version, volumeGB int) error {
 	case len(p.chain) == 0:
 		return nil
 	case b.Datastore != version.Datastore || b.Version != version.Name && !p.loadsInto(version):
-		return fault.Errorf(fault.BadRequest, "Backup %s is of %s %s and cannot be restored as %s %s.", b.BackupID, b.Datastore, b.Version, version.Datastore, version.Name)
-	case volumeGB > 0 && b.Used > int64(volumeGB)<<30:
-		return fault.Errorf(fault.Forbidden, "Backup %s needs %.1f GB, more than a volume of %d GB.", b.BackupID, float64(b.Used)/(1<<30), volumeGB)
+		return fault.Errorf(fault.BadRequest, "Backup %s is of %s %s and cannot be restored as %s %s. %s", b.BackupID, b.Datastore, b.Version, version.Datastore, version.Name, p.advice(version))
+	case volumeGB > 0 && b.Largest() > int64(volumeGB)<<30:
+		return fault.Errorf(fault.Forbidden, "Backup %s needs %.1f GB, more than a volume of %d GB.", b.BackupID, float64(b.Largest())/(1<<30), volumeGB)
 	}
 	return nil
+}
+
+// advice is what can be done about a backup that a version does not take.
+func (p restoring) advice(version etcdschema.Version) string {
+	b := p.backup
+	order := datastores.CompareVersions(cmp.Or(version.Server.VersionNumber, version.Name), cmp.Or(b.VersionNumber, b.Version))
+	switch {
+	case b.Manager != version.Server.Manager:
+		return "Restore it as what it is of, and load a dump of that."
+	case order < 0:
+		return fmt.Sprintf("An older version reads neither its files nor its dumps: restore it as %s, and load a dump of your own.", b.Version)
+	}
+	advice := fmt.Sprintf("What %s made are the files of that version: restore it as %s, and upgrade the instance then.", b.Strategy, b.Version)
+	for _, s := range version.Server.BackupStrategies {
+		if s.Logical {
+			return advice + fmt.Sprintf(" A backup by %s would be taken by newer versions, too.", s.StrategyName)
+		}
+	}
+	return advice
 }
 
 // loadsInto reports whether a newer version takes the backup over: what a logical strategy made, which the newer one has, too.
@@ -85,12 +115,9 @@ func (p restoring) loadsInto(version etcdschema.Version) bool {
 
 // CreateRequest is the body of POST instances.
 type CreateRequest struct {
-	Name      string     `json:"name"`
-	FlavorRef StringOrID `json:"flavorRef"`
-	Volume    *struct {
-		Size StringOrID `json:"size"`
-		Type string     `json:"type"`
-	} `json:"volume"`
+	Name      string         `json:"name"`
+	FlavorRef StringOrID     `json:"flavorRef"`
+	Volume    *VolumeRequest `json:"volume"`
 	Datastore struct {
 		Type          string `json:"type"`
 		Version       string `json:"version"`
@@ -103,19 +130,61 @@ type CreateRequest struct {
 	// UserData asks for an instance without a host: the answer carries the cloud-init user-data of a machine to boot.
 	UserData bool `json:"user_data"`
 
-	Configuration string `json:"configuration"` // id or href
-	ReplicaOf     string `json:"replica_of"`
-	SlaveOf       string `json:"slave_of"`
-	ReplicaCount  *int   `json:"replica_count"`
-	RestorePoint  *struct {
-		BackupRef string `json:"backupRef"`
-	} `json:"restorePoint"`
+	Configuration string        `json:"configuration"` // id or href
+	ReplicaOf     string        `json:"replica_of"`
+	SlaveOf       string        `json:"slave_of"`
+	ReplicaCount  *int          `json:"replica_count"`
+	RestorePoint  *RestorePoint `json:"restorePoint"`
+	// PITR has its log be shipped. Trove has nothing like it.
+	PITR     *PITR  `json:"pitr"`
 	Modules  []any  `json:"modules"`
 	Locality string `json:"locality"`
 	Zone     string `json:"availability_zone"`
 	// Protected: it cannot be deleted. Trove has nothing like it.
 	Protected bool   `json:"deletion_protection"`
 	Region    string `json:"region_name"` // "": the gateway's own; package api refuses another
+	// DrillOf has it be a drill of that instance, which is made on a host or not at all. Also adds to the transaction, or refuses it.
+	DrillOf string                                                                  `json:"-"`
+	Also    func(etcdschema.Snapshot, etcdschema.Instance) ([]etcdschema.Op, error) `json:"-"`
+}
+
+// VolumeRequest is the volume of a create.
+type VolumeRequest struct {
+	Size StringOrID `json:"size"`
+	Type string     `json:"type"`
+}
+
+// RestorePoint is what an instance begins with: a backup, or what another instance was at a time or a position of its log.
+type RestorePoint struct {
+	BackupRef string `json:"backupRef"`
+	Project   string `json:"project_id"` // whose backup it is; "": the caller's own
+	Instance  string `json:"instance_id"`
+	Time      string `json:"time"` // RFC 3339
+	Position  string `json:"position"`
+	// Replay is found by package pitr, with the backup to begin with.
+	Replay *etcdschema.Replay `json:"-"`
+}
+
+// PITR says whether an instance's log is shipped, and how far that may be behind.
+type PITR struct {
+	Enabled bool `json:"enabled"`
+	RPO     *int `json:"rpo"` // seconds; nil: the default
+}
+
+// DefaultRPO is how far a shipped log may be behind that nobody has said anything of, in seconds.
+const DefaultRPO = 30
+
+// Seconds is the RPO that is asked for; 0: nothing is to be shipped.
+func (p *PITR) Seconds() (int, error) {
+	switch {
+	case p == nil || !p.Enabled:
+		return 0, nil
+	case p.RPO == nil:
+		return DefaultRPO, nil
+	case *p.RPO < 3 || *p.RPO > 3600:
+		return 0, fault.Errorf(fault.BadRequest, "Validation error: pitr['rpo'] must be from 3 to 3600 seconds.")
+	}
+	return *p.RPO, nil
 }
 
 // StringOrID is a JSON string or number, as clients send flavors and sizes.
@@ -141,10 +210,13 @@ type order struct {
 	password string // of root, when root_on_create
 	need     deployments.Capacity
 	version  etcdschema.Version
-	hosts    map[string]etcdschema.HostCheck // what they say of definitions
-	source   string                          // of a replica: which instance it is to follow
-	beside   []string                        // hosts of the set that a replica joins, see hostsBeside
-	moves    bool                            // the instance is on another host
+	hosts    map[string]etcdschema.HostCheck                                         // what they say of definitions
+	source   string                                                                  // of a replica: which instance it is to follow
+	backup   etcdschema.Backup                                                       // that it begins with; the zero one: none
+	restores [][]string                                                              // of a cluster: what its first members begin with
+	beside   []string                                                                // hosts of the set that a replica joins, see hostsBeside
+	also     func(etcdschema.Snapshot, etcdschema.Instance) ([]etcdschema.Op, error) // see CreateRequest; nil: nothing
+	walled   bool                                                                    // its host must be able to filter, whoever may reach it
 }
 
 // Created is a new instance, and what its client is told once.
@@ -162,6 +234,9 @@ func (cp *Plane) Create(ctx context.Context, c Caller, req CreateRequest) (made 
 		return made, err
 	}
 	o, err := cp.order(ctx, c, req)
+	if err == nil && len(o.backup.Parts) > 0 {
+		err = fault.Errorf(fault.BadRequest, "Backup %s is of a cluster of %d shards: POST clusters with it as restorePoint makes one.", o.backup.BackupID, 1+len(o.backup.Parts))
+	}
 	if err != nil {
 		return made, err
 	}
@@ -234,11 +309,18 @@ func (cp *Plane) order(ctx context.Context, c Caller, req CreateRequest) (order,
 		VersionNumber: version.Server.VersionNumber, Manager: version.Server.Manager, Image: version.Server.Image,
 		Capabilities: version.Server.Capabilities, Names: version.Server.Names, UsersPerServer: version.Server.UsersPerServer,
 		FlavorID: flavorID, Flavor: flavor, VolumeGB: volumeGB, Created: now, Updated: now,
-		UsageTimeout: version.Server.UsageTimeout, Configuration: configuration.ID, Restore: restore.chain,
-		Service: datastores.Status{Service: datastores.StatusNew}, Locality: req.Locality, Zone: req.Zone, Protected: req.Protected,
+		UsageTimeout: version.Server.UsageTimeout, Configuration: configuration.ID, Restore: restore.chain, Replay: restore.replay,
+		Service: datastores.Status{Service: datastores.StatusNew}, Locality: req.Locality, Zone: req.Zone, Protected: req.Protected, DrillOf: req.DrillOf,
 	}
+	o.also, o.backup = req.Also, restore.backup
 	if req.Volume != nil {
 		o.instance.VolumeType = req.Volume.Type
+	}
+	if o.instance.RPO, err = req.PITR.Seconds(); err == nil && o.instance.RPO > 0 {
+		err = cp.MayReplay(ctx, o.instance)
+	}
+	if err != nil {
+		return o, err
 	}
 	o.instance.Firewall = firewall(version.Server)
 	if err := restrict(&o.instance, accessOf(req.Access, version.Server), false); err != nil {
@@ -253,7 +335,7 @@ func (cp *Plane) order(ctx context.Context, c Caller, req CreateRequest) (order,
 	if err := version.Server.Names.CheckFolded(o.prepare.Databases, configuration.Values); err != nil {
 		return o, fault.Errorf(fault.BadRequest, "Validation error: %v.", err)
 	}
-	if version.Server.RootOnCreate {
+	if version.Server.RootOnCreate && req.DrillOf == "" {
 		o.password = plan.NewPassword()
 		o.prepare.RootPassword = datastores.NewSecret(o.password)
 		o.instance.RootEnabled, o.instance.RootEnabledAt, o.instance.RootEnabledBy = true, now, c.Who.UserName

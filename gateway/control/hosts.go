@@ -85,6 +85,7 @@ func (cp *Plane) ForgetHost(ctx context.Context, id string) error {
 			etcdschema.Delete(key), etcdschema.Delete(etcdschema.AgentKey(id)), etcdschema.Delete(etcdschema.PresenceKey(id)),
 			etcdschema.Delete(etcdschema.HostCheckKey(id)),
 			etcdschema.DeleteAll(etcdschema.Commands(id)),
+			etcdschema.Delete(etcdschema.AuditKey(id)), etcdschema.DeleteAll(etcdschema.AllAuditRows(id)),
 		}, nil
 	})
 	return err

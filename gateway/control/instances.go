@@ -1,9 +1,12 @@
 package control
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -24,15 +27,87 @@ func (cp *Plane) Instance(ctx context.Context, c Caller, id string) (lifecycle.M
 // member reads an instance and its set, both of one moment.
 func (cp *Plane) member(ctx context.Context, project, id string) (m lifecycle.Member, err error) {
 	key := etcdschema.InstanceKey(project, id)
-	_, err = cp.Store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		rec, err := etcdschema.Read(s, key)
-		in, err := fault.Found(rec, err, "Instance", id)
-		if err == nil {
-			m, err = plan.MemberOf(s, in)
-		}
-		return nil, err
+	_, err = cp.Store.Look(ctx, 0, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) (err error) {
+		m, err = memberAt(s, key, id)
+		return err
 	})
 	return m, err
+}
+
+func memberAt(s etcdschema.Snapshot, key etcdschema.Key[etcdschema.Instance], id string) (lifecycle.Member, error) {
+	rec, err := etcdschema.Read(s, key)
+	in, err := fault.Found(rec, err, "Instance", id)
+	if err != nil {
+		return lifecycle.Member{}, err
+	}
+	return plan.MemberOf(s, in)
+}
+
+// Moment is when in the past something is looked at: at a revision of etcd, or, when that is 0, at a time.
+type Moment struct {
+	Revision int64
+	Time     time.Time
+}
+
+// Past is an instance as it was.
+type Past struct {
+	lifecycle.Member
+	Revision int64 // that it is seen at
+	Changed  int64 // revision that had changed it, or its set, last
+	Earlier  int64 // a revision at which it was as before that; 0: it was made then
+}
+
+// pastReads is how many changes of an instance a look at a time goes back.
+const pastReads = 200
+
+// AsOf reads an instance and its set as they were, as far back as etcd remembers. Whether its guest was connected then is not known. A time is
+// looked for from now on backwards, change by change.
+func (cp *Plane) AsOf(ctx context.Context, c Caller, id string, when Moment) (Past, error) {
+	key, at := etcdschema.InstanceKey(c.Project, id), when.Revision
+	for range pastReads {
+		var p Past
+		var later int64 // the first change of what is seen here that was after the time
+		seen, err := cp.Store.Look(ctx, at, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) error {
+			rec, err := etcdschema.Read(s, key)
+			in, err := fault.Found(rec, err, "Instance", id)
+			if err != nil {
+				return err
+			}
+			p = Past{Member: lifecycle.Alone(in), Changed: rec.Changed}
+			var set etcdschema.Record[etcdschema.Set]
+			if in.SetID != "" {
+				if set, err = etcdschema.Read(s, etcdschema.SetKey(in.Project, in.SetID)); err != nil {
+					return err
+				}
+				p.Set, p.Changed = set.Value, max(rec.Changed, set.Changed)
+			}
+			if p.Changed > rec.Created {
+				p.Earlier = p.Changed - 1
+			}
+			if later = 0; when.Revision == 0 && (in.Updated.After(when.Time) || in.ServiceReported.After(when.Time)) {
+				later = rec.Changed
+			}
+			if when.Revision == 0 && set.Value.Updated.After(when.Time) && (later == 0 || set.Changed < later) {
+				later = set.Changed
+			}
+			return nil
+		})
+		switch {
+		case errors.Is(err, etcdschema.ErrForgotten):
+			return Past{}, fault.Errorf(fault.Gone, "Nothing is known any more of instance %s as it was then: etcd has compacted that part of its history away. Ask for something later; the timeline (events) goes back 30 days.", id)
+		case errors.Is(err, etcdschema.ErrNotYet):
+			return Past{}, fault.Errorf(fault.BadRequest, "There has been no revision %d yet.", at)
+		case fault.IsNotFound(err):
+			return Past{}, fault.Errorf(fault.ItemNotFound, "Instance %s cannot be found as of revision %d.", id, seen)
+		case err != nil:
+			return Past{}, err
+		case later == 0:
+			p.Revision = seen
+			return p, nil
+		}
+		at = later - 1
+	}
+	return Past{}, fault.Errorf(fault.Unprocessable, "Instance %s has changed more than %d times since then. Ask as of a revision: each answer names an earlier one.", id, pastReads)
 }
 
 // Members are instances with their sets. A set that is not there any more is not worth a list.
@@ -56,23 +131,26 @@ func (cp *Plane) Members(ctx context.Context, sets etcdschema.Prefix[etcdschema.
 
 // Ask lets an instance begin what needs no more than its wish: a restart, another try, its end.
 func (cp *Plane) Ask(ctx context.Context, c Caller, id string, what lifecycle.EventType) error {
-	_, err := cp.transition(ctx, c.Project, id, lifecycle.Event{Type: what, Request: c.Request})
+	_, err := cp.transition(ctx, c.Project, id, lifecycle.Event{Type: what, Request: c.Request, By: c.Who.UserName})
 	return instanceError(err, id)
 }
 
 // Operate begins an operation that takes no arguments, if the instance's manager can do it.
 func (cp *Plane) Operate(ctx context.Context, c Caller, id string, op lifecycle.Operation) error {
-	event := lifecycle.Event{Type: op.Ask(), Request: c.Request}
+	event := lifecycle.Event{Type: op.Ask(), Request: c.Request, By: c.Who.UserName}
 	_, err := cp.transition(ctx, c.Project, id, event, func(p *plan.Plan) error { return supports(p.Before.Instance, method(op.Method)) })
 	return instanceError(err, id)
 }
 
 // change writes an instance with something about it changed that is no operation.
 func (cp *Plane) change(ctx context.Context, c Caller, id string, f func(etcdschema.Snapshot, *etcdschema.Instance) ([]etcdschema.Op, error)) error {
-	key := etcdschema.InstanceKey(c.Project, id)
+	key, bill := etcdschema.InstanceKey(c.Project, id), cp.Limits.Bill(c.Project)
 	_, err := cp.Store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		rec, err := etcdschema.Read(s, key)
 		in, err := fault.Found(rec, err, "Instance", id)
+		if err == nil {
+			err = cmp.Or(plan.NoDrill(in), bill.Writes(in, 1))
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -12,8 +13,8 @@ import (
 	"github.com/cofferdb/coffer/gateway/plan"
 )
 
-// Migrate brings an instance to another host: to that one, or with "" to the best that there is. It keeps its id, users and data; its
-// address is one of the new host's.
+// Migrate brings an instance to another host: to that one, or with "" to the best that there is. It keeps its id, users, data and part in its
+// set; its address is one of the new host's.
 func (cp *Plane) Migrate(ctx context.Context, c Caller, id, to string) error {
 	in, err := cp.Instance(ctx, c, id)
 	if err != nil {
@@ -24,30 +25,27 @@ func (cp *Plane) Migrate(ctx context.Context, c Caller, id, to string) error {
 
 // move is Migrate, to a place where the instance has the target's size.
 func (cp *Plane) move(ctx context.Context, c Caller, in lifecycle.Member, to string, target etcdschema.Target) error {
-	switch {
-	case in.Host == "":
-		return fault.Errorf(fault.NotImplemented, "Instance %s runs on a machine of its own; there is no host to take it from.", in.ID)
-	case in.Host == to:
-		return fault.Errorf(fault.BadRequest, "Instance %s is on host %s already.", in.ID, to)
-	case cp.Blobs == nil:
-		return errNoStore // it moves by a backup
+	if err := lifecycle.Hosted(in.Instance); err != nil {
+		return err
 	}
-	for _, needs := range []string{datastores.MethodCreateBackup, datastores.MethodMakeReadOnly} {
-		if err := supports(in.Instance, method(needs)); err != nil {
+	if in.Host == to {
+		return fault.Errorf(fault.BadRequest, "Instance %s is on host %s already.", in.ID, to)
+	}
+	o, err := cp.orderAgain(ctx, in, target)
+	if err != nil {
+		return err
+	}
+	var backup etcdschema.Backup // a member of a set is made anew from its source, which is another by then if it is this one
+	if o.source == "" {
+		if backup, err = cp.orderCopy(ctx, c, in); err != nil {
 			return err
 		}
 	}
-	o, err := cp.orderAgain(ctx, lifecycle.Become(in.Instance, target))
-	if err != nil {
-		return err
-	}
-	backup, err := cp.orderBackup(ctx, c, BackupRequest{Name: "Migration of " + in.ID, Instance: in.ID})
-	if err != nil {
-		return err
-	}
-	backup.Snapshot = true // nobody asked for it, and it goes when the instance has come
 	hosts, err := cp.hostsBut(ctx, in.Host, to)
 	if err != nil {
+		return err
+	}
+	if o.beside, err = cp.hostsBeside(ctx, o); err != nil {
 		return err
 	}
 	for _, host := range o.candidates(hosts) {
@@ -56,6 +54,21 @@ func (cp *Plane) move(ctx context.Context, c Caller, in lifecycle.Member, to str
 		}
 	}
 	return fault.Errorf(fault.Unprocessable, "%s", o.noHost(hosts))
+}
+
+// orderCopy is the backup by which an instance moves.
+func (cp *Plane) orderCopy(ctx context.Context, c Caller, in lifecycle.Member) (etcdschema.Backup, error) {
+	if cp.Blobs == nil {
+		return etcdschema.Backup{}, ErrNoStore
+	}
+	for _, needs := range []string{datastores.MethodCreateBackup, datastores.MethodMakeReadOnly} {
+		if err := supports(in.Instance, method(needs)); err != nil {
+			return etcdschema.Backup{}, err
+		}
+	}
+	backup, err := cp.orderBackup(ctx, c, BackupRequest{Name: "Migration of " + in.ID, Instance: in.ID})
+	backup.Snapshot = true // nobody asked for it, and it goes when the instance has come
+	return backup, err
 }
 
 // hostsBut are the hosts that an instance could move to: that one, or with "" all but its own.
@@ -74,33 +87,45 @@ func (cp *Plane) hostsBut(ctx context.Context, own, only string) ([]etcdschema.R
 	return hosts, nil
 }
 
-// orderAgain is what another place for an instance has to be.
-func (cp *Plane) orderAgain(ctx context.Context, in etcdschema.Instance) (o order, err error) {
+// orderAgain is what another place for an instance has to be, where it has the target's size.
+func (cp *Plane) orderAgain(ctx context.Context, m lifecycle.Member, target etcdschema.Target) (o order, err error) {
 	catalogue, err := cp.Settled(ctx)
 	if err != nil {
 		return o, err
 	}
-	guest, err := etcdschema.Get(ctx, cp.Store, etcdschema.InstanceGuestKey(in.ID))
+	guest, err := etcdschema.Get(ctx, cp.Store, etcdschema.InstanceGuestKey(m.ID))
 	if err != nil {
 		return o, err
 	}
-	version, _ := catalogue.FindVersion(in.Datastore, in.Version)
-	return order{instance: in, guest: guest.Value, need: plan.NeedOf(in), moves: true, version: version, hosts: catalogue.Hosts}, nil
+	version, _ := catalogue.FindVersion(m.Datastore, m.Version)
+	o = order{guest: guest.Value, walled: true, version: version, hosts: catalogue.Hosts, source: m.Set.Source()}
+	o.become(m, target)
+	return o, nil
+}
+
+// become orders an instance as it is with the target's size.
+func (o *order) become(m lifecycle.Member, target etcdschema.Target) {
+	o.instance = lifecycle.Become(m.Instance, target)
+	o.need = plan.NeedOf(o.instance)
+	o.instance.Locality = cmp.Or(m.Set.Locality, m.Locality)
 }
 
 // moveTo keeps a place on a host, charges for the size that the instance has there, and begins.
 func (cp *Plane) moveTo(ctx context.Context, c Caller, o order, backup etcdschema.Backup, host string, target etcdschema.Target) error {
-	event := lifecycle.Event{Type: lifecycle.AskMigrate, Backup: backup.BackupID, Request: c.Request}
+	event := lifecycle.Event{Type: lifecycle.AskMigrate, Backup: backup.BackupID, Request: c.Request, By: c.Who.UserName}
 	_, err := cp.transition(ctx, c.Project, o.instance.ID, event, func(p *plan.Plan) error {
-		if err := cp.reachable(p.Snap, p.Before.ID); err != nil {
+		if o.source != p.Before.Set.Source() {
+			return fault.Errorf(fault.Conflict, "Instance %s has just got another part in its set; ask again.", p.Before.ID)
+		}
+		if err := cp.othersOf(p.Snap, p.Before, &o); err != nil {
 			return err
 		}
-		place := lifecycle.Become(p.Before.Instance, target)
-		charged, err := cp.recharge(p.Snap, p.Before.Instance, place)
+		charged, err := cp.recharge(p.Snap, p.Before.Instance, lifecycle.Become(p.Before.Instance, target))
 		if err != nil {
 			return err
 		}
-		o.instance, o.need = place, plan.NeedOf(place)
+		o.become(p.Before, target)
+		place := o.instance
 		kept, err := cp.allocate(p.Snap, &place, host, o)
 		if err != nil {
 			return err
@@ -108,11 +133,30 @@ func (cp *Plane) moveTo(ctx context.Context, c Caller, o order, backup etcdschem
 		there := target
 		there.Host, there.Address = place.Host, place.Address
 		p.Event.Target = &there
-		key := etcdschema.BackupKey(c.Project, backup.BackupID)
 		ops := append(charged, etcdschema.Put(etcdschema.HostKey(host), kept))
-		p.Snap = etcdschema.With(p.Snap, key, backup).After(ops...)
-		p.Put(append(ops, etcdschema.Put(key, backup))...)
+		p.Snap = p.Snap.After(ops...)
+		if backup.BackupID != "" {
+			key := etcdschema.BackupKey(c.Project, backup.BackupID)
+			p.Snap = etcdschema.With(p.Snap, key, backup)
+			ops = append(ops, etcdschema.Put(key, backup))
+		}
+		p.Put(ops...)
 		return nil
 	})
+	return err
+}
+
+// othersOf refuses a move of which a guest that it needs is away, and tells an order on which hosts the others of the set are.
+func (cp *Plane) othersOf(s etcdschema.Snapshot, m lifecycle.Member, o *order) error {
+	if err := cp.reachable(s, m.ID); err != nil || o.source == "" {
+		return err
+	}
+	source, err := sourceOf(s, m.Project, o.source)
+	if err == nil {
+		err = cp.reachable(s, source.ID)
+	}
+	if err == nil {
+		o.beside, err = hostsBeside(s, source, m.ID, o.instance.Locality)
+	}
 	return err
 }

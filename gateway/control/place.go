@@ -51,6 +51,9 @@ func (cp *Plane) place(ctx context.Context, c Caller, o order, withoutHost bool)
 	if o.beside, err = cp.hostsBeside(ctx, o); err != nil { // others may have got there meanwhile
 		return lifecycle.Alone(o.instance), "", err
 	}
+	if o.instance.DrillOf != "" {
+		return lifecycle.Alone(o.instance), "", fault.Errorf(fault.Unprocessable, "%s", o.noHost(hosts.Records))
+	}
 	in, err := cp.commitFailure(ctx, c, o, o.noHost(hosts.Records))
 	return in, "", err
 }
@@ -63,7 +66,7 @@ func (cp *Plane) hostsBeside(ctx context.Context, o order) (hosts []string, err 
 	_, err = cp.Store.Update(ctx, nil, func(s etcdschema.Snapshot) (_ []etcdschema.Op, err error) {
 		source, err := sourceOf(s, o.instance.Project, o.source)
 		if err == nil {
-			hosts, err = hostsBeside(s, source, o.instance.Locality)
+			hosts, err = hostsBeside(s, source, o.instance.ID, o.instance.Locality)
 		}
 		return nil, err
 	})
@@ -93,7 +96,7 @@ func (cp *Plane) commitCreate(ctx context.Context, c Caller, o order, hostID str
 			if err := plan.MayFollow(source, in); err != nil {
 				return plan.Moves{}, err
 			}
-			if o.beside, err = hostsBeside(s, source, in.Locality); err != nil {
+			if o.beside, err = hostsBeside(s, source, in.ID, in.Locality); err != nil {
 				return plan.Moves{}, err
 			}
 			member.Set = source.Set
@@ -111,16 +114,23 @@ func (cp *Plane) commitCreate(ctx context.Context, c Caller, o order, hostID str
 		if err := plan.SealPrepare(cp.Keys, &in, o.prepare); err != nil {
 			return plan.Moves{}, err
 		}
-		for _, join := range []func(etcdschema.Snapshot, etcdschema.Instance) ([]etcdschema.Op, error){plan.JoinConfiguration, plan.JoinBackups} {
+		for _, join := range []func(etcdschema.Snapshot, etcdschema.Instance) ([]etcdschema.Op, error){plan.JoinConfiguration, plan.JoinBackups, plan.JoinArchive} {
 			joined, err := join(s, in)
 			if err != nil {
 				return plan.Moves{}, err
 			}
 			ops = append(ops, joined...)
 		}
+		if o.also != nil {
+			added, err := o.also(s, in)
+			if err != nil {
+				return plan.Moves{}, err
+			}
+			ops = append(ops, added...)
+		}
 		member.Instance = in
 		guestKey := etcdschema.InstanceGuestKey(in.ID)
-		p := cp.Plan(etcdschema.With(s, guestKey, o.guest), member, lifecycle.Event{Type: lifecycle.Created, Source: o.source, Request: c.Request})
+		p := cp.Plan(etcdschema.With(s, guestKey, o.guest), member, lifecycle.Event{Type: lifecycle.Created, Source: o.source, Request: c.Request, By: c.Who.UserName})
 		p.Put(append(ops, etcdschema.Put(guestKey, o.guest))...)
 		return p.Decide()
 	})
@@ -149,6 +159,9 @@ func (cp *Plane) allocate(s etcdschema.Snapshot, in *etcdschema.Instance, hostID
 	}
 	host.Allocated[in.ID] = etcdschema.Allocation{Capacity: o.need, Address: address, Project: in.Project}
 	in.Host, in.Address = hostID, address
+	if in.DrillOf != "" && !host.Unfiltered {
+		in.Firewall.Closed = true
+	}
 	return host, nil
 }
 
@@ -185,8 +198,8 @@ func (o order) conditions() []condition {
 		{"none of the %d that could takes new instances: they are disabled", func(_ string, h etcdschema.HostRecord) bool {
 			return !h.Disabled
 		}},
-		{"none of the %d that could can filter, and access to the instance is restricted, or nobody may reach it while it moves", func(_ string, h etcdschema.HostRecord) bool {
-			return in.Firewall.Open() && !o.moves || !h.Unfiltered
+		{"none of the %d that could can filter, and access to the instance is restricted, or nobody may reach it while it moves, or its cluster has ports that are for members alone", func(_ string, h etcdschema.HostRecord) bool {
+			return in.Firewall.Open() && !o.walled || !h.Unfiltered
 		}},
 		{"none of the %d that could has walls between instances (-driver process), and each has another project's", func(_ string, h etcdschema.HostRecord) bool {
 			return separates(h, in.Project)

@@ -50,7 +50,7 @@ type Plane struct {
 	allSign atomic.Bool // every gateway that was there signs
 
 	waiters       waiters
-	problems      problems
+	seen          seen
 	conversations conversations
 
 	work    sync.WaitGroup  // goroutines that end with cancel

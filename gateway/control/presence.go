@@ -21,14 +21,14 @@ type Contact struct {
 
 // Contact reports whether an agent is there, why it is refused, and when it was last heard of.
 func (cp *Plane) Contact(ctx context.Context, agent string) (seen Contact, err error) {
-	_, err = cp.Store.Update(ctx, []etcdschema.Ref{etcdschema.PresenceKey(agent), etcdschema.AgentKey(agent)}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+	_, err = cp.Store.Look(ctx, 0, []etcdschema.Ref{etcdschema.PresenceKey(agent), etcdschema.AgentKey(agent)}, func(s etcdschema.Snapshot) error {
 		held, since, err := holder(s, agent)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		rec, err := etcdschema.Read(s, etcdschema.AgentKey(agent))
 		seen = Contact{Connected: rec.Value.Locked == "" && (held || cp.Polls.Holds(agent)), Locked: rec.Value.Locked, Since: since, Last: since}
-		return nil, err
+		return err
 	})
 	if at, ok := cp.Polls.LastContact(agent); ok {
 		seen.Last = at
@@ -79,6 +79,21 @@ func (cp *Plane) away(s etcdschema.Snapshot, agent string) (is bool, since time.
 	return true, since, err
 }
 
+// gone are the members of a set whose guests are away, since when.
+func (cp *Plane) gone(s etcdschema.Snapshot, set etcdschema.Set) (map[string]time.Time, error) {
+	gone := map[string]time.Time{}
+	for _, m := range set.Members {
+		is, since, err := cp.away(s, m.ID)
+		if err != nil {
+			return nil, err
+		}
+		if is {
+			gone[m.ID] = since
+		}
+	}
+	return gone, nil
+}
+
 // reachable refuses what an agent would have to do at once while it is away.
 func (cp *Plane) reachable(s etcdschema.Snapshot, agent string) error {
 	is, since, err := cp.away(s, agent)
@@ -115,20 +130,37 @@ func (cp *Plane) Observed(ctx context.Context, list ...lifecycle.Member) []lifec
 		return list
 	}
 	var seen []lifecycle.Member
-	_, err := cp.Store.Update(ctx, refs, func(s etcdschema.Snapshot) (ops []etcdschema.Op, err error) {
+	_, err := cp.Store.Look(ctx, 0, refs, func(s etcdschema.Snapshot) (err error) {
 		seen = make([]lifecycle.Member, len(list))
 		for i, in := range list {
 			if seen[i], err = cp.judged(s, in); err != nil {
-				return nil, err
+				return err
 			}
 		}
-		return nil, nil
+		return nil
 	})
 	if err != nil {
 		cp.Log.Warn("cannot read which guests are connected", "err", err)
 		return list
 	}
 	return seen
+}
+
+// Shown reads an instance as its project should see it, see Observed: in one read, unless it is in a set, or its guest speaks to another
+// gateway. What refs name is read with it, for also, which may be called again.
+func (cp *Plane) Shown(ctx context.Context, c Caller, id string, refs []etcdschema.Ref, also func(etcdschema.Snapshot) error) (m lifecycle.Member, err error) {
+	key := etcdschema.InstanceKey(c.Project, id)
+	refs = append(refs, key)
+	if !cp.Polls.Holds(id) {
+		refs = append(refs, etcdschema.PresenceKey(id), etcdschema.OpenedKey())
+	}
+	_, err = cp.Store.Look(ctx, 0, refs, func(s etcdschema.Snapshot) error {
+		if m, err = memberAt(s, key, id); err == nil {
+			m, err = cp.judged(s, m)
+		}
+		return cmp.Or(err, also(s))
+	})
+	return m, instanceError(err, id)
 }
 
 // doubtful reports whether an instance is said to be well.

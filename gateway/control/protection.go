@@ -13,14 +13,13 @@ import (
 
 // firewall is what a datastore version opens, to everybody until [restrict] says otherwise.
 func firewall(server datastores.ServerOptions) deployments.Firewall {
-	f := deployments.Firewall{ICMP: server.ICMP}
-	for _, p := range server.TCPPorts {
-		f.TCPPorts = append(f.TCPPorts, p.String())
+	texts := func(ports []datastores.PortRange) (all []string) {
+		for _, p := range ports {
+			all = append(all, p.String())
+		}
+		return all
 	}
-	for _, p := range server.UDPPorts {
-		f.UDPPorts = append(f.UDPPorts, p.String())
-	}
-	return f
+	return deployments.Firewall{TCPPorts: texts(server.TCPPorts), UDPPorts: texts(server.UDPPorts), PeerTCPPorts: texts(server.PeerTCPPorts), ICMP: server.ICMP}
 }
 
 // restrict says in the instance who may reach it; the record keeps the words of the request, its firewall has networks.

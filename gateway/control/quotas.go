@@ -53,6 +53,7 @@ func quotaRows(q *etcdschema.Quota) []quotaRow {
 		{"configurations", &q.Configurations, func(u usage) int64 { return int64(u.Configurations) }, 1},
 		{"backup_gigabytes", &q.BackupGB, func(u usage) int64 { return u.BackupBytes }, 1 << 30},
 		{"log_gigabytes", &q.LogGB, func(u usage) int64 { return u.LogBytes }, 1 << 30},
+		{"drills", &q.Drills, func(u usage) int64 { return int64(u.Drills) }, 1},
 	}
 }
 
@@ -95,6 +96,25 @@ func (cp *Plane) Account(s etcdschema.Snapshot, project string, change func(etcd
 		}
 	}
 	return []etcdschema.Op{etcdschema.Put(usageKey, after)}, nil
+}
+
+// held is up to which number may be written by who asks for number n.
+func held(n, step int64) int64 { return n + max(step, n/8) }
+
+// Hold charges a project for blobs up to number n, each of size bytes, where it holds so many bytes so far: for some more than n if
+// they are within the quota, else for n alone.
+func (cp *Plane) Hold(s etcdschema.Snapshot, project string, has, n, step, size int64, of func(*etcdschema.Usage) *int64) (ops []etcdschema.Op, more int64, err error) {
+	for _, to := range []int64{held(n, step), n} {
+		more = max(has, to*size)
+		ops, err = cp.Account(s, project, func(u etcdschema.Usage) etcdschema.Usage {
+			*of(&u) += more - has
+			return u
+		})
+		if err == nil {
+			break
+		}
+	}
+	return ops, more, err
 }
 
 // recharge changes what a project uses by an instance that becomes another size. It refuses as [Plane.Account] does.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
@@ -82,8 +83,8 @@ func sourceOf(s etcdschema.Snapshot, project, id string) (lifecycle.Member, erro
 	return plan.MemberOf(s, in)
 }
 
-// hostsBeside are the hosts of the set that a replica joins, when its locality minds them.
-func hostsBeside(s etcdschema.Snapshot, source lifecycle.Member, locality string) ([]string, error) {
+// hostsBeside are the hosts of the set that a replica joins, or moves within, when its locality minds them.
+func hostsBeside(s etcdschema.Snapshot, source lifecycle.Member, replica, locality string) ([]string, error) {
 	hosts := []string{source.Host}
 	switch locality {
 	case "":
@@ -92,6 +93,9 @@ func hostsBeside(s etcdschema.Snapshot, source lifecycle.Member, locality string
 		return hosts, nil
 	}
 	for _, id := range source.Set.Replicas() {
+		if id == replica {
+			continue
+		}
 		other, err := etcdschema.Read(s, etcdschema.InstanceKey(source.Project, id))
 		if err != nil {
 			return nil, err
@@ -112,7 +116,7 @@ func (cp *Plane) orderReplica(ctx context.Context, c Caller, req CreateRequest) 
 		is   bool
 	}{
 		{"flavorRef", req.FlavorRef != ""}, {"volume", req.Volume != nil}, {"datastore", req.Datastore.Type+req.Datastore.Version != ""},
-		{"databases", len(req.Databases) > 0}, {"users", len(req.Users) > 0}, {"locality", req.Locality != ""}, {"restorePoint", req.RestorePoint != nil},
+		{"databases", len(req.Databases) > 0}, {"users", len(req.Users) > 0}, {"locality", req.Locality != ""}, {"restorePoint", req.RestorePoint != nil}, {"pitr", req.PITR != nil},
 		{"modules", len(req.Modules) > 0}, {"user_data", req.UserData},
 	} {
 		if given.is {
@@ -176,7 +180,7 @@ func (cp *Plane) Detach(ctx context.Context, c Caller, id string) error {
 // Follow makes a replica follow its source again. With discard it begins anew from its source; without, what it has and its source
 // lacks is kept, and the operation fails when that keeps it from following.
 func (cp *Plane) Follow(ctx context.Context, c Caller, id string, discard bool) error {
-	_, err := cp.transition(ctx, c.Project, id, lifecycle.Event{Type: lifecycle.AskFollow, Request: c.Request, Discard: discard},
+	_, err := cp.transition(ctx, c.Project, id, lifecycle.Event{Type: lifecycle.AskFollow, Request: c.Request, By: c.Who.UserName, Discard: discard},
 		func(p *plan.Plan) error {
 			if p.Before.ReplicaOf() == "" || p.Before.Operation != nil {
 				return nil // the life cycle says more
@@ -195,7 +199,7 @@ func (cp *Plane) Promote(ctx context.Context, c Caller, id string) error {
 	if in.ReplicaOf() == "" {
 		return fault.Errorf(fault.BadRequest, "Instance %s is not a replica, so it cannot be promoted.", in.ID)
 	}
-	return cp.askSet(ctx, c, in, lifecycle.Event{Type: lifecycle.AskPromote, Member: in.ID, Request: c.Request}, func(p *plan.Plan) error {
+	return cp.askSet(ctx, c, in, lifecycle.Event{Type: lifecycle.AskPromote, Member: in.ID, Request: c.Request, By: c.Who.UserName}, func(p *plan.Plan) error {
 		if now, err := sourceOf(p.Snap, c.Project, id); err != nil || lifecycle.Ready(now) != nil {
 			return err // the life cycle says more
 		}
@@ -212,13 +216,92 @@ func (cp *Plane) Eject(ctx context.Context, c Caller, id string) error {
 	if len(in.Replicas()) == 0 {
 		return fault.Errorf(fault.BadRequest, "Instance %s is not a replica source.", in.ID)
 	}
-	return cp.askSet(ctx, c, in, lifecycle.Event{Type: lifecycle.AskEject, Member: in.ID, Request: c.Request}, func(p *plan.Plan) error {
+	return cp.askSet(ctx, c, in, lifecycle.Event{Type: lifecycle.AskEject, Member: in.ID, Request: c.Request, By: c.Who.UserName}, func(p *plan.Plan) error {
 		away, _, err := cp.away(p.Snap, in.ID)
 		if err == nil && !away {
 			err = fault.Errorf(fault.BadRequest, "The guest of instance %s is there, so it cannot be ejected; promote one of its replicas instead.", in.ID)
 		}
 		return err
 	})
+}
+
+// Failover is a policy by which a replica takes the place of a lost source, as clients ask for it.
+type Failover struct {
+	Mode    string `json:"mode"`             // automatic or manual
+	Acks    int    `json:"acknowledgements"` // of how many candidates a commit needs the acknowledgement; 0: 1
+	Grace   int    `json:"grace_seconds"`    // for how long the source may be away; 0: 30
+	Degrade string `json:"degrade"`          // asynchronous, or never: then writes wait as long as there are too few candidates; "": asynchronous
+}
+
+// Modes of failover, and what becomes of a source with too few candidates.
+const (
+	automatic    = "automatic"
+	manual       = "manual"
+	asynchronous = "asynchronous"
+	never        = "never"
+)
+
+const (
+	defaultGrace = 30
+	longestGrace = 3600
+)
+
+// policy is what the set keeps; nil: failover is manual.
+func (f Failover) policy() (*etcdschema.Failover, error) {
+	p := etcdschema.Failover{Acks: cmp.Or(f.Acks, 1), Grace: cmp.Or(f.Grace, defaultGrace), Strict: f.Degrade == never}
+	switch {
+	case f.Mode != automatic && f.Mode != manual:
+		return nil, fault.Errorf(fault.BadRequest, "Validation error: failover's mode %q is not automatic or manual.", f.Mode)
+	case f.Mode == manual && f != Failover{Mode: manual}:
+		return nil, fault.Errorf(fault.BadRequest, "Validation error: manual failover has no acknowledgements, grace_seconds or degrade.")
+	case p.Acks < 1 || p.Acks > maxReplicas:
+		return nil, fault.Errorf(fault.BadRequest, "Validation error: failover's acknowledgements %d is not 1 to %d.", f.Acks, maxReplicas)
+	case p.Grace < 1 || p.Grace > longestGrace:
+		return nil, fault.Errorf(fault.BadRequest, "Validation error: failover's grace_seconds %d is not 1 to %d.", f.Grace, longestGrace)
+	case f.Degrade != "" && f.Degrade != asynchronous && f.Degrade != never:
+		return nil, fault.Errorf(fault.BadRequest, "Validation error: failover's degrade %q is not asynchronous or never.", f.Degrade)
+	case f.Mode == manual:
+		return nil, nil
+	}
+	return &p, nil
+}
+
+// maxReplicas is how many replicas a source can be asked to wait for.
+const maxReplicas = 20
+
+// SetFailover says whether a replica takes the place of a source that is lost without being asked.
+func (cp *Plane) SetFailover(ctx context.Context, c Caller, id string, f Failover) error {
+	policy, err := f.policy()
+	if err != nil {
+		return err
+	}
+	in, err := cp.Instance(ctx, c, id)
+	if err != nil {
+		return err
+	}
+	if len(in.Replicas()) == 0 {
+		return fault.Errorf(fault.BadRequest, "Instance %s is not a replica source; failover is a matter of a source with its replicas.", in.ID)
+	}
+	if policy != nil && !slices.Contains(in.Capabilities, datastores.CanFailover) && !slices.Contains(in.Capabilities, datastores.CanBoundedFailover) {
+		return fault.Errorf(fault.NotImplemented, "The datastore %s %s does not support automatic failover.", in.Datastore, in.Version)
+	}
+	if policy != nil {
+		policy.Bounded = slices.Contains(in.Capabilities, datastores.CanBoundedFailover)
+	}
+	return cp.askSet(ctx, c, in, lifecycle.Event{Type: lifecycle.AskArrange, Member: in.ID, Policy: policy, Request: c.Request, By: c.Who.UserName}, func(*plan.Plan) error { return nil })
+}
+
+// FailoverOf is the policy of a member's set, as clients see it.
+func FailoverOf(m lifecycle.Member) Failover {
+	p := m.Set.Failover
+	if p == nil || p.Off {
+		return Failover{Mode: manual}
+	}
+	f := Failover{Mode: automatic, Acks: p.Acks, Grace: p.Grace, Degrade: asynchronous}
+	if p.Strict {
+		f.Degrade = never
+	}
+	return f
 }
 
 // askSet begins an operation of a member's set, which that member leads.

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -14,11 +15,8 @@ import (
 // resizable reads an instance that can have another size.
 func (cp *Plane) resizable(ctx context.Context, c Caller, id string) (lifecycle.Member, error) {
 	in, err := cp.Instance(ctx, c, id)
-	if err == nil && in.Host == "" {
-		err = fault.Errorf(fault.NotImplemented, "Instance %s runs on a machine of its own; whoever runs that resizes it.", in.ID)
-	}
 	if err == nil {
-		err = lifecycle.Free(in)
+		err = cmp.Or(lifecycle.Hosted(in.Instance), lifecycle.Free(in))
 	}
 	return in, err
 }
@@ -89,10 +87,9 @@ func (cp *Plane) flavor(ctx context.Context, id string) (etcdschema.Flavor, erro
 	return rec.Value, err
 }
 
-// resize charges for the new size and begins the operation, in one transaction. An instance whose host has no room moves to one that has,
-// unless it is in a set.
+// resize charges for the new size and begins the operation, in one transaction. An instance whose host has no room moves to one that has.
 func (cp *Plane) resize(ctx context.Context, c Caller, id string, target etcdschema.Target) error {
-	event := lifecycle.Event{Type: lifecycle.AskResize, Target: &target, Request: c.Request}
+	event := lifecycle.Event{Type: lifecycle.AskResize, Target: &target, Request: c.Request, By: c.Who.UserName}
 	_, err := cp.transition(ctx, c.Project, id, event, func(p *plan.Plan) error {
 		ops, err := cp.exchange(p.Snap, p.Before.Instance, lifecycle.Become(p.Before.Instance, target))
 		p.Put(ops...)
@@ -105,9 +102,6 @@ func (cp *Plane) resize(ctx context.Context, c Caller, id string, target etcdsch
 	in, err := cp.Instance(ctx, c, id)
 	if err != nil {
 		return err
-	}
-	if in.SetID != "" {
-		return full.error
 	}
 	err = cp.move(ctx, c, in, "", target)
 	if f := new(fault.Error); errors.As(err, &f) {

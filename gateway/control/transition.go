@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -12,11 +13,15 @@ import (
 )
 
 // Commit makes a decision and writes it in one transaction. decide may be called several times: the moves that it returns last are
-// committed.
+// committed. In a dry run they are only foreseen.
 func (cp *Plane) Commit(ctx context.Context, refs []etcdschema.Ref, decide func(etcdschema.Snapshot) (plan.Moves, error)) (plan.Moves, error) {
 	var m plan.Moves
+	seen := dryRunOf(ctx)
 	_, err := cp.Store.Update(ctx, refs, func(s etcdschema.Snapshot) (_ []etcdschema.Op, err error) {
 		m, err = decide(s)
+		if err == nil && seen != nil && len(seen.Would) == 0 {
+			err = cp.foresee(ctx, s.After(m.Ops...), m.After, seen)
+		}
 		return m.Ops, err
 	})
 	if err != nil {
@@ -25,12 +30,80 @@ func (cp *Plane) Commit(ctx context.Context, refs []etcdschema.Ref, decide func(
 	return m, nil
 }
 
+// Foreseen is what a request would do: what its first transaction would write, and what would go on after it.
+type Foreseen struct {
+	*etcdschema.Foreseen
+	After lifecycle.Member // of an operation: the instance, or a set alone, as it begins
+	Steps []plan.Step
+	// Restart are parameters of the group that is attached, or taken away, that take effect at a restart only.
+	Restart []string
+	Quota   []Resource // what the project would use
+}
+
+type dryRun struct{}
+
+// DryRun is a context in which requests change nothing. What one would have done is in Foreseen when it has ended.
+func DryRun(ctx context.Context) (context.Context, *Foreseen) {
+	ctx, would := etcdschema.DryRun(ctx)
+	seen := &Foreseen{Foreseen: would}
+	return context.WithValue(ctx, dryRun{}, seen), seen
+}
+
+func dryRunOf(ctx context.Context) *Foreseen {
+	seen, _ := ctx.Value(dryRun{}).(*Foreseen)
+	return seen
+}
+
+// foresee plays out what follows from a decision, over the records as it leaves them.
+func (cp *Plane) foresee(ctx context.Context, s etcdschema.Snapshot, after lifecycle.Member, seen *Foreseen) (err error) {
+	seen.After = after
+	if seen.Steps, err = plan.Foresee(s, after, cp.Now()); err != nil {
+		return err
+	}
+	project := cmp.Or(after.Project, after.Set.Project)
+	usage, err := etcdschema.Read(s, etcdschema.UsageKey(project))
+	if err != nil {
+		return err
+	}
+	quota, err := etcdschema.Read(s, etcdschema.QuotaKey(project))
+	if err != nil {
+		return err
+	}
+	seen.Quota = cp.resources(quota.Value, usage.Value)
+	op := after.Operation
+	if op == nil || op.Kind != lifecycle.Configure || op.Target == nil || op.Target.Configuration == nil {
+		return nil
+	}
+	group, err := etcdschema.Read(s, etcdschema.ConfigurationKey(project, cmp.Or(*op.Target.Configuration, after.Configuration)))
+	if err != nil {
+		return err
+	}
+	catalogue, err := cp.Settled(ctx)
+	if err != nil {
+		return err
+	}
+	version, _ := catalogue.FindVersion(after.Datastore, after.Version)
+	seen.Restart = nil
+	for _, p := range version.Server.Parameters {
+		if _, has := group.Value.Values[p.Name]; has && p.RestartRequired {
+			seen.Restart = append(seen.Restart, p.Name)
+		}
+	}
+	return nil
+}
+
 // transition lets an event happen to an instance, in one transaction. Each of also checks more, or adds to what is written.
 func (cp *Plane) transition(ctx context.Context, project, id string, event lifecycle.Event, also ...func(*plan.Plan) error) (lifecycle.Member, error) {
-	key := etcdschema.InstanceKey(project, id)
+	key, bill := etcdschema.InstanceKey(project, id), cp.Limits.Bill(project)
 	m, err := cp.Commit(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) (plan.Moves, error) {
 		rec, err := etcdschema.Read(s, key)
 		in, err := fault.Found(rec, err, "Instance", id)
+		if err == nil && event.Asked() && event.Type != lifecycle.AskDelete { // who gives room back need not wait
+			err = bill.Writes(in, 2) // as it begins, and as it ends
+		}
+		if err == nil && event.Asked() && event.Type != lifecycle.AskDelete && event.Type != lifecycle.AskConfigure {
+			err = plan.NoDrill(in)
+		}
 		if err != nil {
 			return plan.Moves{}, err
 		}
@@ -137,6 +210,13 @@ func (cp *Plane) setDue(ctx context.Context, item due.Item) error {
 		}
 		if op := set.Operation; op != nil && !cp.Now().Before(op.Deadline) {
 			return cp.Plan(s, lifecycle.Member{Set: set}, lifecycle.Event{Type: lifecycle.Overdue}).Decide()
+		}
+		if at := lifecycle.LookAt(set); !at.IsZero() && !cp.Now().Before(at) {
+			gone, err := cp.gone(s, set)
+			if err != nil {
+				return plan.Moves{}, err
+			}
+			return cp.Plan(s, lifecycle.Member{Set: set}, lifecycle.Event{Type: lifecycle.AskFailover, Gone: gone}).Decide()
 		}
 		ops := plan.SetDue(&set, cp.Now())
 		return plan.Moves{Ops: append(ops, etcdschema.Put(key, set))}, nil

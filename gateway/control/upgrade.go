@@ -17,19 +17,12 @@ func (cp *Plane) Upgrade(ctx context.Context, c Caller, id, ref string) error {
 	if err != nil {
 		return err
 	}
-	catalogue, err := cp.Settled(ctx)
-	if err != nil {
-		return err
-	}
-	d, _ := FindDatastore(catalogue, in.Datastore)
-	v, ok := FindVersion(d.Versions, ref)
+	catalogue, v, err := cp.versionFor(ctx, in.Instance, ref)
 	switch {
-	case ok && v.Name == in.Version && len(in.Replicas()) == 0:
+	case err != nil:
+		return err
+	case v.Name == in.Version && len(in.Replicas()) == 0:
 		return cp.refresh(ctx, c, in.ID, v)
-	case !ok || v.Name != in.Version && !v.Offered():
-		return fault.Errorf(fault.BadRequest, "Datastore version '%s' of %s cannot be found or is not active.", ref, in.Datastore)
-	case v.Server.Manager != in.Manager:
-		return fault.Errorf(fault.BadRequest, "Version %s of %s has the manager %s; this instance has %s and cannot be upgraded to it.", v.Name, v.Datastore, v.Server.Manager, in.Manager)
 	case in.ReplicaOf() != "":
 		return fault.Errorf(fault.Unprocessable, "Instance %s is a replica: ask for the upgrade of its source %s, and the whole set is upgraded.", in.ID, in.ReplicaOf())
 	case in.SetID != "":
@@ -38,8 +31,55 @@ func (cp *Plane) Upgrade(ctx context.Context, c Caller, id, ref string) error {
 	if err := cp.mayBecome(ctx, c, in.Instance, catalogue, v); err != nil {
 		return err
 	}
-	_, err = cp.transition(ctx, c.Project, in.ID, lifecycle.Event{Type: lifecycle.AskUpgrade, Target: toVersion(v), Request: c.Request})
+	_, err = cp.transition(ctx, c.Project, in.ID, lifecycle.Event{Type: lifecycle.AskUpgrade, Target: toVersion(v), Request: c.Request, By: c.Who.UserName})
 	return instanceError(err, in.ID)
+}
+
+// versionFor finds the version that is named, by name or id, of an instance's datastore, when it can be brought to it: its own, too.
+func (cp *Plane) versionFor(ctx context.Context, in etcdschema.Instance, ref string) (catalogue etcdschema.Catalogue, v etcdschema.Version, err error) {
+	if catalogue, err = cp.Settled(ctx); err != nil {
+		return catalogue, v, err
+	}
+	d, _ := FindDatastore(catalogue, in.Datastore)
+	v, ok := FindVersion(d.Versions, ref)
+	switch {
+	case !ok || v.Name != in.Version && !v.Offered():
+		err = fault.Errorf(fault.BadRequest, "Datastore version '%s' of %s cannot be found or is not active.", ref, in.Datastore)
+	case v.Server.Manager != in.Manager:
+		err = fault.Errorf(fault.BadRequest, "Version %s of %s has the manager %s; this instance has %s and cannot be upgraded to it.", v.Name, v.Datastore, v.Server.Manager, in.Manager)
+	}
+	return catalogue, v, err
+}
+
+// UpgradeCluster brings those members of a cluster to a version that have another one, one after the other. When all have it each takes what
+// its definition says now.
+func (cp *Plane) UpgradeCluster(ctx context.Context, c Caller, id, ref string) error {
+	cluster, err := cp.FindCluster(ctx, c.Project, id)
+	if err != nil {
+		return err
+	}
+	catalogue, v, err := cp.versionFor(ctx, cluster.Instances[0].Instance, ref)
+	if err != nil {
+		return err
+	}
+	lag := cluster.Version != v.Name
+	for _, m := range cluster.Instances {
+		if m.Version != v.Name {
+			lag = true
+			if err := cp.mayBecome(ctx, c, m.Instance, catalogue, v); err != nil {
+				return err
+			}
+		}
+	}
+	if lag {
+		return cp.Roll(ctx, c, id, lifecycle.Upgrade, toVersion(v))
+	}
+	for _, m := range cluster.Instances {
+		if err := cp.refresh(ctx, c, m.ID, v); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // upgradeSet brings those members of a source's set to a version that have another one. When all have it each takes what its definition says
@@ -73,7 +113,7 @@ func (cp *Plane) upgradeSet(ctx context.Context, c Caller, source lifecycle.Memb
 		}
 		return nil
 	}
-	event := lifecycle.Event{Type: lifecycle.AskUpgradeSet, Member: source.ID, Target: toVersion(v), Request: c.Request}
+	event := lifecycle.Event{Type: lifecycle.AskUpgradeSet, Member: source.ID, Target: toVersion(v), Request: c.Request, By: c.Who.UserName}
 	return cp.askSet(ctx, c, source, event, func(p *plan.Plan) error {
 		for _, id := range append(p.Before.Set.Replicas(), p.Before.Set.Source()) { // before any of them is touched
 			m, err := sourceOf(p.Snap, c.Project, id)

@@ -31,6 +31,18 @@ func (i Item) Drop(s etcdschema.Snapshot, kind string) ([]etcdschema.Op, error) 
 	return []etcdschema.Op{etcdschema.Delete(i.Key(kind))}, nil
 }
 
+// Forget takes away the key of an item whose record is gone, or is due at another time by now.
+func Forget[T any](ctx context.Context, store *etcdschema.Store, item Item, kind string, of etcdschema.Key[T], due func(T) time.Time) error {
+	_, err := store.Update(ctx, []etcdschema.Ref{of}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, of)
+		if err != nil || rec.Found && due(rec.Value).Equal(item.At) {
+			return nil, err
+		}
+		return item.Drop(s, kind)
+	})
+	return err
+}
+
 // Kind is what is done about one kind of keys. All of it must be set.
 type Kind struct {
 	Name string

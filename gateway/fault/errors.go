@@ -24,6 +24,7 @@ const (
 	BadMethod       Kind = "badMethod"
 	NotAcceptable   Kind = "notAcceptable"
 	Conflict        Kind = "conflict"
+	Gone            Kind = "gone"
 	OverLimit       Kind = "overLimit"
 	TooManyRequests Kind = "tooManyRequests"
 	TooSlow         Kind = "requestTimeout"
@@ -77,6 +78,7 @@ func Of(err error, requestID string) *Error {
 		state  *lifecycle.NotAllowed
 		inWay  *lifecycle.Conflict
 		leads  *lifecycle.Leading
+		alone  *lifecycle.Hostless
 		badKey *etcdschema.ErrBadKey
 		agent  *agentpoll.Error
 	)
@@ -89,6 +91,8 @@ func Of(err error, requestID string) *Error {
 		return Errorf(Conflict, "%s", inWay.Message)
 	case errors.As(err, &leads):
 		return Errorf(Forbidden, "%s", leads.Message)
+	case errors.As(err, &alone):
+		return Errorf(NotImplemented, "%s", alone.Message)
 	case errors.As(err, &badKey):
 		return Errorf(ItemNotFound, "%s %q cannot be found.", badKey.Part, badKey.Value)
 	case errors.Is(err, etcdschema.ErrNotFound):
@@ -122,3 +126,15 @@ func Found[T any](rec etcdschema.Record[T], err error, what, id string) (T, erro
 
 // IsNotFound reports whether an error is that something is not there.
 func IsNotFound(err error) bool { return err != nil && Of(err, "").Kind == ItemNotFound }
+
+// Refusal is why something was refused, in words for whom it is done later; nil: err does not say that. It is none, etcd did not answer, or
+// nobody foresaw it.
+func Refusal(err error) *Error {
+	if err == nil || etcdschema.Outage(err) {
+		return nil
+	}
+	if why := Of(err, ""); why.Kind != InstanceFault {
+		return why
+	}
+	return nil
+}

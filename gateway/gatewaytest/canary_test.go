@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -23,8 +21,8 @@ func (o *operations) canary() {
 	switch o.store {
 	case redisStore:
 		o.crashRedis(row, statement)
-	case mariadbStore:
-		o.crashMariaDB(o.twice(row), statement)
+	case mariadbStore, mysqlStore:
+		o.crashMySQL(o.twice(row), statement)
 		o.inTheWay(statement)
 	default:
 		o.twice(row)
@@ -60,8 +58,8 @@ func (o *operations) twice(row string) *sql.DB {
 	return db
 }
 
-// crashMariaDB breaks the server in the middle of a statement, which it writes down before it ends.
-func (o *operations) crashMariaDB(db *sql.DB, statement string) {
+// crashMySQL breaks the server in the middle of a statement, which it writes down before it ends.
+func (o *operations) crashMySQL(db *sql.DB, statement string) {
 	o.crash(func(ctx context.Context) error {
 		_, err := db.ExecContext(ctx, "SELECT SLEEP(60), '"+statement+"'")
 		return err
@@ -142,19 +140,7 @@ func (o *operations) begin(statements ...string) *sql.DB {
 	return db
 }
 
-// serverPID is the process of the instance's server as its guest has written it down; 0 while there is none.
-func (o *operations) serverPID() int {
-	files, _ := filepath.Glob(o.machine.guestFile(o.id, "*.pid"))
-	for _, file := range files {
-		var process struct {
-			PID int `json:"pid"`
-		}
-		if text, err := os.ReadFile(file); err == nil && json.Unmarshal(text, &process) == nil && process.PID > 0 {
-			return o.machine.outside(o.id, process.PID)
-		}
-	}
-	return 0
-}
+func (o *operations) serverPID() int { return o.machine.serverPID(o.id) }
 
 // working reports whether the server is in the middle of a statement that sleeps, or of a script.
 func (o *operations) working(ctx context.Context) bool {

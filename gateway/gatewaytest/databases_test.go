@@ -17,6 +17,7 @@ type datastore string
 const (
 	redisStore   datastore = "redis"
 	mariadbStore datastore = "mariadb"
+	mysqlStore   datastore = "mysql"
 )
 
 // starts counts how often an instance's server was started, by what it wrote into its log.

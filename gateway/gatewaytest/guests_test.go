@@ -1,6 +1,7 @@
 package gatewaytest_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -144,4 +145,44 @@ func (o *signer) runs(id string) string {
 func digest(binary []byte) string {
 	sum := sha256.Sum256(binary)
 	return hex.EncodeToString(sum[:])
+}
+
+// TestToolsAreNoGuests has a guest about to run a tool: who kills guests must not take that for one, and spare the guest.
+func TestToolsAreNoGuests(t *testing.T) {
+	m := newMachine(t)
+	const id = "01a22760-462d-78a7-8cc1-a8ee65a35b75"
+	dir := m.path(id)
+	for _, err := range []error{
+		os.Mkdir(dir, 0o700),
+		os.WriteFile(filepath.Join(dir, "run"), []byte("exec 3<&0; (echo forked; read line <&3) & read line\n"), 0o600), // a shell forks and runs nothing
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	guest := exec.Cmd{Path: "/bin/sh", Args: []string{filepath.Join(dir, "fake-guest"), "run"}, Dir: dir}
+	stdin, err := guest.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := guest.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := guest.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = stdin.Close()
+		_ = guest.Wait()
+	}()
+	if line, err := bufio.NewReader(said).ReadString('\n'); err != nil {
+		t.Fatal(line, err)
+	}
+	if n := len(m.processes()); n != 2 {
+		t.Errorf("there are %d processes of the guest's command line, want 2", n)
+	}
+	if got := m.guests(); len(got) != 1 || got[id] != guest.Process.Pid {
+		t.Errorf("the guests are %v, want %d", got, guest.Process.Pid)
+	}
 }

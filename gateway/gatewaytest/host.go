@@ -53,8 +53,9 @@ type Host struct {
 	lacks    map[string]string // by colour: why
 
 	says       func(*deployments.Announcement)
-	unable     error // why instances cannot be launched
-	unfiltered error // why rules cannot be changed
+	unable     error            // why instances cannot be launched
+	unfiltered error            // why rules cannot be changed
+	stays      map[string]error // by instance: why it cannot be removed
 
 	launching sync.RWMutex // read-locked by each launch
 
@@ -135,6 +136,12 @@ func (h *Host) Run(_ context.Context, cmd agent.Command) (json.RawMessage, error
 		if err := json.Unmarshal(cmd.Args, &args); err != nil {
 			return nil, err
 		}
+		h.mu.Lock()
+		why := h.stays[args.InstanceID]
+		h.mu.Unlock()
+		if why != nil {
+			return nil, why
+		}
 		h.StopGuest(args.InstanceID)
 		return nil, os.RemoveAll(filepath.Join(h.dir, args.InstanceID))
 	case deployments.MethodResize:
@@ -213,6 +220,16 @@ func (h *Host) CannotLaunch(why error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.unable = why
+}
+
+// CannotRemove has the host fail to remove an instance.
+func (h *Host) CannotRemove(id string, why error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.stays == nil {
+		h.stays = map[string]error{}
+	}
+	h.stays[id] = why
 }
 
 // CannotFilter has the host fail to change who may reach an instance.

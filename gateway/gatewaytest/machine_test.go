@@ -2,8 +2,10 @@ package gatewaytest_test
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,7 +50,7 @@ func newMachine(t *testing.T) *machine {
 	if err := os.Chmod(dir, 0o711); err != nil { // databases have users of their own
 		t.Fatal(err)
 	}
-	number := rand.IntN(2000)
+	number := numberOfMachine(t)
 	m := &machine{
 		dir: dir, net: fmt.Sprintf("127.%d.%d", 100+number/100, number%100),
 		firstUID: 0x60000000 + number*uidsOfMachine, table: "coffer_test_" + strconv.Itoa(number),
@@ -60,8 +62,9 @@ func newMachine(t *testing.T) *machine {
 		m.wallless()
 	}
 	t.Cleanup(func() {
-		if left := m.left(); len(left) > 0 && !t.Failed() {
-			t.Errorf("left behind:\n%s", strings.Join(left, "\n"))
+		// What was killed takes a busy kernel a moment to end.
+		if !t.Failed() && !until.Holds(time.Minute, func() bool { return len(m.left()) == 0 }) {
+			t.Errorf("left behind:\n%s", strings.Join(m.left(), "\n"))
 		}
 		m.sweep()
 		if os.Getenv("COFFER_TEST_LOGS") != "" && t.Failed() {
@@ -71,6 +74,20 @@ func newMachine(t *testing.T) *machine {
 		_ = os.RemoveAll(m.dir)
 	})
 	return m
+}
+
+// numberOfMachine takes a number that no other test has, in this program or another: whoever has one listens at a name of the kernel's.
+func numberOfMachine(t *testing.T) int {
+	t.Helper()
+	for range 10_000 {
+		number := rand.IntN(2000)
+		if taken, err := net.Listen("unix", fmt.Sprintf("@coffer-test-machine-%d", number)); err == nil {
+			t.Cleanup(func() { _ = taken.Close() }) // the last of all
+			return number
+		}
+	}
+	t.Fatal("no machine is free")
+	return 0
 }
 
 // path of a file or directory of the machine.
@@ -137,6 +154,20 @@ func (m *machine) outside(instance string, pid int) int {
 	return 0
 }
 
+// serverPID is the process of an instance's server as its guest has written it down; 0 while there is none.
+func (m *machine) serverPID(instance string) int {
+	files, _ := filepath.Glob(m.guestFile(instance, "*.pid"))
+	for _, file := range files {
+		var process struct {
+			PID int `json:"pid"`
+		}
+		if text, err := os.ReadFile(file); err == nil && json.Unmarshal(text, &process) == nil && process.PID > 0 {
+			return m.outside(instance, process.PID)
+		}
+	}
+	return 0
+}
+
 var uuid = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 
 // instanceOf is the instance that a process belongs to, by its control group or its command line.
@@ -150,16 +181,29 @@ func instanceOf(pid int) string {
 	return ""
 }
 
-// guests are the processes of the guests that run, by instance.
+// guests are the processes of the guests that run, by instance. A tool that a guest is about to run has the guest's command line still.
 func (m *machine) guests() map[string]int {
 	found := map[string]int{}
 	for _, pid := range m.processes() {
-		command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if argv := strings.Split(string(command), "\x00"); strings.HasSuffix(argv[0], "-guest") && len(argv) > 1 && argv[1] == "run" {
+		if looksLikeGuest(pid) && !looksLikeGuest(parentOf(pid)) {
 			found[instanceOf(pid)] = pid
 		}
 	}
 	return found
+}
+
+func looksLikeGuest(pid int) bool {
+	command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	argv := strings.Split(string(command), "\x00")
+	return strings.HasSuffix(argv[0], "-guest") && len(argv) > 1 && argv[1] == "run"
+}
+
+// parentOf is 0 of a process that has ended.
+func parentOf(pid int) (parent int) {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, after, _ := strings.Cut(string(status), "\nPPid:")
+	_, _ = fmt.Sscan(after, &parent)
+	return parent
 }
 
 // left lists processes, mounts, control groups and rules of the machine that are there still.

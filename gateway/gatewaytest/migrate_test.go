@@ -1,6 +1,7 @@
 package gatewaytest_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -23,7 +24,71 @@ func TestMigration(t *testing.T) {
 	s.admin.AwaitHost(t, hostID)
 	for _, store := range []datastore{redisStore, mariadbStore, postgresqlStore} {
 		t.Run(string(store), func(t *testing.T) { migrates(t, s, other, hostID, store) })
+		t.Run(string(store)+" replica", func(t *testing.T) { replicaMigrates(t, s, other, hostID, store) })
 	}
+}
+
+// replicaMigrates brings a replica to another machine while somebody writes to its source. It has everything there, follows, and takes the
+// place of its source. Then it moves back, as the source: the other one takes its place, and it follows that.
+func replicaMigrates(t *testing.T, s *stage, other *machine, hostID string, store datastore) {
+	o := &operations{stage: s, store: store, t: t}
+	s.admin.Want(t, http.StatusAccepted, http.MethodPatch, "/mgmt/hosts/"+hostID, `{"host":{"disabled":true}}`)
+	_, o.id, o.login = o.make("")
+	t.Cleanup(func() { s.delete(t, s.member, o.id) })
+	o.write(o.login, 0, 100)
+	replica, _ := s.replicaOf(t, o.id)
+	other.instances = append(other.instances, replica)
+	s.admin.Want(t, http.StatusAccepted, http.MethodPatch, "/mgmt/hosts/"+hostID, `{"host":{"disabled":false}}`)
+	stopped, stop := context.WithCancel(t.Context())
+	acknowledged := make(chan int, 1)
+	go func() {
+		n, _ := store.write(stopped, o.login, 100, 1<<20)
+		acknowledged <- 100 + n
+	}()
+	s.admin.Want(t, http.StatusAccepted, http.MethodPost, "/mgmt/instances/"+replica+"/action", fmt.Sprintf(`{"migrate":{"host":%q}}`, hostID))
+	moved := o.login
+	moved.address = s.member.Await(t, replica, "ACTIVE", lifeTimeout).Text("instance", "ip", 0)
+	stop()
+	n := <-acknowledged
+	after := s.admin.Want(t, 200, http.MethodGet, "/mgmt/instances/"+replica, "")
+	if got := after.Text("instance", "server", "host"); got != hostID {
+		t.Errorf("it is on host %s, want %s: %s", got, hostID, after.Body)
+	}
+	has := func(l login) {
+		t.Helper()
+		var numbers []int
+		var err error
+		if !until.Holds(lifeTimeout, func() bool {
+			numbers, err = store.read(t.Context(), l)
+			return err == nil && len(numbers) >= n
+		}) {
+			t.Errorf("%s has %d items, and %d were acknowledged (err %v)", l.address, len(numbers), n, err)
+		}
+		n = max(n, len(numbers))
+	}
+	has(moved)
+	t.Logf("%s: %d items acknowledged; %s", store, n, lastEvents(t, s, replica))
+	s.member.Want(t, http.StatusAccepted, http.MethodPost, gatewaytest.Instance(replica)+"/action", `{"promote_to_replica_source":{}}`)
+	for _, id := range []string{o.id, replica} {
+		s.member.Await(t, id, "ACTIVE", lifeTimeout)
+	}
+	has(moved)
+	o.write(moved, n, n+5)
+	n += 5
+	has(o.login)
+
+	s.admin.Want(t, http.StatusAccepted, http.MethodPost, "/mgmt/instances/"+replica+"/action", `{"migrate":{}}`) // it is the source
+	for _, id := range []string{o.id, replica} {
+		s.member.Await(t, id, "ACTIVE", lifeTimeout)
+	}
+	after = s.admin.Want(t, 200, http.MethodGet, "/mgmt/instances/"+replica, "")
+	if host, of := after.Text("instance", "server", "host"), after.Text("instance", "replica_of", "id"); host == hostID || of != o.id {
+		t.Errorf("the former source is on host %s, a replica of %q: %s", host, of, lastEvents(t, s, replica))
+	}
+	o.write(o.login, n, n+5)
+	n += 5
+	moved.address = after.Text("instance", "ip", 0)
+	has(moved)
 }
 
 func migrates(t *testing.T, s *stage, other *machine, hostID string, store datastore) {

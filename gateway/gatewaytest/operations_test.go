@@ -105,7 +105,7 @@ func (o *operations) backups() {
 	full := o.backup("full", "")
 	o.write(o.login, 200, 250)
 	last, items := full, 200
-	if o.store != redisStore {
+	if o.store != redisStore && o.store != mysqlStore {
 		last, items = o.backup("incremental", `,"incremental":1`), 250
 		if got := last.Text("backup", "parent_id"); got != full.Text("backup", "id") {
 			t.Errorf("the parent is %q, want %q", got, full.Text("backup", "id"))
@@ -139,6 +139,7 @@ func (o *operations) backups() {
 var parametersOf = map[datastore][3][2]string{
 	redisStore:      {{"maxmemory-policy", "allkeys-lru"}, {"io-threads", "2"}, {"dir", "/tmp"}},
 	mariadbStore:    {{"max_connections", "77"}, {"innodb_log_buffer_size", "4194304"}, {"plugin_dir", "/tmp"}},
+	mysqlStore:      {{"max_connections", "77"}, {"innodb_sort_buffer_size", "2097152"}, {"plugin_dir", "/tmp"}},
 	postgresqlStore: {{"work_mem", "7MB"}, {"max_connections", "33"}, {"archive_command", "/bin/sh"}},
 }
 
@@ -323,7 +324,7 @@ func (o *operations) logs() {
 }
 
 // memorySetting is one that follows the flavor's memory.
-var memorySetting = map[datastore]string{redisStore: "maxmemory", mariadbStore: "innodb_buffer_pool_size", postgresqlStore: "shared_buffers"}
+var memorySetting = map[datastore]string{redisStore: "maxmemory", mariadbStore: "innodb_buffer_pool_size", mysqlStore: "innodb_buffer_pool_size", postgresqlStore: "shared_buffers"}
 
 func (o *operations) sizes() {
 	t, at := o.t, gatewaytest.Instance(o.id)

@@ -110,11 +110,13 @@ func optionPorts(t *testing.T, s *stage) {
 	has(first, false, "icmp")
 	s.delete(t, s.member, first)
 	v.server["tcp_ports"], v.server["udp_ports"], v.server["icmp"] = []any{6379, "7777-7779"}, []any{5353}, true
+	v.server["peer_tcp_ports"] = []any{7790}
 	v.put(t)
 	_, second, _ := s.create(t, v.name, "")
 	has(second, true, "7777-7779")
 	has(second, true, "udp dport 5353")
 	has(second, true, "icmp")
+	has(second, false, "7790") // it has no peers
 }
 
 func optionRootOnCreate(t *testing.T, s *stage) {
@@ -148,9 +150,7 @@ func optionUsageTimeout(t *testing.T, s *stage) {
 	v := s.newVariant(t, "opt-timeout", "redis/7.0")
 	v.guest["program"] = silent
 	v.change(t, v.server, "usage_timeout", 2)
-	s.mu.Lock()
-	id := s.machine.create(t, s.member, v.name, "").Text("instance", "id")
-	s.mu.Unlock()
+	id := s.ask(t, v.name, "").Text("instance", "id")
 	t.Cleanup(func() { s.delete(t, s.member, id) })
 	a := s.member.Await(t, id, "ERROR", lifeTimeout)
 	if got := a.Text("instance", "fault", "message"); !strings.Contains(got, "within ") && !strings.Contains(got, "deadline") {

@@ -48,6 +48,7 @@ func TestAcceptance(t *testing.T) {
 			{"ssl", testSSL},
 			{"upgrade", testUpgrade},
 			{"operations on mariadb", testOperations(mariadbStore)},
+			{"operations on mysql", testOperations(mysqlStore)},
 			{"operations on postgresql", testOperations(postgresqlStore)},
 			{"operations on redis", testOperations(redisStore)},
 		} {
@@ -182,12 +183,18 @@ func (s *stage) login(t *testing.T, user, password, project string) *gophercloud
 // instance. It is deleted with the test, if it is there still.
 func (s *stage) create(t *testing.T, d datastore, more string) (created gatewaytest.Answer, id, address string) {
 	t.Helper()
-	s.mu.Lock()
-	created = s.machine.create(t, s.member, d, more)
-	s.mu.Unlock()
+	created = s.ask(t, d, more)
 	id = created.Text("instance", "id")
 	t.Cleanup(func() { s.delete(t, s.member, id) })
 	return created, id, s.member.Await(t, id, "ACTIVE", lifeTimeout).Text("instance", "ip", 0)
+}
+
+// ask asks for an instance.
+func (s *stage) ask(t *testing.T, d datastore, more string) gatewaytest.Answer {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock() // also when the test ends here
+	return s.machine.create(t, s.member, d, more)
 }
 
 func (s *stage) delete(t *testing.T, c gatewaytest.Client, id string) {

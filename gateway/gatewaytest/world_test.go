@@ -132,6 +132,18 @@ func (w *world) killGuests(time.Duration) error {
 	return nil
 }
 
+// killGuestOf kills an instance's guest, when there is one.
+func (m *machine) killGuestOf(id string) func(time.Duration) error {
+	return func(time.Duration) error {
+		if pid := m.guests()[id]; pid > 0 {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
 // unit is a program that is killed and started again, always the same.
 type unit struct {
 	start func() (*gatewaytest.Process, error)

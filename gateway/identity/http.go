@@ -189,6 +189,9 @@ func (s *Service) serve(rt route) http.Handler {
 }
 
 func (s *Service) answer(rt route, r *request) (reply, error) {
+	if r.query.Has("dry_run") && r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return reply{}, faultf(http.StatusNotImplemented, "The identity service has no dry_run. Nothing was done.")
+	}
 	if rt.access != open {
 		g, err := s.resolve(r.Context(), r.token)
 		if err != nil {

@@ -2,8 +2,6 @@ package keyring
 
 import (
 	"context"
-	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -27,6 +25,14 @@ func sealedPlaces() []sealedPlace {
 			}
 			return []*[]byte{&set.Secret, &set.Operation.Accounts}
 		}),
+		placeOf(etcdschema.AllSchedules(), func(name string) (etcdschema.Key[etcdschema.Schedule], bool) {
+			project, id, ok := strings.Cut(name, "/")
+			return etcdschema.ScheduleKey(project, id), ok
+		}, func(sch *etcdschema.Schedule) []*[]byte { return []*[]byte{&sch.Question} }),
+		placeOf(etcdschema.AllDrills(), func(name string) (etcdschema.Key[etcdschema.Drills], bool) {
+			project, instance, ok := strings.Cut(name, "/")
+			return etcdschema.DrillsKey(project, instance), ok
+		}, func(d *etcdschema.Drills) []*[]byte { return []*[]byte{&d.Question} }),
 		placeOf(etcdschema.ProjectStreamKeys(), func(name string) (etcdschema.Key[etcdschema.StreamKey], bool) {
 			project, ok := strings.CutSuffix(name, "/backup-key")
 			return etcdschema.StreamKeyKey(project), ok
@@ -141,6 +147,9 @@ func InUse(ctx context.Context, s *etcdschema.Store) (map[string]int, error) {
 // Reseal seals everything in etcd with the first key, and returns how many records it has changed. It may be run again, and while
 // gateways run that have this key.
 func Reseal(ctx context.Context, s *etcdschema.Store, keys *Keyring) (changed int, err error) {
+	if err := mark(ctx, s, keys.ids[0]); err != nil {
+		return 0, err
+	}
 	for _, place := range sealedPlaces() {
 		n, err := place.reseal(ctx, s, keys)
 		changed += n
@@ -149,19 +158,4 @@ func Reseal(ctx context.Context, s *etcdschema.Store, keys *Keyring) (changed in
 		}
 	}
 	return changed, nil
-}
-
-// Check refuses a key file that lacks a key with which something in etcd is sealed.
-func Check(ctx context.Context, s *etcdschema.Store, keys *Keyring) error {
-	inUse, err := InUse(ctx, s)
-	if err != nil {
-		return fmt.Errorf("cannot read etcd: %w", err)
-	}
-	for _, id := range slices.Sorted(maps.Keys(inUse)) {
-		if _, have := keys.keys[id]; !have {
-			return fmt.Errorf("%d records in etcd are sealed with key %q, which the key file does not hold (it holds %s): put the key back, or what it seals is lost; "+
-				`see "Keys" in docs/operations.md`, inUse[id], id, strings.Join(keys.ids, ", "))
-		}
-	}
-	return nil
 }

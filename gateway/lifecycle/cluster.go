@@ -11,22 +11,24 @@ import (
 
 // Kinds of operations of clusters.
 const (
-	Build    = "build"
-	Grow     = "grow"
-	Shrink   = "shrink"
-	Roll     = "roll" // an operation of every member, one after the other: Event.Each
-	Mend     = "mend" // what failed half way is gone on with
-	Dissolve = "dissolve"
+	Build         = "build"
+	Grow          = "grow"
+	Shrink        = "shrink"
+	Roll          = "roll" // an operation of every member, one after the other: Event.Each
+	BackUpCluster = "backup_cluster"
+	Mend          = "mend" // what failed half way is gone on with
+	Dissolve      = "dissolve"
 )
 
 // Somebody asked for an operation of a cluster: its Ask.
 const (
-	AskBuild    EventType = "ask_build"
-	AskGrow     EventType = "ask_grow"
-	AskShrink   EventType = "ask_shrink"
-	AskRoll     EventType = "ask_roll"
-	AskMend     EventType = "ask_mend"
-	AskDissolve EventType = "ask_dissolve"
+	AskBuild         EventType = "ask_build"
+	AskGrow          EventType = "ask_grow"
+	AskShrink        EventType = "ask_shrink"
+	AskRoll          EventType = "ask_roll"
+	AskBackUpCluster EventType = "ask_backup_cluster"
+	AskMend          EventType = "ask_mend"
+	AskDissolve      EventType = "ask_dissolve"
 )
 
 // Steps of operations of clusters. In all but one, members have operations of their own, and the end of each lets the set go on.
@@ -36,6 +38,7 @@ const (
 	Settling  Step = "settle" // one member has all do their part, and waits until the cluster is well
 	Parting   Step = "part"   // members leave, one after the other
 	Dropping  Step = "drop"   // members are deleted
+	Keeping   Step = "keep"   // members make the parts of a backup, all at once
 	Rolling   Step = "roll"   // members have the operation that was asked for, one after the other
 )
 
@@ -45,6 +48,7 @@ func clusterOperations() []Operation {
 		{Kind: Grow, Harmless: true, Does: "add members", first: []Step{Gathering}, begin: (*decision).grow},
 		{Kind: Shrink, Harmless: true, Does: "take members away", first: []Step{Parting, Dropping}, begin: (*decision).shrink},
 		{Kind: Roll, Harmless: true, Does: "restart, upgrade or configure every member, one after the other", first: []Step{Rolling}, begin: (*decision).roll},
+		{Kind: BackUpCluster, Harmless: true, Does: "make a backup of the cluster, of one member or of one of each shard", first: []Step{Keeping}, begin: (*decision).backUpCluster},
 		{Kind: Mend, Harmless: true, Does: "go on with what failed half way", first: []Step{Joining, Parting, Settling, Dropping}, begin: (*decision).mend},
 		{Kind: Dissolve, Status: StatusShutdown, Does: "delete all members", first: []Step{Dropping}, begin: (*decision).dissolve},
 	}
@@ -57,6 +61,7 @@ func clusterSteps() []StepRow {
 		{Step: Settling, Actor: LeadGuest, Method: datastores.MethodClusterSettle, Does: "has every member do its part, and waits until the cluster is well", Limit: stall, Progress: true},
 		{Step: Parting, Does: "members leave, one after the other, each by an operation of its own"},
 		{Step: Dropping, Does: "members are deleted, some at a time, each by an operation of its own"},
+		{Step: Keeping, Does: "members make the parts of a backup, all at once, each by an operation of its own"},
 		{Step: Rolling, Does: "members have the operation that was asked for, one after the other; the cluster settles after each"},
 	}
 }
@@ -155,21 +160,19 @@ func (d *decision) mendFirst() error {
 
 // shrink takes members away: those that are in it leave one after the other, and then all of them are deleted.
 func (d *decision) shrink() error {
-	going, parting := d.event.Members, []string(nil)
+	going := d.event.Members
 	stay := slices.DeleteFunc(d.in(""), func(id string) bool { return slices.Contains(going, id) })
 	if least := d.least(); len(stay) < least {
 		return &NotAllowed{fmt.Sprintf("Cluster %s would have %d members that are in it, and needs %d. Delete the cluster, or add others first.", d.Set.ID, len(stay), least)}
 	}
-	for _, id := range going {
-		if d.Set.Member(id).State == "" {
-			parting = append(parting, id)
-		}
-	}
 	d.beginSet(Shrink, stay[0])
 	for _, id := range going {
-		if slices.Contains(parting, id) {
+		switch state := d.Set.Member(id).State; {
+		case state == etcdschema.MemberLost || slices.Contains(d.event.Lost, id):
+			d.setState(id, etcdschema.MemberLost)
+		case state == "" || state == etcdschema.MemberLeaving:
 			d.setState(id, etcdschema.MemberLeaving)
-		} else {
+		default:
 			d.setState(id, etcdschema.MemberLeft) // it never was in it
 		}
 	}
@@ -192,7 +195,10 @@ func (d *decision) roll() error {
 	d.beginSet(Roll, d.lead())
 	op := d.setOperation()
 	op.Each, op.Target = d.event.Each, d.event.Target
-	d.each(Rolling, d.in(""), "the "+op.Each+" of all members begins, one after the other")
+	waiting := slices.DeleteFunc(d.in(""), func(id string) bool { // it is done already, by an upgrade that failed at another one
+		return op.Each == Upgrade && d.look(id).Version == op.Target.Version.Version
+	})
+	d.each(Rolling, waiting, "the "+op.Each+" of all members begins, one after the other")
 	return nil
 }
 
@@ -251,7 +257,11 @@ func (d *decision) settled() error {
 		d.each(Rolling, op.Waiting, "the cluster is well; the next member")
 		return nil
 	}
-	if left := d.in(etcdschema.MemberLeft); len(left) > 0 {
+	left := slices.DeleteFunc(d.in(etcdschema.MemberLeft, etcdschema.MemberLost), func(id string) bool {
+		op := d.look(id).Operation
+		return op != nil && op.Kind == Delete // of one that is lost, whose host has been asked
+	})
+	if len(left) > 0 {
 		d.each(Dropping, left, "the cluster does without them; the members that left are being deleted")
 		return nil
 	}
@@ -268,6 +278,10 @@ func (d *decision) notSettled() error {
 // endCluster ends an operation well.
 func (d *decision) endCluster() {
 	op := d.Set.Operation
+	lead := op.Lead
+	if d.Set.Member(lead).ID == "" { // all are deleted but those that are lost
+		lead = d.lead()
+	}
 	d.endSet()
 	d.Set.Failed, d.Set.Fault = "", nil
 	what := op.Kind
@@ -280,12 +294,16 @@ func (d *decision) endCluster() {
 	if t := op.Target; t != nil && t.Version != nil {
 		d.Set.Version = t.Version.Version
 	}
-	d.tellOf(op.Lead, "done", "the cluster is well; its "+what+" has ended")
+	d.tellOf(lead, "done", "the cluster is well; its "+what+" has ended")
 }
 
 // resetCluster gives the operation up. Members go on with what they do by themselves. What is left half way the fault says.
 func (d *decision) resetCluster() error {
-	if op := d.Set.Operation; op != nil {
+	switch op := d.Set.Operation; {
+	case op != nil && op.Kind == BackUpCluster:
+		d.setOperation().Reason = "the status was reset"
+		d.kept()
+	case op != nil:
 		d.failSet("the status was reset")
 	}
 	if len(d.in(etcdschema.MemberMaking, etcdschema.MemberOutside, etcdschema.MemberLeaving, etcdschema.MemberLeft)) == 0 {
@@ -316,6 +334,15 @@ func mayLeave(m Member) error {
 }
 
 func (d *decision) joined() error {
+	if len(d.in("")) == 0 && d.Instance.RootEnabled { // which a backup may have brought, and the others take over
+		for _, m := range d.Set.Members {
+			if d.look(m.ID).RootEnabled {
+				continue
+			}
+			other := d.member(m.ID)
+			other.RootEnabled, other.RootEnabledAt, other.RootEnabledBy = true, d.Instance.RootEnabledAt, d.Instance.RootEnabledBy
+		}
+	}
 	d.setState(d.Instance.ID, "")
 	d.finish("the instance is a member of the cluster")
 	return nil

@@ -61,7 +61,9 @@ func (d *decision) snapshotMade() error {
 		d.fail("the answer of the source's guest cannot be read")
 		return nil
 	}
-	d.Instance.Prepared = false // of what it had nothing stays
+	if !Arriving(d.Instance) {
+		d.Instance.Prepared = false // of what it had nothing stays
+	}
 	d.release()
 	op := d.operation()
 	d.Backup = &BackupEnd{ID: op.Backup, Result: made.Backup, Remove: made.Backup == nil}
@@ -90,7 +92,7 @@ func (d *decision) prepared() error {
 	if backup := d.Instance.Operation.Backup; backup != "" {
 		d.Backup = &BackupEnd{ID: backup, Remove: true}
 	}
-	d.Instance.Prepared, d.Instance.Restore = true, nil
+	d.Instance.Prepared, d.Instance.Restore, d.Instance.Replay = true, nil, nil
 	if d.self().Clustered() {
 		d.setState(d.Instance.ID, etcdschema.MemberOutside)
 	} else {
@@ -158,6 +160,7 @@ func (d *decision) report() error {
 	}
 	had, astray := d.Instance.Service, Astray(d.self())
 	d.Instance.Service = d.event.Status
+	d.lookSoon(had)
 	if d.Instance.Operation == nil {
 		d.tellFollowing(astray)
 	}

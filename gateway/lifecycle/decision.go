@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -87,7 +88,7 @@ func (d *decision) self() Member { return Member{d.Instance, d.Set} }
 // begin starts an operation; its first step follows.
 func (d *decision) begin(kind string) {
 	d.Changed = true
-	d.Instance.Operation = &etcdschema.Operation{Kind: kind, Started: d.now, Request: d.event.Request}
+	d.Instance.Operation = &etcdschema.Operation{Kind: kind, Started: d.now, Request: d.event.Request, By: d.event.By}
 }
 
 // operation returns a copy of the operation to change, for the record that was read must stay as it is.
@@ -128,6 +129,9 @@ func (d *decision) send(c Command) {
 	if m.MovesData && (c.Method != datastores.MethodPrepare || beginsWithData(d.Instance)) {
 		c.Deadline = d.now.Add(m.Timeout)
 	}
+	if c.Method == datastores.MethodReplicationSnapshot {
+		d.letIn(c.Subject)
+	}
 	d.Commands = append(slices.Clone(d.Commands), c)
 }
 
@@ -138,7 +142,13 @@ func (d *decision) finish(message string) {
 	d.Changed = true
 	d.outdated()
 	kind := d.Instance.Operation.Kind
-	if !lasts(d.Instance.Failed) || slices.Contains([]string{Promote, Eject, Detach, Follow}, kind) {
+	took := maps.Clone(d.Instance.Took)
+	if took == nil {
+		took = map[string]float64{}
+	}
+	took[kind] = d.now.Sub(d.Instance.Operation.Started).Round(100 * time.Millisecond).Seconds()
+	d.Instance.Took = took
+	if !lasts(d.Instance.Failed) || slices.Contains([]string{Promote, Eject, Failover, Detach, Follow}, kind) {
 		d.Instance.Failed = ""
 		if kind != Backup { // which proves nothing of the server
 			d.Instance.Fault = nil
@@ -186,7 +196,7 @@ func (d *decision) giveUp(reason string) {
 		d.endMove()
 	}
 	if op.Kind == Resize && op.Target != nil {
-		d.Refund = op.Target
+		d.refund(op.Target)
 	}
 	d.Instance.Operation = nil
 }

@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"encoding/json"
 	"slices"
+	"time"
 
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/datastores"
@@ -34,8 +35,10 @@ type Event struct {
 	Error   *agentpoll.Error       // of Failed
 	Status  datastores.Status      // of Reported
 	Request string                 // id of the request, for the timeline
+	By      string                 // who asked; "": nobody did
 	Value   json.RawMessage        // of Done: the command's result
-	Backup  string                 // of AskBackup: its id
+	Backup  string                 // of AskBackup and AskBackUpCluster: its id
+	Parts   map[string]string      // of AskBackUpCluster: the id of the backup that each of Members makes; Backup is one of them
 	Last    bool                   // of AskBackup: the instance is to be deleted when it is complete
 	Reason  string                 // of ResetStatus: why, for the fault of what is given up; "": the status was reset
 	Target  *etcdschema.Target     // of AskConfigure, AskResize and AskUpgrade
@@ -43,9 +46,12 @@ type Event struct {
 	Discard bool                   // of AskFollow: what the replica has, and its source may lack, may be thrown away
 	Source  string                 // of Created: the instance that the new one is to follow; "": it is alone
 	Member  string                 // of what is asked of a set: which member leads it
-	Members []string               // of AskShrink: which ones go
+	Members []string               // of AskShrink: which ones go; of AskBackUpCluster: which ones make a part
+	Lost    []string               // of AskShrink: those among them that are not asked to leave, since they will not be back
 	New     []etcdschema.SetMember // of AskBuild and AskGrow: who comes; their creates begin in the same transaction
 	Each    string                 // of AskRoll: the kind of the operation that every member has
+	Policy  *etcdschema.Failover   // of AskArrange; nil: none
+	Gone    map[string]time.Time   // of AskFailover: members whose guests are away, since when; zero: longer than anybody knows
 	// Read reads another member of the set; the zero Instance when there is none. Its error is the decision's. nil: there are no
 	// others.
 	Read func(id string) (etcdschema.Instance, error)

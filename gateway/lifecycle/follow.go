@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"fmt"
 
+	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
 )
@@ -52,7 +53,7 @@ func (d *decision) follow(m *etcdschema.Instance, of etcdschema.Operation) {
 	m.Service.Replication = nil // was of the other source
 	m.Operation = &etcdschema.Operation{
 		Kind: of.Kind, Step: string(Following), Since: d.now, Started: d.now, Deadline: command.Deadline,
-		Agent: m.ID, Command: command.ID, Request: of.Request,
+		Agent: m.ID, Command: command.ID, Request: of.Request, By: of.By,
 	}
 	d.send(command)
 }
@@ -74,16 +75,39 @@ func (d *decision) setGoesOn(before etcdschema.Instance) {
 	_ = d.rejoin()
 }
 
+// follows ends an operation well, or with the reason for which the replica is where it was.
 func (d *decision) follows() error {
 	d.runs()
+	if reason := d.Instance.Operation.Reason; reason != "" {
+		d.giveUp(reason)
+		d.fault("the instance is where it was, and follows its source: " + reason)
+		return nil
+	}
 	d.finish("the instance follows " + d.Set.Source())
 	return nil
 }
 
 // notFollowing leaves it to the tenant whether to discard what the replica has.
 func (d *decision) notFollowing() error {
-	d.fail(d.reason() + ". " + followAgain)
+	if d.Instance.Operation.Kind == Failover && d.event.Error != nil && d.event.Error.Kind == agentpoll.Conflict {
+		return d.anew()
+	}
+	d.fail(d.first(d.reason()) + ". " + followAgain)
 	d.Instance.Failed = Follow
+	return nil
+}
+
+// anew makes a member anew from the new source that has what that lacks: nobody was told that it was stored, or by its policy it may be lost.
+func (d *decision) anew() error {
+	reason := d.reason()
+	op := d.Instance.Operation
+	d.tell("note", "it has what the new source "+d.Set.Source()+" has not, and nobody was told to be stored: "+reason+". It is made anew from that")
+	d.Instance.Operation, d.event.Discard = nil, true
+	if err := d.again(); err != nil {
+		d.Instance.Operation = op
+		d.fail(reason + "; and it could not be made anew: " + err.Error() + " " + followAgain)
+		d.Instance.Failed = Follow
+	}
 	return nil
 }
 
@@ -101,8 +125,10 @@ func (d *decision) again() error {
 		return err
 	}
 	keeps := m.Prepared && !d.event.Discard
-	if source := d.look(d.Set.Source()); !keeps && source.Version != m.Version {
-		return &Conflict{fmt.Sprintf("Instance %s has version %s and its source %s version %s, of which it cannot be made anew. Upgrade the source, with its set, first; or delete the replica and make another one.", m.ID, m.Version, source.ID, source.Version)}
+	if !keeps {
+		if err := asItsSource(m, d.look(d.Set.Source())); err != nil {
+			return err
+		}
 	}
 	d.begin(Follow)
 	if keeps {
@@ -113,11 +139,19 @@ func (d *decision) again() error {
 	return nil
 }
 
+// asItsSource refuses to make a replica anew from a source of another version.
+func asItsSource(m, source Member) error {
+	if source.Version != m.Version {
+		return &Conflict{fmt.Sprintf("Instance %s has version %s and its source %s version %s, of which it cannot be made anew. Upgrade the source, with its set, first; or delete the replica and make another one.", m.ID, m.Version, source.ID, source.Version)}
+	}
+	return nil
+}
+
 // admitted goes on to follow, unless the source that let it in is none any more.
 func (d *decision) admitted() error {
 	if d.Instance.Operation.Agent != d.Set.Source() {
 		d.event.Error = nil
-		d.fail("the set has another source since. " + followAgain)
+		d.fail(d.first("the set has another source since. " + followAgain))
 		return nil
 	}
 	d.Instance.Service.Replication = nil // is about to change

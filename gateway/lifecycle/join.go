@@ -26,11 +26,12 @@ func (d *decision) join(source string) {
 	d.SetChanged = true
 }
 
-// release lets the source go that was copied for this instance. A replica that has still what it had takes part as before.
+// release lets the source go that was copied for this instance. A replica that has still what it had takes part as before, unless its
+// server is made at another place.
 func (d *decision) release() {
 	switch {
 	case d.Set.Member(d.Instance.ID).State != etcdschema.MemberCopying:
-	case d.Instance.Prepared:
+	case d.Instance.Prepared && !Arriving(d.Instance):
 		d.setState(d.Instance.ID, "")
 	default:
 		d.setState(d.Instance.ID, etcdschema.MemberMaking)
@@ -48,10 +49,13 @@ func (d *decision) leaving() {
 	if d.Set.Member(id).ID == "" {
 		return
 	}
-	d.setState(id, etcdschema.MemberLeaving)
 	if d.self().Clustered() {
+		if d.Set.Member(id).State != etcdschema.MemberLost {
+			d.setState(id, etcdschema.MemberLeaving)
+		}
 		return // the set has it removed
 	}
+	d.setState(id, etcdschema.MemberLeaving)
 	switch op := d.Set.Operation; {
 	case op == nil:
 	case leads(d.Set, id):
@@ -95,8 +99,11 @@ func (d *decision) exclude(m *etcdschema.Instance) {
 		return
 	}
 	if len(d.Set.Members) == 1 {
-		if op := d.Set.Operation; op != nil && op.Kind == UpgradeSet { // what its source does of its own goes on
+		if op := d.Set.Operation; op != nil && (op.Kind == UpgradeSet || op.Kind == Arrange) { // what its source does of its own goes on
 			d.endSet()
+		}
+		if d.Set.Failover != nil { // it would wait for nobody for ever
+			d.tellSource(datastores.MethodAwaitReplicas)
 		}
 		d.part(d.member(d.Set.Members[0].ID))
 		d.SetGone = true

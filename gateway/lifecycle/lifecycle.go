@@ -31,7 +31,7 @@ type Command struct {
 	Agent    string
 	Method   string
 	Deadline time.Time
-	ReadOnly bool // of make_read_only
+	ReadOnly bool // of make_read_only; of stand_as_candidate: fenced
 }
 
 // Line is for the timeline of an instance.
@@ -55,12 +55,28 @@ type Decision struct {
 	Events   []Line                // for timelines
 	Peers    []etcdschema.Instance // other members that have changed
 	Backup   *BackupEnd            // the end of a backup
+	Kept     *KeptBackup           // the end of a cluster's, after that of its last part
 	// Refund: a resize has failed; give back what it would have taken.
-	Refund *etcdschema.Target
-	// Left are hosts where the instance has nothing more: they have to remove what they have of it, whenever they can.
-	Left []string
+	Refund *Refund
+	// Left are hosts where an instance has nothing more: they have to remove what they have of it, whenever they can.
+	Left []Left
 	// Agent is the guest that counts again, instead of the one that had enrolled in its place.
 	Agent *etcdschema.Agent
+}
+
+// Refund is what a resize of an instance would have taken.
+type Refund struct {
+	Instance string
+	Target   etcdschema.Target
+}
+
+// Left is a host where an instance has nothing more.
+type Left struct{ Instance, Host string }
+
+// KeptBackup is how the making of a cluster's backup has ended, when that of its parts has.
+type KeptBackup struct {
+	ID     string
+	Reason string // "": it is complete
 }
 
 // BackupEnd is how the making of a backup has ended.
@@ -146,6 +162,7 @@ func (d *decision) happens() (Decision, error) {
 	}
 	if !d.inSet {
 		d.setGoesOn(before.Instance)
+		d.standsAgain(before.Instance)
 	}
 	if d.err != nil {
 		return before, d.err

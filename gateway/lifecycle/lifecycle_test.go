@@ -34,7 +34,7 @@ func at(step lifecycle.Step) etcdschema.Instance {
 		lifecycle.Starting: lifecycle.Resize, lifecycle.Upgrading: lifecycle.Upgrade,
 		lifecycle.Equipping: lifecycle.Upgrade, lifecycle.Reverting: lifecycle.Upgrade, lifecycle.Detaching: lifecycle.Detach, lifecycle.Entering: lifecycle.Join, lifecycle.Exiting: lifecycle.Leave,
 		lifecycle.Following: lifecycle.Promote, lifecycle.Admitting: lifecycle.Follow, lifecycle.Removing: lifecycle.Delete,
-		lifecycle.Quieting: lifecycle.Migrate, lifecycle.Saving: lifecycle.Migrate, lifecycle.Releasing: lifecycle.Migrate,
+		lifecycle.Quieting: lifecycle.Migrate, lifecycle.Saving: lifecycle.Migrate, lifecycle.Yielding: lifecycle.Migrate, lifecycle.Releasing: lifecycle.Migrate,
 	}[step]
 	if kind != lifecycle.Create {
 		in.Prepared = true
@@ -66,6 +66,8 @@ func at(step lifecycle.Step) etcdschema.Instance {
 	case lifecycle.Resizing:
 		op.Agent, op.Target = "host", &etcdschema.Target{Flavor: &etcdschema.Flavor{RAM: 1024}}
 		in.Service.Service = datastores.StatusShutdown
+	case lifecycle.Yielding:
+		op.Command, op.Target = "", &etcdschema.Target{Host: "other", Address: "10.0.0.2"}
 	case lifecycle.Quieting, lifecycle.Saving, lifecycle.Releasing:
 		op.Backup, op.Target = "b1", &etcdschema.Target{Host: "other", Address: "10.0.0.2"}
 	case lifecycle.Snapshotting, lifecycle.Admitting:
@@ -161,8 +163,8 @@ func TestTable(t *testing.T) {
 			lifecycle.AskResize:    {Step: lifecycle.Stopping, Status: "RESIZE", Command: datastores.MethodStop + guest},
 			lifecycle.AskUpgrade:   {Step: lifecycle.Equipping, Status: "UPGRADE", Command: deployments.MethodLaunch + host},
 			lifecycle.AskDetach:    {Step: lifecycle.Detaching, Status: "DETACH", Command: datastores.MethodDetachReplica + guest},
-			lifecycle.AskMigrate:   {Status: "ACTIVE", Refused: true}, // it is a replica
-			lifecycle.AskJoin:      {Status: "ACTIVE", Refused: true}, // it is in no cluster
+			lifecycle.AskMigrate:   {Step: lifecycle.Stopping, Status: "RESIZE", Command: datastores.MethodStop + guest}, // it is a replica, and gets another size
+			lifecycle.AskJoin:      {Status: "ACTIVE", Refused: true},                                                    // it is in no cluster
 			lifecycle.AskLeave:     {Status: "ACTIVE", Refused: true},
 			lifecycle.AskFollow:    {Step: lifecycle.Admitting, Status: "BUILD", Command: datastores.MethodReplicationSnapshot + "@source"},
 			lifecycle.AskDelete:    {Step: lifecycle.Removing, Status: "SHUTDOWN", Command: deployments.MethodRemove + host},
@@ -267,6 +269,12 @@ func TestTable(t *testing.T) {
 			lifecycle.Failed:      {Step: lifecycle.Releasing, Status: "MIGRATING", Command: datastores.MethodMakeReadOnly + guest, Drop: "c0" + guest},
 			lifecycle.Overdue:     {Step: lifecycle.Releasing, Status: "MIGRATING", Command: datastores.MethodMakeReadOnly + guest, Drop: "c0" + guest},
 			lifecycle.ResetStatus: {Step: lifecycle.Releasing, Status: "MIGRATING", Command: datastores.MethodMakeReadOnly + guest, Drop: "c0" + guest},
+		},
+		lifecycle.Yielding: {
+			lifecycle.Done:        {Step: lifecycle.Stopping, Status: "MIGRATING", Command: datastores.MethodStop + guest},
+			lifecycle.Failed:      {Status: "ACTIVE", Fault: true},
+			lifecycle.Overdue:     {Status: "ACTIVE", Fault: true}, // its set does nothing
+			lifecycle.ResetStatus: {Status: "ACTIVE"},
 		},
 		lifecycle.Saving: {
 			lifecycle.Done:        {Step: lifecycle.Stopping, Status: "MIGRATING", Command: datastores.MethodStop + guest},

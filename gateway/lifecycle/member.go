@@ -67,6 +67,9 @@ func touched(set etcdschema.Set, id string) bool {
 	if set.Kind == etcdschema.SetCluster {
 		return !slices.Contains(set.Operation.Turn, id) // whose own operation is the set's
 	}
+	if set.Operation.Kind == Arrange { // beside which anything can be done
+		return false
+	}
 	if Step(set.Operation.Step) == Rejoining {
 		return slices.Contains(set.Operation.Waiting, id)
 	}
@@ -85,5 +88,5 @@ func turnOf(set etcdschema.Set) string {
 // leads reports whether a set's operation was asked of a member, which it still touches.
 func leads(set etcdschema.Set, id string) bool {
 	op := set.Operation
-	return op != nil && op.Lead == id && set.Kind != etcdschema.SetCluster && Step(op.Step) != Rejoining && turnOf(set) != id
+	return op != nil && op.Lead == id && op.Kind != Arrange && set.Kind != etcdschema.SetCluster && Step(op.Step) != Rejoining && turnOf(set) != id
 }

@@ -201,10 +201,10 @@ func (m *moves) take(d lifecycle.Decision) {
 		m.Logf("%s: %s", line.At.Format(time.TimeOnly), line.Message)
 	}
 	if d.Refund != nil {
-		m.charged += d.Instance.Flavor.RAM - lifecycle.Become(d.Instance, *d.Refund).Flavor.RAM
+		m.charged += d.Instance.Flavor.RAM - lifecycle.Become(d.Instance, d.Refund.Target).Flavor.RAM
 	}
-	for _, host := range d.Left {
-		m.removals[host] = m.newID()
+	for _, left := range d.Left {
+		m.removals[left.Host] = m.newID()
 	}
 	arriving := lifecycle.Arriving(m.in)
 	m.in = d.Instance

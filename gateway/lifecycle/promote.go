@@ -87,10 +87,14 @@ func (d *decision) promoted() error {
 	d.Set = d.Set.With(op.Lead, func(m *etcdschema.SetMember) { m.Role = etcdschema.RoleSource }).
 		With(old, func(m *etcdschema.SetMember) { m.Role = etcdschema.RoleReplica })
 	d.Set.GivenUp = ""
+	d.sourceIsNew()
 	lead := d.member(op.Lead)
 	lead.Failed, lead.Fault, lead.Updated = "", nil, d.now
 	lead.Service.Replication = nil
 	d.tellOf(lead.ID, "done", fmt.Sprintf("the instance is the source now, in place of %s", old))
+	if StepOf(d.look(old).Instance) == Yielding {
+		d.err = cmp.Or(d.err, d.as(old, Event{Type: Done, Request: op.Request, By: op.By}))
+	}
 	next := d.setOperation()
 	next.Command, next.Waiting = "", nil
 	for _, m := range d.Set.Members {
@@ -105,6 +109,10 @@ func (d *decision) promoted() error {
 }
 
 func (d *decision) notPromoted() error {
+	if d.Set.Operation.Kind == Failover {
+		d.noFailover(d.reason())
+		return nil
+	}
 	if d.Set.Operation.Kind == Eject { // the old source is gone: there is nobody to take writes again
 		d.failSet(d.reason())
 		return nil

@@ -18,6 +18,19 @@ type Conflict struct{ Message string }
 
 func (e *Conflict) Error() string { return e.Message }
 
+// Hostless is returned for what only a host can do, of an instance that has none. HTTP 501.
+type Hostless struct{ Message string }
+
+func (e *Hostless) Error() string { return e.Message }
+
+// Hosted refuses what only a host can do, of an instance that runs on a machine of its own.
+func Hosted(in etcdschema.Instance) error {
+	if in.Host == "" {
+		return &Hostless{fmt.Sprintf("Instance %s runs on a machine of its own: no host can resize it or take it elsewhere, but whoever runs that machine can.", in.ID)}
+	}
+	return nil
+}
+
 // Leading is returned for what cannot be done to an instance that others follow. HTTP 403, as in Trove.
 type Leading struct{ Message string }
 

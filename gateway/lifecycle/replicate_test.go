@@ -36,9 +36,9 @@ func newCluster(replicas int) *cluster {
 		if n == 0 {
 			role = etcdschema.RoleSource
 		}
-		c.set.Members = append(c.set.Members, etcdschema.SetMember{ID: id, Role: role})
+		c.set.Members = append(c.set.Members, etcdschema.SetMember{ID: id, Role: role, Address: "at host"})
 		c.records[id] = etcdschema.Instance{
-			ID: id, SetID: "set", Prepared: true, Host: "host", Created: start, Service: datastores.Status{Service: datastores.StatusHealthy},
+			ID: id, SetID: "set", Prepared: true, Host: "host", Address: "at host", Created: start, Service: datastores.Status{Service: datastores.StatusHealthy},
 		}
 	}
 	return c

@@ -1,8 +1,8 @@
 package lifecycle
 
 import (
+	"cmp"
 	"encoding/json"
-	"fmt"
 
 	"github.com/cofferdb/coffer/deployments"
 )
@@ -11,11 +11,8 @@ import (
 // that; for another flavor the server is stopped, so that its memory settings follow. A resize heals: it is taken of an
 // instance that failed or whose server is down, and ends with a start.
 func (d *decision) resize() error {
-	if err := Free(d.self()); err != nil {
+	if err := cmp.Or(Hosted(d.Instance), Free(d.self())); err != nil {
 		return err
-	}
-	if d.Instance.Host == "" {
-		return &NotAllowed{fmt.Sprintf("Instance %s runs on a machine of its own, which no host can resize.", d.Instance.ID)}
 	}
 	d.begin(Resize)
 	d.operation().Target = d.event.Target

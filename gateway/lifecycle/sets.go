@@ -13,6 +13,8 @@ const (
 	Eject   = "eject"   // of a source that is gone
 	// UpgradeSet brings the members of a set to another version, one after the other, the source last.
 	UpgradeSet = "upgrade_set"
+	Failover   = "failover" // of a source that is lost, by the set's policy
+	Arrange    = "arrange"  // whom the source waits for
 )
 
 // Somebody asked for an operation of a set: its Ask. Event.Member says of which member.
@@ -21,6 +23,10 @@ const (
 	AskEject   EventType = "ask_eject"
 	// AskUpgradeSet is asked of the source.
 	AskUpgradeSet EventType = "ask_upgrade_set"
+	// AskFailover is what is due of a set with a policy: to look whether the source is lost, and whom it should wait for.
+	AskFailover EventType = "ask_failover"
+	// AskArrange gives the set another policy.
+	AskArrange EventType = "ask_arrange"
 )
 
 // Steps of operations of sets.
@@ -35,6 +41,10 @@ const (
 	Renewing   Step = "renew"    // one of them is upgraded
 	Measuring  Step = "measure"  // the source tells how far it has come meanwhile
 	Reaching   Step = "reach"    // the upgraded replica follows again, and comes as far
+	Halting    Step = "halt"     // candidates receive nothing more, and tell how far they have come
+	Standing   Step = "stand"    // replicas acknowledge what they receive
+	Awaiting   Step = "await"    // the source waits for them
+	Levelling  Step = "level"    // they come as far as the source had when it began to wait
 )
 
 // Actors in sets.
@@ -49,6 +59,9 @@ func setOperations() []Operation {
 		{Kind: Eject, Status: StatusEject, Does: "replace a source that is gone by its most advanced replica", first: []Step{Electing}, begin: (*decision).eject},
 		{Kind: UpgradeSet, Status: StatusUpgrade, Does: "bring a set to another version, one member after the other, the source last", Harmless: true,
 			first: []Step{Inspecting}, begin: (*decision).upgradeSet},
+		{Kind: Failover, Status: StatusEject, Does: "replace a source that is lost, by the set's policy, by the candidate that has come furthest",
+			first: []Step{Halting, Standing, Awaiting, Idle}, begin: (*decision).watch},
+		{Kind: Arrange, Does: "change whom the source waits for", Harmless: true, first: []Step{Idle}, begin: (*decision).setPolicy},
 	}
 }
 
@@ -64,11 +77,15 @@ func setSteps() []StepRow {
 		{Step: Renewing, Does: "the next member is upgraded, by an operation of its own", Limit: stall},
 		{Step: Measuring, Actor: SourceGuest, Method: datastores.MethodLatestTxn, Does: "tells how far the source has come while a replica was upgraded"},
 		{Step: Reaching, Actor: VoterGuest, Method: datastores.MethodWaitForTxn, Does: "brings the upgraded replica as far", Limit: catchUpTimeout},
+		{Step: Halting, Actor: VoterGuest, Method: datastores.MethodStand, Does: "has its server receive nothing more and tells how far it has come, one candidate after the other", Limit: voteTimeout},
+		{Step: Standing, Actor: VoterGuest, Method: datastores.MethodStand, Does: "has its server acknowledge what it receives, one replica after the other", Limit: voteTimeout},
+		{Step: Awaiting, Actor: SourceGuest, Method: datastores.MethodAwaitReplicas, Does: "has the source wait for the candidates", Limit: awaitTimeout},
+		{Step: Levelling, Actor: VoterGuest, Method: datastores.MethodWaitForTxn, Does: "brings the candidates as far, one after the other", Limit: awaitTimeout},
 	}
 }
 
 // setRowsOf makes the table of sets.
-func setRowsOf(operations []Operation, steps []StepRow, asks []EventType) []Row {
+func setRowsOf(operations []Operation, steps []StepRow) []Row {
 	var rows []Row
 	for _, op := range operations {
 		rows = append(rows, op.rows()...)
@@ -110,10 +127,33 @@ func setRowsOf(operations []Operation, steps []StepRow, asks []EventType) []Row 
 		{Reaching, Done, []Step{Renewing, Idle}, (*decision).reached},
 		{Reaching, Failed, []Step{Idle}, (*decision).stopUpgrade},
 		{Reaching, Overdue, []Step{Idle}, (*decision).stopUpgrade},
+
+		{Halting, Done, []Step{Halting, Promoting, Idle}, (*decision).halted},
+		{Halting, Failed, []Step{Halting, Promoting, Idle}, (*decision).notHalted},
+		{Halting, Overdue, []Step{Halting, Promoting, Idle}, (*decision).notHalted},
+
+		{Standing, Done, []Step{Standing, Awaiting, Idle}, (*decision).stands},
+		{Standing, Failed, []Step{Idle}, (*decision).notArranged},
+		{Standing, Overdue, []Step{Idle}, (*decision).notArranged},
+
+		{Awaiting, Done, []Step{Levelling, Idle}, (*decision).awaits},
+		{Awaiting, Failed, []Step{Idle}, (*decision).notArranged},
+		{Awaiting, Overdue, []Step{Idle}, (*decision).notArranged},
+
+		{Levelling, Done, []Step{Levelling, Idle}, (*decision).levelled},
+		{Levelling, Failed, []Step{Idle}, (*decision).notArranged},
+		{Levelling, Overdue, []Step{Idle}, (*decision).notArranged},
 	}...)
 	for _, step := range steps {
-		for _, ask := range asks {
-			rows = append(rows, Row{step.Step, ask, []Step{step.Step}, (*decision).setBusy})
+		for _, op := range operations {
+			next := []Step{step.Step}
+			if slices.Contains([]Step{Standing, Awaiting, Levelling}, step.Step) {
+				next = op.first
+				if op.Kind == Failover && !slices.Contains(next, step.Step) {
+					next = append(slices.Clone(next), step.Step)
+				}
+			}
+			rows = append(rows, Row{step.Step, op.Ask(), next, (*decision).setBusy})
 		}
 	}
 	return rows
@@ -136,12 +176,22 @@ func SetStepOf(set etcdschema.Set) Step {
 	return Step(set.Operation.Step)
 }
 
-func (d *decision) setBusy() error { return notAllowed(d.look(d.event.Member)) }
+// setBusy refuses what is asked, unless only who the source waits for is being changed: that is gone on with later.
+func (d *decision) setBusy() error {
+	if d.Set.Operation.Kind != Arrange {
+		return notAllowed(d.look(d.event.Member))
+	}
+	if d.event.Type == AskFailover && d.waitsOn() {
+		return nil
+	}
+	d.endSet()
+	return d.rules.setActs[place{Idle, d.event.Type}](d)
+}
 
 // beginSet starts an operation of the set, which a member leads; its first step follows.
 func (d *decision) beginSet(kind, lead string) {
 	d.Changed, d.SetChanged = true, true
-	d.Set.Operation = &etcdschema.SetOperation{Operation: etcdschema.Operation{Kind: kind, Started: d.now, Request: d.event.Request}, Lead: lead, Former: d.Set.Source()}
+	d.Set.Operation = &etcdschema.SetOperation{Operation: etcdschema.Operation{Kind: kind, Started: d.now, Request: d.event.Request, By: d.event.By}, Lead: lead, Former: d.Set.Source()}
 }
 
 // setOperation returns a copy of the set's operation to change.
@@ -175,7 +225,7 @@ func (d *decision) enterSet(step Step, agent, message string) {
 	if row.Method != "" {
 		op.Command = d.newID()
 		d.send(Command{
-			ID: op.Command, Set: d.Set.ID, Subject: op.Lead, Agent: agent, Method: row.Method, Deadline: op.Deadline, ReadOnly: step == Fencing,
+			ID: op.Command, Set: d.Set.ID, Subject: op.Lead, Agent: agent, Method: row.Method, Deadline: op.Deadline, ReadOnly: step == Fencing || step == Halting,
 		})
 	}
 	d.tellOf(op.Lead, "step", message)
@@ -186,8 +236,10 @@ func (d *decision) endSet() {
 	if op := d.Set.Operation; op.Command != "" {
 		d.Drop = &Command{ID: op.Command, Agent: op.Agent}
 	}
+	former := d.Set.Operation.Former
 	d.Set.Operation = nil
 	d.Changed, d.SetChanged = true, true
+	d.yieldsNo(former)
 }
 
 // failSet ends the set's operation with a fault of the member that leads it.

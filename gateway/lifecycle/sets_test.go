@@ -30,6 +30,17 @@ func setAt(step lifecycle.Step) *cluster {
 		op.Agent = "m0"
 	case lifecycle.Rejoining:
 		op.Agent, op.Command, op.Waiting = "", "", []string{"m2"}
+	case lifecycle.Halting, lifecycle.Standing, lifecycle.Awaiting, lifecycle.Levelling:
+		op.Kind, op.Lead, op.Waiting, op.Candidates, op.Acks = lifecycle.Arrange, "m0", []string{"m1", "m2"}, []string{"m1", "m2"}, 1
+		c.set.Failover = &etcdschema.Failover{Acks: 1, Grace: 30, Candidates: op.Candidates}
+		switch step {
+		case lifecycle.Halting:
+			op.Kind, op.Waiting = lifecycle.Failover, []string{"m2"}
+		case lifecycle.Awaiting:
+			op.Agent = "m0"
+		case lifecycle.Levelling:
+			op.Position = &datastores.Position{ID: "7", Count: 7}
+		}
 	case lifecycle.Inspecting, lifecycle.Renewing, lifecycle.Measuring, lifecycle.Reaching:
 		op.Kind, op.Lead, op.Waiting = lifecycle.UpgradeSet, "m0", []string{"m1", "m2", "m0"}
 		op.Target = &etcdschema.Target{Version: &etcdschema.Upgrade{Version: "2"}}
@@ -111,6 +122,35 @@ func TestSetTable(t *testing.T) {
 			lifecycle.Failed:  {Lead: "ACTIVE", Drop: "c0@m1"},
 			lifecycle.Overdue: {Lead: "ACTIVE", Drop: "c0@m1"},
 		},
+		lifecycle.Halting: {
+			lifecycle.Done:    {Step: lifecycle.Halting, Lead: "EJECT", Command: datastores.MethodStand + "@m2"},
+			lifecycle.Failed:  {Lead: "ACTIVE", Drop: "c0@m1"},
+			lifecycle.Overdue: {Lead: "ACTIVE", Drop: "c0@m1"},
+		},
+		lifecycle.Standing: {
+			lifecycle.Done:    {Step: lifecycle.Standing, Lead: "ACTIVE", Command: datastores.MethodStand + "@m2"},
+			lifecycle.Failed:  {Lead: "ACTIVE", Drop: "c0@m1"},
+			lifecycle.Overdue: {Lead: "ACTIVE", Drop: "c0@m1"},
+		},
+		lifecycle.Awaiting: {
+			lifecycle.Done:    {Lead: "ACTIVE", Drop: "c0@m0"},
+			lifecycle.Failed:  {Lead: "ACTIVE", Drop: "c0@m0"},
+			lifecycle.Overdue: {Lead: "ACTIVE", Drop: "c0@m0"},
+		},
+		lifecycle.Levelling: {
+			lifecycle.Done:    {Step: lifecycle.Levelling, Lead: "ACTIVE", Command: datastores.MethodWaitForTxn + "@m2"},
+			lifecycle.Failed:  {Lead: "ACTIVE", Drop: "c0@m1"},
+			lifecycle.Overdue: {Lead: "ACTIVE", Drop: "c0@m1"},
+		},
+	}
+	for _, step := range []lifecycle.Step{lifecycle.Standing, lifecycle.Awaiting, lifecycle.Levelling} { // beside which anything is
+		for _, ask := range setAsks {
+			o := want[lifecycle.Idle][ask]
+			if o.Drop = "c0@m1"; step == lifecycle.Awaiting {
+				o.Drop = "c0@m0"
+			}
+			want[step][ask] = o
+		}
 	}
 	events := append([]lifecycle.EventType{lifecycle.Done, lifecycle.Failed, lifecycle.Overdue}, setAsks...)
 	var steps []lifecycle.Step

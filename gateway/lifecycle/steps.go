@@ -26,6 +26,7 @@ const (
 	Reverting    Step = "revert"   // that failed; the host brings the former image back
 	Upgrading    Step = "upgrade"  // the guest brings the data to another version
 	Quieting     Step = "quiet"    // the guest has its server take no writes
+	Yielding     Step = "yield"    // a replica becomes the source in its place
 	Saving       Step = "save"     // it copies the data to the store
 	Releasing    Step = "release"  // the guest has its server take writes
 	Admitting    Step = "admit"    // the source of a replica that does not follow makes an account anew
@@ -74,6 +75,7 @@ func stepTable() []StepRow {
 		{Step: Reverting, Actor: Host, Method: deployments.MethodLaunch, Does: "brings the former image back after a failure", Limit: launchTimeout},
 		{Step: Upgrading, Actor: Guest, Method: datastores.MethodUpgrade, Does: "brings the data to another version"},
 		{Step: Quieting, Actor: Guest, Method: datastores.MethodMakeReadOnly, Does: "has its server take no writes"},
+		{Step: Yielding, Does: "nothing, while a replica becomes the source in the instance's place", Limit: stall},
 		{Step: Saving, Actor: Guest, Method: datastores.MethodCreateBackup, Does: "copies the data to the store"},
 		{Step: Releasing, Actor: Guest, Method: datastores.MethodMakeReadOnly, Does: "has its server take writes: at the new place, or after a failure"},
 		{Step: Admitting, Actor: SourceGuest, Method: datastores.MethodReplicationSnapshot, Does: "lets the replica in anew", Limit: guestTimeout},
@@ -133,6 +135,7 @@ const (
 	removeTimeout = deployments.RemoveTimeout
 	removePause   = 30 * time.Second
 	voteTimeout   = 15 * time.Second
+	awaitTimeout  = 30 * time.Second
 	// catchUpTimeout is how long the source of a promotion may be without writes; patience, how long a command waits for an
 	// agent when nobody waits for it.
 	catchUpTimeout = 10 * time.Minute

@@ -1,6 +1,9 @@
 package lifecycle
 
-import "slices"
+import (
+	"slices"
+	"sync"
+)
 
 // Row says what an event means in a step.
 type Row struct {
@@ -34,8 +37,9 @@ func rowsOf(operations []Operation, steps []StepRow, asks []EventType) []Row {
 		{Enrolling, Overdue, []Step{Idle, Starting}, (*decision).overdue},
 
 		{Snapshotting, Done, []Step{Preparing}, (*decision).snapshotMade},
-		{Snapshotting, Failed, []Step{Idle}, (*decision).failed},
-		{Snapshotting, Overdue, []Step{Idle}, (*decision).overdue},
+		{Snapshotting, ResetStatus, []Step{Idle, Starting}, (*decision).reset},
+		{Snapshotting, Failed, []Step{Idle, Starting}, (*decision).failed},
+		{Snapshotting, Overdue, []Step{Idle, Starting}, (*decision).overdue},
 
 		{Preparing, ResetStatus, []Step{Idle, Starting}, (*decision).reset},
 		{Preparing, Done, []Step{Idle, Releasing}, (*decision).prepared},
@@ -52,7 +56,7 @@ func rowsOf(operations []Operation, steps []StepRow, asks []EventType) []Row {
 		{Resizing, Failed, []Step{Starting, Idle}, (*decision).notResized},
 		{Resizing, Overdue, []Step{Resizing}, (*decision).keepWaiting},
 
-		{Starting, Done, []Step{Idle, Releasing}, (*decision).started},
+		{Starting, Done, []Step{Idle, Releasing, Admitting}, (*decision).started},
 		{Starting, Failed, []Step{Idle}, (*decision).failed},
 		{Starting, Overdue, []Step{Idle}, (*decision).overdue},
 
@@ -72,6 +76,10 @@ func rowsOf(operations []Operation, steps []StepRow, asks []EventType) []Row {
 		{Quieting, Failed, []Step{Releasing}, (*decision).loudAgain},
 		{Quieting, Overdue, []Step{Releasing}, (*decision).loudAgain},
 		{Quieting, ResetStatus, []Step{Releasing}, (*decision).reset},
+
+		{Yielding, Done, []Step{Stopping}, (*decision).yielded},
+		{Yielding, Failed, []Step{Idle}, (*decision).notYielded},
+		{Yielding, Overdue, []Step{Yielding, Idle}, (*decision).yieldMore},
 
 		{Saving, Done, []Step{Stopping, Releasing}, (*decision).saved},
 		{Saving, Failed, []Step{Releasing}, (*decision).loudAgain},
@@ -142,6 +150,8 @@ func (d *decision) failFor(reason string) error {
 		d.fail(reason)
 	case op.Former != nil:
 		d.goBack(reason)
+	case d.self().ReplicaOf() != "":
+		d.stays(reason)
 	default:
 		d.refusesWrites(reason)
 	}
@@ -157,4 +167,91 @@ func (d *decision) keepWaiting() error {
 	op := d.changedOp()
 	op.Deadline = d.now.Add(d.now.Sub(op.Since))
 	return nil
+}
+
+// rules are the tables, found by what they are asked for. They never change.
+type rules struct {
+	operations []Operation
+	steps      []StepRow
+	rows       []Row
+	asks       []EventType // while an operation is under way they are refused, unless the table says otherwise
+
+	byKind map[string]Operation
+	byStep map[Step]StepRow
+	acts   map[place]func(*decision) error
+
+	setOperations []Operation
+	setSteps      []StepRow
+	setRows       []Row
+	setAsks       []EventType
+	setActs       map[place]func(*decision) error
+
+	clusterOperations []Operation
+	clusterSteps      []StepRow
+	clusterRows       []Row
+	clusterAsks       []EventType
+	clusterActs       map[place]func(*decision) error
+}
+
+// place is where an event meets an operation.
+type place struct {
+	step  Step
+	event EventType
+}
+
+func newRules(operations []Operation) *rules {
+	r := &rules{
+		operations: operations, steps: stepRows(operations),
+		byKind: map[string]Operation{}, byStep: map[Step]StepRow{}, acts: map[place]func(*decision) error{},
+		setOperations: setOperations(), setSteps: setSteps(), setActs: map[place]func(*decision) error{},
+		clusterOperations: clusterOperations(), clusterSteps: clusterSteps(), clusterActs: map[place]func(*decision) error{},
+	}
+	for _, op := range r.clusterOperations {
+		r.byKind[op.Kind] = op
+		r.clusterAsks = append(r.clusterAsks, op.Ask())
+	}
+	for _, op := range r.setOperations {
+		r.byKind[op.Kind] = op
+		r.setAsks = append(r.setAsks, op.Ask())
+	}
+	for _, op := range operations {
+		r.byKind[op.Kind] = op
+		if op.Kind != Create {
+			r.asks = append(r.asks, op.Ask())
+		}
+	}
+	for _, row := range slices.Concat(r.steps, r.setSteps, r.clusterSteps) {
+		r.byStep[row.Step] = row
+	}
+	r.rows = rowsOf(operations, r.steps, r.asks)
+	for _, row := range r.rows {
+		r.acts[place{row.Step, row.Event}] = row.act
+	}
+	r.setRows = setRowsOf(r.setOperations, r.setSteps)
+	for _, row := range r.setRows {
+		r.setActs[place{row.Step, row.Event}] = row.act
+	}
+	r.clusterRows = clusterRowsOf(r.clusterOperations, r.clusterSteps, r.clusterAsks)
+	for _, row := range r.clusterRows {
+		r.clusterActs[place{row.Step, row.Event}] = row.act
+	}
+	return r
+}
+
+// operation is the row of a kind; the zero row when it is unknown.
+func (r *rules) operation(kind string) Operation { return r.byKind[kind] }
+
+// step is the row of a step; the zero row when it is unknown, as after a step backwards to an earlier release.
+func (r *rules) step(step Step) StepRow { return r.byStep[step] }
+
+// standard are the rules of this package's tables, made when they are first needed.
+func standard() *rules {
+	memo.once.Do(func() { memo.rules = newRules(operations()) })
+	return memo.rules
+}
+
+// memo has no initial value: the tables' functions look into the tables.
+var memo struct {
+	once  sync.Once
+	rules *rules
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
 )
 
@@ -29,6 +30,8 @@ func (d *decision) turn() (ask EventType, together int) {
 		return AskLeave, 1
 	case Dropping:
 		return AskDelete, 8
+	case Keeping:
+		return AskBackup, len(op.Parts)
 	case Rolling:
 		return d.rules.operation(op.Each).Ask(), 1
 	}
@@ -46,9 +49,12 @@ func (d *decision) nextTurns() {
 		}
 		id := op.Waiting[0]
 		op.Waiting, op.Turn = op.Waiting[1:len(op.Waiting):len(op.Waiting)], append(slices.Clone(op.Turn), id)
-		err := d.as(id, Event{Type: ask, Target: op.Target, Request: op.Request})
+		err := d.as(id, Event{Type: ask, Target: op.Target, Backup: op.Parts[id], Request: op.Request, By: op.By})
 		if err == nil && d.look(id).Operation == nil { // it is done already
 			err = d.err
+			d.yields(id)
+		}
+		if d.Set.Member(id).State == etcdschema.MemberLost { // its host removes it when it is back, if ever
 			d.yields(id)
 		}
 		if err != nil {
@@ -59,6 +65,8 @@ func (d *decision) nextTurns() {
 	op := d.Set.Operation
 	switch {
 	case len(op.Turn) > 0:
+	case Step(op.Step) == Keeping:
+		d.kept()
 	case op.Reason != "":
 		d.failSet(op.Reason)
 	case len(op.Waiting) > 0: // a turn has ended and the cluster settles before the next one
@@ -84,10 +92,14 @@ func (d *decision) turnOver(before etcdschema.Instance) {
 		return
 	}
 	d.yields(before.ID)
-	if !d.Gone && (d.event.Type != Done || d.Instance.Failed != "") {
+	unmade := d.Backup != nil && d.Backup.Result == nil && !d.Backup.Remove
+	if !d.Gone && (d.event.Type != Done || d.Instance.Failed != "" || unmade) {
 		reason := "its operation was given up"
 		if f := d.Instance.Fault; f != nil {
 			reason = f.Message
+		}
+		if unmade {
+			reason = d.Backup.Reason
 		}
 		d.setOperation().Reason = fmt.Sprintf("member %s (%s): %s", before.Name, before.ID, reason)
 	}
@@ -111,4 +123,84 @@ func (d *decision) waitOn() error {
 	d.setOperation().Deadline = d.now.Add(stall)
 	d.nextTurns()
 	return nil
+}
+
+// backUpCluster has members make the parts of a backup, all at once: those that [BackupMembers] has found.
+func (d *decision) backUpCluster() error {
+	if err := d.mendFirst(); err != nil {
+		return err
+	}
+	for _, id := range d.event.Members {
+		if err := Ready(d.look(id)); err != nil {
+			return err
+		}
+	}
+	d.beginSet(BackUpCluster, d.event.Members[0])
+	op := d.setOperation()
+	op.Backup, op.Parts = d.event.Backup, d.event.Parts
+	d.each(Keeping, d.event.Members, fmt.Sprintf("backup %s of the cluster is being made by %d of its members", op.Backup, len(op.Parts)))
+	return nil
+}
+
+// kept ends the backup of a cluster. It fails with any part of it, and the cluster is as well as it was.
+func (d *decision) kept() {
+	op := d.Set.Operation
+	d.endSet()
+	d.Kept = &KeptBackup{ID: op.Backup, Reason: op.Reason}
+	if op.Reason != "" {
+		d.tellOf(op.Lead, "fault", cut(op.Reason, maxFault)+" (backup "+op.Backup+" of the cluster failed)")
+		return
+	}
+	d.tellOf(op.Lead, "done", "backup "+op.Backup+" of the cluster is complete")
+}
+
+// BackupMembers finds who makes a cluster's backup, of members of one moment: the last one that is well, since clients begin with the
+// first; or of each shard, in their order, the one that takes the writes. away reports whether a member's guest is away.
+//
+// Where each has everything, one that is alone in being well makes none: the others come back by copying themselves from it.
+func BackupMembers(of datastores.ClusterBackups, members []Member, away func(id string) bool) ([]string, error) {
+	var shards []string
+	in, well := map[string][]Member{}, map[string][]Member{}
+	for _, m := range members {
+		at := m.Set.Member(m.ID)
+		if at.State != "" {
+			continue
+		}
+		if of == datastores.BackupOfMember {
+			at.Shard = ""
+		}
+		if in[at.Shard] == nil {
+			shards = append(shards, at.Shard)
+		}
+		in[at.Shard] = append(in[at.Shard], m)
+		if Ready(m) == nil && m.Service.Service == datastores.StatusHealthy && !away(m.ID) {
+			well[at.Shard] = append(well[at.Shard], m)
+		}
+	}
+	var ids []string
+	for _, shard := range shards {
+		all, there := in[shard], well[shard]
+		if of == datastores.BackupOfShards {
+			there = slices.DeleteFunc(there, func(m Member) bool {
+				f := m.Service.Replication
+				return len(all) > 1 && (f == nil || f.Role != datastores.RoleSource)
+			})
+			if len(there) == 0 {
+				return nil, &Conflict{fmt.Sprintf("No member of shard %s that takes its writes is well; GET the cluster's members tells how they are. Ask again when one is.", shard)}
+			}
+			ids = append(ids, there[0].ID)
+			continue
+		}
+		switch {
+		case len(there) == 0:
+			return nil, &Conflict{"No member of the cluster is well; GET its members tells how they are. Ask again when at least two are."}
+		case len(there) == 1 && len(all) > 1:
+			return nil, &Conflict{fmt.Sprintf("Only member %s of the cluster is well, and the others come back by copying themselves from it. Ask again when another one is.", there[0].ID)}
+		}
+		ids = append(ids, there[len(there)-1].ID)
+	}
+	if len(ids) == 0 {
+		return nil, &Conflict{"The cluster has no members yet that are in it."}
+	}
+	return ids, nil
 }

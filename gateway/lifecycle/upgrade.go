@@ -185,7 +185,7 @@ func (d *decision) renew() {
 	}
 	id, left := op.Waiting[0], len(op.Waiting)
 	d.enterSet(Renewing, id, fmt.Sprintf("member %s is upgraded to version %s; %d of the set are left", id, target.Version.Version, left))
-	if err := d.as(id, Event{Type: AskUpgrade, Target: target, Request: op.Request}); err != nil {
+	if err := d.as(id, Event{Type: AskUpgrade, Target: target, Request: op.Request, By: op.By}); err != nil {
 		d.stopUpgradeFor(err.Error())
 	}
 }

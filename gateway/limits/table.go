@@ -5,6 +5,12 @@ import "github.com/cofferdb/coffer/agentpoll"
 // MaxWord is how long the name of a character set or a collation may be, in bytes.
 const MaxWord = 64
 
+// MaxDrills is of how many drills of an instance is kept what was found, and MaxQuestion how long the query of one and its answer may be, in bytes.
+const (
+	MaxDrills   = 30
+	MaxQuestion = 4 * KiB
+)
+
 // Limits of a project that nobody has set, Trove's: max_instances_per_tenant and its fellows.
 const (
 	defaultInstances      = 10
@@ -14,6 +20,7 @@ const (
 	defaultConfigurations = 100
 	defaultBackupGB       = 1000 // Cinder's backup_gigabytes
 	defaultLogGB          = 10
+	defaultDrills         = 2
 )
 
 // Row is one row of what anybody may send, hold or do.
@@ -67,6 +74,10 @@ func Table() []Row {
 		{"configurations", defaultConfigurations, "groups", "a project", "413", byQuota, "configuration groups"},
 		{"schedules", 10, "schedules", "an instance", "413", byFlag, "of its backups"},
 		{"default_schedules", 10, "schedules", "a project", "413", byFlag, "that its instances have without being asked"},
+		{"drills", defaultDrills, "drills", "a project", "413", byQuota, "under way; what they make counts for no other quota"},
+		{"kept_drills", MaxDrills, "drills", "an instance", "dropped", "", "of which is kept what was found, the newest"},
+		{"question", MaxQuestion, "bytes", "a text", "400", "", "the query of a drill; so is its answer"},
+		{"transfers", 8, "transfers", "a gateway", "429", "", "at the same time: backups that are exported, and brought in"},
 		{"backup_factor", 2, "times the volume", "a backup", "413", byFlag, "and 1 GiB; without a volume, times the memory"},
 		{"logs", 16, "logs", "an instance", "413", byFlag, "that were published; they go with the instance"},
 		{"log_chunks", 1000, "chunks", "a log", "413", byFlag, "that were published, of 1 MiB at most each"},
@@ -78,9 +89,9 @@ func Table() []Row {
 		{"put", 600, "a minute", "a project", "429", byFlag, "PUT and PATCH"},
 		{"delete", 600, "a minute", "a project", "429", byFlag, "DELETE"},
 		{"mgmt_post", 600, "a minute", "a project", "429", byFlag, "POST below mgmt"},
-		{"write_bytes", 32 * KiB, "bytes a second", "a project", "429", byFlag, "bodies of POST, PUT and PATCH, each and 1 KiB, and the values of a configuration group that is changed; two minutes' worth at once"},
+		{"write_bytes", 32 * KiB, "bytes a second", "a project", "429", byFlag, "bodies of POST, PUT and PATCH, each and 1 KiB, the values of a configuration group that is changed, and the record of an instance that is changed (twice for an operation); two minutes' worth at once"},
 
-		{"agent_bytes", 32 * KiB, "bytes a second", "an agent", "429", byFlag, "bodies of its calls; two minutes' worth at once"},
+		{"agent_bytes", 32 * KiB, "bytes a second", "an agent", "429", byFlag, "bodies of its calls, each and 128 bytes, a status 32 KiB, progress 16 KiB; two minutes' worth at once"},
 		{"progress", 1, "a second", "a command", "429", "", "reports of progress"},
 		{"csr", agentpoll.MaxCSR, "bytes", "a call", "400", "", "a request for a certificate"},
 		{"certificates", 1, "a minute", "an agent", "429", "", "certificates that are signed; 10 at once"},

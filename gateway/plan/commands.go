@@ -46,6 +46,9 @@ func (p *Plan) enqueue(command lifecycle.Command) error {
 		Project: p.project(), Instance: cmp.Or(command.Waiter, command.Subject), Set: command.Set, Enqueued: p.now,
 		Step: command.Waiter != "" || command.Set != "",
 	}
+	if cmd.User, cmd.Request, err = p.asker(command); err != nil {
+		return err
+	}
 	if err := FillArgs(p.Snap, &cmd, command.Agent, args, secret(command.Method)); err != nil {
 		return err
 	}
@@ -53,8 +56,26 @@ func (p *Plan) enqueue(command lifecycle.Command) error {
 	return nil
 }
 
+// asker is who asked for what a command is a step of, and with which request.
+func (p *Plan) asker(command lifecycle.Command) (user, request string, err error) {
+	if op := p.d.Set.Operation; command.Set != "" && op != nil {
+		return op.By, op.Request, nil
+	}
+	if command.Waiter != "" {
+		in, err := p.touch(command.Waiter)
+		if err != nil {
+			return "", "", err
+		}
+		if op := in.Operation; op != nil {
+			return op.By, op.Request, nil
+		}
+	}
+	return p.Event.By, p.Event.Request, nil
+}
+
 // cannotSend lets the step fail that waits for a command, at once and with the reason.
 func (p *Plan) cannotSend(command lifecycle.Command, reason error) (err error) {
+	p.unsent = append(p.unsent, command.ID)
 	failed := lifecycle.Event{
 		Type: lifecycle.Failed, Command: command.ID, Request: p.Event.Request, Read: p.look,
 		Error: agentpoll.Errorf(agentpoll.Internal, "%s", fault.Of(reason, command.ID).Message),
@@ -191,7 +212,7 @@ func (p *Plan) prepareArgs(in *etcdschema.Instance) (datastores.PrepareArgs, err
 		return args, err
 	}
 	if len(in.Restore) > 0 {
-		if args.Restore, err = p.restoreArgs(in.Restore); err != nil {
+		if args.Restore, err = p.restoreArgs(*in); err != nil {
 			return args, err
 		}
 	}
@@ -265,6 +286,12 @@ func sealable(args datastores.PrepareArgs) datastores.PrepareArgs {
 	}
 	if args.Restore != nil {
 		args.Restore.Key = args.Restore.Key.ForSealing()
+		for i := range args.Restore.OwnKeys {
+			args.Restore.OwnKeys[i] = args.Restore.OwnKeys[i].ForSealing()
+		}
+		if args.Restore.Log != nil {
+			args.Restore.Log.Key = args.Restore.Log.Key.ForSealing()
+		}
 	}
 	if args.Replicate != nil {
 		args.Replicate.Account.Password = args.Replicate.Account.Password.ForSealing()

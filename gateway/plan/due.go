@@ -4,15 +4,20 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
 )
 
 // The kinds of keys in the due index.
 const (
-	DueInstance = "instance" // the deadline of an instance's operation
-	DueSet      = "set"      // that of a set's
-	DueBackup   = "backup"   // the removal of a backup's segments
-	DueSchedule = "schedule" // what a schedule does next
-	DueLogs     = "logs"     // the removal of what was published of a removed instance's logs; the key is all that is known of it
+	DueInstance   = "instance"   // the deadline of an instance's operation
+	DueSet        = "set"        // that of a set's
+	DueBackup     = "backup"     // the removal of a backup's segments
+	DueVerify     = "verify"     // the verification of a backup, or when another gateway takes it over
+	DueSchedule   = "schedule"   // what a schedule does next
+	DueArchive    = "archive"    // what has to be done about the log that is shipped of an instance
+	DueDrill      = "drill"      // what an instance's drill does next
+	DueObjectives = "objectives" // whether what was asked of an instance's recovery is missed
+	DueLogs       = "logs"       // the removal of what was published of a removed instance's logs; the key is all that is known of it
 )
 
 // MoveDue has a record whose key in the due index is of the time has, zero for none, be due at the time at, zero for never. It returns the
@@ -53,11 +58,19 @@ func DueRemoval(b *etcdschema.Backup, at, now time.Time) (ops []etcdschema.Op) {
 	return ops
 }
 
-// SetDue has a set be due when its operation is, and remember that.
+// DueVerification has a backup be verified at a time, zero for never, and its record remember that.
+func DueVerification(b *etcdschema.Backup, at, now time.Time) (ops []etcdschema.Op) {
+	if b.Verification != nil {
+		b.Verification.Due, ops = MoveDue(DueVerify, b.Project, b.BackupID, b.Verification.Due, at, now)
+	}
+	return ops
+}
+
+// SetDue has a set be due when its operation is, or when it is to be looked at by its policy, and remember that.
 func SetDue(set *etcdschema.Set, now time.Time) (ops []etcdschema.Op) {
-	var at time.Time
-	if set.Operation != nil {
-		at = set.Operation.Deadline
+	at := lifecycle.LookAt(*set)
+	if op := set.Operation; op != nil && (at.IsZero() || op.Deadline.Before(at)) {
+		at = op.Deadline
 	}
 	set.Due, ops = MoveDue(DueSet, set.Project, set.ID, set.Due, at, now)
 	return ops

@@ -114,8 +114,8 @@ func JoinParent(s etcdschema.Snapshot, in etcdschema.Instance, b etcdschema.Back
 // JoinBackups lists a new instance as a reader of the backups that it begins with.
 func JoinBackups(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdschema.Op, error) {
 	var ops []etcdschema.Op
-	for _, id := range in.Restore {
-		key := etcdschema.BackupKey(in.Project, id)
+	for i, id := range in.Restore {
+		key, foreign := in.RestoreKey(id)
 		rec, err := etcdschema.Read(s, key)
 		if err == nil && (!rec.Found || rec.Value.Deleting) {
 			err = fault.NotFound("Backup", id)
@@ -126,6 +126,12 @@ func JoinBackups(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdschema.Op
 		if rec.Value.Status != etcdschema.BackupCompleted {
 			return nil, fault.Errorf(fault.Conflict, "Backup %s is not complete (%s).", id, rec.Value.Status)
 		}
+		if foreign {
+			if i == len(in.Restore)-1 && !rec.Value.GrantedTo(in.Project) {
+				return nil, fault.NotFound("Backup", rec.Value.BackupID)
+			}
+			continue
+		}
 		rec.Value.Readers = WithMember(rec.Value.Readers, in.ID, true)
 		ops = append(ops, etcdschema.Put(key, rec.Value))
 	}
@@ -134,6 +140,9 @@ func JoinBackups(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdschema.Op
 
 // MayFollow refuses a replica of an instance that cannot be a source now, or is not as it was when the replica was ordered.
 func MayFollow(source lifecycle.Member, in etcdschema.Instance) error {
+	if err := NoDrill(source.Instance); err != nil {
+		return err
+	}
 	if source.Clustered() {
 		return fault.Errorf(fault.NotImplemented, "Operation not supported for instances that are part of a cluster: %s has no replicas of its own; add members to cluster %s with grow.", source.ID, source.SetID)
 	}

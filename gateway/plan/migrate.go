@@ -33,8 +33,8 @@ func (p *Plan) move() error {
 		}
 		p.Put(told)
 	}
-	for _, host := range p.d.Left {
-		if err := p.leave(host); err != nil {
+	for _, left := range p.d.Left {
+		if err := p.leave(left.Host, left.Instance); err != nil {
 			return err
 		}
 	}
@@ -43,16 +43,16 @@ func (p *Plan) move() error {
 
 // leave has a host remove what it has of an instance, whenever it can. Until it has done so the room counts as taken, and so does the
 // address.
-func (p *Plan) leave(host string) error {
+func (p *Plan) leave(host, instance string) error {
 	key := etcdschema.HostKey(host)
 	rec, err := etcdschema.Read(p.Snap, key)
 	if err != nil {
 		return err
 	}
-	if _, has := rec.Value.Allocated[p.Before.ID]; !rec.Found || !has {
+	if _, has := rec.Value.Allocated[instance]; !rec.Found || !has {
 		return nil
 	}
-	ops, err := p.signer.Leave(&rec.Value, host, p.Before.ID, p.now)
+	ops, err := p.signer.Leave(&rec.Value, host, instance, p.now)
 	p.Snap = etcdschema.With(p.Snap, key, rec.Value)
 	p.Put(append(ops, etcdschema.Put(key, rec.Value))...)
 	return err

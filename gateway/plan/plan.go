@@ -28,7 +28,8 @@ type Plan struct {
 	Event  lifecycle.Event
 	d      lifecycle.Decision
 
-	ops []etcdschema.Op
+	ops    []etcdschema.Op
+	unsent []string // ids of commands that could not be made
 }
 
 // New begins the plan of an event that happens now to an instance, or to a set: then it is in a Member without an instance.
@@ -53,7 +54,7 @@ func (p *Plan) Decide() (Moves, error) {
 	if err != nil || !p.d.Changed {
 		return m, err
 	}
-	for _, step := range []func() error{p.letThrough, p.backups, p.commands, p.refund, p.membership, p.options, p.move, p.records} {
+	for _, step := range []func() error{p.letThrough, p.backups, p.kept, p.commands, p.refund, p.membership, p.options, p.move, p.records} {
 		if err := step(); err != nil {
 			return m, err
 		}
@@ -64,6 +65,12 @@ func (p *Plan) Decide() (Moves, error) {
 // records writes the timelines, the instance, the members that have changed, and their set, when nothing more will be told.
 func (p *Plan) records() error {
 	if p.d.Drop != nil {
+		// What was never sent is nowhere to be read: its id is another one whenever the decision is made again.
+		if !slices.Contains(p.unsent, p.d.Drop.ID) {
+			if err := p.withdrawn(p.d.Drop.Agent, p.d.Drop.ID); err != nil {
+				return err
+			}
+		}
 		p.Put(etcdschema.Delete(etcdschema.CommandKey(p.d.Drop.Agent, p.d.Drop.ID)))
 	}
 	for _, line := range p.d.Events {
@@ -92,6 +99,24 @@ func (p *Plan) records() error {
 		if len(p.d.Instance.Logs) > 0 {
 			p.Put(etcdschema.Put(etcdschema.DueKey(DueLogs, etcdschema.DueTime(p.now), p.Before.Project, p.Before.ID), etcdschema.Due{}))
 		}
+		if p.d.Instance.RPO > 0 {
+			closed, err := CloseArchive(p.Snap, p.project(), p.Before.ID, "the instance was deleted", p.now)
+			if err != nil {
+				return err
+			}
+			p.Snap = p.Snap.After(closed...)
+			p.Put(closed...)
+		}
+		drills, err := wakeDrills(p.Snap, p.project(), p.Before.ID, p.now)
+		if err != nil {
+			return err
+		}
+		p.Put(drills...)
+		objectives, err := WakeObjectives(p.Snap, p.project(), p.Before.ID, p.now)
+		if err != nil {
+			return err
+		}
+		p.Put(objectives...)
 		removal, err := removalOps(p.Snap, p.d.Instance)
 		p.Put(append(removal, deletedOp(p.d.Instance, p.now))...)
 		return err
@@ -132,7 +157,11 @@ func (p *Plan) refund() error {
 	if p.d.Refund == nil {
 		return nil
 	}
-	ops, err := Resized(p.Snap, lifecycle.Become(p.d.Instance, *p.d.Refund), p.d.Instance)
+	in, err := p.touch(p.d.Refund.Instance)
+	if err != nil {
+		return err
+	}
+	ops, err := Resized(p.Snap, lifecycle.Become(*in, p.d.Refund.Target), *in)
 	p.Put(ops...)
 	return err
 }
@@ -176,6 +205,8 @@ func removalOps(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdschema.Op,
 		etcdschema.Delete(etcdschema.AgentKey(in.ID)),
 		etcdschema.Delete(etcdschema.PresenceKey(in.ID)),
 		etcdschema.DeleteAll(etcdschema.Commands(in.ID)),
+		etcdschema.Delete(etcdschema.AuditKey(in.ID)),
+		etcdschema.DeleteAll(etcdschema.AllAuditRows(in.ID)),
 	}
 	for _, id := range in.Schedules {
 		ops = append(ops, etcdschema.Delete(etcdschema.ScheduleKey(in.Project, id)))

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"time"
 
@@ -12,15 +13,14 @@ import (
 )
 
 // letThrough lets the members of a set through to each other, whatever their allowed_cidrs say: when somebody has
-// joined or left, the hosts of all are told: what may enter, and where a sandbox may go.
+// joined or left, or is elsewhere, the hosts of all are told: what may enter, and where a sandbox may go.
 func (p *Plan) letThrough() error {
-	was, is := memberIDs(p.Before.Set), memberIDs(p.d.Set)
-	if slices.Equal(was, is) {
+	was, is := addressesIn(p.Before.Set), addressesIn(p.d.Set)
+	if maps.Equal(was, is) {
 		return nil
 	}
-	all := slices.Concat(was, is)
-	slices.Sort(all)
-	for _, id := range slices.Compact(all) {
+	maps.Copy(was, is)
+	for _, id := range slices.Sorted(maps.Keys(was)) {
 		self := id == p.Before.ID
 		if self && p.d.Gone {
 			continue
@@ -34,7 +34,7 @@ func (p *Plan) letThrough() error {
 			continue
 		}
 		in.Firewall.Peers = addresses
-		if self && p.Event.Type == lifecycle.Created {
+		if lifecycle.StepOf(*in) == lifecycle.Launching {
 			continue // its launch says it all
 		}
 		op, err := p.signer.Protect(*in, p.now)
@@ -46,11 +46,13 @@ func (p *Plan) letThrough() error {
 	return nil
 }
 
-func memberIDs(set etcdschema.Set) (ids []string) {
+// addressesIn are the addresses of a set's members, by their ids.
+func addressesIn(set etcdschema.Set) map[string]string {
+	addresses := map[string]string{}
 	for _, m := range set.Members {
-		ids = append(ids, m.ID)
+		addresses[m.ID] = m.Address
 	}
-	return ids
+	return addresses
 }
 
 // OthersIn is where the other members of an instance's set are; none, when it is not in the set.

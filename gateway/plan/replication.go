@@ -25,7 +25,11 @@ func (p *Plan) replicationArgs(command lifecycle.Command) (any, error) {
 		return p.snapshotArgs(strategy)
 	case datastores.MethodEnableAsMaster:
 		accounts, err := p.newAccounts()
-		return datastores.PromoteArgs{StrategyArgs: strategy, Accounts: accounts}, err
+		return datastores.PromoteArgs{StrategyArgs: strategy, Accounts: accounts, Await: p.awaitAtOnce()}, err
+	case datastores.MethodAwaitReplicas:
+		return datastores.AwaitArgs{StrategyArgs: strategy, Await: p.await(command)}, nil
+	case datastores.MethodStand:
+		return datastores.StandArgs{StrategyArgs: strategy, Fenced: command.ReadOnly}, nil
 	case datastores.MethodAttachReplica:
 		if op := p.d.Instance.Operation; command.Agent == p.d.Instance.ID && op != nil && op.Kind == lifecycle.Follow {
 			return p.followAgainArgs()
@@ -43,6 +47,37 @@ func (p *Plan) replicationArgs(command lifecycle.Command) (any, error) {
 	return nil, nil
 }
 
+// await is for whom a source is to wait: for nobody, when it is told without an operation of its set.
+func (p *Plan) await(command lifecycle.Command) (on datastores.Await) {
+	op := p.d.Set.Operation
+	if command.Set == "" || op == nil {
+		return on
+	}
+	on.Count = op.Acks
+	for _, id := range op.Candidates {
+		on.Candidates = append(on.Candidates, replicaAccount(id, p.d.Set.Member(id).Address))
+	}
+	for _, id := range op.Ceased {
+		on.Ceased = append(on.Ceased, replicaAccount(id, p.d.Set.Member(id).Address))
+	}
+	return on
+}
+
+// awaitAtOnce is for whom a new source waits from its first commit on, when the policy is strict.
+func (p *Plan) awaitAtOnce() (on datastores.Await) {
+	policy := p.d.Set.Failover
+	if policy == nil || policy.Off || !policy.Strict {
+		return on
+	}
+	for _, m := range p.d.Set.Members {
+		if m.ID != p.d.Set.Operation.Lead && m.State == "" {
+			on.Candidates = append(on.Candidates, replicaAccount(m.ID, m.Address))
+		}
+	}
+	on.Count = min(policy.Acks, len(on.Candidates))
+	return on
+}
+
 // replicationStrategy is the one of the set, or of the set that an instance was in.
 func (p *Plan) replicationStrategy() string {
 	return cmp.Or(p.d.Set.ReplicationStrategy, p.Before.ReplicationStrategy)
@@ -58,7 +93,7 @@ func replicaAccount(id, address string) datastores.ReplicaAccount {
 func (p *Plan) snapshotArgs(strategy datastores.StrategyArgs) (datastores.SnapshotArgs, error) {
 	in := &p.d.Instance
 	args := datastores.SnapshotArgs{StrategyArgs: strategy, Account: replicaAccount(in.ID, in.Address)}
-	args.Account.Password = datastores.NewSecret(NewPassword()).ForSealing()
+	args.Account.Password = datastores.NewSecret(replicaPassword()).ForSealing()
 	source, err := p.source()
 	if err != nil {
 		return args, err
@@ -94,7 +129,7 @@ func (p *Plan) snapshotArgs(strategy datastores.StrategyArgs) (datastores.Snapsh
 func (p *Plan) admitArgs(strategy datastores.StrategyArgs) (datastores.SnapshotArgs, error) {
 	in := &p.d.Instance
 	args := datastores.SnapshotArgs{StrategyArgs: strategy, Account: replicaAccount(in.ID, in.Address), AccountOnly: true}
-	args.Account.Password = datastores.NewSecret(NewPassword()).ForSealing()
+	args.Account.Password = datastores.NewSecret(replicaPassword()).ForSealing()
 	source, err := p.source()
 	if err != nil {
 		return args, err
@@ -134,7 +169,7 @@ func (p *Plan) newAccounts() ([]datastores.ReplicaAccount, error) {
 	for _, m := range p.d.Set.Members {
 		if m.ID != op.Lead && m.State == "" {
 			account := replicaAccount(m.ID, m.Address)
-			account.Password = datastores.NewSecret(NewPassword()).ForSealing()
+			account.Password = datastores.NewSecret(replicaPassword()).ForSealing()
 			accounts = append(accounts, account)
 		}
 	}
@@ -182,3 +217,6 @@ func NewPassword() string { return (rand.Text() + rand.Text())[:36] }
 func sourceTakesTLS(source etcdschema.Instance) bool {
 	return source.Service.TLS.On() && slices.Contains(source.Capabilities, datastores.CanTLS)
 }
+
+// replicaPassword makes one that a replica shows its source: MySQL takes no longer ones than of 32 characters.
+func replicaPassword() string { return NewPassword()[:32] }

@@ -23,3 +23,10 @@ func TestSourceOfAnEarlierVersion(t *testing.T) {
 		t.Error("a replica would follow by TLS who speaks none")
 	}
 }
+
+// TestReplicaPassword: MySQL refuses to follow with a longer one than of 32 characters.
+func TestReplicaPassword(t *testing.T) {
+	if one := replicaPassword(); len(one) != 32 || one == replicaPassword() {
+		t.Errorf("a replica's password has %d characters, want 32, another each time", len(one))
+	}
+}

@@ -15,6 +15,7 @@ import (
 type Signer struct {
 	Private *ecdh.PrivateKey // of which agents know the public half
 	stored  []byte           // key of commands in etcd, made of private: gateways alone have it
+	audit   []byte           // key of what is kept of commands, made of private as well
 	CAs     []string         // by which agents know gateways
 	agents  *sync.Map        // of agents that have called here: id -> agentKey
 }
@@ -24,7 +25,10 @@ type agentKey struct{ public, key []byte }
 
 func NewSigner(private *ecdh.PrivateKey, cas []string) (s Signer, err error) {
 	s = Signer{Private: private, CAs: cas, agents: new(sync.Map)}
-	s.stored, err = hkdf.Key(sha256.New, private.Bytes(), nil, "coffer commands in etcd", sha256.Size)
+	if s.stored, err = hkdf.Key(sha256.New, private.Bytes(), nil, "coffer commands in etcd", sha256.Size); err != nil {
+		return s, err
+	}
+	s.audit, err = hkdf.Key(sha256.New, private.Bytes(), nil, "coffer audit in etcd", sha256.Size)
 	return s, err
 }
 
@@ -51,11 +55,17 @@ func (s Signer) Knows(agentID string, public []byte) {
 
 // Deliver signs for an agent what gateways have signed for etcd. Anything else goes without, and is refused by the agent.
 func (s Signer) Deliver(agentID string, cmd agentpoll.Command) agentpoll.Command {
-	known, _ := s.agents.Load(agentID)
-	if agent, ok := known.(agentKey); ok && agent.key != nil && cmd.SignedBy(s.stored, agentID) {
-		cmd.Sign(agent.key, agentID)
+	if key := s.agentKey(agentID); key != nil && cmd.SignedBy(s.stored, agentID) {
+		cmd.Sign(key, agentID)
 	} else {
 		cmd.MAC = nil
 	}
 	return cmd
+}
+
+// agentKey is the key of an agent that has called here; nil: it has not.
+func (s Signer) agentKey(agentID string) []byte {
+	known, _ := s.agents.Load(agentID)
+	agent, _ := known.(agentKey)
+	return agent.key
 }

@@ -51,6 +51,10 @@ func NeedOf(in etcdschema.Instance) deployments.Capacity {
 
 // AddUsage counts an instance in (sign 1) or out (sign -1).
 func AddUsage(u etcdschema.Usage, in etcdschema.Instance, sign int) etcdschema.Usage {
+	if in.DrillOf != "" {
+		u.Drills = max(0, u.Drills+sign)
+		return u
+	}
 	u.Instances = max(0, u.Instances+sign)
 	u.RAM = max(0, u.RAM+sign*in.Flavor.RAM)
 	u.Volumes = max(0, u.Volumes+sign*in.VolumeGB)

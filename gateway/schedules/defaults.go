@@ -61,7 +61,7 @@ func (s *Schedules) removeDefault(ctx context.Context, def etcdschema.Schedule) 
 
 // editDefault changes a default and then what is made from it; asked for once more, it does what it could not.
 func (s *Schedules) editDefault(ctx context.Context, c control.Caller, def etcdschema.Schedule, req Request) (etcdschema.Schedule, error) {
-	def, err := s.edit(ctx, def.Project, def.ID, req.into)
+	def, err := s.edit(ctx, def.Project, def.ID, s.into(req))
 	if err != nil {
 		return def, err
 	}
@@ -73,11 +73,10 @@ func (s *Schedules) editDefault(ctx context.Context, c control.Caller, def etcds
 		in, err := s.Control.Instance(ctx, c, instance)
 		if err == nil {
 			_, err = s.edit(ctx, sch.Project, sch.ID, func(sch *etcdschema.Schedule) error {
-				s.like(ctx, sch, def, in.Instance)
 				if req.Enabled != nil {
 					sch.Disabled = def.Disabled
 				}
-				return nil
+				return s.like(ctx, sch, def, in.Instance)
 			})
 		}
 		if err != nil && !fault.IsNotFound(err) {
@@ -88,12 +87,18 @@ func (s *Schedules) editDefault(ctx context.Context, c control.Caller, def etcds
 }
 
 // like has a schedule be as its default is, as far as its instance can. Whether it is at rest it says itself.
-func (s *Schedules) like(ctx context.Context, sch *etcdschema.Schedule, def etcdschema.Schedule, in etcdschema.Instance) {
+func (s *Schedules) like(ctx context.Context, sch *etcdschema.Schedule, def etcdschema.Schedule, in etcdschema.Instance) error {
 	sch.Name, sch.Kind, sch.When, sch.Created = def.Name, def.Kind, def.When, def.Created
 	sch.WindowMinutes, sch.FullEvery, sch.Keep, sch.KeepDays = def.WindowMinutes, def.FullEvery, def.Keep, def.KeepDays
 	if sch.Kind == etcdschema.ScheduleIncremental && s.Control.MayBackUp(ctx, in, true) != nil {
 		sch.Kind = etcdschema.ScheduleFull
 	}
+	sch.Latest = def.Latest && in.RPO > 0
+	q, err := s.question(def)
+	if err == nil {
+		sch.Question, err = plan.SealQuestion(s.Control.Keys, placeOf(*sch), q)
+	}
+	return err
 }
 
 // madeFrom are the schedules that are made from a default, by their instances.
@@ -140,7 +145,7 @@ func (s *Schedules) spread(ctx context.Context, item due.Item, def etcdschema.Sc
 	}
 	full := 0
 	for _, m := range members {
-		if made[m.ID].ID != "" || !m.Prepared || m.ReplicaOf() != "" || cp.MayBackUp(ctx, m.Instance, false) != nil {
+		if made[m.ID].ID != "" || !m.Prepared || m.DrillOf != "" || m.ReplicaOf() != "" || cp.MayBackUp(ctx, m.Instance, false) != nil {
 			continue
 		}
 		err := s.make(ctx, def, m.Instance)
@@ -166,7 +171,9 @@ func (s *Schedules) spread(ctx context.Context, item due.Item, def etcdschema.Sc
 func (s *Schedules) make(ctx context.Context, def etcdschema.Schedule, in etcdschema.Instance) error {
 	now := s.Control.Now().UTC()
 	sch := etcdschema.Schedule{ID: plan.NewID(), Project: def.Project, Instance: in.ID, From: def.ID, Updated: now}
-	s.like(ctx, &sch, def, in)
+	if err := s.like(ctx, &sch, def, in); err != nil {
+		return err
+	}
 	key, asked := etcdschema.InstanceKey(def.Project, in.ID), sch
 	_, err := s.Control.Store.Update(ctx, []etcdschema.Ref{key}, func(snap etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		rec, err := etcdschema.Read(snap, key)

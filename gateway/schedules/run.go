@@ -68,15 +68,7 @@ func (s *Schedules) happen(ctx context.Context, item due.Item) error {
 
 // drop takes away the key of a schedule that is gone, or is due at another time.
 func (s *Schedules) drop(ctx context.Context, item due.Item) error {
-	key := etcdschema.ScheduleKey(item.Project, item.ID)
-	_, err := s.Control.Store.Update(ctx, []etcdschema.Ref{key}, func(snap etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		rec, err := etcdschema.Read(snap, key)
-		if err != nil || rec.Found && rec.Value.Due.Equal(item.At) {
-			return nil, err
-		}
-		return item.Drop(snap, plan.DueSchedule)
-	})
-	return err
+	return due.Forget(ctx, s.Control.Store, item, plan.DueSchedule, etcdschema.ScheduleKey(item.Project, item.ID), func(one etcdschema.Schedule) time.Time { return one.Due })
 }
 
 // step decides over a schedule that is still due as the item says, and writes it.
@@ -98,6 +90,9 @@ func (s *Schedules) step(ctx context.Context, item due.Item, decide func(etcdsch
 func (s *Schedules) begin(ctx context.Context, item due.Item, sch etcdschema.Schedule) error {
 	now := s.Control.Now().UTC()
 	c := control.Caller{Project: sch.Project, Who: identity.Who{UserName: "schedule " + sch.Name}}
+	if sch.Kind == etcdschema.ScheduleDrill {
+		return s.beginDrill(ctx, c, item, sch)
+	}
 	parent, err := s.parent(ctx, c, sch)
 	if err != nil {
 		return err
@@ -119,11 +114,8 @@ func (s *Schedules) begin(ctx context.Context, item due.Item, sch etcdschema.Sch
 		p.Put(append(plan.DueAt(&is, now.Add(lookFirst), now), put(is))...)
 		return nil
 	})
-	if err == nil || errors.Is(err, errBefore) || etcdschema.Outage(err) || ctx.Err() != nil {
-		return err
-	}
-	why := fault.Of(err, "")
-	if why.Kind == fault.InstanceFault { // nobody foresaw it
+	why := fault.Refusal(err)
+	if why == nil || errors.Is(err, errBefore) || ctx.Err() != nil {
 		return err
 	}
 	return s.wait(ctx, item, why.Message)
@@ -164,14 +156,15 @@ func (s *Schedules) end(ctx context.Context, item due.Item, sch etcdschema.Sched
 	if sch.Last != nil {
 		run = *sch.Last
 	}
+	if run.Drill != "" {
+		return s.endDrill(ctx, item, sch, run)
+	}
 	rec, err := etcdschema.Get(ctx, s.Control.Store, etcdschema.BackupKey(sch.Project, sch.Making))
 	switch b := rec.Value; {
 	case err != nil && !errors.Is(err, etcdschema.ErrNotFound):
 		return err
 	case rec.Found && b.Running():
-		return s.step(ctx, item, func(_ etcdschema.Snapshot, sch *etcdschema.Schedule) ([]etcdschema.Op, error) {
-			return plan.DueAt(sch, now.Add(min(max(now.Sub(run.At)/4, lookFirst), lookLatest)), now), nil
-		})
+		return s.later(ctx, item, run.At)
 	case rec.Found && b.Status == etcdschema.BackupCompleted:
 		run.Result, run.Ended = etcdschema.RunMade, b.Updated
 		if err := s.expire(ctx, sch); err != nil {
@@ -182,13 +175,7 @@ func (s *Schedules) end(ctx context.Context, item due.Item, sch etcdschema.Sched
 	default:
 		run.Result, run.Ended, run.Reason = etcdschema.RunFailed, now, "The backup was deleted."
 	}
-	return s.step(ctx, item, func(snap etcdschema.Snapshot, sch *etcdschema.Schedule) (ops []etcdschema.Op, err error) {
-		sch.Making, sch.Last = "", &run
-		if run.Result == etcdschema.RunFailed {
-			ops, err = s.tell(snap, *sch, fmt.Sprintf("the backup of schedule %s failed: %s", sch.Name, run.Reason))
-		}
-		return append(ops, plan.DueAt(sch, sch.Next, now)...), err
-	})
+	return s.ended(ctx, item, run, fmt.Sprintf("the backup of schedule %s failed: %s", sch.Name, run.Reason))
 }
 
 // tell adds a line to the timeline of a schedule's instance.

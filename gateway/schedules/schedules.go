@@ -3,12 +3,15 @@
 package schedules
 
 import (
+	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/control"
+	"github.com/cofferdb/coffer/gateway/drills"
 	"github.com/cofferdb/coffer/gateway/fault"
 	"github.com/cofferdb/coffer/gateway/limits"
 	"github.com/cofferdb/coffer/gateway/plan"
@@ -17,6 +20,7 @@ import (
 // Schedules are the schedules of all projects.
 type Schedules struct {
 	Control *control.Plane
+	Drills  *drills.Drills
 }
 
 // What a schedule has that does not say.
@@ -42,6 +46,9 @@ type Request struct {
 	Keep       *int    `json:"keep"`
 	KeepDays   *int    `json:"keep_days"`
 	Enabled    *bool   `json:"enabled"`
+
+	Latest   *bool            `json:"latest"`   // of drills
+	Question *drills.Question `json:"question"` // of drills; an empty one: nothing is asked any more
 }
 
 // into changes a schedule as the request says, or refuses it with 400.
@@ -61,14 +68,18 @@ func (req Request) into(sch *etcdschema.Schedule) error {
 	set(&sch.FullEvery, req.FullEvery)
 	set(&sch.Keep, req.Keep)
 	set(&sch.KeepDays, req.KeepDays)
+	set(&sch.Latest, req.Latest)
 	if req.Enabled != nil {
 		sch.Disabled = !*req.Enabled
 	}
 	if !control.ValidName(sch.Name) {
 		return fault.Errorf(fault.BadRequest, "Validation error: schedule['name'] must be a string of 1 to 255 characters with a letter or digit.")
 	}
-	if sch.Kind != etcdschema.ScheduleFull && sch.Kind != etcdschema.ScheduleIncremental {
-		return fault.Errorf(fault.BadRequest, "Validation error: schedule['kind'] must be %q or %q.", etcdschema.ScheduleFull, etcdschema.ScheduleIncremental)
+	if kinds := []string{etcdschema.ScheduleFull, etcdschema.ScheduleIncremental, etcdschema.ScheduleDrill}; !slices.Contains(kinds, sch.Kind) {
+		return fault.Errorf(fault.BadRequest, "Validation error: schedule['kind'] must be one of %s.", strings.Join(kinds, ", "))
+	}
+	if err := req.drillOnly(sch); err != nil {
+		return err
 	}
 	for _, n := range []struct {
 		what           string
@@ -101,7 +112,7 @@ func (s *Schedules) New(ctx context.Context, c control.Caller, req Request) (sch
 		ID: plan.NewID(), Project: c.Project, Instance: control.LastPart(req.Instance), Kind: etcdschema.ScheduleFull,
 		WindowMinutes: defaultWindow, FullEvery: defaultFullEvery, Created: now, Updated: now,
 	}
-	if err := req.into(&sch); err != nil {
+	if err := cmp.Or(req.into(&sch), s.seal(&sch, req.Question)); err != nil {
 		return sch, err
 	}
 	if req.Default {
@@ -130,6 +141,9 @@ func (s *Schedules) New(ctx context.Context, c control.Caller, req Request) (sch
 // added gives an instance one more schedule, whose first run is due at a time.
 func (s *Schedules) added(in etcdschema.Instance, sch *etcdschema.Schedule, first time.Time) ([]etcdschema.Op, error) {
 	limit := s.Control.Limits
+	if err := plan.NoDrill(in); err != nil {
+		return nil, err
+	}
 	if !limit.Within("schedules", int64(len(in.Schedules)+1)) {
 		return nil, limits.Over("schedules", fault.OverLimit, "Instance %s has %d schedules; an instance may have %d.", in.ID, len(in.Schedules), limit.Value("schedules"))
 	}
@@ -210,7 +224,21 @@ func (s *Schedules) Edit(ctx context.Context, c control.Caller, id string, req R
 			return after, err
 		}
 	}
-	return s.edit(ctx, c.Project, id, req.into)
+	return s.edit(ctx, c.Project, id, s.into(req))
+}
+
+// into changes a schedule as the request says, its question with it. What has been begun is ended as what it was begun as.
+func (s *Schedules) into(req Request) func(*etcdschema.Schedule) error {
+	return func(sch *etcdschema.Schedule) error {
+		was := sch.Kind
+		if err := req.into(sch); err != nil {
+			return err
+		}
+		if sch.Making != "" && (was == etcdschema.ScheduleDrill) != (sch.Kind == etcdschema.ScheduleDrill) {
+			return fault.Errorf(fault.Unprocessable, "A run of schedule %s goes on; change its kind when that is over.", sch.ID)
+		}
+		return s.seal(sch, req.Question)
+	}
 }
 
 // edit changes a schedule and, where its times are others then, when it is due.
@@ -263,10 +291,10 @@ func (s *Schedules) remove(ctx context.Context, project, id string) error {
 func (s *Schedules) RunNow(ctx context.Context, c control.Caller, id string) error {
 	return s.change(ctx, c.Project, id, func(_ etcdschema.Snapshot, sch *etcdschema.Schedule) ([]etcdschema.Op, error) {
 		if sch.Instance == "" {
-			return nil, fault.Errorf(fault.Unprocessable, "Schedule %s is a default, which makes no backups: run that of an instance.", sch.ID)
+			return nil, fault.Errorf(fault.Unprocessable, "Schedule %s is a default, which does nothing itself: run that of an instance.", sch.ID)
 		}
 		if sch.Making != "" {
-			return nil, fault.Errorf(fault.Unprocessable, "Schedule %s is making backup %s; wait until that is done.", sch.ID, sch.Making)
+			return nil, fault.Errorf(fault.Unprocessable, "A run of schedule %s goes on (%s); wait until that is over.", sch.ID, sch.Making)
 		}
 		now := s.Control.Now().UTC()
 		sch.Next, sch.Waiting = now, never

@@ -10,6 +10,11 @@ func BackupPrefix(container, project, backup string) string {
 	return container + "/" + project + "/" + backup
 }
 
+// ArchivePrefix is where the segments of a window of an instance's log are.
+func ArchivePrefix(project, instance, window string) string {
+	return "database_archives/" + project + "/" + instance + "/" + window
+}
+
 // LogsPrefix is where everything is that was published of an instance's logs.
 func LogsPrefix(project, instance string) string {
 	return LogContainer + "/" + project + "/" + instance

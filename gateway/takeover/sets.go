@@ -16,6 +16,11 @@ import (
 // Sets makes sets of what the release before them has written. A gateway does so before it serves.
 // It may be done again, and by several gateways at once.
 func Sets(ctx context.Context, store *etcdschema.Store, keys *keyring.Keyring) error {
+	_, err := complete(ctx, store, etcdschema.TakenSets, func() error { return makeSets(ctx, store, keys) })
+	return err
+}
+
+func makeSets(ctx context.Context, store *etcdschema.Store, keys *keyring.Keyring) error {
 	done := map[string]bool{}
 	for page := (etcdschema.Page{Limit: 500}); ; {
 		list, err := etcdschema.List(ctx, store, etcdschema.FormerInstances(), page)

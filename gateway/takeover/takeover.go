@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/keyring"
 	"github.com/cofferdb/coffer/gateway/plan"
 )
 
@@ -31,9 +32,9 @@ func Dues(ctx context.Context, store *etcdschema.Store, log *slog.Logger) {
 		})
 	}
 	for ctx.Err() == nil {
-		done, err := complete(ctx, store, plan.DueInstance, instances)
+		done, err := complete(ctx, store, etcdschema.TakenDueInstances, instances)
 		if done {
-			done, err = complete(ctx, store, plan.DueBackup, backups)
+			done, err = complete(ctx, store, etcdschema.TakenDueBackups, backups)
 		}
 		if done {
 			return
@@ -51,9 +52,15 @@ func Dues(ctx context.Context, store *etcdschema.Store, log *slog.Logger) {
 // again is how long it takes until all is looked at again, while gateways of an earlier release run.
 const again = time.Minute
 
-// complete reports whether a kind is marked as complete, which it is after all was entered while no gateway of an earlier release ran.
-func complete(ctx context.Context, store *etcdschema.Store, kind string, enterAll func() error) (bool, error) {
-	mark := etcdschema.DueKindKey(kind)
+// Keys marks the keys with which earlier releases have sealed something. A gateway does so before it checks its own, and seals anything.
+func Keys(ctx context.Context, store *etcdschema.Store) error {
+	_, err := complete(ctx, store, etcdschema.TakenSealingKeys, func() error { return keyring.MarkInUse(ctx, store) })
+	return err
+}
+
+// complete reports whether something is marked as taken over, which it is after all was looked at while no gateway of an earlier release ran.
+func complete(ctx context.Context, store *etcdschema.Store, what string, takeOver func() error) (bool, error) {
+	mark := etcdschema.TakenOverKey(what)
 	if rec, err := etcdschema.Get(ctx, store, mark); err == nil && rec.Found {
 		return true, nil
 	}
@@ -61,7 +68,7 @@ func complete(ctx context.Context, store *etcdschema.Store, kind string, enterAl
 	if err != nil {
 		return false, err
 	}
-	if err := enterAll(); err != nil {
+	if err := takeOver(); err != nil {
 		return false, err
 	}
 	for _, other := range gateways.Records {
@@ -70,7 +77,7 @@ func complete(ctx context.Context, store *etcdschema.Store, kind string, enterAl
 		}
 	}
 	_, err = store.Update(ctx, nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		return []etcdschema.Op{etcdschema.Put(mark, etcdschema.DueKind{Complete: time.Now().UTC()})}, nil
+		return []etcdschema.Op{etcdschema.Put(mark, etcdschema.TakenOver{Complete: time.Now().UTC()})}, nil
 	})
 	return err == nil, err
 }

@@ -15,24 +15,68 @@ import (
 )
 
 func open(ctx context.Context, from Segments, ref datastores.BackupRef, key []byte) (*reader, error) {
-	fail := func(err error) (*reader, error) { return nil, fmt.Errorf("backup %s: %w", ref.BackupID, err) }
 	s, err := newSeal(ref.BackupID, key)
 	if err != nil {
-		return fail(err)
+		return nil, fmt.Errorf("backup %s: %w", ref.BackupID, err)
 	}
+	return openSealed(ctx, from, ref, s)
+}
+
+// prepare reads the index, and nothing else yet.
+func prepare(ctx context.Context, from Segments, ref datastores.BackupRef, s seal) (*reader, error) {
 	x, err := readIndex(ctx, from, ref, s)
 	if err != nil {
-		return fail(err)
+		return nil, fmt.Errorf("backup %s: %w", ref.BackupID, err)
 	}
 	running, cancel := context.WithCancelCause(ctx)
-	r := &reader{ref: ref, from: from, seal: s, index: x, ctx: running, cancel: cancel, ready: make(chan []byte)}
+	return &reader{ref: ref, from: from, seal: s, index: x, ctx: running, cancel: cancel, ready: make(chan []byte)}, nil
+}
+
+func openSealed(ctx context.Context, from Segments, ref datastores.BackupRef, s seal) (*reader, error) {
+	r, err := prepare(ctx, from, ref, s)
+	if err != nil {
+		return nil, err
+	}
 	r.zstd, err = zstd.NewReader((*joiner)(r), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(window))
 	if err != nil {
-		cancel(err)
-		return fail(err)
+		r.cancel(err)
+		return nil, fmt.Errorf("backup %s: %w", ref.BackupID, err)
 	}
 	r.fetching.Go(r.fetch)
 	return r, nil
+}
+
+// packed is a reader of what is saved.
+type packed struct{ *reader }
+
+func openPacked(ctx context.Context, from Segments, ref datastores.BackupRef, key []byte) (io.ReadCloser, int64, error) {
+	s, err := newSeal(ref.BackupID, key)
+	if err != nil {
+		return nil, 0, fmt.Errorf("backup %s: %w", ref.BackupID, err)
+	}
+	r, err := prepare(ctx, from, ref, s)
+	if err != nil {
+		return nil, 0, err
+	}
+	size := int64(0)
+	for _, one := range r.index.segments {
+		size += int64(one.size - s.overhead())
+	}
+	r.fetching.Go(r.fetch)
+	return packed{r}, size, nil
+}
+
+func (p packed) Read(b []byte) (int, error) {
+	n, err := (*joiner)(p.reader).Read(b)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("backup %s: %w", p.ref.BackupID, err)
+	}
+	return n, err
+}
+
+func (p packed) Close() error {
+	p.end()
+	return nil
 }
 
 func readIndex(ctx context.Context, from Segments, ref datastores.BackupRef, s seal) (*index, error) {
@@ -161,9 +205,13 @@ func (r *reader) verdict(err error) error {
 
 // Close ends the reading.
 func (r *reader) Close() error {
-	r.cancel(errClosed)
-	r.fetching.Wait()
+	r.end()
 	r.zstd.Close()
 	r.err, r.rest = fmt.Errorf("backup %s: %w", r.ref.BackupID, errClosed), nil
 	return nil
+}
+
+func (r *reader) end() {
+	r.cancel(errClosed)
+	r.fetching.Wait()
 }

@@ -3,11 +3,11 @@ package stream
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/hkdf"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strconv"
+
+	"github.com/cofferdb/coffer/datastores"
 )
 
 // seal seals the segments of one backup.
@@ -26,10 +26,18 @@ func newSeal(backupID string, key []byte) (seal, error) {
 	if len(key) != keySize {
 		return s, fmt.Errorf("the key has %d bytes, want %d", len(key), keySize)
 	}
-	// A key of its own for each backup: random nonces stay unique however many segments a project has.
-	own, err := hkdf.Key(sha256.New, key, nil, "coffer backup v1 "+backupID, keySize)
+	own, err := datastores.OwnKey(key, backupID)
 	if err != nil {
 		return s, err
+	}
+	return sealWith(backupID, own)
+}
+
+// sealWith is the seal of a backup whose own key is known.
+func sealWith(backupID string, own []byte) (seal, error) {
+	s := seal{backupID: backupID}
+	if len(own) != keySize {
+		return s, fmt.Errorf("the backup's own key has %d bytes, want %d", len(own), keySize)
 	}
 	block, err := aes.NewCipher(own)
 	if err != nil {

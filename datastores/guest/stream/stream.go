@@ -14,6 +14,7 @@ package stream
 
 import (
 	"context"
+	"fmt"
 	"io"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -54,4 +55,19 @@ func Write(ctx context.Context, to Segments, backupID string, key []byte, produc
 // segment. It reads one segment ahead. ctx is for the reading, too; Close ends it, and must be called.
 func Open(ctx context.Context, from Segments, ref datastores.BackupRef, key []byte) (io.ReadCloser, error) {
 	return open(ctx, from, ref, key)
+}
+
+// OpenOwn is [Open] with the key that opens this backup alone: datastores.OwnKey.
+func OpenOwn(ctx context.Context, from Segments, ref datastores.BackupRef, own []byte) (io.ReadCloser, error) {
+	s, err := sealWith(ref.BackupID, own)
+	if err != nil {
+		return nil, fmt.Errorf("backup %s: %w", ref.BackupID, err)
+	}
+	return openSealed(ctx, from, ref, s)
+}
+
+// OpenPacked reads a backup's stream as it is saved: compressed, unsealed, of so many bytes. Every byte has been checked against the index; that
+// it decompresses nobody has tried. It is [Open] otherwise.
+func OpenPacked(ctx context.Context, from Segments, ref datastores.BackupRef, key []byte) (r io.ReadCloser, size int64, err error) {
+	return openPacked(ctx, from, ref, key)
 }

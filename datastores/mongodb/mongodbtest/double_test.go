@@ -64,7 +64,7 @@ func (d *double) start(t *testing.T, program string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(d.kill)
-	until.True(t, 10*time.Second, "the double answers", func() bool {
+	until.True(t, time.Minute, "the double answers", func() bool {
 		c, err := net.Dial("tcp", d.address)
 		return err == nil && c.Close() == nil
 	})

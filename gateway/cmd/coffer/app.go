@@ -21,6 +21,7 @@ type app struct {
 
 	output   string
 	endpoint string
+	dryRun   bool
 	token    string
 	cacert   string
 	timeout  time.Duration
@@ -60,10 +61,10 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 out of reach 
 	flags.StringVar(&a.cacert, "cacert", "", "PEM file of the CA that signed the gateway's certificate; OS_CACERT")
 	flags.DurationVar(&a.timeout, "timeout", 30*time.Minute, "how long the command may take, waiting included")
 	root.AddCommand(
-		a.instanceCommands(), a.databaseCommands(), a.userCommands(), a.rootCommands(),
-		a.backupCommands(), a.scheduleCommands(), a.configurationCommands(), a.parametersCommand(), a.logCommands(),
+		a.instanceCommands(), a.clusterCommands(), a.databaseCommands(), a.userCommands(), a.rootCommands(),
+		a.backupCommands(), a.scheduleCommands(), a.drillCommands(), a.configurationCommands(), a.parametersCommand(), a.logCommands(),
 		a.datastoreCommands(), a.flavorCommands(), a.quotaCommands(), a.limitsCommand(),
-		a.hostCommands(), a.enrolmentCommands(), a.agentCommands(),
+		a.hostCommands(), a.enrolmentCommands(), a.agentCommands(), a.auditCommands(),
 		a.definitionsCommands(), a.keysCommands(), a.guestCommands(), a.epochCommands(),
 		a.whoamiCommand(), a.versionCommand(), a.upCommand(), a.downCommand(), a.demoCommand(),
 	)

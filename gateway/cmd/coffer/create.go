@@ -26,7 +26,10 @@ type createFlags struct {
 	passwordStdin              bool
 	allowed                    []string
 	userData, protected, wait  bool
-	backup, configuration      string
+	backup, restorePoint       string
+	backupProject              string
+	configuration              string
+	pitr                       bool
 	replicaOf                  string
 	replicas                   int
 	zone, locality             string
@@ -41,6 +44,7 @@ func (a *app) createInstance() *cobra.Command {
   coffer instance create orders --datastore mariadb --flavor small --size 2 --database shop --user clerk --wait`
 	cmd.Example += `
   coffer instance create orders-2 --datastore mariadb --flavor small --size 2 --backup nightly --wait
+  coffer instance create orders-then --flavor small --size 2 --restore-point orders@2026-11-29T12:00:00Z --wait
   coffer instance create orders-replica --replica-of orders --replica-count 2`
 	flags := cmd.Flags()
 	flags.StringVar(&f.datastore, "datastore", "", "datastore; not needed when there is only one")
@@ -53,6 +57,9 @@ func (a *app) createInstance() *cobra.Command {
 	flags.BoolVar(&f.passwordStdin, "password-stdin", false, "read the user's password from the standard input")
 	flags.StringSliceVar(&f.allowed, "allowed-cidr", nil, "network that may reach the ports; may be repeated")
 	flags.StringVar(&f.backup, "backup", "", "backup that it is made of, by name or id")
+	flags.StringVar(&f.backupProject, "backup-project", "", "project that has granted that backup, which is given by id then")
+	flags.StringVar(&f.restorePoint, "restore-point", "", "INSTANCE@TIME or INSTANCE@POSITION: what another instance, by name or id, was at that time or position of its log")
+	flags.BoolVar(&f.pitr, "pitr", false, "ship its log, so that one can go back to any time")
 	flags.StringVar(&f.configuration, "configuration", "", "configuration group that it uses, by name or id")
 	flags.StringVar(&f.replicaOf, "replica-of", "", "instance that it follows, by name or id; datastore, flavor and volume are that one's")
 	flags.IntVar(&f.replicas, "replica-count", 0, "how many replicas to make, with --replica-of; one when left out")
@@ -70,7 +77,7 @@ func (a *app) create(ctx context.Context, c *gophercloud.ServiceClient, name str
 	}
 	opts := dbext.CreateOpts{
 		CreateOpts: instances.CreateOpts{Name: name, Size: f.size, VolumeType: f.volumeType},
-		UserData:   f.userData, ReplicaCount: f.replicas, Zone: f.zone, Locality: f.locality, Protected: f.protected,
+		UserData:   f.userData, ReplicaCount: f.replicas, Zone: f.zone, Locality: f.locality, Protected: f.protected, PITR: f.pitr,
 	}
 	if f.datastore != "" {
 		opts.Datastore = &instances.DatastoreOpts{Type: f.datastore, Version: f.version}
@@ -80,6 +87,13 @@ func (a *app) create(ctx context.Context, c *gophercloud.ServiceClient, name str
 	}
 	if err := f.resolve(ctx, c, &opts); err != nil {
 		return err
+	}
+	if f.restorePoint != "" {
+		point, err := restorePoint(ctx, c, f.restorePoint)
+		if err != nil {
+			return err
+		}
+		opts.RestorePoint = point
 	}
 	dbs := databases.BatchCreateOpts{}
 	for _, db := range f.databases {
@@ -111,11 +125,15 @@ func (f createFlags) problem() error {
 		return usagef("which --flavor? `coffer flavor list` shows what there is")
 	case f.passwordStdin && f.user == "":
 		return usagef("--password-stdin goes with --user")
+	case f.backup != "" && f.restorePoint != "":
+		return usagef("--backup or --restore-point, not both")
+	case f.backupProject != "" && f.backup == "":
+		return usagef("--backup-project goes with --backup")
 	case f.version != "" && f.datastore == "":
 		return usagef("--version needs --datastore")
 	case f.replicas != 0 && f.replicaOf == "":
 		return usagef("--replica-count goes with --replica-of")
-	case f.replicaOf != "" && (f.flavor != "" || f.size != 0 || f.datastore != "" || f.backup != "" || f.user != "" || len(f.databases) > 0):
+	case f.replicaOf != "" && (f.flavor != "" || f.size != 0 || f.datastore != "" || f.backup+f.restorePoint != "" || f.pitr || f.user != "" || len(f.databases) > 0):
 		return usagef("a replica has its source's datastore, flavor, volume, databases and users: leave out what says them")
 	}
 	return nil
@@ -123,6 +141,9 @@ func (f createFlags) problem() error {
 
 // resolve turns the names of what exists into ids.
 func (f createFlags) resolve(ctx context.Context, c *gophercloud.ServiceClient, opts *dbext.CreateOpts) error {
+	if f.backupProject != "" {
+		opts.Backup, opts.BackupProject, f.backup = f.backup, f.backupProject, ""
+	}
 	for _, r := range []struct {
 		ref  string
 		find func(context.Context, *gophercloud.ServiceClient, string) (string, error)

@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack/db/v1/instances"
@@ -17,7 +20,7 @@ import (
 func (a *app) instanceCommands() *cobra.Command {
 	return group("instance", "Database instances",
 		a.listInstances(),
-		a.api("show INSTANCE", "Show an instance, by name or id", a.showInstance),
+		a.showInstance(),
 		a.createInstance(),
 		a.deleteInstance(),
 		a.protect("protect INSTANCE", "Protect an instance from deletion", true),
@@ -31,6 +34,7 @@ func (a *app) instanceCommands() *cobra.Command {
 		a.followSource(),
 		a.promoteReplica(),
 		a.ejectSource(),
+		a.failoverOf(),
 		a.waiting("detach-replica REPLICA", "Make a replica an instance of its own", "detach", func(ctx context.Context, c *gophercloud.ServiceClient, id string, _ []string) error {
 			return dbext.DetachReplica(ctx, c, id)
 		}),
@@ -48,6 +52,9 @@ func (a *app) instanceCommands() *cobra.Command {
 			}
 			return a.done(dbext.ResetStatus(ctx, c, id), "reset the status of %s", args[0])
 		}),
+		a.setObjectives(),
+		a.pitrCommands(),
+		a.showRestorable(),
 		a.sslCommands(),
 		a.showCA(),
 		a.api("why INSTANCE", "Say what is being done to an instance, since when, and what it waits for", a.why),
@@ -121,16 +128,39 @@ func (a *app) listInstances() *cobra.Command {
 	return cmd
 }
 
-func (a *app) showInstance(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
-	id, err := findInstance(ctx, c, args[0])
+func (a *app) showInstance() *cobra.Command {
+	var asOf string
+	cmd := a.api("show INSTANCE", "Show an instance, by name or id", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
+		id, err := findInstance(ctx, c, args[0])
+		if err != nil {
+			return err
+		}
+		if asOf != "" {
+			return a.showPast(ctx, c, id, asOf)
+		}
+		in, err := dbext.GetInstance(ctx, c, id)
+		if err != nil {
+			return err
+		}
+		return a.print(in, instanceFields(in))
+	})
+	cmd.Flags().StringVar(&asOf, "as-of", "", "as it was at a time (2026-01-31T12:00:00Z), so long ago (5m), or at a revision of etcd")
+	return cmd
+}
+
+func (a *app) showPast(ctx context.Context, c *gophercloud.ServiceClient, id, asOf string) error {
+	if ago, err := time.ParseDuration(asOf); err == nil {
+		asOf = time.Now().Add(-ago).UTC().Format(time.RFC3339Nano)
+	}
+	in, err := dbext.GetPastInstance(ctx, c, id, asOf)
 	if err != nil {
 		return err
 	}
-	in, err := dbext.GetInstance(ctx, c, id)
-	if err != nil {
-		return err
+	f := append(instanceFields(in.Instance), [2]string{"as of revision", strconv.FormatInt(in.AsOf.Revision, 10)})
+	if in.AsOf.Earlier > 0 {
+		f = append(f, [2]string{"earlier revision", strconv.FormatInt(in.AsOf.Earlier, 10)})
 	}
-	return a.print(in, instanceFields(in))
+	return a.print(in, f)
 }
 
 func instanceFields(in dbext.Instance) fields {
@@ -144,6 +174,24 @@ func instanceFields(in dbext.Instance) fields {
 	if in.Replication != nil {
 		f = append(f, [2]string{"replication", following(*in.Replication)})
 	}
+	if in.Failover != nil {
+		f = append(f, [2]string{"role", in.Role}, [2]string{"failover", in.Failover.String()})
+	}
+	f = append(f, connections(in.Connections)...)
+	for _, one := range []struct {
+		name string
+		is   *dbext.Measured
+	}{{"rpo", in.RPO}, {"rto", in.RTO}} {
+		if one.is != nil {
+			f = append(f, [2]string{one.name, one.is.String()})
+		}
+	}
+	if o := in.Objectives; o != nil {
+		f = append(f, [2]string{"asked", asked(*o)})
+		for _, why := range slices.Sorted(maps.Values(o.Missed)) {
+			f = append(f, [2]string{"missed", why})
+		}
+	}
 	if in.Protected {
 		f = append(f, [2]string{"protected", "from deletion"})
 	}
@@ -152,6 +200,14 @@ func instanceFields(in dbext.Instance) fields {
 	}
 	if in.Fault != nil {
 		f = append(f, [2]string{"fault", in.Fault.Created.String() + " " + in.Fault.Message})
+	}
+	return f
+}
+
+// connections are what clients connect with, a line for each.
+func connections(all map[string]string) (f fields) {
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		f = append(f, [2]string{"connect to " + strings.ReplaceAll(name, "_", " "), all[name]})
 	}
 	return f
 }

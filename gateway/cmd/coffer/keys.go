@@ -96,6 +96,9 @@ func (a *app) authorityCommands() *cobra.Command {
 		var file string
 		return keyFileFlag(a.onEtcd(use, short, func(ctx context.Context, s *etcdschema.Store, _ []string) error {
 			keys, err := keyring.Load(file, false)
+			if err == nil {
+				err = keyring.Check(ctx, s, keys)
+			}
 			if err != nil {
 				return err
 			}

@@ -17,6 +17,8 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack"
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
 	"github.com/spf13/cobra"
+
+	"github.com/cofferdb/coffer/gateway/cmd/coffer/dbext"
 )
 
 // answerTimeout is how long one request may take. The slowest are those that wait for a guest.
@@ -29,15 +31,21 @@ func (a *app) withTimeout(ctx context.Context) (context.Context, context.CancelF
 
 // api makes a command that talks to the gateway.
 func (a *app) api(use, short string, run func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error) *cobra.Command {
-	return simple(use, short, func(cmd *cobra.Command, args []string) error {
+	cmd := simple(use, short, func(cmd *cobra.Command, args []string) error {
 		ctx, cancel := a.withTimeout(cmd.Context())
 		defer cancel()
 		c, err := a.login(ctx)
 		if err != nil {
 			return err
 		}
-		return run(ctx, c, args)
+		err = run(ctx, c, args)
+		if f := (*dbext.Plan)(nil); errors.As(err, &f) {
+			return a.printPlan(f)
+		}
+		return err
 	})
+	cmd.Flags().BoolVar(&a.dryRun, "dry-run", false, "show what would be done, and do nothing")
+	return cmd
 }
 
 // login makes the client of the database service.
@@ -45,6 +53,9 @@ func (a *app) login(ctx context.Context) (*gophercloud.ServiceClient, error) {
 	httpClient, err := a.httpClient()
 	if err != nil {
 		return nil, err
+	}
+	if a.dryRun {
+		httpClient.Transport = dbext.DryRun{Next: cmp.Or[http.RoundTripper](httpClient.Transport, http.DefaultTransport)}
 	}
 	if endpoint := cmp.Or(a.endpoint, a.getenv("COFFER_ENDPOINT"), a.getenv("OS_ENDPOINT")); endpoint != "" {
 		token := cmp.Or(a.token, a.getenv("COFFER_TOKEN"), a.getenv("OS_TOKEN"))

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/spf13/cobra"
@@ -182,4 +186,76 @@ func (a *app) agentCommands() *cobra.Command {
 			return a.done(dbext.UnlockAgent(ctx, c, args[0]), "unlocked %s: the first to show one of its last two credentials goes on, and nobody else", args[0])
 		}),
 	)
+}
+
+func (a *app) auditCommands() *cobra.Command {
+	const whose = "An agent is the guest of an instance of any project, or a host, by name or id."
+	show := a.api("show AGENT", "List what was asked of an agent: who, what, when, and how it ended", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
+		audit, err := a.audit(ctx, c, args[0])
+		if err != nil {
+			return err
+		}
+		t := table{{"row", "ended", "asked by", "method", "instance", "ended with", "request"}}
+		for _, r := range audit.Rows {
+			t = append(t, []string{strconv.FormatInt(r.Seq, 10), r.Ended.Format(time.RFC3339), cmp.Or(r.User, "-"), r.Method, r.Instance, auditEnd(r), cmp.Or(r.Request, "-")})
+		}
+		return a.print(audit, t)
+	})
+	verify := a.api("verify AGENT", "Hold the gateways' rows against the agent's: find what was omitted, changed or put elsewhere", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
+		audit, err := a.audit(ctx, c, args[0])
+		if err != nil {
+			return err
+		}
+		t := table{{"end", "row", "found", "what"}}
+		for _, f := range audit.Findings {
+			t = append(t, []string{f.End, strconv.FormatInt(f.Seq, 10), f.Kind, f.Message})
+		}
+		if err := a.print(audit, t); err != nil {
+			return err
+		}
+		since := "nothing is kept so far"
+		if audit.Since != nil {
+			since = "not kept before " + audit.Since.Format(time.RFC3339)
+		}
+		a.say("%d rows at the gateways, %s; the same at both ends: %d, left by one of them: %d, of a former agent: %d, the agent keeps none: %d",
+			len(audit.Rows), since, audit.Compared, audit.Older, audit.Former, audit.Unkept)
+		switch {
+		case len(audit.Findings) > 0:
+			return fmt.Errorf("%d rows are not as they must be", len(audit.Findings))
+		case audit.Alone != "":
+			return &codedError{exitIncomplete, fmt.Errorf("the gateways' rows are whole, but the agent's were not looked at: %s", audit.Alone)}
+		}
+		a.say("whole at both ends")
+		return nil
+	})
+	for _, cmd := range []*cobra.Command{show, verify} {
+		cmd.Long = cmd.Short + ".\n\n" + whose
+	}
+	return group("audit", "What was asked of guests and hosts, as both ends keep it (admin)", show, verify)
+}
+
+// audit reads what is kept of an agent: a host, or the guest of an instance of any project.
+func (a *app) audit(ctx context.Context, c *gophercloud.ServiceClient, ref string) (dbext.Audit, error) {
+	id, err := findHost(ctx, c, ref)
+	if code := (*codedError)(nil); errors.As(err, &code) && code.code == exitNotFound {
+		id, err = find("instance", ref, func() ([]dbext.Instance, error) { return dbext.ListAllInstances(ctx, c) },
+			func(in dbext.Instance) (string, string) { return in.ID, in.Name })
+	}
+	if err != nil {
+		return dbext.Audit{}, err
+	}
+	return dbext.GetAudit(ctx, c, id)
+}
+
+// auditEnd is how a command ended, in a few words.
+func auditEnd(r dbext.AuditRow) string {
+	switch {
+	case r.Withdrawn:
+		return "withdrawn"
+	case r.Failed != "":
+		return "failed: " + r.Failed
+	case len(r.Result) == 0:
+		return "done"
+	}
+	return fmt.Sprintf("done, result %x", r.Result[:min(6, len(r.Result))])
 }

@@ -9,6 +9,8 @@ import (
 	"unicode"
 
 	"golang.org/x/term"
+
+	"github.com/cofferdb/coffer/gateway/cmd/coffer/dbext"
 )
 
 // view is how something looks for a person.
@@ -104,4 +106,29 @@ func yesNo(b bool) string {
 		return "yes"
 	}
 	return "no"
+}
+
+// printPlan shows a person what would be done.
+func (a *app) printPlan(f *dbext.Plan) error {
+	t := table{{"step", "instance", "what is done", "clients are without"}}
+	for _, s := range f.Steps {
+		t = append(t, []string{s.Step, s.Instance, s.Does, s.Without})
+	}
+	if len(f.Steps) == 0 {
+		t = table{{"would be", "record", "id"}}
+		for _, c := range f.Changes {
+			t = append(t, []string{c.WouldBe, c.Record, c.ID})
+		}
+	}
+	if err := a.print(f.Raw, t); err != nil {
+		return err
+	}
+	if f.Seconds != nil {
+		a.say("the last %s of this instance took %.1f s", f.Operation, *f.Seconds)
+	}
+	if len(f.Parameters) > 0 {
+		a.say("a restart is needed afterwards, for %s", strings.Join(f.Parameters, ", "))
+	}
+	a.say("this is a dry run: nothing was done")
+	return nil
 }

@@ -47,7 +47,7 @@ func limit(n int) string {
 }
 
 func (a *app) setQuota() *cobra.Command {
-	resources := []string{"instances", "ram", "volumes", "backups", "configurations", "backup_gigabytes", "log_gigabytes"}
+	resources := []string{"instances", "ram", "volumes", "backups", "configurations", "backup_gigabytes", "log_gigabytes", "drills"}
 	var cmd *cobra.Command
 	cmd = a.api("set PROJECT", "Change a project's limits", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
 		limits := map[string]int{}

@@ -120,3 +120,21 @@ func (a *app) membersFollow(ctx context.Context, c *gophercloud.ServiceClient, i
 	}
 	return errors.Join(failed...)
 }
+
+// failoverOf says whether a replica takes the place of a source that is lost without being asked.
+func (a *app) failoverOf() *cobra.Command {
+	var f dbext.Failover
+	cmd := a.api("failover SOURCE automatic|manual", "Have a replica take the place of the source when that is lost, or nobody without being asked",
+		func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
+			id, err := findInstance(ctx, c, args[0])
+			if err != nil {
+				return err
+			}
+			f.Mode = args[1]
+			return a.done(dbext.SetFailover(ctx, c, id, f), "failover of %s is %s", args[0], args[1])
+		})
+	cmd.Flags().IntVar(&f.Acks, "acknowledgements", 0, "replicas that must have a commit before it is acknowledged (1)")
+	cmd.Flags().IntVar(&f.Grace, "grace", 0, "seconds for which the source may be away (30)")
+	cmd.Flags().StringVar(&f.Degrade, "degrade", "", "with too few replicas: asynchronous, or never (asynchronous)")
+	return cmd
+}

@@ -55,20 +55,34 @@ func TestScripts(t *testing.T) {
 				host.Memory.Fail(args[0], args[1], errors.New(args[2]))
 			},
 			"env-of-stdout": envOfStdout,
+			"page":          commandsOf,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("COFFER_ENDPOINT", g.URL+"/v1.0/"+gatewaytest.Project)
 			env.Setenv("COFFER_TOKEN", gatewaytest.Member)
 			env.Setenv("ADMIN", gatewaytest.Admin)
 			env.Setenv("READER", gatewaytest.Reader)
+			env.Setenv("OTHER", gatewaytest.Other) // a member of p2
 			env.Setenv("GATEWAY", g.URL)
 			env.Setenv("HOST", host.ID)
 			env.Setenv("ADMIN_PASSWORD", password)
 			env.Setenv("ETCD", etcdtest.Start(t).Endpoint()) // of a script's own
+			env.Setenv("DOCS", filepath.Join(repository, "docs"))
 			env.Setenv("DEFINITIONS", filepath.Join(repository, "deployments/definitions"))
 			return nil
 		},
 	})
+}
+
+// commandsOf writes all commands that a page shows, one script that ends with the first that fails.
+func commandsOf(ts *testscript.TestScript, _ bool, args []string) {
+	text, err := os.ReadFile(args[0])
+	ts.Check(err)
+	script := "set -eu\n"
+	for _, block := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
+		script += block[1]
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(script), 0o600))
 }
 
 func put(t *testing.T, store *etcdschema.Store, ops ...etcdschema.Op) {

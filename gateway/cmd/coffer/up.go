@@ -16,6 +16,7 @@ import (
 
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/cmd/coffer/dbext"
+	"github.com/cofferdb/coffer/gateway/cmd/coffer/demo"
 	"github.com/cofferdb/coffer/gateway/cmd/coffer/launch"
 )
 
@@ -128,6 +129,24 @@ func (a *app) downCommand() *cobra.Command {
 	return cmd
 }
 
+func (a *app) demoCommand() *cobra.Command {
+	stage := a.stageConfig()
+	stage.Listen = "127.0.0.1:0"
+	cmd := simple("demo", "Show the main job, on real databases, and clean up", func(cmd *cobra.Command, _ []string) error {
+		ctx, cancel := a.withTimeout(cmd.Context())
+		defer cancel()
+		show := demo.Demo{Out: a.out, Stage: stage, Coffer: run}
+		if _, terminal := onTerminal(a.errs); terminal {
+			show.Bars = a.errs
+		}
+		show.Clear = func(ctx context.Context, s *launch.Stage) error { return a.clear(ctx, s, a.progress(a.out)) }
+		return show.Run(ctx)
+	})
+	cmd.Hidden = true
+	stageFlags(&stage, cmd)
+	return cmd
+}
+
 // remove deletes an instance, whatever is being done to it, and waits until it is gone.
 func (a *app) remove(ctx context.Context, c *gophercloud.ServiceClient, id string, w watcher) error {
 	marker, err := lastEvent(ctx, c, id)
@@ -142,14 +161,31 @@ func (a *app) remove(ctx context.Context, c *gophercloud.ServiceClient, id strin
 	return a.follow(ctx, c, id, marker, "delete", w)
 }
 
-// clear deletes every instance of every project of a stage, waits, and stops it.
+// removeCluster deletes a cluster, whatever is being done to it, and waits until it is gone.
+func (a *app) removeCluster(ctx context.Context, c *gophercloud.ServiceClient, id string) error {
+	if err := dbext.ActOnCluster(ctx, c, id, "reset-status", map[string]bool{"force_delete": true}); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	return a.settle(ctx, c, id, "delete", a.errs)
+}
+
+// clear deletes every cluster and instance of every project of a stage, waits, and stops it.
 func (a *app) clear(ctx context.Context, s *launch.Stage, w watcher) error {
-	all, err := dbext.ListAllInstances(ctx, s.Client("admin"))
+	var errs []error
+	clusters, err := dbext.ListAllClusters(ctx, s.Client("admin"))
 	if err != nil {
 		return errors.Join(err, s.Stop())
 	}
+	for _, one := range clusters {
+		errs = append(errs, a.removeCluster(ctx, s.Client(one.Project), one.ID))
+	}
+	all, err := dbext.ListAllInstances(ctx, s.Client("admin"))
+	if err != nil {
+		return errors.Join(append(errs, err, s.Stop())...)
+	}
 	slices.SortStableFunc(all, func(a, b dbext.Instance) int { return cmp.Compare(len(a.Replicas), len(b.Replicas)) }) // replicas go first
-	var errs []error
 	for _, in := range all {
 		errs = append(errs, a.remove(ctx, s.Client(in.Project), in.ID, w))
 	}

@@ -190,18 +190,7 @@ func (a *app) printPassword(user, password string, made bool) error {
 func (a *app) rootCommands() *cobra.Command {
 	var stdin bool
 	enable := a.inInstance("enable INSTANCE", "Let the superuser in; the password is made up and printed once", func(ctx context.Context, c *gophercloud.ServiceClient, id string, _ []string) error {
-		password := ""
-		if stdin {
-			var err error
-			if password, _, err = a.password(true); err != nil {
-				return err
-			}
-		}
-		root, err := dbext.EnableRoot(ctx, c, id, password)
-		if err != nil {
-			return err
-		}
-		return a.printPassword(root.Name, root.Password, !stdin)
+		return a.letRootIn(stdin, func(password string) (dbext.Root, error) { return dbext.EnableRoot(ctx, c, id, password) })
 	})
 	enable.Flags().BoolVar(&stdin, "password-stdin", false, "read the password from the standard input")
 	return group("root", "The superuser of an instance",
@@ -217,4 +206,19 @@ func (a *app) rootCommands() *cobra.Command {
 			return a.print(map[string]bool{"rootEnabled": enabled}, fields{{"root enabled", yesNo(enabled)}})
 		}),
 	)
+}
+
+// letRootIn enables the superuser with a password of the standard input, or, for "", with one that the gateway makes, which is printed.
+func (a *app) letRootIn(stdin bool, enable func(password string) (dbext.Root, error)) (err error) {
+	password := ""
+	if stdin {
+		if password, _, err = a.password(true); err != nil {
+			return err
+		}
+	}
+	root, err := enable(password)
+	if err != nil {
+		return err
+	}
+	return a.printPassword(root.Name, root.Password, !stdin)
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/datastores"
@@ -167,4 +169,68 @@ func TestH5SmallRequestsRewriteLargeRecords(t *testing.T) {
 	if most := (128 + int(time.Since(begun).Seconds()) + 1) * 1024 / (1024 + 1000); made > most || made == 0 {
 		t.Errorf("%d changes of a group of 1 KB were made, want at most %d", made, most)
 	}
+}
+
+// TestH5RenamesOfALargeRecord renames an instance whose record is large, by requests of some bytes, until it is told to wait. Etcd grows by no
+// more than is charged, and gives that back when its history is compacted.
+func TestH5RenamesOfALargeRecord(t *testing.T) {
+	s := newScene(t)
+	c := s.Client(gatewaytest.Member)
+	var users []string
+	for n := range 250 {
+		users = append(users, fmt.Sprintf(`{"name":"u%d","password":%q}`, n, strings.Repeat("p", 100)))
+	}
+	id := c.Want(t, http.StatusOK, http.MethodPost, "/instances", fmt.Sprintf(
+		`{"instance":{"name":"n","flavorRef":1,"volume":{"size":1},"datastore":{"type":"memory"},"user_data":true,"users":[%s]}}`, strings.Join(users, ","))).Text("instance", "id")
+	rec, err := etcdschema.Get(t.Context(), s.store, etcdschema.InstanceKey(gatewaytest.Project, id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, _ := json.Marshal(rec.Value)
+	record := int64(len(text))
+	if record < 20<<10 {
+		t.Fatalf("the record has %d bytes only", record)
+	}
+	before, begun, made := s.holds(t), time.Now(), int64(0)
+	for a := (gatewaytest.Answer{}); a.Status != http.StatusTooManyRequests; made++ {
+		if a = c.Do(t, http.MethodPut, gatewaytest.Instance(id), fmt.Sprintf(`{"instance":{"name":"n%d"}}`, made)); made == 1000 {
+			t.Fatalf("nobody stops the renaming: %d %s", a.Status, a.Body)
+		}
+	}
+	made-- // the last one was refused
+	charged := (128 + int64(time.Since(begun).Seconds()) + 1) * 32 << 10
+	if made*record > charged {
+		t.Errorf("%d renames wrote %d bytes, want at most %d", made, made*record, charged)
+	}
+	grown := s.holds(t) - before
+	t.Logf("%d renames of a record of %d bytes: etcd has grown by %d bytes, %.2f of the %d that may have been charged", made, record, grown, float64(grown)/float64(charged), charged)
+	if grown > charged*overhead/100 {
+		t.Errorf("etcd has grown by %d bytes for the %d that were charged at most", grown, charged)
+	}
+	if rec, err = etcdschema.Get(t.Context(), s.store, etcdschema.InstanceKey(gatewaytest.Project, id)); err != nil {
+		t.Fatal(err)
+	}
+	s.etcd.Compact(t, rec.Changed)
+	awaitTrue(t, "what was history is free", func() bool {
+		s.etcd.Put(t, "/test/next", "") // pages are free with the next write
+		return s.holds(t)-before < 10*record
+	})
+}
+
+// overhead is what etcd takes for 100 bytes that are charged, keys and free parts of its pages and all: see gateway's TestSharesOfEtcd.
+const overhead = 120
+
+// holds is how many bytes of etcd's database hold something.
+func (s scene) holds(t *testing.T) int64 {
+	t.Helper()
+	etcd, err := clientv3.New(clientv3.Config{Endpoints: []string{s.etcd.Endpoint()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer etcd.Close()
+	status, err := etcd.Status(t.Context(), s.etcd.Endpoint())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status.DbSizeInUse
 }

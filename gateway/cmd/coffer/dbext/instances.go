@@ -3,8 +3,12 @@ package dbext
 import (
 	"cmp"
 	"context"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
+	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack/db/v1/instances"
@@ -14,29 +18,62 @@ import (
 
 // Instance is an instance with everything that Coffer tells of it; gophercloud's has a part.
 type Instance struct {
-	ID              string       `json:"id"`
-	Name            string       `json:"name"`
-	Status          string       `json:"status"`
-	OperatingStatus string       `json:"operating_status"`
-	Datastore       Datastore    `json:"datastore"`
-	Flavor          FlavorRef    `json:"flavor"`
-	Volume          *Volume      `json:"volume,omitempty"` // nil: the datastore has none
-	Addresses       []Address    `json:"addresses"`
-	Region          string       `json:"region"`
-	Project         string       `json:"tenant_id,omitempty"` // told to admins only
-	Access          Access       `json:"access"`
-	ReplicaOf       *Ref         `json:"replica_of,omitempty"`        // of a replica
-	Replicas        []Ref        `json:"replicas,omitempty"`          // of a source
-	Zone            string       `json:"availability_zone,omitempty"` // as it was asked for; not in lists
-	Created         Time         `json:"created,omitzero"`            // this and what follows: not in lists
-	Protected       bool         `json:"deletion_protection,omitempty"`
-	Updated         Time         `json:"updated,omitzero"`
-	Configuration   *Ref         `json:"configuration,omitempty"` // attached
-	Replication     *Replication `json:"replication,omitempty"`   // of a replica, when its guest has told
-	Warning         string       `json:"warning,omitempty"`       // what will soon keep the server from its work
-	Fault           *Fault       `json:"fault,omitempty"`
-	Password        string       `json:"password,omitempty"`  // of root, in the answer to a create of some datastores
-	UserData        string       `json:"user_data,omitempty"` // in the answer to a create without a host
+	ID              string            `json:"id"`
+	Name            string            `json:"name"`
+	Status          string            `json:"status"`
+	OperatingStatus string            `json:"operating_status"`
+	Datastore       Datastore         `json:"datastore"`
+	Flavor          FlavorRef         `json:"flavor"`
+	Volume          *Volume           `json:"volume,omitempty"` // nil: the datastore has none
+	Addresses       []Address         `json:"addresses"`
+	Region          string            `json:"region"`
+	Project         string            `json:"tenant_id,omitempty"` // told to admins only
+	Access          Access            `json:"access"`
+	ReplicaOf       *Ref              `json:"replica_of,omitempty"`        // of a replica
+	Replicas        []Ref             `json:"replicas,omitempty"`          // of a source
+	Zone            string            `json:"availability_zone,omitempty"` // as it was asked for; not in lists
+	Created         Time              `json:"created,omitzero"`            // this and what follows: not in lists
+	Protected       bool              `json:"deletion_protection,omitempty"`
+	Updated         Time              `json:"updated,omitzero"`
+	Configuration   *Ref              `json:"configuration,omitempty"` // attached
+	Replication     *Replication      `json:"replication,omitempty"`   // of a replica, when its guest has told
+	Role            string            `json:"role,omitempty"`          // of a set's member
+	Failover        *Failover         `json:"failover,omitempty"`      // of its set
+	Connections     map[string]string `json:"connections,omitempty"`   // what clients connect with, by role
+	RPO             *Measured         `json:"rpo,omitempty"`           // how much would be lost; nil: never measured
+	RTO             *Measured         `json:"rto,omitempty"`           // how long a restore took
+	Objectives      *Objectives       `json:"objectives,omitempty"`    // what is asked of the two
+	Warning         string            `json:"warning,omitempty"`       // what will soon keep the server from its work
+	Fault           *Fault            `json:"fault,omitempty"`
+	Password        string            `json:"password,omitempty"`  // of root, in the answer to a create of some datastores
+	UserData        string            `json:"user_data,omitempty"` // in the answer to a create without a host
+}
+
+// Measured is what was measured last of having an instance again.
+type Measured struct {
+	Seconds float64 `json:"seconds"`
+	At      Time    `json:"measured_at"`
+	By      string  `json:"by"` // log or backup; drill or restore
+	Backup  string  `json:"backup_id,omitempty"`
+	Drill   string  `json:"drill_id,omitempty"`
+	Until   Time    `json:"until,omitzero"` // what was written before is kept
+}
+
+// String says it in one line.
+func (m Measured) String() string {
+	return fmt.Sprintf("%s by %s, measured %s", time.Duration(m.Seconds*float64(time.Second)).Round(10*time.Millisecond), m.By, m.At)
+}
+
+// Objectives are what is asked of an instance's recovery, in seconds; 0: nothing.
+type Objectives struct {
+	RPO    int               `json:"rpo,omitempty"`
+	RTO    int               `json:"rto,omitempty"`
+	Missed map[string]string `json:"missed"` // of each that is missed why
+}
+
+// SetObjectives asks for what objectives names, rpo and rto, in seconds; 0: for nothing any more.
+func SetObjectives(ctx context.Context, c *gophercloud.ServiceClient, instance string, objectives map[string]int) error {
+	return change(ctx, c, http.MethodPut, map[string]any{"instance": map[string]any{"objectives": objectives}}, "instances", instance)
 }
 
 // Replication is how a replica gets on with its source.
@@ -48,6 +85,31 @@ type Replication struct {
 	LagSeconds      *int64 `json:"lag_seconds,omitempty"`
 	LagBytes        *int64 `json:"lag_bytes,omitempty"`
 	LagTransactions *int64 `json:"lag_transactions,omitempty"`
+}
+
+// Failover says whether a replica takes the place of a source that is lost without being asked. What a set is asked for is Mode and
+// what follows up to Degrade.
+type Failover struct {
+	Mode       string   `json:"mode"` // automatic or manual
+	Acks       int      `json:"acknowledgements,omitempty"`
+	Grace      int      `json:"grace_seconds,omitempty"`
+	Degrade    string   `json:"degrade,omitempty"` // asynchronous or never
+	Possible   bool     `json:"possible,omitempty"`
+	Why        string   `json:"why,omitempty"` // it is not, or writes wait
+	Candidates []string `json:"candidates,omitempty"`
+}
+
+// String says in one line how failover stands.
+func (f Failover) String() string {
+	switch {
+	case f.Mode != "automatic":
+		return f.Mode
+	case f.Why != "":
+		return f.Mode + ": " + f.Why
+	case !f.Possible:
+		return f.Mode + ": the source has no candidate yet"
+	}
+	return fmt.Sprintf("%s: the source waits for %d of %s", f.Mode, f.Acks, strings.Join(f.Candidates, ", "))
 }
 
 // Datastore names an instance's datastore and version.
@@ -107,18 +169,43 @@ func GetInstance(ctx context.Context, c *gophercloud.ServiceClient, id string) (
 	return get[Instance](ctx, c, "instance", "instances", id)
 }
 
+// PastInstance is an instance as it was, and the revisions of etcd that say when.
+type PastInstance struct {
+	Instance
+	AsOf struct {
+		Revision int64 `json:"revision"`          // that it is seen at
+		Changed  int64 `json:"changed"`           // that had changed it last
+		Earlier  int64 `json:"earlier,omitempty"` // at which it was as before that; 0: it was made then
+	} `json:"as_of"`
+}
+
+// GetPastInstance reads an instance as it was at a time of RFC 3339, or at a revision of etcd.
+func GetPastInstance(ctx context.Context, c *gophercloud.ServiceClient, id, asOf string) (p PastInstance, err error) {
+	at := endpoint(c, "instances", id) + "?" + url.Values{"as_of": {asOf}}.Encode()
+	members, err := send(ctx, c, http.MethodGet, at, nil, http.StatusOK)
+	if p.Instance, err = member[Instance](members, "instance", err); err != nil {
+		return p, err
+	}
+	return p, json.Unmarshal(members["as_of"], &p.AsOf)
+}
+
 // CreateOpts are gophercloud's with what it lacks. A Size of 0 asks for no volume, or for its source's; a replica has its
 // source's flavor, too.
 type CreateOpts struct {
 	instances.CreateOpts
-	Access       *Access // nil: everybody who can route there
-	UserData     bool    // no host: the answer holds the user-data of a machine to boot
-	Backup       string  // id of the backup that it is made of
-	ReplicaOf    string  // id of its source
-	ReplicaCount int     // of that source; 0: one
-	Zone         string  // availability zone of its host; "": any
-	Locality     string  // of its replicas: affinity, anti-affinity; "": anywhere
-	Protected    bool    // from deletion
+	Access    *Access // nil: everybody who can route there
+	UserData  bool    // no host: the answer holds the user-data of a machine to boot
+	Backup    string  // id of the backup that it is made of
+	ReplicaOf string  // id of its source
+	// BackupProject is the project that has granted Backup; "": it is the caller's own.
+	BackupProject string
+	ReplicaCount  int    // of that source; 0: one
+	Zone          string // availability zone of its host; "": any
+	Locality      string // of its replicas: affinity, anti-affinity; "": anywhere
+	Protected     bool   // from deletion
+	PITR          bool   // its log is shipped
+	// RestorePoint is what it begins with, in place of Backup; nil: nothing.
+	RestorePoint *RestorePoint
 }
 
 // ToInstanceCreateMap implements instances.CreateOptsBuilder.
@@ -138,7 +225,17 @@ func (opts CreateOpts) ToInstanceCreateMap() (map[string]any, error) {
 		delete(instance, "flavorRef")
 	}
 	if opts.Backup != "" {
-		instance["restorePoint"] = map[string]string{"backupRef": opts.Backup}
+		point := map[string]string{"backupRef": opts.Backup}
+		if opts.BackupProject != "" {
+			point["project_id"] = opts.BackupProject
+		}
+		instance["restorePoint"] = point
+	}
+	if opts.RestorePoint != nil {
+		instance["restorePoint"] = opts.RestorePoint
+	}
+	if opts.PITR {
+		instance["pitr"] = map[string]bool{"enabled": true}
 	}
 	if opts.ReplicaOf != "" {
 		instance["replica_of"] = opts.ReplicaOf
@@ -182,6 +279,12 @@ func RenameInstance(ctx context.Context, c *gophercloud.ServiceClient, id, name 
 // Protect says whether an instance is protected from deletion.
 func Protect(ctx context.Context, c *gophercloud.ServiceClient, id string, protected bool) error {
 	body := map[string]any{"instance": map[string]bool{"deletion_protection": protected}}
+	return change(ctx, c, http.MethodPut, body, "instances", id)
+}
+
+// SetFailover gives the set of a source another policy.
+func SetFailover(ctx context.Context, c *gophercloud.ServiceClient, id string, f Failover) error {
+	body := map[string]any{"instance": map[string]any{"failover": f}}
 	return change(ctx, c, http.MethodPut, body, "instances", id)
 }
 

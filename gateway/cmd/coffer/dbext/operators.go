@@ -3,6 +3,7 @@ package dbext
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
 
@@ -106,4 +107,46 @@ func CreateEnrolment(ctx context.Context, c *gophercloud.ServiceClient, opts Enr
 // UnlockAgent ends the lock of an agent whose identity two used at once.
 func UnlockAgent(ctx context.Context, c *gophercloud.ServiceClient, id string) error {
 	return change(ctx, c, http.MethodPost, nil, "mgmt", "agents", id, "unlock")
+}
+
+// Audit is what is kept of an agent's commands.
+type Audit struct {
+	Agent    string         `json:"agent"`
+	Since    *time.Time     `json:"since"` // nil: nothing is kept
+	Alone    string         `json:"alone"` // why the agent's own rows were not looked at; "": they were
+	Rows     []AuditRow     `json:"rows"`
+	Findings []AuditFinding `json:"findings"`
+	Compared int            `json:"compared"`
+	Older    int            `json:"older"`
+	Unkept   int            `json:"unkept"`
+	Former   int            `json:"former"`
+}
+
+// AuditRow is one command of a gateway.
+type AuditRow struct {
+	Seq       int64     `json:"seq"`
+	ID        string    `json:"id"`
+	Method    string    `json:"method"`
+	Instance  string    `json:"instance"`
+	User      string    `json:"user"`
+	Request   string    `json:"request"`
+	Asked     time.Time `json:"asked"`
+	Ended     time.Time `json:"ended"`
+	Withdrawn bool      `json:"withdrawn"`
+	Failed    string    `json:"failed"`
+	Result    []byte    `json:"result"` // a keyed digest
+}
+
+// AuditFinding is a row that is not as it must be.
+type AuditFinding struct {
+	End     string `json:"end"`
+	Kind    string `json:"kind"`
+	Seq     int64  `json:"seq"`
+	ID      string `json:"id"`
+	Message string `json:"message"`
+}
+
+// GetAudit holds what both ends keep of an agent's commands against each other.
+func GetAudit(ctx context.Context, c *gophercloud.ServiceClient, agent string) (Audit, error) {
+	return get[Audit](ctx, c, "audit", "mgmt", "audit", agent)
 }

@@ -16,7 +16,7 @@ type Schedule struct {
 	Instance   string       `json:"instance_id"` // "": a default of the project
 	Default    bool         `json:"default"`
 	From       string       `json:"default_id"`  // "": it is made from no default
-	Kind       string       `json:"kind"`        // full, incremental
+	Kind       string       `json:"kind"`        // full, incremental, drill
 	Cron       string       `json:"cron"`        // minute, hour, day, month, weekday; "": EveryHours
 	Zone       string       `json:"timezone"`    // of Cron
 	EveryHours int          `json:"every_hours"` // 0: Cron
@@ -24,6 +24,8 @@ type Schedule struct {
 	FullEvery  int          `json:"full_every"`
 	Keep       int          `json:"keep"`      // 0: all
 	KeepDays   int          `json:"keep_days"` // 0: of any age
+	Latest     bool         `json:"latest"`    // of drills: as far as the log was shipped
+	Question   bool         `json:"question"`  // of drills: something is asked
 	Enabled    bool         `json:"enabled"`
 	NextRun    Time         `json:"next_run"`
 	Waiting    Time         `json:"waiting_since"`
@@ -40,6 +42,7 @@ type ScheduleRun struct {
 	Result  string `json:"result"` // running, completed, failed, skipped
 	Reason  string `json:"reason"`
 	Backup  string `json:"backup_id"`
+	Drill   string `json:"drill_id"` // "": it was none
 }
 
 // ListSchedules reads the project's schedules, or those of one instance.

@@ -78,11 +78,15 @@ type Root struct {
 
 // EnableRoot lets the superuser in, with the given password or, for "", one that the gateway makes.
 func EnableRoot(ctx context.Context, c *gophercloud.ServiceClient, instance, password string) (Root, error) {
+	return enableRoot(ctx, c, endpoint(c, "instances", instance, "root"), password)
+}
+
+func enableRoot(ctx context.Context, c *gophercloud.ServiceClient, at, password string) (Root, error) {
 	body := map[string]string{}
 	if password != "" {
 		body["password"] = password
 	}
-	members, err := send(ctx, c, http.MethodPost, endpoint(c, "instances", instance, "root"), body, http.StatusOK)
+	members, err := send(ctx, c, http.MethodPost, at, body, http.StatusOK)
 	return member[Root](members, "user", err)
 }
 

@@ -1,11 +1,15 @@
 package api
 
 import (
+	"io"
+	"mime"
 	"net/http"
+	"strconv"
 
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/control"
 	"github.com/cofferdb/coffer/gateway/fault"
+	"github.com/cofferdb/coffer/gateway/segments"
 )
 
 // strategyView is where backups go: a container, as Trove calls it; here the first part of their place in the store.
@@ -94,4 +98,52 @@ func (a *API) deleteBackupStrategy(r *request) (reply, error) {
 		return reply{}, err
 	}
 	return accepted(a.Control.UnsetContainer(r.ctx, project, r.query("instance_id")))
+}
+
+// showExport answers what it takes to bring a backup in elsewhere. Trove has none.
+func (a *API) showExport(r *request) (reply, error) {
+	items, err := a.Porter.Manifest(r.ctx, r.Caller, r.param("id"))
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{http.StatusOK, map[string]any{"export": map[string]any{"format": 1, "backups": items}}}, nil
+}
+
+const zstdType = "application/zstd"
+
+// readContent writes what a backup holds. An answer that is cut has failed: its length says so.
+func (a *API) readContent(r *request) (reply, error) {
+	content, err := a.Porter.Open(r.ctx, r.Caller, r.param("id"))
+	if err != nil {
+		return reply{}, err
+	}
+	defer content.Close()
+	w := r.echo.Response()
+	w.Header().Set("Content-Type", zstdType)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Content-Length", strconv.FormatInt(content.Size, 10))
+	w.WriteHeader(http.StatusOK)
+	if _, err = io.Copy(segments.Keep(w, nil), content); err != nil {
+		a.Control.Log.Warn("a backup was not exported to its end", "request_id", r.Request, "backup_id", r.param("id"), "err", err)
+	}
+	return reply{http.StatusOK, written{}}, err
+}
+
+// drained is how much is read of a body that is refused, so that its sender reads the answer.
+const drained = 32 << 20
+
+// writeContent takes what an imported backup holds.
+func (a *API) writeContent(r *request) (reply, error) {
+	req := r.echo.Request()
+	media, _, err := mime.ParseMediaType(req.Header.Get("Content-Type"))
+	if err != nil || media != zstdType && media != "application/octet-stream" {
+		return reply{}, fault.Errorf(fault.BadMediaType, "Content-Type %q is not supported; send application/zstd, or application/octet-stream what is not compressed.", req.Header.Get("Content-Type"))
+	}
+	body := segments.Keep(r.echo.Response(), req.Body)
+	b, err := a.Porter.Take(r.ctx, r.Caller, r.param("id"), media == zstdType, body)
+	if err != nil {
+		_, _ = io.CopyN(io.Discard, body, drained)
+		return reply{}, err
+	}
+	return reply{http.StatusOK, map[string]any{"backup": viewBackup(b)}}, nil
 }

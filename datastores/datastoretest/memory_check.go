@@ -1,0 +1,45 @@
+package datastoretest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// Damage has a server find something wrong with its data from now on, when it is asked to check that; "": nothing any more.
+func (m *Memory) Damage(address, problem string) {
+	m.with(address, func(s *memoryServer) { s.damage = problem })
+}
+
+func (m *memoryManager) Check(ctx context.Context) (report datastores.CheckReport, err error) {
+	if err := m.enter(ctx, datastores.MethodCheckData); err != nil {
+		return report, err
+	}
+	err = m.ask(ctx, func(s *memoryServer) error {
+		report = datastores.CheckReport{By: "counting", Objects: int64(len(s.history)), Unit: "changes"}
+		sum := sha256.Sum256([]byte(strings.Join(s.history, "\n")))
+		report.Digest = hex.EncodeToString(sum[:])
+		if s.damage != "" {
+			report.Problems = []string{s.damage}
+		}
+		return nil
+	})
+	return report, err
+}
+
+// Ask knows one question.
+func (m *memoryManager) Ask(ctx context.Context, q datastores.Question) (answer string, err error) {
+	if q.Query.Reveal() != "databases" {
+		return "", datastores.Errorf(datastores.Invalid, "the server does not take the question")
+	}
+	err = m.ask(ctx, func(s *memoryServer) error {
+		answer = strings.Join(slices.Sorted(maps.Keys(s.databases)), "\n")
+		return nil
+	})
+	return answer, err
+}

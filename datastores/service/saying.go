@@ -1,0 +1,32 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+const (
+	stuck    = 60 * time.Second // how long a check may say the same of what is still missing
+	askAgain = 50 * time.Millisecond
+)
+
+// AwaitSaying calls check until it returns nil, or an error of kind Conflict. It gives up, with an error of kind Unavailable, when the
+// context ends, or what check says has not changed for a minute.
+func AwaitSaying(ctx context.Context, check func() error) error {
+	said, since := "", time.Now()
+	for {
+		err := check()
+		if final := new(datastores.Error); err == nil || errors.As(err, &final) && final.Kind == datastores.Conflict {
+			return err
+		}
+		if err.Error() != said {
+			said, since = err.Error(), time.Now()
+		}
+		if time.Since(since) > stuck || !Pause(ctx, askAgain) {
+			return datastores.Errorf(datastores.Unavailable, "%s", said)
+		}
+	}
+}

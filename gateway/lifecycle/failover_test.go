@@ -1,0 +1,110 @@
+package lifecycle_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
+)
+
+// A source that is lost while it is asked for whom it waits is replaced at once, and not when its answer is overdue.
+func TestASourceThatIsLostWhileItIsAsked(t *testing.T) {
+	for _, step := range []lifecycle.Step{lifecycle.Standing, lifecycle.Awaiting, lifecycle.Levelling} {
+		c := setAt(step)
+		look := lifecycle.Event{Type: lifecycle.AskFailover}
+		if at := lifecycle.LookAt(c.set); !at.Equal(c.set.Failover.Check) {
+			t.Errorf("%q: the set is looked at %v", step, at)
+		}
+		if err := c.apply("set", look); err != nil || lifecycle.SetStepOf(c.set) != step || !c.set.Failover.Check.After(c.now) {
+			t.Errorf("%q: a look at a source that is there: %v, %+v", step, err, c.set.Operation)
+		}
+		look.Gone = map[string]time.Time{"m0": c.now.Add(-time.Minute)}
+		d, err := c.decide("set", look)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := lifecycle.SetStepOf(d.Set); got != lifecycle.Halting || d.Drop == nil || d.Drop.ID != "c0" || len(d.Commands) != 1 || d.Commands[0].Method != datastores.MethodStand || !d.Commands[0].ReadOnly {
+			t.Errorf("%q: a look at a source that is lost leads to %q, %+v, %+v", step, got, d.Drop, d.Commands)
+		}
+		if step := lifecycle.LookAt(d.Set); !step.IsZero() {
+			t.Errorf("a set that fails over is looked at %v", step)
+		}
+	}
+}
+
+// Who has come furthest and is being deleted is not promoted: nobody would hear of it.
+func TestTheFurthestCandidateIsBeingDeleted(t *testing.T) {
+	c := setAt(lifecycle.Halting)
+	c.set.Operation.Agent, c.set.Operation.Waiting = "m2", nil
+	c.set.Operation.Votes = map[string]datastores.Position{"m1": {ID: "9", Count: 9}}
+	in := c.records["m1"]
+	in.Operation = &etcdschema.Operation{Kind: lifecycle.Delete, Step: string(lifecycle.Removing), Deadline: c.now.Add(time.Hour)}
+	c.records["m1"] = in
+	if err := c.apply("set", lifecycle.Event{Type: lifecycle.Done, Command: "c0", Value: []byte(`{"id":"7","count":7}`)}); err != nil {
+		t.Fatal(err)
+	}
+	if c.set.Operation != nil || c.set.Failover.Said == "" || len(c.pending) > 0 {
+		t.Errorf("the set is at %+v and says %q; pending: %+v", c.set.Operation, c.set.Failover.Said, c.pending)
+	}
+}
+
+// A replica that could not be made to follow the source may follow the one before, and says that it follows.
+func TestAReplicaOfAnotherIsNoCandidate(t *testing.T) {
+	c := newCluster(2)
+	c.set.Failover = &etcdschema.Failover{Acks: 2, Grace: 30, Strict: true}
+	for _, id := range []string{"m1", "m2"} {
+		in := c.records[id]
+		in.Service.Replication = &datastores.Following{Role: datastores.RoleReplica, Follows: true}
+		if id == "m2" {
+			in.Failed = lifecycle.Follow
+		}
+		c.records[id] = in
+	}
+	if err := c.apply("set", lifecycle.Event{Type: lifecycle.AskFailover}); err != nil {
+		t.Fatal(err)
+	}
+	if c.set.Operation != nil || c.set.Failover.Said == "" {
+		t.Errorf("the set is at %+v and says %q", c.set.Operation, c.set.Failover.Said)
+	}
+}
+
+// When the last replica leaves, what its source was asked about it is withdrawn.
+func TestTheLastCandidateLeaves(t *testing.T) {
+	c := newCluster(1)
+	c.set.Failover = &etcdschema.Failover{Acks: 1, Grace: 30}
+	in := c.records["m1"]
+	in.Service.Replication = &datastores.Following{Role: datastores.RoleReplica, Follows: true}
+	c.records["m1"] = in
+	look := lifecycle.Event{Type: lifecycle.AskFailover}
+	if err := c.apply("set", look); err != nil {
+		t.Fatal(err)
+	}
+	c.answer(t, datastores.MethodStand, `{}`, nil)
+	asked := c.set.Operation.Command
+	if err := c.apply("m1", lifecycle.Event{Type: lifecycle.AskDelete}); err != nil {
+		t.Fatal(err)
+	}
+	d, err := c.decide("m1", lifecycle.Event{Type: lifecycle.Done, Command: c.records["m1"].Operation.Command})
+	if err != nil || !d.SetGone || d.Drop == nil || d.Drop.ID != asked {
+		t.Errorf("the last replica leaves while its source is asked by %s: %+v, %v", asked, d.Drop, err)
+	}
+}
+
+// A candidate that ceases may be the only one that has what was acknowledged for its sake: it is one in etcd until the others have that.
+func TestACandidateCeases(t *testing.T) {
+	c := setAt(lifecycle.Awaiting) // m1 and m2 are candidates
+	c.set.Operation.Candidates, c.set.Operation.Waiting = []string{"m1"}, nil
+	if err := c.apply("set", lifecycle.Event{Type: lifecycle.Done, Command: "c0", Value: []byte(`{"id":"7","count":7}`)}); err != nil {
+		t.Fatal(err)
+	}
+	if got := lifecycle.SetStepOf(c.set); got != lifecycle.Levelling || c.set.Operation.Agent != "m1" || len(c.set.Failover.Candidates) != 2 {
+		t.Fatalf("the set is at %q, of %+v; candidates: %v", got, c.set.Operation, c.set.Failover.Candidates)
+	}
+	c.answer(t, datastores.MethodWaitForTxn, `{}`, nil)
+	if c.set.Operation != nil || !slices.Equal(c.set.Failover.Candidates, []string{"m1"}) {
+		t.Errorf("the set is at %+v; candidates: %v", c.set.Operation, c.set.Failover.Candidates)
+	}
+}
