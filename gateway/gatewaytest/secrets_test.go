@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -139,48 +138,6 @@ func (s *stage) knowHomes(t *testing.T) {
 			for _, key := range keys {
 				s.secrets.knowOf("the "+key+" in "+file, fields[key].(string), file)
 			}
-		}
-	}
-}
-
-// revision is a value that a key had once.
-type revision struct {
-	Key      []byte
-	Value    []byte
-	Revision int64 `json:"mod_revision"`
-}
-
-// history is everything that was ever put into etcd, by a watch from the first revision on.
-func (s *stage) history(t *testing.T) (all []revision) {
-	t.Helper()
-	const end = "/z-end-of-history"
-	s.etcdctl(t, "", "put", end, "x")
-	cmd := exec.CommandContext(t.Context(), "etcdctl", "watch", "/", "--prefix", "--rev=1", "-w", "json")
-	cmd.Env = append(os.Environ(), "ETCDCTL_API=3", "ETCDCTL_ENDPOINTS="+s.etcd)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	}()
-	for answers := json.NewDecoder(out); ; {
-		var answer struct {
-			CompactRevision int64
-			Events          []struct{ Kv revision }
-		}
-		if err := answers.Decode(&answer); err != nil || answer.CompactRevision > 0 {
-			t.Fatalf("etcd does not tell its whole history (compacted at %d): %v", answer.CompactRevision, err)
-		}
-		for _, event := range answer.Events {
-			if string(event.Kv.Key) == end {
-				return all
-			}
-			all = append(all, event.Kv)
 		}
 	}
 }

@@ -63,20 +63,21 @@ func TestAcceptance(t *testing.T) {
 
 // stage is a gateway with its etcd inside, the built-in identity and the definitions of this repository, and a host.
 type stage struct {
-	machine  *machine
-	secrets  *ledger
-	rows     *ledger // and statements, of tenants
-	watcher  *watcher
-	url      string // of the gateway
-	etcd     string // endpoint
-	identity string // URL of the identity service
-	shop     string // id of the project that alice is a member of
-	chief    string // password of the administrator
-	password string // of alice
-	admin    gatewaytest.Client
-	member   gatewaytest.Client
-	gateway  *gatewaytest.Process
-	host     *gatewaytest.Process
+	machine   *machine
+	secrets   *ledger
+	rows      *ledger // and statements, of tenants
+	watcher   *watcher
+	chronicle *chronicle
+	url       string // of the gateway
+	etcd      string // endpoint
+	identity  string // URL of the identity service
+	shop      string // id of the project that alice is a member of
+	chief     string // password of the administrator
+	password  string // of alice
+	admin     gatewaytest.Client
+	member    gatewaytest.Client
+	gateway   *gatewaytest.Process
+	host      *gatewaytest.Process
 
 	mu sync.Mutex // of what machine.create changes
 }
@@ -100,6 +101,7 @@ func newStageOn(t *testing.T, m *machine) *stage {
 		"-data-dir", s.machine.path("gateway"), "-tokens-file", gatewaytest.TokensFile(t),
 		"-limit", "get=-1,post=-1,put=-1,delete=-1,mgmt_post=-1,write_bytes=-1") // one project does the work of many
 	s.url, s.etcd, s.identity = url, gateway.Printed("etcd"), url+"/identity/v3"
+	s.chronicle = keepChronicle(t, s.etcd)
 	s.admin = gatewaytest.Client{URL: url, Token: gatewaytest.Admin, Project: gatewaytest.Project}
 	s.member = s.admin
 	s.member.Token = gatewaytest.Member
