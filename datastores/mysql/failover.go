@@ -68,7 +68,7 @@ func (m *Manager) await(ctx context.Context, on datastores.Await) (p datastores.
 	if err != nil {
 		return p, err
 	}
-	err = m.session(func(db *sql.DB) error {
+	err = m.turn(ctx, func(db *sql.DB) error {
 		if !is.Waits {
 			return failed(execute(ctx, db, "SET GLOBAL rpl_semi_sync_master_enabled = OFF"), "cannot have the server wait for nobody")
 		}
@@ -130,7 +130,7 @@ func (m *Manager) stand(ctx context.Context, fenced bool) (p datastores.Position
 	if err := m.own.SaveJSON(sideName, is); err != nil {
 		return p, err
 	}
-	err = m.session(func(db *sql.DB) error {
+	err = m.turn(ctx, func(db *sql.DB) error {
 		following, err := m.follows(ctx, db)
 		if err != nil {
 			return err
@@ -197,7 +197,7 @@ func (m *Manager) applyFenced(ctx context.Context) error {
 	if err != nil || !is.Fenced {
 		return err
 	}
-	return m.session(func(db *sql.DB) error {
+	return m.turn(ctx, func(db *sql.DB) error {
 		return failed(execute(ctx, db, "START SLAVE SQL_THREAD"), "cannot apply what was received")
 	})
 }

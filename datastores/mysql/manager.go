@@ -163,7 +163,7 @@ func (m *Manager) start(ctx context.Context) error {
 		return err
 	}
 	// While it was stopped its guest may have been told to follow in another way.
-	if err := m.session(func(db *sql.DB) error { return m.secureSource(ctx, db) }); err != nil {
+	if err := m.turn(ctx, func(db *sql.DB) error { return m.secureSource(ctx, db) }); err != nil {
 		return err
 	}
 	if m.full() != nil {

@@ -82,7 +82,7 @@ func (m *Manager) refuseWrites(ctx context.Context, db *sql.DB) error {
 	for _, statement := range m.variant.dialect.setReadOnly(true, m.serverID()) {
 		_, err := conn.ExecContext(ctx, statement)
 		for is(err, errLockWaitTimeout) {
-			if err := endSessions(ctx, db, tenantSessions); err != nil {
+			if err := endSessions(ctx, conn, tenantSessions); err != nil {
 				return failed(err, "cannot end the sessions that write")
 			}
 			_, err = conn.ExecContext(ctx, statement)
@@ -92,7 +92,7 @@ func (m *Manager) refuseWrites(ctx context.Context, db *sql.DB) error {
 		}
 	}
 	// A session keeps the rights with which it began: one of root may still have that to write.
-	return failed(endSessions(ctx, db, tenantSessions), "cannot end the sessions of tenants")
+	return failed(endSessions(ctx, conn, tenantSessions), "cannot end the sessions of tenants")
 }
 
 // takeWrites makes the server writable. Sessions that began while it was not would log what they write as a replica's.
@@ -156,7 +156,7 @@ func (m *Manager) takeReadOnlyAdmin(ctx context.Context, db *sql.DB) error {
 }
 
 func (m *Manager) setReadOnly(ctx context.Context, on bool) error {
-	return m.session(func(db *sql.DB) error {
+	return m.turn(ctx, func(db *sql.DB) error {
 		if !on {
 			following, err := m.follows(ctx, db)
 			if err != nil {

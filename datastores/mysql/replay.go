@@ -250,7 +250,7 @@ func (m *Manager) replay(ctx context.Context, req datastores.RestoreRequest) err
 	if err != nil {
 		return fmt.Errorf("cannot replay the log: %w", err)
 	}
-	return m.session(func(db *sql.DB) error { return m.takeWrites(ctx, db) })
+	return m.turn(ctx, func(db *sql.DB) error { return m.takeWrites(ctx, db) })
 }
 
 // all takes all parts of a log that are wanted.

@@ -19,7 +19,7 @@ func (m *Manager) attach(ctx context.Context, req datastores.AttachRequest) erro
 	if err := m.Start(ctx); err != nil {
 		return err
 	}
-	return m.session(func(db *sql.DB) error {
+	return m.turn(ctx, func(db *sql.DB) error {
 		words := m.variant.dialect.words()
 		req.Progress("refusing writes")
 		if err := m.refuseWrites(ctx, db); err != nil {
@@ -101,7 +101,7 @@ func (m *Manager) dialServer(address, user string, password datastores.Secret, s
 }
 
 func (m *Manager) detach(ctx context.Context) error {
-	return m.session(func(db *sql.DB) error {
+	return m.turn(ctx, func(db *sql.DB) error {
 		if err := m.forget(ctx, db); err != nil {
 			return err
 		}
@@ -154,7 +154,7 @@ func (m *Manager) promote(ctx context.Context, accounts []datastores.ReplicaAcco
 	if err := m.addAccounts(ctx, accounts); err != nil {
 		return err
 	}
-	return m.session(func(db *sql.DB) error {
+	return m.turn(ctx, func(db *sql.DB) error {
 		following, err := m.follows(ctx, db)
 		if err != nil {
 			return err

@@ -45,6 +45,37 @@ func (m *Manager) change(ctx context.Context, do func(*sql.DB) error) error {
 	})
 }
 
+// turn is session for what changes whom the server follows, for whom it waits and whether it takes writes. The statement of a call that was cut
+// may be at work still, and must not take effect after those of the next: a call has its turn when the server has ended the one before.
+// All of it goes through one connection, so do must have read a result to its end before the next statement.
+func (m *Manager) turn(ctx context.Context, do func(*sql.DB) error) error {
+	return m.session(func(db *sql.DB) error {
+		db.SetMaxOpenConns(1)
+		if err := takeTurn(ctx, db); err != nil {
+			return err
+		}
+		return do(db)
+	})
+}
+
+// takeTurn ends a session that does not give its turn up, which may be a tenant's with a superuser's rights.
+func takeTurn(ctx context.Context, db *sql.DB) error {
+	const lock = "'coffer.turn'"
+	for range 2 {
+		var mine sql.NullBool
+		if err := db.QueryRowContext(ctx, "SELECT GET_LOCK("+lock+", ?)", lockSeconds).Scan(&mine); err != nil {
+			return failed(err, "cannot wait for what the server does for a call before")
+		}
+		if mine.Bool {
+			return nil
+		}
+		if err := endSessions(ctx, db, "ID = IS_USED_LOCK("+lock+")"); err != nil {
+			return failed(err, "cannot end what the server does for a call before")
+		}
+	}
+	return datastores.Errorf(datastores.Unavailable, "the server is at work for a call before; try again")
+}
+
 func (m *Manager) sessionWith(params map[string]string, do func(*sql.DB) error) error {
 	db, err := m.connect(params)
 	if err != nil {
@@ -127,8 +158,14 @@ func (m *Manager) ping(ctx context.Context) error {
 	})
 }
 
+// querier is what [sql.DB] and one connection of it, [sql.Conn], have in common.
+type querier interface {
+	QueryContext(ctx context.Context, statement string, args ...any) (*sql.Rows, error)
+	ExecContext(ctx context.Context, statement string, args ...any) (sql.Result, error)
+}
+
 // query calls row for each row of the result.
-func query(ctx context.Context, db *sql.DB, row func(scan func(dest ...any) error) error, statement string, args ...any) error {
+func query(ctx context.Context, db querier, row func(scan func(dest ...any) error) error, statement string, args ...any) error {
 	rows, err := db.QueryContext(ctx, statement, args...)
 	if err != nil {
 		return err

@@ -14,7 +14,7 @@ const tenantSessions = "USER NOT IN ('" + adminUser + "', 'system user', 'event_
 
 // endSessions kills the sessions of the server's list of processes for which the condition is true. A killed session runs no
 // further statement; a transaction that was open is rolled back.
-func endSessions(ctx context.Context, db *sql.DB, where string, args ...any) error {
+func endSessions(ctx context.Context, db querier, where string, args ...any) error {
 	var ids []string
 	err := query(ctx, db, func(scan func(...any) error) error {
 		var id string

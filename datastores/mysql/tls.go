@@ -28,7 +28,7 @@ func (m *Manager) tlsSettings() []configfile.Setting {
 // UseTLS implements [datastores.TLS]. A server that speaks TLS reads its files again; it takes a restart to begin, or to cease.
 func (m *Manager) UseTLS(ctx context.Context) (restart bool, err error) {
 	t := m.env.ServerTLS()
-	return restart, m.session(func(db *sql.DB) error {
+	return restart, m.turn(ctx, func(db *sql.DB) error {
 		if err := m.secureSource(ctx, db); err != nil {
 			return err
 		}
