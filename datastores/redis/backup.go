@@ -29,6 +29,9 @@ func (m *Manager) archive(ctx context.Context, req datastores.BackupRequest, tot
 	if req.Parent != nil {
 		return datastores.Errorf(datastores.Unsupported, "backups of %s are always full", m.variant.server())
 	}
+	if err := m.wholeShard(ctx); err != nil {
+		return err
+	}
 	all, err := m.accounts(ctx)
 	if err != nil {
 		return err
@@ -41,6 +44,9 @@ func (m *Manager) archive(ctx context.Context, req datastores.BackupRequest, tot
 	}
 	if err := data(a); err != nil {
 		return errors.Join(ctx.Err(), err)
+	}
+	if err := m.wholeShard(ctx); err != nil { // it may have lost its place before what data has written
+		return err
 	}
 	return w.Close()
 }

@@ -24,7 +24,7 @@ const (
 // ClusterShape implements [datastores.Cluster]. One member that has data of its own is a cluster; for one to take the place of another
 // that is gone there must be three.
 func (m *Manager) ClusterShape() datastores.ClusterShape {
-	return datastores.ClusterShape{Together: true, MaxReplicas: 5}
+	return datastores.ClusterShape{Together: true, MaxReplicas: 5, Backups: datastores.BackupOfShards}
 }
 
 // inCluster fails when this member takes nothing, because it does not reach enough others. Before a cluster has settled it has not all slots,
@@ -131,6 +131,9 @@ func (m *Manager) SettleCluster(ctx context.Context, v datastores.ClusterView) e
 	defer t.close()
 	v.Progress("waiting for all members to know each other")
 	if err := t.acquaint(ctx); err != nil {
+		return err
+	}
+	if err := t.agree(ctx); err != nil { // else one that has just lost its place is taken for its shard's master
 		return err
 	}
 	masters, err := t.shareOut(ctx)

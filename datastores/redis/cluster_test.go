@@ -92,11 +92,19 @@ func (r *ring) add(members ...datastores.ClusterMember) {
 		must(r.t, r.of[m.ID].Prepare(r.t.Context(), datastores.PrepareRequest{Progress: func(string) {}, Cluster: &v}))
 	}
 	for _, m := range members {
-		r.set(datastores.ClusterJoins, m.ID)
+		r.join(m.ID)
+	}
+}
+
+// join has members join one after the other.
+func (r *ring) join(ids ...string) {
+	r.t.Helper()
+	for _, id := range ids {
+		r.set(datastores.ClusterJoins, id)
 		for range 2 {
-			must(r.t, r.of[m.ID].JoinCluster(r.t.Context(), r.viewOf(m.ID)))
+			must(r.t, r.of[id].JoinCluster(r.t.Context(), r.viewOf(id)))
 		}
-		r.set(datastores.ClusterIn, m.ID)
+		r.set(datastores.ClusterIn, id)
 	}
 }
 

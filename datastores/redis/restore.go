@@ -64,14 +64,19 @@ func (m *Manager) restore(ctx context.Context, req datastores.RestoreRequest) er
 	return tree.WriteFile(manifestFile, manifestOf(names))
 }
 
-// wipe removes what an earlier try has left.
+// wipe removes what an earlier try has left. That the server is a cluster's member it does not forget, but whom it knew there and what slots
+// it had: who it is begins anew, too.
 func (m *Manager) wipe(tree *volume.Tree) error {
-	for _, name := range []string{aofFolder, usersFile, dumpFile} {
+	st, err := m.loadSide()
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{aofFolder, usersFile, dumpFile, folder + "/" + nodesFile} {
 		if err := tree.Remove(name); err != nil {
 			return err
 		}
 	}
-	if err := m.own.Remove(sideName); err != nil {
+	if err := m.saveSide(side{Cluster: st.Cluster}); err != nil {
 		return err
 	}
 	return tree.MakeDir(aofFolder)
