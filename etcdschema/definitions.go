@@ -51,7 +51,7 @@ func (q Quota) Problems() []error {
 	for _, limit := range []struct {
 		path string
 		max  *int
-	}{{"instances", q.Instances}, {"ram", q.RAM}, {"volumes", q.Volumes}, {"backups", q.Backups}, {"configurations", q.Configurations}, {"backup_gigabytes", q.BackupGB}, {"log_gigabytes", q.LogGB}, {"drills", q.Drills}} {
+	}{{"instances", q.Instances}, {"ram", q.RAM}, {"volumes", q.Volumes}, {"backups", q.Backups}, {"configurations", q.Configurations}, {"backup_gigabytes", q.BackupGB}, {"log_gigabytes", q.LogGB}, {"drills", q.Drills}, {"modules", q.Modules}} {
 		if limit.max != nil && *limit.max < -1 {
 			problems = append(problems, fmt.Errorf("%s: %d; want -1 for no limit, or 0 or more", limit.path, *limit.max))
 		}

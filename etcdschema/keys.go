@@ -39,6 +39,9 @@ const (
 	streamKeyPattern     = "/server/projects/*/backup-key"
 	projectCAPattern     = "/server/projects/*/authority"
 	configurationPattern = "/server/configurations/*/*"
+	modulePattern        = "/server/modules/*/*"
+	sharedModulePattern  = "/server/shared-modules/*"
+	contentsPattern      = "/server/module-contents/*"
 	schedulePattern      = "/server/schedules/*/*"
 	eventPattern         = "/server/events/*/*"
 	auditPattern         = "/server/audit/*"
@@ -90,6 +93,9 @@ func Keys() []KeyDoc {
 		{backupStratPattern, "BackupStrategy", "gateway", "", "the container of backups, of an instance by its id or of the whole project"},
 		{streamKeyPattern, "StreamKey", "gateway", "", "what seals the project's backups, sealed with the gateways' key; without it they cannot be read"},
 		{configurationPattern, "Configuration", "gateway", "", "a configuration group: its values, and which instances have it"},
+		{modulePattern, "Module", "gateway", "", "a module: its type, what it is for, how many instances have it"},
+		{sharedModulePattern, "Module", "gateway", "", "a module of all projects"},
+		{contentsPattern, "ModuleContents", "gateway", "", "what is in a module, sealed with the gateways' key"},
 		{schedulePattern, "Schedule", "gateway", "", "when an instance is backed up, what is kept, and how the last run went"},
 		{eventPattern, "Event", "gateway", "30 days", "one line of an instance's timeline"},
 		{auditPattern, "Audit", "gateway", "", "the newest rows of an agent's commands that have changed something and have ended, each chained to the one before; written with the result"},
@@ -238,6 +244,32 @@ func ConfigurationKey(project, id string) Key[Configuration] {
 
 func Configurations(project string) Prefix[Configuration] {
 	return prefix[Configuration]("/server/configurations/*/", aName("project", project))
+}
+
+// ModuleKey is the place of a module of one project.
+func ModuleKey(project, id string) Key[Module] {
+	return key[Module](modulePattern, aName("project", project), anID("module", id))
+}
+
+func Modules(project string) Prefix[Module] {
+	return prefix[Module]("/server/modules/*/", aName("project", project))
+}
+
+// AllModules are those of every project that are not of all projects. Their names are "project/id".
+func AllModules() Prefix[Module] { return Prefix[Module]{path: "/server/modules/"} }
+
+// SharedModuleKey is the place of a module of all projects.
+func SharedModuleKey(id string) Key[Module] {
+	return key[Module](sharedModulePattern, anID("module", id))
+}
+func SharedModules() Prefix[Module] { return Prefix[Module]{path: "/server/shared-modules/"} }
+
+// ModuleContentsKey is the place of what is in a module, whosever it is.
+func ModuleContentsKey(id string) Key[ModuleContents] {
+	return key[ModuleContents](contentsPattern, anID("module", id))
+}
+func AllModuleContents() Prefix[ModuleContents] {
+	return Prefix[ModuleContents]{path: "/server/module-contents/"}
 }
 
 func ScheduleKey(project, id string) Key[Schedule] {

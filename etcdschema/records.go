@@ -35,6 +35,7 @@ type Quota struct {
 	BackupGB       *int `json:"backup_gigabytes,omitempty"`
 	LogGB          *int `json:"log_gigabytes,omitempty"`
 	Drills         *int `json:"drills,omitempty"`
+	Modules        *int `json:"modules,omitempty"`
 }
 
 // Usage is what a project uses, in the units of [Quota] where the name says no other.
@@ -46,6 +47,7 @@ type Usage struct {
 	Configurations int `json:"configurations,omitempty"`
 	Defaults       int `json:"defaults,omitempty"` // default schedules
 	Drills         int `json:"drills,omitempty"`   // instances of drills, which count for nothing else
+	Modules        int `json:"modules,omitempty"`
 	// BackupBytes is what backups take in the store, or may take while they are made; LogBytes what was published of logs.
 	BackupBytes int64 `json:"backup_bytes,omitempty"`
 	LogBytes    int64 `json:"log_bytes,omitempty"`
@@ -102,6 +104,9 @@ type Instance struct {
 	ServiceReported time.Time         `json:"service_reported,omitzero"`
 
 	Configuration string `json:"configuration,omitempty"` // id of the attached configuration group
+
+	// Modules are those that it has, or that something is being done with.
+	Modules []AppliedModule `json:"modules,omitempty"`
 
 	// SetID is the set that it is a member of; "": it is alone.
 	SetID string `json:"set,omitempty"`

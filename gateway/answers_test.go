@@ -186,6 +186,7 @@ func TestAdminReachesEveryProject(t *testing.T) {
 	owner.Await(t, instance, "ACTIVE", soon)
 
 	planned := owner.Want(t, 200, http.MethodPost, "/schedules", `{"schedule":{"name":"theirs","every_hours":6,"instance":"`+instance+`"}}`).Text("schedule", "id")
+	module := owner.Want(t, 200, http.MethodPost, "/modules", moduleBody("theirs", "ping", "x", "")).Text("module", "id")
 
 	made := owner.Want(t, 200, http.MethodPost, "/clusters", clusterBody("theirs", 2, ""))
 	cluster, node := made.Text("cluster", "id"), made.Text("cluster", "instances", 0, "id")
@@ -206,6 +207,8 @@ func TestAdminReachesEveryProject(t *testing.T) {
 			id = group
 		case strings.Contains(route.Path, "/schedules/:id"):
 			id = planned
+		case strings.Contains(route.Path, "/modules/:id"):
+			id = module
 		}
 		path := strings.NewReplacer(":id", id, ":instance", node, ":user", "bob", "/v1.0/:project", "", "log/:name", "log/nothing", "databases/:name", "databases/orders").Replace(route.Path)
 		tried++

@@ -23,6 +23,7 @@ import (
 	"github.com/cofferdb/coffer/gateway/identity"
 	"github.com/cofferdb/coffer/gateway/keyring"
 	"github.com/cofferdb/coffer/gateway/limits"
+	"github.com/cofferdb/coffer/gateway/modules"
 	"github.com/cofferdb/coffer/gateway/objectives"
 	"github.com/cofferdb/coffer/gateway/pitr"
 	"github.com/cofferdb/coffer/gateway/plan"
@@ -225,7 +226,7 @@ func (g *Gateway) Polls() server.Stats { return g.polls.Stats() }
 // Handler answers every request: the agent protocol, the identity service, the API.
 func (g *Gateway) Handler() http.Handler {
 	clients := api.New(api.Config{
-		Control: g.control, Schedules: g.schedules, Recovery: g.recovery, Verifier: g.verifier, Drills: g.drills, Objectives: g.recoverable, Auditor: &audit.Auditor{Control: g.control}, Porter: transfer.New(g.control), Identity: g.Identity, Region: g.Region, TrustProxy: g.TrustProxy, Ready: g.readyToServe, Answered: g.metrics.observe,
+		Control: g.control, Schedules: g.schedules, Recovery: g.recovery, Verifier: g.verifier, Drills: g.drills, Objectives: g.recoverable, Modules: &modules.Modules{Control: g.control}, Auditor: &audit.Auditor{Control: g.control}, Porter: transfer.New(g.control), Identity: g.Identity, Region: g.Region, TrustProxy: g.TrustProxy, Ready: g.readyToServe, Answered: g.metrics.observe,
 	}).Handler()
 	clients = allowOrigins(g.Origins, clients)
 	polls, identity := g.polls.Handler(), g.IdentityService

@@ -49,7 +49,7 @@ func TestSharesOfEtcd(t *testing.T) {
 		most[row.Name] = row.Value
 	}
 	const etcd, history = int64(4 << 30), 600 + 128 // bytes, seconds
-	members := most["write_bytes"]*history + most["configurations"]*(most["values"]+most["description"]+1024) + most["backups"]*4096
+	members := most["write_bytes"]*history + most["modules"]*(most["module"]*3/2+most["description"]+1024) + most["configurations"]*(most["values"]+most["description"]+1024) + most["backups"]*4096
 	guest := most["agent_bytes"]*history + most["status"] + most["values"] + most["events"]*(most["message"]+256)
 	project := members + most["instances"]*guest
 	members, guest, project = members*6/5, guest*6/5, project*6/5

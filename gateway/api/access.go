@@ -57,7 +57,7 @@ func (a *API) admitUnknown(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// locate lets an admin's request act in the project that has the instance, backup, schedule or configuration group of its path: as in
+// locate lets an admin's request act in the project that has the instance, backup, schedule, module or configuration group of its path: as in
 // Trove, an admin reaches everybody's objects by id, with a path of the admin's own project. What nobody has is looked for in
 // the path's project, where it is not found.
 func (a *API) locate(r *request, path string) error {
@@ -77,6 +77,8 @@ func (a *API) locate(r *request, path string) error {
 		project, err = ownerOf(a, r, etcdschema.ScheduleKey, etcdschema.AllSchedules())
 	case strings.HasPrefix(at, "/configurations/:id"):
 		project, err = ownerOf(a, r, etcdschema.ConfigurationKey, etcdschema.AllConfigurations())
+	case strings.HasPrefix(at, "/modules/:id"):
+		project, err = ownerOf(a, r, etcdschema.ModuleKey, etcdschema.AllModules())
 	default:
 		return nil
 	}

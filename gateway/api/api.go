@@ -12,6 +12,7 @@ import (
 	"github.com/cofferdb/coffer/gateway/control"
 	"github.com/cofferdb/coffer/gateway/drills"
 	"github.com/cofferdb/coffer/gateway/identity"
+	"github.com/cofferdb/coffer/gateway/modules"
 	"github.com/cofferdb/coffer/gateway/objectives"
 	"github.com/cofferdb/coffer/gateway/pitr"
 	"github.com/cofferdb/coffer/gateway/schedules"
@@ -27,6 +28,7 @@ type Config struct {
 	Verifier   *verify.Verifier
 	Drills     *drills.Drills
 	Objectives *objectives.Objectives
+	Modules    *modules.Modules
 	Auditor    *audit.Auditor
 	Porter     *transfer.Porter
 	Identity   identity.Authenticator

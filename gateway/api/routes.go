@@ -128,6 +128,13 @@ func routes() []route {
 		{http.MethodDelete, tenant + "/schedules/:id", member, (*API).deleteSchedule},
 		{http.MethodPost, tenant + "/schedules/:id/action", member, (*API).actOnSchedule},
 
+		{http.MethodGet, tenant + "/modules", reader, (*API).listModules},
+		{http.MethodPost, tenant + "/modules", member, (*API).createModule},
+		{http.MethodGet, tenant + "/modules/:id", reader, (*API).showModule},
+		{http.MethodPut, tenant + "/modules/:id", member, (*API).putModule},
+		{http.MethodDelete, tenant + "/modules/:id", member, (*API).deleteModule},
+		{http.MethodGet, tenant + "/modules/:id/instances", reader, (*API).listModuleInstances},
+
 		{http.MethodGet, tenant + "/configurations", reader, (*API).listConfigurations},
 		{http.MethodPost, tenant + "/configurations", member, (*API).createConfiguration},
 		{http.MethodGet, tenant + "/configurations/:id", reader, (*API).showConfiguration},

@@ -54,6 +54,7 @@ func quotaRows(q *etcdschema.Quota) []quotaRow {
 		{"backup_gigabytes", &q.BackupGB, func(u usage) int64 { return u.BackupBytes }, 1 << 30},
 		{"log_gigabytes", &q.LogGB, func(u usage) int64 { return u.LogBytes }, 1 << 30},
 		{"drills", &q.Drills, func(u usage) int64 { return int64(u.Drills) }, 1},
+		{"modules", &q.Modules, func(u usage) int64 { return int64(u.Modules) }, 1},
 	}
 }
 

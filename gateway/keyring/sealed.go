@@ -33,6 +33,9 @@ func sealedPlaces() []sealedPlace {
 			project, instance, ok := strings.Cut(name, "/")
 			return etcdschema.DrillsKey(project, instance), ok
 		}, func(d *etcdschema.Drills) []*[]byte { return []*[]byte{&d.Question} }),
+		placeOf(etcdschema.AllModuleContents(), func(name string) (etcdschema.Key[etcdschema.ModuleContents], bool) {
+			return etcdschema.ModuleContentsKey(name), true
+		}, func(m *etcdschema.ModuleContents) []*[]byte { return []*[]byte{&m.Sealed} }),
 		placeOf(etcdschema.ProjectStreamKeys(), func(name string) (etcdschema.Key[etcdschema.StreamKey], bool) {
 			project, ok := strings.CutSuffix(name, "/backup-key")
 			return etcdschema.StreamKeyKey(project), ok

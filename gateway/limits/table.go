@@ -11,6 +11,9 @@ const (
 	MaxQuestion = 4 * KiB
 )
 
+// MaxModule is how much may be in a module, in bytes.
+const MaxModule = 32 * KiB
+
 // Limits of a project that nobody has set, Trove's: max_instances_per_tenant and its fellows.
 const (
 	defaultInstances      = 10
@@ -21,6 +24,7 @@ const (
 	defaultBackupGB       = 1000 // Cinder's backup_gigabytes
 	defaultLogGB          = 10
 	defaultDrills         = 2
+	defaultModules        = 50
 )
 
 // Row is one row of what anybody may send, hold or do.
@@ -74,6 +78,8 @@ func Table() []Row {
 		{"configurations", defaultConfigurations, "groups", "a project", "413", byQuota, "configuration groups"},
 		{"schedules", 10, "schedules", "an instance", "413", byFlag, "of its backups"},
 		{"default_schedules", 10, "schedules", "a project", "413", byFlag, "that its instances have without being asked"},
+		{"modules", defaultModules, "modules", "a project", "413", byQuota, "that it has made"},
+		{"module", MaxModule, "bytes", "a module", "400", "", "what is in it"},
 		{"drills", defaultDrills, "drills", "a project", "413", byQuota, "under way; what they make counts for no other quota"},
 		{"kept_drills", MaxDrills, "drills", "an instance", "dropped", "", "of which is kept what was found, the newest"},
 		{"question", MaxQuestion, "bytes", "a text", "400", "", "the query of a drill; so is its answer"},

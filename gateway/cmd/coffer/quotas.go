@@ -47,7 +47,7 @@ func limit(n int) string {
 }
 
 func (a *app) setQuota() *cobra.Command {
-	resources := []string{"instances", "ram", "volumes", "backups", "configurations", "backup_gigabytes", "log_gigabytes", "drills"}
+	resources := []string{"instances", "ram", "volumes", "backups", "configurations", "backup_gigabytes", "log_gigabytes", "drills", "modules"}
 	var cmd *cobra.Command
 	cmd = a.api("set PROJECT", "Change a project's limits", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
 		limits := map[string]int{}
@@ -65,7 +65,7 @@ func (a *app) setQuota() *cobra.Command {
 		}
 		return a.done(dbext.SetQuotas(ctx, c, project, limits), "changed the quota of %s", args[0])
 	})
-	for i, unit := range []string{"instances", "MB of memory", "GB of volumes", "backups", "configuration groups", "GB of backups in the store", "GB of published logs"} {
+	for i, unit := range []string{"instances", "MB of memory", "GB of volumes", "backups", "configuration groups", "GB of backups in the store", "GB of published logs", "drills under way", "modules"} {
 		cmd.Flags().Int(resources[i], 0, "how many "+unit+"; -1 for no limit")
 	}
 	return cmd
