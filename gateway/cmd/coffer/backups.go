@@ -26,7 +26,7 @@ func (a *app) backupCommands() *cobra.Command {
 			return a.done(run(ctx, c, id), did, args[0])
 		})
 	}
-	return group("backup", "Backups of instances", append(a.grantCommands(),
+	return group("backup", "Backups of instances", append(append(a.grantCommands(), a.acrossCommands()...),
 		a.createBackup(),
 		a.listBackups(),
 		a.verifyBackup(),
