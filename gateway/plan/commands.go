@@ -128,7 +128,7 @@ func (p *Plan) args(command lifecycle.Command) (any, error) {
 	case datastores.MethodCreateBackup:
 		return p.backupArgs(in.Operation.Backup)
 	}
-	return p.replicationArgs(command)
+	return p.replicationArgs(command, in)
 }
 
 // FillArgs puts arguments into a command, sealed to the agent when they hold a secret.

@@ -14,15 +14,15 @@ import (
 )
 
 // replicationArgs makes the arguments of the commands that make, move and end replicas. command.Subject is the instance that it
-// is about, command.Agent the one whose guest does it.
-func (p *Plan) replicationArgs(command lifecycle.Command) (any, error) {
+// is about, command.Agent the one whose guest does it, and in the one whose operation waits for it, or that the event has happened to.
+func (p *Plan) replicationArgs(command lifecycle.Command, in *etcdschema.Instance) (any, error) {
 	strategy := datastores.StrategyArgs{Strategy: p.replicationStrategy()}
 	switch command.Method {
 	case datastores.MethodReplicationSnapshot:
-		if lifecycle.StepOf(p.d.Instance) == lifecycle.Admitting {
-			return p.admitArgs(strategy)
+		if lifecycle.StepOf(*in) == lifecycle.Admitting {
+			return p.admitArgs(in, strategy)
 		}
-		return p.snapshotArgs(strategy)
+		return p.snapshotArgs(in, strategy)
 	case datastores.MethodEnableAsMaster:
 		accounts, err := p.newAccounts()
 		return datastores.PromoteArgs{StrategyArgs: strategy, Accounts: accounts, Await: p.awaitAtOnce()}, err
@@ -31,12 +31,13 @@ func (p *Plan) replicationArgs(command lifecycle.Command) (any, error) {
 	case datastores.MethodStand:
 		return datastores.StandArgs{StrategyArgs: strategy, Fenced: command.ReadOnly}, nil
 	case datastores.MethodAttachReplica:
-		if op := p.d.Instance.Operation; command.Agent == p.d.Instance.ID && op != nil && op.Kind == lifecycle.Follow {
-			return p.followAgainArgs()
+		if op := in.Operation; command.Agent == in.ID && op != nil && op.Kind == lifecycle.Follow {
+			return p.followAgainArgs(in)
 		}
 		return p.followArgs(strategy, command.Agent)
 	case datastores.MethodCleanupSource:
-		return datastores.CleanupArgs{StrategyArgs: strategy, Account: replicaAccount(p.Before.ID, p.Before.Address)}, nil
+		leaves, err := p.before(command.Subject)
+		return datastores.CleanupArgs{StrategyArgs: strategy, Account: replicaAccount(command.Subject, leaves.Address)}, err
 	case datastores.MethodMakeReadOnly:
 		return datastores.ReadOnlyArgs{StrategyArgs: strategy, ReadOnly: command.ReadOnly}, nil
 	case datastores.MethodWaitForTxn:
@@ -90,8 +91,7 @@ func replicaAccount(id, address string) datastores.ReplicaAccount {
 
 // snapshotArgs ask the source of a new replica for an account and, when its strategy needs one, a backup. What the replica
 // must know of it waits, sealed, until it prepares.
-func (p *Plan) snapshotArgs(strategy datastores.StrategyArgs) (datastores.SnapshotArgs, error) {
-	in := &p.d.Instance
+func (p *Plan) snapshotArgs(in *etcdschema.Instance, strategy datastores.StrategyArgs) (datastores.SnapshotArgs, error) {
 	args := datastores.SnapshotArgs{StrategyArgs: strategy, Account: replicaAccount(in.ID, in.Address)}
 	args.Account.Password = datastores.NewSecret(replicaPassword()).ForSealing()
 	source, err := p.source()
@@ -126,8 +126,7 @@ func (p *Plan) snapshotArgs(strategy datastores.StrategyArgs) (datastores.Snapsh
 }
 
 // admitArgs ask the source of a replica for an account alone. What the replica must know of it waits, sealed, until it follows.
-func (p *Plan) admitArgs(strategy datastores.StrategyArgs) (datastores.SnapshotArgs, error) {
-	in := &p.d.Instance
+func (p *Plan) admitArgs(in *etcdschema.Instance, strategy datastores.StrategyArgs) (datastores.SnapshotArgs, error) {
 	args := datastores.SnapshotArgs{StrategyArgs: strategy, Account: replicaAccount(in.ID, in.Address), AccountOnly: true}
 	args.Account.Password = datastores.NewSecret(replicaPassword()).ForSealing()
 	source, err := p.source()
@@ -140,15 +139,15 @@ func (p *Plan) admitArgs(strategy datastores.StrategyArgs) (datastores.SnapshotA
 }
 
 // followAgainArgs tell a replica to follow the source that has let it in, with the data that it has.
-func (p *Plan) followAgainArgs() (datastores.ReplicaArgs, error) {
-	waits, err := unsealPrepare(p.keys, p.d.Instance)
+func (p *Plan) followAgainArgs(in *etcdschema.Instance) (datastores.ReplicaArgs, error) {
+	waits, err := unsealPrepare(p.keys, *in)
 	if err == nil && waits.Replicate == nil {
-		err = fmt.Errorf("there is no account for replica %s", p.d.Instance.ID)
+		err = fmt.Errorf("there is no account for replica %s", in.ID)
 	}
 	if err != nil {
 		return datastores.ReplicaArgs{}, err
 	}
-	p.d.Instance.Sealed = nil
+	in.Sealed = nil
 	return *sealable(waits).Replicate, nil
 }
 
@@ -160,6 +159,14 @@ func (p *Plan) source() (etcdschema.Instance, error) {
 		err = fault.NotFound("Instance", id)
 	}
 	return in, err
+}
+
+// before is an instance as it was before the decision.
+func (p *Plan) before(id string) (etcdschema.Instance, error) {
+	if id == p.Before.ID {
+		return p.Before.Instance, nil
+	}
+	return p.look(id)
 }
 
 // newAccounts makes the accounts of the members that will follow the one that is promoted. They wait, sealed, until they do.
