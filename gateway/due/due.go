@@ -4,7 +4,9 @@ package due
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -174,7 +176,7 @@ func (x *Index) until(now, at time.Time) time.Duration {
 func (x *Index) happen(ctx context.Context, name string, item Item) {
 	within, cancel := context.WithTimeout(ctx, x.kind.Within)
 	defer cancel()
-	err := x.kind.Happen(within, item)
+	err := x.attempt(within, item)
 	if err != nil && ctx.Err() == nil {
 		x.log.Warn("what is due could not happen; it is tried again", "project", item.Project, "id", item.ID, "since", item.At, "err", err)
 	}
@@ -185,6 +187,16 @@ func (x *Index) happen(ctx context.Context, name string, item Item) {
 		x.again = x.now().Add(retry)
 	}
 	x.changed()
+}
+
+// attempt makes an error of a panic: one that every gateway meets with the same item would end them all, one after the other.
+func (x *Index) attempt(ctx context.Context, item Item) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("a fault of the gateway: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return x.kind.Happen(ctx, item)
 }
 
 // read reads the next page, and returns how long to wait with what follows.

@@ -120,7 +120,7 @@ func TestOnePageAtStart(t *testing.T) {
 	}
 }
 
-// TestFailureDelaysNobody has everything of a first page fail: what comes after it happens all the same, and what has failed is tried again.
+// TestFailureDelaysNobody has everything of a first page fail, some of it with a panic: what comes after it happens all the same, and what has failed is tried again.
 func TestFailureDelaysNobody(t *testing.T) {
 	store := etcdtest.New(t)
 	bad := map[string]bool{}
@@ -131,6 +131,9 @@ func TestFailureDelaysNobody(t *testing.T) {
 	var mended atomic.Bool
 	run(t, store, func(ctx context.Context, item due.Item) error {
 		if bad[item.ID] && !mended.Load() {
+			if item.ID < "8" {
+				panic("no luck")
+			}
 			return errors.New("no luck")
 		}
 		_, err := take(ctx, store, item)
