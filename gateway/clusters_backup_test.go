@@ -120,6 +120,19 @@ func TestShardedClusterBackup(t *testing.T) {
 		return rec.Value.Backups, rec.Value.BackupBytes
 	}
 	ask := fmt.Sprintf(`{"backup":{"name":"b","instance":%q}}`, id)
+	// The project's first: all parts are sealed with the one key that is made for it.
+	c.Want(t, 202, http.MethodPost, "/backups/"+backUp(t, c, id, "").Text("backup", "id")+"/action", `{"verify":{}}`)
+	waitFor(t, func() bool {
+		a := c.Want(t, 200, http.MethodGet, "/backups?instance_id="+id, "")
+		return a.Text("backups", 0, "verification", "state") == "ended"
+	})
+	first := c.Want(t, 200, http.MethodGet, "/backups?instance_id="+id, "")
+	if got := first.Text("backups", 0, "verification", "result"); got != "intact" {
+		t.Errorf("the project's first backup is %s: %s", got, first.Body)
+	}
+	c.Want(t, 202, http.MethodDelete, "/backups/"+first.Text("backups", 0, "id"), "")
+	waitFor(t, func() bool { n, bytes := usage(); return n == 0 && bytes == 0 })
+	awaitCluster(t, c, id)
 	admin.Want(t, 200, http.MethodPut, "/mgmt/quotas/"+gatewaytest.Project, `{"quotas":{"backups":1}}`)
 	c.Want(t, 413, http.MethodPost, "/backups", ask)
 	admin.Want(t, 200, http.MethodPut, "/mgmt/quotas/"+gatewaytest.Project, `{"quotas":{"backups":4}}`)

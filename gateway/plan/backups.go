@@ -49,8 +49,7 @@ func (p *Plan) restoreArgs(in etcdschema.Instance) (*datastores.RestoreArgs, err
 		}
 		args.Chain = append(args.Chain, b.BackupRef)
 	}
-	raw, made, err := streamKey(p.keys, p.Snap, p.project())
-	p.Put(made...)
+	raw, err := p.projectKey()
 	args.Key = secretKey(raw)
 	if log := in.Replay; log != nil && err == nil {
 		args.Log = &datastores.ReplayArgs{Window: log.Window, First: log.First, Last: log.Last, Time: log.Time, Position: log.Position}
@@ -93,11 +92,18 @@ func (p *Plan) grantedArgs(in etcdschema.Instance) (*datastores.RestoreArgs, err
 	return args, nil
 }
 
-// streamKey is the key of the project's backups. It is made with the first one.
+// streamKey is the key of the project's backups as a guest takes it.
 func (p *Plan) streamKey() (datastores.Secret, error) {
-	raw, made, err := streamKey(p.keys, p.Snap, p.project())
-	p.Put(made...)
+	raw, err := p.projectKey()
 	return secretKey(raw), err
+}
+
+// projectKey is the key of the project's backups. It is made with the first one, and once when that has several parts.
+func (p *Plan) projectKey() ([]byte, error) {
+	raw, made, err := streamKey(p.keys, p.Snap, p.project())
+	p.Snap = p.Snap.After(made...)
+	p.Put(made...)
+	return raw, err
 }
 
 // streamKey is the key of a project's backups, with what it takes to make it.
