@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -35,8 +36,11 @@ func (m *Manager) wholeShard(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		me := all[max(0, slices.IndexFunc(all, func(n node) bool { return n.has("myself") }))]
-		switch {
+		at := slices.IndexFunc(all, func(n node) bool { return n.has("myself") })
+		if at < 0 {
+			return errors.New("the reply of CLUSTER NODES lacks the server that was asked")
+		}
+		switch me := all[at]; {
 		case me.master != "":
 			return datastores.Errorf(datastores.Conflict, "the member is a replica; the one that takes the writes of its shard makes the backup: ask for it again")
 		case parseInfo(info)["cluster_state"] != "ok":

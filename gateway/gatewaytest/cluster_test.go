@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +19,7 @@ import (
 
 // TestRedisCluster makes a cluster of real servers in sandboxes, which speak TLS to each other, as they do by default, and does all that
 // Debian's openstack command and troveclient can ask of clusters. A client that knows clusters writes, it grows, and it shrinks; what was
-// acknowledged is there after each.
+// acknowledged is there after each, and in another cluster that begins with a backup of it.
 func TestRedisCluster(t *testing.T) {
 	t.Parallel()
 	datastoretest.Require(t, openstackProgram, "python3-openstackclient")
@@ -77,8 +79,54 @@ func TestRedisCluster(t *testing.T) {
 	chief.run("database cluster reset status stuck")
 	chief.run("database cluster force delete stuck")
 	awaitNoCluster(t, operator, "/clusters/"+stuck.Text("id"))
+	c.backup("ring", "nightly")
+	c.writesKeys(510, 520)
 	shell.run("database cluster delete ring")
 	awaitNoCluster(t, tenant, at)
+	c.restore("again", "nightly", 510)
+}
+
+// backup makes one of a cluster, of which each shard has a part.
+func (c *realCluster) backup(cluster, name string) {
+	c.Helper()
+	made := c.coffer("backup", "create", cluster, name, "--cluster", "--wait")
+	if made.Text("status") != "COMPLETED" || made.Text("cluster_id") == "" {
+		c.Errorf("the backup of the cluster: %s", made.Body)
+	}
+}
+
+// restore makes another cluster with a backup, of as many members, and deletes it. It has so many items and no more, and goes on from there.
+func (c *realCluster) restore(name, backup string, items int) {
+	c.Helper()
+	made := c.coffer("cluster", "create", name, "--datastore", "redis", "--flavor", "1", "--size", "1", "--members", fmt.Sprint(len(c.ids)), "--backup", backup)
+	again := &realCluster{T: c.T, stage: c.stage, tenant: c.tenant, at: "/clusters/" + made.Text("id"), password: made.Text("password"), owned: map[string]bool{}}
+	c.Cleanup(func() { awaitNoCluster(c.T, c.tenant, again.at) })
+	c.stage.secrets.know("root of a cluster that was restored", again.password)
+	again.settle(len(c.ids))
+	client := again.client()
+	defer client.Close()
+	for n := range items + 1 {
+		got, err := client.Get(c.Context(), fmt.Sprint("item:", n)).Result()
+		if is := err == nil && got == item(n); is != (n < items) {
+			c.Fatalf("item %d of %d is %q (%v)", n, items, got, err)
+		}
+	}
+	again.writesKeys(items, items+20)
+	c.coffer("backup", "delete", backup)
+}
+
+// coffer runs the command line, which must succeed, as the tenant. It prints JSON.
+func (c *realCluster) coffer(args ...string) gatewaytest.Answer {
+	c.Helper()
+	cmd := exec.CommandContext(c.Context(), programs(c.T).Path("coffer"), append(args, "-o", "json")...)
+	cmd.Env = append(os.Environ(), "COFFER_ENDPOINT="+c.tenant.URL+"/v1.0/"+c.tenant.Project, "COFFER_TOKEN="+c.tenant.Token)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		c.Fatalf("coffer %v: %v\n%s", args, err, stderr.String())
+	}
+	return gatewaytest.Answer{Body: out}
 }
 
 const clusterMember = " --instance flavor=1,volume=1"
@@ -135,14 +183,19 @@ func (c *realCluster) settle(members int) {
 	}
 }
 
-// writesKeys puts keys into Redis, and wants all that have been put before as well. The client is one that learns now who is a member.
-func (c *realCluster) writesKeys(from, to int) {
-	c.Helper()
+// client is one that learns now who is a member.
+func (c *realCluster) client() *redis.ClusterClient {
 	var at []string
 	for _, address := range c.addresses {
 		at = append(at, net.JoinHostPort(address, "6379"))
 	}
-	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: at, Password: c.password, ContextTimeoutEnabled: true})
+	return redis.NewClusterClient(&redis.ClusterOptions{Addrs: at, Password: c.password, ContextTimeoutEnabled: true})
+}
+
+// writesKeys puts keys into Redis, and wants all that have been put before as well.
+func (c *realCluster) writesKeys(from, to int) {
+	c.Helper()
+	client := c.client()
 	defer client.Close()
 	for n := from; n < to; n++ {
 		if err := client.Set(c.Context(), fmt.Sprint("item:", n), item(n), time.Duration(0)).Err(); err != nil {
