@@ -155,7 +155,7 @@ func (d datastore) setting(ctx context.Context, l login, name string) (value str
 	case redisStore:
 		c := d.redis(l)
 		defer c.Close()
-		info, err := c.Info(ctx, "memory").Result() // CONFIG GET is not for tenants
+		info, err := c.Info(ctx).Result() // CONFIG GET is not for tenants
 		for line := range strings.Lines(info) {
 			if v, ok := strings.CutPrefix(line, strings.ReplaceAll(name, "-", "_")+":"); ok {
 				return strings.TrimSpace(v), err

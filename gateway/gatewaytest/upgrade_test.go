@@ -26,6 +26,7 @@ func testUpgrade(t *testing.T, s *stage) {
 		{"opt-mariadb", mariadbStore, "mariadb/10.11", "mariadb/11.8", "11.8", 1},
 		{"opt-postgresql", postgresqlStore, "postgresql/15", "postgresql/17", "17", 0},
 		{"opt-minor", postgresqlStore, "postgresql/15", "postgresql/15", "15", 1},
+		{"opt-redis", redisStore, "redis/7.0", "valkey/8.1", "8.1", 2},
 	} {
 		t.Run(string(c.name), func(t *testing.T) {
 			v := s.newVariant(t, string(c.name), c.from)
@@ -39,8 +40,8 @@ func testUpgrade(t *testing.T, s *stage) {
 			s.etcdctl(t, `{"default_version":"1"}`, "put", "/server/datastores/"+string(c.name))
 			t.Cleanup(func() { s.etcdctl(t, "", "del", "/server/datastores/"+string(c.name)) })
 
-			_, id, address := s.create(t, v.name, c.store.tenantPart())
-			l := c.store.login(address, "")
+			created, id, address := s.create(t, v.name, c.store.tenantPart())
+			l := c.store.login(address, created.Text("instance", "password"))
 			if n, err := c.store.write(t.Context(), l, 0, 100); n != 100 {
 				t.Fatal(err)
 			}
@@ -76,7 +77,7 @@ func testUpgrade(t *testing.T, s *stage) {
 			}
 			written = len(numbers) // one may have been taken whose answer was lost
 			t.Logf("%d items were written meanwhile", written-100)
-			name := map[datastore]string{mariadbStore: "version", postgresqlStore: "server_version"}[c.store]
+			name := map[datastore]string{mariadbStore: "version", postgresqlStore: "server_version", redisStore: "valkey_version"}[c.store]
 			if got, err := c.store.setting(t.Context(), l, name); err != nil || len(got) < len(c.version) || got[:len(c.version)] != c.version {
 				t.Errorf("the server is %q, want %s (err %v)", got, c.version, err)
 			}
