@@ -9,7 +9,8 @@ import (
 
 // Proxy stands between clients and a server, so that a test can cut or silence the network between them.
 type Proxy struct {
-	target   string // socket
+	network  string
+	target   string
 	listener net.Listener
 	loops    sync.WaitGroup
 
@@ -22,11 +23,17 @@ type Proxy struct {
 // Proxy opens a proxy in front of the server until the test ends.
 func (s *Server) Proxy(t testing.TB) *Proxy {
 	t.Helper()
+	return NewProxy(t, "unix", s.socket)
+}
+
+// NewProxy opens a proxy in front of an etcd of another process until the test ends.
+func NewProxy(t testing.TB, network, target string) *Proxy {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{target: s.socket, listener: l, conns: map[net.Conn]bool{}, open: make(chan struct{})}
+	p := &Proxy{network: network, target: target, listener: l, conns: map[net.Conn]bool{}, open: make(chan struct{})}
 	close(p.open)
 	p.loops.Go(p.accept)
 	t.Cleanup(func() {
@@ -86,7 +93,7 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("unix", p.target)
+		server, err := net.Dial(p.network, p.target)
 		if err != nil || !p.admit(client, server) {
 			_ = client.Close()
 			continue

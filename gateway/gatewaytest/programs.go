@@ -160,6 +160,9 @@ func LogDir(t testing.TB) string {
 	return t.TempDir()
 }
 
+// PID is its number on this machine.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Kill ends the process as kill -9 does, and waits for its end.
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill()
