@@ -17,7 +17,9 @@ import (
 type Member struct{ *Manager }
 
 // ClusterShape implements [datastores.Cluster]. Of fewer than three none may be missing, but they may be had.
-func (Member) ClusterShape() datastores.ClusterShape { return datastores.ClusterShape{} }
+func (Member) ClusterShape() datastores.ClusterShape {
+	return datastores.ClusterShape{Backups: datastores.BackupOfMember}
+}
 
 // JoinCluster implements [datastores.Cluster]. A new member has one of the others copy itself to it.
 func (m Member) JoinCluster(ctx context.Context, v datastores.ClusterView) error {
@@ -27,11 +29,15 @@ func (m Member) JoinCluster(ctx context.Context, v datastores.ClusterView) error
 	}
 	others := slices.DeleteFunc(v.Of(datastores.ClusterIn), func(c datastores.ClusterMember) bool { return c.ID == v.Self })
 	if in == nil {
-		var addresses []string
-		for _, other := range others {
-			addresses = append(addresses, other.Address)
+		// What a backup has brought of another cluster, this one must not go on with.
+		if err := m.forgetCluster(); err != nil {
+			return err
 		}
-		in = newMember(v.ID, append(addresses, m.env.Address), len(others) == 0)
+		var addresses []string
+		for _, c := range v.Of(datastores.ClusterIn, datastores.ClusterJoins, datastores.ClusterOutside) {
+			addresses = append(addresses, c.Address)
+		}
+		in = newMember(v.ID, addresses, len(others) == 0)
 		if err := m.own.SaveJSON(memberName, in); err != nil {
 			return err
 		}
@@ -138,11 +144,16 @@ func (m Member) LeaveCluster(ctx context.Context, v datastores.ClusterView) erro
 		if err := m.becomeReadOnly(); err != nil {
 			return err
 		}
-		if err := errors.Join(m.own.Remove(memberName), m.data.Remove(dataDir+"/"+galera.StateFile), m.data.Remove(dataDir+"/"+galera.ViewFile)); err != nil {
+		if err := errors.Join(m.own.Remove(memberName), m.forgetCluster()); err != nil {
 			return err
 		}
 	}
 	return m.Start(ctx)
+}
+
+// forgetCluster takes away what the server itself keeps of a cluster that it is not in.
+func (m *Manager) forgetCluster() error {
+	return errors.Join(m.data.Remove(dataDir+"/"+galera.StateFile), m.data.Remove(dataDir+"/"+galera.ViewFile))
 }
 
 // othersAreWell returns nil when somebody who stays has everything.

@@ -80,8 +80,9 @@ func (m *Manager) adopt(ctx context.Context) error {
 	return m.newAdminPassword()
 }
 
-// forgetReplicas takes away the accounts of replicas of the server that a backup is of.
-const forgetReplicas = "DELETE FROM mysql.global_priv WHERE JSON_VALUE(Priv, '$.access') = 524288;\n"
+// forgetOthers takes away the accounts of replicas of the server that a backup is of, and those of its cluster.
+const forgetOthers = "DELETE FROM mysql.global_priv WHERE JSON_VALUE(Priv, '$.access') = 524288;\n" +
+	"DELETE FROM mysql.global_priv WHERE User IN ('" + memberUser + "', '" + copyUser + "');\n"
 
 // bootstrap has the server, without network and accounts, run a script of which each statement ends a line. What tenants may set for
 // sessions does not hold for it.

@@ -25,7 +25,8 @@ const (
 type member struct {
 	Cluster string `json:"cluster"`
 	Copy    string `json:"copy"` // the password of copyUser
-	// Addresses are those of the members that it was together with last, its own among them.
+	// Addresses are those of the members that it was together with last, its own among them; at first of all that there are to be. They
+	// may come and all be killed before a founder is asked for them.
 	Addresses []string `json:"addresses"`
 	// View is who these are to each other, as the server's [galera.ViewFile] has it.
 	View string `json:"view,omitempty"`
@@ -105,7 +106,7 @@ func (m *Manager) findPlace(ctx context.Context) error {
 		}
 	}
 	in.Alone, in.From = in.Founds || state.Founds, ""
-	if state.Position.Known() {
+	if state.Position.Known() && !in.Founds { // a storage engine from a backup has a place in another cluster's history
 		in.From = state.Position.String()
 	}
 	if !in.Alone {
@@ -143,6 +144,9 @@ func (m *Manager) remember(ctx context.Context, db *sql.DB, in *member) error {
 	}
 	if len(view) == 0 {
 		view = []byte(in.View)
+	}
+	if len(s.Addresses) == 1 { // nobody else has come yet, or all have left, which its own file says
+		s.Addresses = in.Addresses
 	}
 	if slices.Equal(s.Addresses, in.Addresses) && string(view) == in.View && !in.Founds {
 		return nil

@@ -200,7 +200,7 @@ func (m *Manager) restoreFiles(ctx context.Context, req datastores.RestoreReques
 		if m.variant.family == "mysql" {
 			return m.markCopied(true)
 		}
-		return m.bootstrap(ctx, strings.NewReader(forgetReplicas), "--datadir="+made.Path("."))
+		return m.bootstrap(ctx, strings.NewReader(forgetOthers), "--datadir="+made.Path("."))
 	})
 }
 
