@@ -40,6 +40,7 @@ type cluster struct {
 	members []*member
 	login   datastoretest.Login // without an address
 	rows    int                 // how many were acknowledged
+	from    *datastores.Restore // the backup of another one with which it begins; nil: none
 }
 
 // of returns the members that stand so.
@@ -89,6 +90,7 @@ func (c *cluster) must(t *testing.T, m *member, what string, call func(context.C
 	defer cancel()
 	began := time.Now()
 	if err := call(ctx); err != nil {
+		c.tell(t)
 		t.Fatalf("%s: member %s: %v", what, m.ID, err)
 	}
 	t.Logf("%s: member %s, in %s", what, m.ID, time.Since(began).Round(time.Millisecond))
@@ -115,9 +117,24 @@ func (c *cluster) together(t *testing.T, what string, members []*member, do func
 	}
 	all.Wait()
 	if err := errors.Join(failures...); err != nil {
+		c.tell(t)
 		t.Fatalf("%s: %v", what, err)
 	}
 	t.Logf("%s: %d members, in %s", what, len(members), time.Since(began).Round(time.Millisecond))
+}
+
+// tell logs how each member is, and what its server has said last.
+func (c *cluster) tell(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), oneTry)
+	defer cancel()
+	for _, m := range c.members {
+		words := ""
+		if c.Words != nil {
+			words = c.Words(m.env)
+		}
+		t.Logf("member %s: %+v\n%s", m.ID, m.Status(ctx), words)
+	}
 }
 
 // restart starts servers that have ended, each with a new manager. A server that ends again while it starts is started once more, as its guest
@@ -130,7 +147,8 @@ func (c *cluster) restart(t *testing.T, members ...*member) {
 	c.together(t, "start", members, func(ctx context.Context, m *member) error {
 		err := m.Start(ctx)
 		if err != nil && m.Status(ctx).Service == datastores.StatusShutdown {
-			m.env.Log.Warn("the server is started once more", "member", m.ID, "err", err)
+			t.Logf("member %s is started once more: %v", m.ID, err)
+			c.tell(t)
 			err = m.Start(ctx)
 		}
 		return err

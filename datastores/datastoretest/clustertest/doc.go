@@ -13,6 +13,7 @@
 //   - outside of a quorum: all but one are killed; that one acknowledges nothing, and says so
 //   - all are killed: all servers are killed and started
 //   - all are stopped: all servers are stopped and started, one after the other and at once
+//   - backup: another cluster begins with a backup that one member has made, where that is what the datastore's backups of clusters are
 //   - grow: members join
 //   - shrink: members leave, and take no writes from then on
 //   - lost: a member is gone for good, and another one comes in its place

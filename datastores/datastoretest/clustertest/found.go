@@ -63,7 +63,7 @@ func (c *cluster) add(t *testing.T, shards ...string) {
 	c.members = append(c.members, come...)
 	c.together(t, "prepare", come, func(ctx context.Context, m *member) error {
 		v := c.view(m)
-		return m.Prepare(ctx, datastores.PrepareRequest{Progress: v.Progress, Cluster: &v})
+		return m.Prepare(ctx, datastores.PrepareRequest{Progress: v.Progress, Cluster: &v, Restore: c.begin(m)})
 	})
 	for len(come) > 0 {
 		n := 1

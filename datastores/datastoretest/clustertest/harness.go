@@ -38,6 +38,9 @@ type Harness struct {
 	// Cut has a server and the others not reach each other, while clients reach it, until it is healed. nil: that is not tested.
 	Cut func(t *testing.T, env datastores.Env, others []datastores.Env) (heal func())
 
+	// Words are what a server has said last, for whoever reads why a test has failed. nil: they are not told.
+	Words func(env datastores.Env) string
+
 	// Timeout is how long one call may take; 0: three minutes.
 	Timeout time.Duration
 }

@@ -47,6 +47,7 @@ func defects() map[string]defect {
 		"a leave that loses a row":             {"shrink", forgets(datastoretest.AtLeave)},
 		"a kill that loses a row":              {"killed", forgets(datastoretest.AtKill)},
 		"a restart that loses a row":           {"restart", forgets(datastoretest.AtStart)},
+		"a backup that loses a row":            {"backup", forgets(datastoretest.AtRestore)},
 		"a member that left and takes rows":    {"shrink", func(m member) datastores.Manager { return open{m} }},
 		"a member outside that says nothing":   {"outside of a quorum", func(m member) datastores.Manager { return silent{m} }},
 		"a member that is alone and goes on":   {"outside of a quorum", heedless},

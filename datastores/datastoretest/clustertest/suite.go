@@ -17,6 +17,7 @@ func stage() []stageTest {
 		{"outside of a quorum", testOutside},
 		{"all are killed", testAllKilled},
 		{"all are stopped", testAllStopped},
+		{"backup", testBackup},
 		{"grow", testGrow},
 		{"shrink", testShrink},
 		{"lost", testLost},
