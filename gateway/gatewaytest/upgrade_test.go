@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
@@ -31,7 +32,7 @@ func testUpgrade(t *testing.T, s *stage) {
 		t.Run(string(c.name), func(t *testing.T) {
 			v := s.newVariant(t, string(c.name), c.from)
 			newer := s.newVariant(t, string(c.name)+"-next", c.to)
-			newer.server["image"] = "debian-13"
+			newer.server["image"], newer.guest["mount_point"] = "debian-13", v.guest["mount_point"]
 			for _, half := range []string{"server", "guest"} {
 				key := "/" + half + "/datastores/" + string(c.name) + "/2"
 				t.Cleanup(func() { s.etcdctl(t, "", "del", key) })
@@ -58,8 +59,10 @@ func testUpgrade(t *testing.T, s *stage) {
 			acknowledged := make(chan int, 1)
 			go func() { // until the source is stopped for its own upgrade
 				n := 0
-				if c.replicas > 0 {
-					n, _ = c.store.write(t.Context(), l, written, 1_000_000)
+				for err := error(nil); err == nil && c.replicas > 0; until.Passed(10 * time.Millisecond) {
+					var more int
+					more, err = c.store.write(t.Context(), l, written+n, written+n+20)
+					n += more
 				}
 				acknowledged <- n
 			}()
