@@ -99,6 +99,11 @@ type Import struct {
 // Running reports whether the backup is being made, or brought in.
 func (b Backup) Running() bool { return b.Status == BackupNew || b.Status == BackupBuilding }
 
+// Of reports whether the backup holds what an instance had: it was made of it, or of another member of its set for a schedule that is kept at it.
+func (b Backup) Of(in Instance) bool {
+	return b.Instance == in.ID || b.Schedule != "" && slices.Contains(in.Schedules, b.Schedule)
+}
+
 // What came of verifying a backup.
 const (
 	VerifiedIntact     = "intact"

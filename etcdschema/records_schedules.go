@@ -8,10 +8,14 @@ type Schedule struct {
 	ID       string `json:"id"`
 	Project  string `json:"project"`
 	Instance string `json:"instance,omitempty"` // "": a default
-	From     string `json:"from,omitempty"`     // id of the default that it is made from; "": somebody made it
-	Name     string `json:"name"`
-	Kind     string `json:"kind"` // one of ScheduleFull and its fellows
-	When     When   `json:"when"`
+	// Whole: it is of the whole set that Instance is in, whoever is the source, and stays with the set when that member leaves. An instance
+	// alone is a set of one. Cluster is the set's id when that is a cluster; "": it is none.
+	Whole   bool   `json:"whole,omitempty"`
+	Cluster string `json:"cluster,omitempty"`
+	From    string `json:"from,omitempty"` // id of the default that it is made from; "": somebody made it
+	Name    string `json:"name"`
+	Kind    string `json:"kind"` // one of ScheduleFull and its fellows
+	When    When   `json:"when"`
 	// WindowMinutes is how long a run waits for an instance that is busy, until it is skipped.
 	WindowMinutes int `json:"window_minutes"`
 	// FullEvery is how many backups of an incremental schedule build on each other, the full one with them.
@@ -58,8 +62,10 @@ type ScheduleRun struct {
 	Result  string    `json:"result,omitempty"` // RunMade, RunFailed, RunSkipped; "": it goes on
 	Reason  string    `json:"reason,omitempty"` // why it failed or was skipped
 	Backup  string    `json:"backup,omitempty"` // that was made, or restored
-	Drill   string    `json:"drill,omitempty"`
-	Ended   time.Time `json:"ended,omitzero"`
+	// Instance is the member that has made it for its set; "": it is the schedule's, or its cluster has chosen.
+	Instance string    `json:"instance,omitempty"`
+	Drill    string    `json:"drill,omitempty"`
+	Ended    time.Time `json:"ended,omitzero"`
 }
 
 // How a run of a schedule has ended.

@@ -18,7 +18,9 @@ type scheduleView struct {
 	ID         string   `json:"id"`
 	Name       string   `json:"name"`
 	ProjectID  string   `json:"project_id"`
-	InstanceID *string  `json:"instance_id"` // null: a default of the project
+	InstanceID *string  `json:"instance_id"` // null: a default of the project; of a set its source, of a cluster one of its members
+	ClusterID  *string  `json:"cluster_id"`  // null: it is not of a cluster
+	Scope      string   `json:"scope"`       // instance, set, cluster, project
 	Default    bool     `json:"default"`
 	From       *string  `json:"default_id"` // null: it is not made from one
 	Kind       string   `json:"kind"`
@@ -45,13 +47,14 @@ type runView struct {
 	Ended    *string `json:"ended"`
 	Result   string  `json:"result"` // running, completed, failed, skipped
 	Reason   *string `json:"reason"`
-	BackupID *string `json:"backup_id"` // that was made, or restored
-	DrillID  *string `json:"drill_id"`  // null: it was none
+	BackupID *string `json:"backup_id"`   // that was made, or restored
+	Instance *string `json:"instance_id"` // that has made it; null: it was a drill
+	DrillID  *string `json:"drill_id"`    // null: it was none
 }
 
 func viewSchedule(s etcdschema.Schedule) scheduleView {
 	v := scheduleView{
-		ID: s.ID, Name: s.Name, ProjectID: s.Project, InstanceID: optional(s.Instance), Default: s.Instance == "", From: optional(s.From), Kind: s.Kind, Cron: optional(s.When.Cron), Window: s.WindowMinutes,
+		ID: s.ID, Name: s.Name, ProjectID: s.Project, InstanceID: optional(s.Instance), ClusterID: optional(s.Cluster), Scope: scope(s), Default: s.Instance == "", From: optional(s.From), Kind: s.Kind, Cron: optional(s.When.Cron), Window: s.WindowMinutes,
 		FullEvery: s.FullEvery, Keep: s.Keep, KeepDays: s.KeepDays, Latest: s.Latest, Question: len(s.Question) > 0, Enabled: !s.Disabled, Created: control.Stamp(s.Created), Updated: control.Stamp(s.Updated),
 		NextRun: moment(s.Next), Waiting: moment(s.Waiting),
 	}
@@ -67,13 +70,26 @@ func viewSchedule(s etcdschema.Schedule) scheduleView {
 	if run := s.Last; run != nil {
 		v.LastRun = &runView{
 			Planned: control.Stamp(run.Planned), Began: control.Stamp(run.At), Ended: moment(run.Ended), Result: run.Result, Reason: optional(run.Reason),
-			BackupID: optional(run.Backup), DrillID: optional(run.Drill),
+			BackupID: optional(run.Backup), Instance: optional(run.Instance), DrillID: optional(run.Drill),
 		}
 		if run.Result == "" {
 			v.LastRun.Result = "running"
 		}
 	}
 	return v
+}
+
+// scope says of what a schedule is.
+func scope(s etcdschema.Schedule) string {
+	switch {
+	case s.Instance == "":
+		return "project"
+	case s.Cluster != "":
+		return "cluster"
+	case s.Whole:
+		return "set"
+	}
+	return "instance"
 }
 
 // moment is null in JSON when it is zero.

@@ -66,12 +66,12 @@ type RestoreFrom struct {
 	Fixed          datastores.Values `json:"fixed,omitzero"`     // see datastores.BackupRef
 }
 
-// NewBackup has an instance's guest, or members of a cluster, begin a backup. Each of also adds to the transaction, or refuses it; not to a cluster's.
+// NewBackup has an instance's guest, or members of a cluster, begin a backup. Each of also adds to the transaction, or refuses it.
 func (cp *Plane) NewBackup(ctx context.Context, c Caller, req BackupRequest, also ...func(*plan.Plan, etcdschema.Backup) error) (etcdschema.Backup, error) {
 	b, err := cp.orderBackup(ctx, c, req)
-	if fault.IsNotFound(err) && len(also) == 0 {
+	if fault.IsNotFound(err) {
 		if cluster, none := cp.FindCluster(ctx, c.Project, LastPart(req.Instance)); none == nil {
-			return cp.backUpCluster(ctx, c, req, cluster)
+			return cp.backUpCluster(ctx, c, req, cluster, also...)
 		}
 	}
 	if err != nil {

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -176,17 +177,10 @@ func clusterError(err error, id string) error {
 
 // backUpCluster has members of a cluster begin a backup of all of it: the parts of as many shards as it has, or one. All of them count for the
 // quota, at once.
-func (cp *Plane) backUpCluster(ctx context.Context, c Caller, req BackupRequest, cluster Cluster) (b etcdschema.Backup, err error) {
-	if req.ParentID != "" || bool(req.Incremental) {
-		return b, fault.Errorf(fault.NotImplemented, "Backups of clusters are always full: leave parent_id and incremental out.")
-	}
-	catalogue, err := cp.Catalogue(ctx)
+func (cp *Plane) backUpCluster(ctx context.Context, c Caller, req BackupRequest, cluster Cluster, also ...func(*plan.Plan, etcdschema.Backup) error) (b etcdschema.Backup, err error) {
+	way, err := cp.MayBackUpCluster(ctx, cluster.Set, req.ParentID != "" || bool(req.Incremental))
 	if err != nil {
 		return b, err
-	}
-	v, _ := catalogue.FindVersion(cluster.Datastore, cluster.Version)
-	if v.Server.Cluster == nil || v.Server.Cluster.Backups == "" {
-		return b, fault.Errorf(fault.NotImplemented, "Clusters of %s %s cannot be backed up.", cluster.Datastore, cluster.Version)
 	}
 	req.Instance = cluster.Instances[0].ID
 	first, err := cp.orderBackup(ctx, c, req)
@@ -205,7 +199,7 @@ func (cp *Plane) backUpCluster(ctx context.Context, c Caller, req BackupRequest,
 		if err != nil {
 			return err
 		}
-		chosen, err := lifecycle.BackupMembers(v.Server.Cluster.Backups, members, func(id string) bool { return away[id] })
+		chosen, err := lifecycle.BackupMembers(way, members, func(id string) bool { return away[id] })
 		if err != nil {
 			return err
 		}
@@ -224,9 +218,48 @@ func (cp *Plane) backUpCluster(ctx context.Context, c Caller, req BackupRequest,
 		})
 		p.Snap = p.Snap.After(ops...)
 		p.Put(append(used, ops...)...)
+		for _, f := range also {
+			err = cmp.Or(err, f(p, b))
+		}
 		return err
 	})
 	return b, err
+}
+
+// MayBackUpCluster refuses a cluster that can never be backed up as it is, and says what a backup of it is.
+func (cp *Plane) MayBackUpCluster(ctx context.Context, cluster etcdschema.Set, incrementally bool) (datastores.ClusterBackups, error) {
+	if incrementally {
+		return "", fault.Errorf(fault.NotImplemented, "Backups of clusters are always full: leave parent_id and incremental out.")
+	}
+	if cp.Blobs == nil {
+		return "", ErrNoStore
+	}
+	catalogue, err := cp.Catalogue(ctx)
+	if err != nil {
+		return "", err
+	}
+	v, _ := catalogue.FindVersion(cluster.Datastore, cluster.Version)
+	if v.Server.Cluster == nil || v.Server.Cluster.Backups == "" {
+		return "", fault.Errorf(fault.NotImplemented, "Clusters of %s %s cannot be backed up.", cluster.Datastore, cluster.Version)
+	}
+	return v.Server.Cluster.Backups, nil
+}
+
+// Mates reads the whole set that an instance is in, itself among them, and whose guests are away: all of one moment.
+func (cp *Plane) Mates(ctx context.Context, project, id string) (members []lifecycle.Member, away map[string]bool, err error) {
+	key := etcdschema.InstanceKey(project, id)
+	_, err = cp.Store.Look(ctx, 0, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) error {
+		m, err := memberAt(s, key, id)
+		if err != nil {
+			return err
+		}
+		if m.SetID == "" {
+			m.Set = etcdschema.Set{Project: project, Members: []etcdschema.SetMember{{ID: id, Role: etcdschema.RoleSource}}}
+		}
+		members, away, err = cp.membersThere(s, m.Set)
+		return err
+	})
+	return members, away, instanceError(err, id)
 }
 
 // partsOf are the records of a cluster's backup, one for each member that makes a part. The first one is the backup that clients see.
@@ -245,7 +278,7 @@ func partsOf(first etcdschema.Backup, members []string) (all []etcdschema.Backup
 	return all
 }
 
-// membersThere reads the members of a cluster, and whose guests are away.
+// membersThere reads the members of a set, and whose guests are away.
 func (cp *Plane) membersThere(s etcdschema.Snapshot, set etcdschema.Set) (members []lifecycle.Member, away map[string]bool, err error) {
 	away = map[string]bool{}
 	for _, m := range set.Members {

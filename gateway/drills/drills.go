@@ -146,29 +146,29 @@ func (d *Drills) point(ctx context.Context, c control.Caller, m lifecycle.Member
 	case req.Backup != "":
 		point.BackupRef = control.LastPart(req.Backup)
 	default:
-		point.BackupRef, err = d.newest(ctx, c, m.ID)
+		point.BackupRef, err = d.newest(ctx, c, m.Instance)
 	}
 	if err != nil {
 		return point, backup, err
 	}
 	backup, err = d.Control.FindBackup(ctx, c, point.BackupRef)
-	if err == nil && backup.Instance != m.ID {
+	if err == nil && !backup.Of(m.Instance) {
 		err = fault.Errorf(fault.BadRequest, "Backup %s is of another instance, %s.", backup.BackupID, backup.Instance)
 	}
 	return point, backup, err
 }
 
-// newest is the newest complete backup of an instance.
-func (d *Drills) newest(ctx context.Context, c control.Caller, instance string) (string, error) {
+// newest is the newest complete backup of an instance, or of its set.
+func (d *Drills) newest(ctx context.Context, c control.Caller, of etcdschema.Instance) (string, error) {
 	all, err := d.Control.Backups(ctx, etcdschema.Backups(c.Project))
 	var newest etcdschema.Backup
 	for _, b := range all {
-		if b.Instance == instance && b.Status == etcdschema.BackupCompleted && !b.Snapshot && b.Created.After(newest.Created) {
+		if b.Of(of) && b.Status == etcdschema.BackupCompleted && !b.Snapshot && b.Created.After(newest.Created) {
 			newest = b
 		}
 	}
 	if err == nil && newest.BackupID == "" {
-		err = fault.Errorf(fault.Unprocessable, "Instance %s has no complete backup that could be restored: make one first.", instance)
+		err = fault.Errorf(fault.Unprocessable, "Instance %s has no complete backup that could be restored: make one first.", of.ID)
 	}
 	return newest.BackupID, err
 }

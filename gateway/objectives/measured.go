@@ -93,7 +93,7 @@ func (o *Objectives) Measure(ctx context.Context, m lifecycle.Member, records Re
 			return r, err
 		}
 	}
-	all = slices.DeleteFunc(all, func(b etcdschema.Backup) bool { return b.Instance != m.ID || !good(b) })
+	all = slices.DeleteFunc(all, func(b etcdschema.Backup) bool { return !b.Of(m.Instance) || !good(b) })
 	var seen control.Contact
 	if len(all) > 0 && records.archive.Open() != nil {
 		if seen, err = cp.Contact(ctx, m.ID); err != nil {

@@ -231,12 +231,21 @@ func (p *Plan) endBackup(b *etcdschema.Backup) error {
 	}
 	b.Deleting = b.Deleting || end.Remove
 	if !failed && !end.Remove {
-		woken, err := WakeObjectives(p.Snap, b.Project, b.Instance, now)
+		keeper, err := p.keeper(*b)
 		if err != nil {
 			return err
 		}
-		p.Snap = p.Snap.After(woken...)
-		p.Put(woken...)
+		for _, of := range []string{b.Instance, keeper} {
+			if of == "" {
+				continue
+			}
+			woken, err := WakeObjectives(p.Snap, b.Project, of, now)
+			if err != nil {
+				return err
+			}
+			p.Snap = p.Snap.After(woken...)
+			p.Put(woken...)
+		}
 		return p.settle(b)
 	}
 	p.Put(DueRemoval(b, now, now)...)

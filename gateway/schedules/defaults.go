@@ -8,6 +8,7 @@ import (
 	"github.com/cofferdb/coffer/gateway/control"
 	"github.com/cofferdb/coffer/gateway/due"
 	"github.com/cofferdb/coffer/gateway/fault"
+	"github.com/cofferdb/coffer/gateway/lifecycle"
 	"github.com/cofferdb/coffer/gateway/limits"
 	"github.com/cofferdb/coffer/gateway/plan"
 )
@@ -90,6 +91,10 @@ func (s *Schedules) editDefault(ctx context.Context, c control.Caller, def etcds
 func (s *Schedules) like(ctx context.Context, sch *etcdschema.Schedule, def etcdschema.Schedule, in etcdschema.Instance) error {
 	sch.Name, sch.Kind, sch.When, sch.Created = def.Name, def.Kind, def.When, def.Created
 	sch.WindowMinutes, sch.FullEvery, sch.Keep, sch.KeepDays = def.WindowMinutes, def.FullEvery, def.Keep, def.KeepDays
+	if sch.Whole = def.Kind != etcdschema.ScheduleDrill; sch.Cluster != "" {
+		sch.Disabled = sch.Disabled || !sch.Whole // drills are of instances
+		sch.Whole, sch.Kind = true, etcdschema.ScheduleFull
+	}
 	if sch.Kind == etcdschema.ScheduleIncremental && s.Control.MayBackUp(ctx, in, true) != nil {
 		sch.Kind = etcdschema.ScheduleFull
 	}
@@ -114,7 +119,7 @@ func (s *Schedules) madeFrom(ctx context.Context, def etcdschema.Schedule) (map[
 }
 
 // spread gives each instance that has none yet a schedule that is made from a default, and whose first run is due with that. A set has one,
-// of its source: it goes where the source is.
+// kept at its source, and so has a cluster.
 func (s *Schedules) spread(ctx context.Context, item due.Item, def etcdschema.Schedule) error {
 	cp, now := s.Control, s.Control.Now().UTC()
 	made, err := s.madeFrom(ctx, def)
@@ -143,12 +148,18 @@ func (s *Schedules) spread(ctx context.Context, item due.Item, def etcdschema.Sc
 		}
 		made[source] = made[m.ID]
 	}
-	full := 0
+	full, clusters := 0, map[string]bool{}
 	for _, m := range members {
-		if made[m.ID].ID != "" || !m.Prepared || m.DrillOf != "" || m.ReplicaOf() != "" || cp.MayBackUp(ctx, m.Instance, false) != nil {
+		if m.Clustered() && made[m.ID].ID != "" {
+			clusters[m.SetID] = true
+		}
+	}
+	for _, m := range members {
+		if made[m.ID].ID != "" || !m.Prepared || m.DrillOf != "" || m.ReplicaOf() != "" || clusters[m.SetID] || !s.fits(ctx, def, m) {
 			continue
 		}
-		err := s.make(ctx, def, m.Instance)
+		err := s.make(ctx, def, m)
+		clusters[m.SetID] = m.Clustered()
 		switch {
 		case err == nil, fault.IsNotFound(err):
 		case fault.Of(err, "").Kind == fault.OverLimit:
@@ -167,11 +178,23 @@ func (s *Schedules) spread(ctx context.Context, item due.Item, def etcdschema.Sc
 	})
 }
 
-// make gives an instance a schedule that is made from a default.
-func (s *Schedules) make(ctx context.Context, def etcdschema.Schedule, in etcdschema.Instance) error {
+// fits reports whether an instance, or the cluster that it is in, can do what a default says.
+func (s *Schedules) fits(ctx context.Context, def etcdschema.Schedule, m lifecycle.Member) bool {
+	if !m.Clustered() {
+		return s.Control.MayBackUp(ctx, m.Instance, false) == nil
+	}
+	_, err := s.Control.MayBackUpCluster(ctx, m.Set, false)
+	return err == nil && def.Kind != etcdschema.ScheduleDrill && m.Set.Member(m.ID).State == ""
+}
+
+// make gives an instance, or its cluster, a schedule that is made from a default.
+func (s *Schedules) make(ctx context.Context, def etcdschema.Schedule, in lifecycle.Member) error {
 	now := s.Control.Now().UTC()
 	sch := etcdschema.Schedule{ID: plan.NewID(), Project: def.Project, Instance: in.ID, From: def.ID, Updated: now}
-	if err := s.like(ctx, &sch, def, in); err != nil {
+	if in.Clustered() {
+		sch.Cluster = in.SetID
+	}
+	if err := s.like(ctx, &sch, def, in.Instance); err != nil {
 		return err
 	}
 	key, asked := etcdschema.InstanceKey(def.Project, in.ID), sch

@@ -9,30 +9,23 @@ import (
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/control"
 	"github.com/cofferdb/coffer/gateway/fault"
-	"github.com/cofferdb/coffer/gateway/plan"
 )
 
-// parent is the backup on which the next one of an incremental schedule builds: the newest one of its own that is good; "": a full one is due.
-func (s *Schedules) parent(ctx context.Context, c control.Caller, sch etcdschema.Schedule) (string, error) {
+// chain is the backup on which the next one of an incremental schedule may build: the newest one of its own that is good; the zero one: a full
+// one is due.
+func (s *Schedules) chain(ctx context.Context, sch etcdschema.Schedule) (none etcdschema.Backup, err error) {
 	if sch.Kind != etcdschema.ScheduleIncremental {
-		return "", nil
-	}
-	in, err := s.Control.Instance(ctx, c, sch.Instance)
-	if err != nil {
-		if fault.IsNotFound(err) {
-			return "", nil
-		}
-		return "", err
+		return none, nil
 	}
 	all, err := s.Control.Backups(ctx, etcdschema.Backups(sch.Project))
 	if err != nil {
-		return "", err
+		return none, err
 	}
 	good := goodOnes(all, sch.ID)
-	if len(good) == 0 || plan.MayBeParent(good[0], in.Instance) != nil || len(ancestry(all, good[0])) >= sch.FullEvery {
-		return "", nil
+	if len(good) == 0 || len(ancestry(all, good[0])) >= sch.FullEvery {
+		return none, nil
 	}
-	return good[0].BackupID, nil
+	return good[0], nil
 }
 
 // goodOnes are the complete backups of a schedule, the newest first.

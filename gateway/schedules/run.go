@@ -88,20 +88,32 @@ func (s *Schedules) step(ctx context.Context, item due.Item, decide func(etcdsch
 
 // begin asks for the backup of a run, and says in the same transaction that it is being made. An instance that cannot make one now is waited for.
 func (s *Schedules) begin(ctx context.Context, item due.Item, sch etcdschema.Schedule) error {
-	now := s.Control.Now().UTC()
 	c := control.Caller{Project: sch.Project, Who: identity.Who{UserName: "schedule " + sch.Name}}
 	if sch.Kind == etcdschema.ScheduleDrill {
 		return s.beginDrill(ctx, c, item, sch)
 	}
-	parent, err := s.parent(ctx, c, sch)
-	if err != nil {
+	id, parent, err := s.where(ctx, c, sch)
+	req := control.BackupRequest{
+		Name: backupName(sch), Description: "made by schedule " + sch.ID, Instance: id, ParentID: parent, Schedule: sch.ID,
+	}
+	if err == nil {
+		err = s.ask(ctx, c, item, sch, req)
+	}
+	why := fault.Refusal(err)
+	if why == nil || errors.Is(err, errBefore) || ctx.Err() != nil {
 		return err
 	}
-	req := control.BackupRequest{
-		Name: backupName(sch), Description: "made by schedule " + sch.ID, Instance: sch.Instance, ParentID: parent, Schedule: sch.ID,
-	}
-	_, err = s.Control.NewBackup(ctx, c, req, func(p *plan.Plan, b etcdschema.Backup) error {
+	return s.wait(ctx, item, why.Message)
+}
+
+// ask asks for the backup of a run that is still due as the item says.
+func (s *Schedules) ask(ctx context.Context, c control.Caller, item due.Item, sch etcdschema.Schedule, req control.BackupRequest) error {
+	now := s.Control.Now().UTC()
+	_, err := s.Control.NewBackup(ctx, c, req, func(p *plan.Plan, b etcdschema.Backup) error {
 		rec, err := etcdschema.Read(p.Snap, etcdschema.ScheduleKey(sch.Project, sch.ID))
+		if err == nil {
+			err = stillThere(p.Snap, rec.Value, b.Instance)
+		}
 		if err != nil {
 			return err
 		}
@@ -109,16 +121,12 @@ func (s *Schedules) begin(ctx context.Context, item due.Item, sch etcdschema.Sch
 			return errBefore
 		}
 		is := rec.Value
-		is.Last = &etcdschema.ScheduleRun{Planned: is.Next, At: now, Backup: b.BackupID}
+		is.Last = &etcdschema.ScheduleRun{Planned: is.Next, At: now, Backup: b.BackupID, Instance: b.Instance}
 		is.Making, is.Waiting, is.Next = b.BackupID, never, following(is, now)
 		p.Put(append(plan.DueAt(&is, now.Add(lookFirst), now), put(is))...)
 		return nil
 	})
-	why := fault.Refusal(err)
-	if why == nil || errors.Is(err, errBefore) || ctx.Err() != nil {
-		return err
-	}
-	return s.wait(ctx, item, why.Message)
+	return err
 }
 
 // backupName tells a run's backup from others, and is no longer than a name may be.

@@ -37,6 +37,7 @@ type Request struct {
 	Name       *string `json:"name"`
 	Instance   string  `json:"instance"`
 	Default    bool    `json:"default"`
+	Scope      string  `json:"scope"` // "", "instance" or "set"
 	Kind       *string `json:"kind"`
 	Cron       *string `json:"cron"`
 	Zone       *string `json:"timezone"`
@@ -118,11 +119,7 @@ func (s *Schedules) New(ctx context.Context, c control.Caller, req Request) (sch
 	if req.Default {
 		return sch, s.newDefault(ctx, &sch)
 	}
-	in, err := cp.Instance(ctx, c, sch.Instance)
-	if err == nil {
-		err = cp.MayBackUp(ctx, in.Instance, sch.Kind == etcdschema.ScheduleIncremental)
-	}
-	if err != nil {
+	if err := s.of(ctx, c, req, &sch); err != nil {
 		return sch, err
 	}
 	key, asked := etcdschema.InstanceKey(c.Project, sch.Instance), sch
@@ -136,6 +133,27 @@ func (s *Schedules) New(ctx context.Context, c control.Caller, req Request) (sch
 		return s.added(in, &sch, following(sch, now))
 	})
 	return sch, err
+}
+
+// of finds out of what a new schedule is, and refuses what it cannot be.
+func (s *Schedules) of(ctx context.Context, c control.Caller, req Request, sch *etcdschema.Schedule) error {
+	if !slices.Contains([]string{"", "instance", "set"}, req.Scope) {
+		return fault.Errorf(fault.BadRequest, "Validation error: schedule['scope'] must be one of instance, set. A schedule of a cluster has the cluster's id as its instance.")
+	}
+	sch.Whole = req.Scope == "set"
+	in, err := s.Control.Instance(ctx, c, sch.Instance)
+	switch cluster, none := s.Control.FindCluster(ctx, c.Project, sch.Instance); {
+	case fault.IsNotFound(err) && none == nil && len(cluster.Instances) > 0:
+		sch.Whole, sch.Cluster, sch.Instance = true, cluster.ID, cluster.Instances[0].ID
+		return s.scope(ctx, *sch)
+	case err != nil:
+		return err
+	case in.Clustered():
+		return fault.Errorf(fault.NotImplemented, "Operation not supported for instances that are part of a cluster: make a schedule of cluster %s.", in.SetID)
+	case sch.Whole && in.ReplicaOf() != "":
+		sch.Instance = in.ReplicaOf()
+	}
+	return cmp.Or(s.scope(ctx, *sch), s.Control.MayBackUp(ctx, in.Instance, sch.Kind == etcdschema.ScheduleIncremental))
 }
 
 // added gives an instance one more schedule, whose first run is due at a time.
@@ -166,11 +184,11 @@ func put(sch etcdschema.Schedule) etcdschema.Op {
 	return etcdschema.Put(etcdschema.ScheduleKey(sch.Project, sch.ID), sch)
 }
 
-// List are all schedules of a project, of one instance unless that is "".
+// List are all schedules of a project, of one instance or cluster unless that is "".
 func (s *Schedules) List(ctx context.Context, c control.Caller, instance string) (all []etcdschema.Schedule, err error) {
 	list, err := etcdschema.List(ctx, s.Control.Store, etcdschema.Schedules(c.Project), etcdschema.Page{})
 	for _, rec := range list.Records {
-		if instance == "" || rec.Value.Instance == instance {
+		if instance == "" || rec.Value.Instance == instance || rec.Value.Cluster == instance {
 			all = append(all, rec.Value)
 		}
 	}
@@ -202,7 +220,7 @@ func (s *Schedules) change(ctx context.Context, project, id string, decide func(
 
 // Edit changes a schedule. A run that waits is given up when its time is another now.
 func (s *Schedules) Edit(ctx context.Context, c control.Caller, id string, req Request) (after etcdschema.Schedule, err error) {
-	if req.Instance != "" || req.Default {
+	if req.Instance != "" || req.Default || req.Scope != "" {
 		return after, fault.Errorf(fault.BadRequest, "Validation error: a schedule stays with its instance; make another one.")
 	}
 	now, err := s.Find(ctx, c, id)
@@ -214,6 +232,13 @@ func (s *Schedules) Edit(ctx context.Context, c control.Caller, id string, req R
 	}
 	if now.Instance == "" {
 		return s.editDefault(ctx, c, now, req)
+	}
+	if req.Kind != nil {
+		kind := now
+		kind.Kind = *req.Kind
+		if err := s.scope(ctx, kind); err != nil {
+			return after, err
+		}
 	}
 	if req.Kind != nil && *req.Kind == etcdschema.ScheduleIncremental {
 		in, err := s.Control.Instance(ctx, c, now.Instance)

@@ -51,8 +51,13 @@ func (a *app) scheduleCommands() *cobra.Command {
 	})
 	list.Flags().StringVar(&instance, "instance", "", "those of one instance, by name or id")
 	var fresh, every, changed scheduleFlags
-	create := a.api("create INSTANCE NAME", "Have an instance backed up at times", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
-		id, err := findInstance(ctx, c, args[0])
+	var whole, cluster bool
+	create := a.api("create INSTANCE NAME", "Have an instance, its set, or a cluster backed up at times", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
+		of := findInstance
+		if cluster {
+			of = findCluster
+		}
+		id, err := of(ctx, c, args[0])
 		if err != nil {
 			return err
 		}
@@ -61,6 +66,9 @@ func (a *app) scheduleCommands() *cobra.Command {
 			return err
 		}
 		fields["instance"], fields["name"] = id, args[1]
+		if whole {
+			fields["scope"] = "set"
+		}
 		s, err := dbext.CreateSchedule(ctx, c, fields)
 		if err != nil {
 			return err
@@ -68,6 +76,9 @@ func (a *app) scheduleCommands() *cobra.Command {
 		return a.print(s, scheduleFields(s))
 	})
 	fresh.on(create.Flags())
+	create.Flags().BoolVar(&whole, "set", false, "of the whole replication set that INSTANCE is in: a replica makes the backups when one is well, whoever is the source")
+	create.Flags().BoolVar(&cluster, "cluster", false, "INSTANCE is a cluster, by name or id: all of it is backed up")
+	create.MarkFlagsMutuallyExclusive("set", "cluster")
 	defaults := a.api("default NAME", "Have every instance of the project backed up at times, those to come, too", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
 		fields, err := every.given()
 		if err != nil {
@@ -161,8 +172,13 @@ func findSchedule(ctx context.Context, c *gophercloud.ServiceClient, ref string)
 
 // backedUp says which instances a schedule is for.
 func backedUp(s dbext.Schedule) string {
-	if s.Default {
+	switch s.Scope {
+	case "project":
 		return "every instance"
+	case "cluster":
+		return "cluster " + s.Cluster
+	case "set":
+		return "set of " + s.Instance
 	}
 	return s.Instance
 }
@@ -182,7 +198,7 @@ func scheduleFields(s dbext.Schedule) fields {
 	}
 	if run := s.LastRun; run != nil {
 		all = append(all, fields{
-			{"last run", run.Planned.String()}, {"result", run.Result}, {"reason", run.Reason}, {"backup", run.Backup}, {"drill", run.Drill}, {"ended", run.Ended.String()},
+			{"last run", run.Planned.String()}, {"result", run.Result}, {"reason", run.Reason}, {"backup", run.Backup}, {"made by", run.Instance}, {"drill", run.Drill}, {"ended", run.Ended.String()},
 		}...)
 	}
 	return all

@@ -13,7 +13,9 @@ type Schedule struct {
 	ID         string       `json:"id"`
 	Name       string       `json:"name"`
 	Project    string       `json:"project_id"`
-	Instance   string       `json:"instance_id"` // "": a default of the project
+	Instance   string       `json:"instance_id"` // "": a default of the project; of a set its source, of a cluster one of its members
+	Cluster    string       `json:"cluster_id"`  // "": it is not of a cluster
+	Scope      string       `json:"scope"`       // instance, set, cluster, project
 	Default    bool         `json:"default"`
 	From       string       `json:"default_id"`  // "": it is made from no default
 	Kind       string       `json:"kind"`        // full, incremental, drill
@@ -42,10 +44,12 @@ type ScheduleRun struct {
 	Result  string `json:"result"` // running, completed, failed, skipped
 	Reason  string `json:"reason"`
 	Backup  string `json:"backup_id"`
-	Drill   string `json:"drill_id"` // "": it was none
+	// Instance is who has made it; "": it was a drill.
+	Instance string `json:"instance_id"`
+	Drill    string `json:"drill_id"` // "": it was none
 }
 
-// ListSchedules reads the project's schedules, or those of one instance.
+// ListSchedules reads the project's schedules, or those of one instance or cluster.
 func ListSchedules(ctx context.Context, c *gophercloud.ServiceClient, instance string) ([]Schedule, error) {
 	from := endpoint(c, "schedules")
 	if instance != "" {
