@@ -170,41 +170,64 @@ func (a *app) awaitBackup(ctx context.Context, c *gophercloud.ServiceClient, b d
 
 // watchBackup looks at a backup as long as it is so.
 func (a *app) watchBackup(ctx context.Context, c *gophercloud.ServiceClient, b dbext.Backup, so func(dbext.Backup) bool) (dbext.Backup, error) {
-	tick := time.NewTicker(a.poll)
+	return watch(ctx, a.poll, b, so, func() (dbext.Backup, error) { return dbext.GetBackup(ctx, c, b.ID) })
+}
+
+// watch looks at something as long as it is so, and over what is away for a moment.
+func watch[T any](ctx context.Context, every time.Duration, what T, so func(T) bool, look func() (T, error)) (T, error) {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
-	for so(b) {
+	for so(what) {
 		select {
 		case <-ctx.Done():
-			return b, ctx.Err()
+			return what, ctx.Err()
 		case <-tick.C:
 		}
-		now, err := dbext.GetBackup(ctx, c, b.ID)
+		now, err := look()
 		switch {
 		case err == nil:
-			b = now
+			what = now
 		case !transient(err):
-			return b, err
+			return what, err
 		}
 	}
-	return b, nil
+	return what, nil
 }
 
 // pitrCommands say whether an instance's log is shipped.
 func (a *app) pitrCommands() *cobra.Command {
+	var wait bool
 	set := func(use, short, did string, rpo *int) *cobra.Command {
 		return a.api(use, short, func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
 			id, err := findInstance(ctx, c, args[0])
 			if err != nil {
 				return err
 			}
-			return a.done(dbext.SetPITR(ctx, c, id, rpo), did, args[0])
+			if err := dbext.SetPITR(ctx, c, id, rpo); err != nil {
+				return err
+			}
+			if wait {
+				if err := a.awaitWindow(ctx, c, id); err != nil {
+					return err
+				}
+			}
+			return a.done(nil, did, args[0])
 		})
 	}
 	seconds := 30
 	on := set("on INSTANCE", "Ship what an instance writes, so that one can go back to any time", "the log of %s is shipped", &seconds)
 	on.Flags().IntVar(&seconds, "rpo", seconds, "how many seconds the shipped log may be behind")
+	on.Flags().BoolVar(&wait, "wait", false, "wait until there is a first backup to go back from")
 	return group("pitr", "Point in time recovery of an instance", on,
 		set("off INSTANCE", "Ship nothing any more; what was shipped stays as long as a backup needs it", "the log of %s is not shipped any more", nil))
+}
+
+// awaitWindow returns when one can go back to times from now on.
+func (a *app) awaitWindow(ctx context.Context, c *gophercloud.ServiceClient, id string) error {
+	open := func(w dbext.RestoreWindow) bool { return w.Open }
+	_, err := watch(ctx, a.poll, dbext.Restorable{}, func(r dbext.Restorable) bool { return !slices.ContainsFunc(r.Windows, open) },
+		func() (dbext.Restorable, error) { return dbext.GetRestorable(ctx, c, id) })
+	return err
 }
 
 // setObjectives asks for bounds of what is lost with an instance, and of how long it takes to have it again.
