@@ -100,6 +100,14 @@ func backInTime(t *testing.T, d datastore, pause time.Duration) {
 		t.Logf("%s: restored to row %d in %s", d, n, time.Since(begun).Round(10*time.Millisecond))
 		w.remove(t, then)
 	}
+	w.removeWithBackups(t, id)
+	until.True(t, patience, "the log is gone with its last backup", func() bool { return window().Status == http.StatusNotFound })
+	w.end(t)
+}
+
+// removeWithBackups removes an instance, and then all backups of the project.
+func (w *world) removeWithBackups(t *testing.T, id string) {
+	t.Helper()
 	w.remove(t, id)
 	all, _, err := w.ask(http.MethodGet, "/backups", "")
 	if err != nil {
@@ -108,6 +116,4 @@ func backInTime(t *testing.T, d datastore, pause time.Duration) {
 	for i := 0; all.At("backups", i) != nil; i++ {
 		w.do(t, http.StatusAccepted, gone, http.MethodDelete, "/backups/"+all.Text("backups", i, "id"), "")
 	}
-	until.True(t, patience, "the log is gone with its last backup", func() bool { return window().Status == http.StatusNotFound })
-	w.end(t)
 }
