@@ -21,6 +21,8 @@ type PrepareArgs struct {
 	TLS TLSMode `json:"tls,omitempty"`
 	// Cluster, when set, is that of which the server will be a member.
 	Cluster *ClusterView `json:"cluster,omitempty"`
+	// Modules are applied when the server runs. One that fails is told of and does not keep it from being ready.
+	Modules []ModuleArgs `json:"modules,omitempty"`
 }
 
 // PrepareReply tells what only the server knows.
@@ -31,6 +33,8 @@ type PrepareReply struct {
 	TLS TLSMode `json:"tls,omitempty"`
 	// Configuration is what get_configuration would answer; empty: the server has no parameters to set.
 	Configuration map[string]string `json:"configuration,omitempty"`
+	// Modules are what has become of those that were to be applied.
+	Modules []ModuleState `json:"modules,omitempty"`
 }
 
 // RestartArgs may hold overrides that an earlier update_overrides could not bring: they are stored before the restart.

@@ -109,6 +109,7 @@ const (
 	CanCluster           Capability = "cluster"
 	CanPointInTime       Capability = "point_in_time"
 	CanCheck             Capability = "check"
+	CanModules           Capability = "modules"
 	CanFailover          Capability = "failover"         // nothing that was acknowledged is lost
 	CanBoundedFailover   Capability = "failover_bounded" // what was acknowledged last may be
 )
@@ -116,7 +117,7 @@ const (
 // AllCapabilities returns every capability there is, in a fixed order.
 func AllCapabilities() []Capability {
 	return []Capability{CanDatabases, CanUsers, CanAccess, CanRoot, CanConfiguration, CanBackup, CanIncrementalBackup,
-		CanReplication, CanLogs, CanUpgrade, CanTLS, CanCluster, CanPointInTime, CanCheck, CanFailover, CanBoundedFailover}
+		CanReplication, CanLogs, CanUpgrade, CanTLS, CanCluster, CanPointInTime, CanCheck, CanModules, CanFailover, CanBoundedFailover}
 }
 
 // Capabilities tells what m can do beyond the required methods, in a fixed order.
@@ -141,6 +142,7 @@ func Capabilities(m Manager) []Capability {
 		{CanCluster, is[Cluster](m)},
 		{CanPointInTime, is[PointInTime](m) && replays(m)},
 		{CanCheck, is[Checker](m)},
+		{CanModules, len(ModuleTypes(m)) > 0},
 		{CanFailover, failover != nil && !failover.Bounded},
 		{CanBoundedFailover, failover != nil && failover.Bounded},
 	} {

@@ -50,7 +50,7 @@ type Env struct {
 	// agent/, server.json, tls.json, guest-logs.json and shipping.json there; every other name is the manager's.
 	Dir string
 	// DataDir is where the volume is mounted; the database's files go here, in a folder of the manager's choice. The
-	// runtime has made it; it belongs to UID and GID. The folder tls is the runtime's, see [ServerTLS].
+	// runtime has made it; it belongs to UID and GID. The folder tls is the runtime's, see [ServerTLS]; modules is that of key files.
 	DataDir string
 	// Address is the IP address that the server must listen on, and no other.
 	Address string

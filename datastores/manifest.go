@@ -124,6 +124,7 @@ func tell(o ServerOptions, manager string, m Manager) ServerOptions {
 		}
 		o.ReplicationStrategy = cmp.Or(o.ReplicationStrategy, o.ReplicationStrategies[0].Name)
 	}
+	o.ModuleTypes = ModuleTypes(m)
 	if s, ok := m.(Streamer); ok {
 		o.ReplicationStream = s.ReplicationStream()
 	}

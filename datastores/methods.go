@@ -88,6 +88,8 @@ const (
 
 	MethodCheckData = "check_data" // CheckArgs -> CheckReport
 
+	MethodModules = "module_apply" // ModulesArgs -> ModulesReply
+
 	MethodUpgrade      = "upgrade"       // UpgradeArgs -> nothing
 	MethodCheckUpgrade = "check_upgrade" // UpgradeArgs -> nothing; Invalid says what is in the way
 
@@ -146,6 +148,8 @@ func Methods() []Method {
 		{Name: MethodFlushLog, Needs: CanPointInTime, Reads: true, Timeout: flush},
 
 		{Name: MethodCheckData, Needs: CanCheck, Reads: true, Long: true, Secret: true, Timeout: reading},
+
+		{Name: MethodModules, Needs: CanModules, Secret: true, Timeout: high},
 
 		{Name: MethodUpgrade, Needs: CanUpgrade, Long: true, MovesData: true, Timeout: transfer, Without: "server"},
 		{Name: MethodCheckUpgrade, Needs: CanUpgrade, Reads: true, Long: true, Timeout: high},

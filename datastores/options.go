@@ -40,6 +40,7 @@ type ServerOptions struct {
 	ReplicationStrategies []Strategy    `json:"replication_strategies,omitempty" doc:"what replication_strategy may name, from the manifest"`
 	ReplicationStream     string        `json:"replication_stream,omitempty" doc:"a replica may follow a source of an older version that has the same, so that a set can be upgraded; from the manifest"`
 	Cluster               *ClusterShape `json:"cluster,omitempty" doc:"what clusters there can be, from the manifest"`
+	ModuleTypes           []string      `json:"module_types,omitempty" doc:"the types of modules that its servers take, from the manifest"`
 	Parameters            []Parameter   `json:"configuration_parameters,omitempty" doc:"what configuration groups may set, from the manifest"`
 }
 

@@ -172,7 +172,7 @@ type Operation struct {
 	Backup string `json:"backup,omitempty"` // of a backup, or of a new replica's snapshot: which
 	// Last: the backup is the instance's last; when it is complete, the instance is deleted.
 	Last bool `json:"last,omitempty"`
-	// Target is what the instance becomes, of a resize, upgrade or configure.
+	// Target is what the instance becomes, of a resize, upgrade, configure or modules.
 	Target *Target `json:"target,omitempty"`
 	// Outdated: the values of the instance's configuration group have changed since the operation began.
 	Outdated bool `json:"outdated,omitempty"`
@@ -187,13 +187,14 @@ type Operation struct {
 
 // Target is what an instance becomes; zero fields stay as they are.
 type Target struct {
-	Configuration *string  `json:"configuration,omitempty"` // "": none
-	FlavorID      string   `json:"flavor_id,omitempty"`
-	Flavor        *Flavor  `json:"flavor,omitempty"`
-	VolumeGB      int      `json:"volume_gb,omitempty"`
-	Version       *Upgrade `json:"version,omitempty"`
-	Host          string   `json:"host,omitempty"` // of a migration, with the address that is kept there
-	Address       string   `json:"address,omitempty"`
+	Configuration *string       `json:"configuration,omitempty"` // "": none
+	FlavorID      string        `json:"flavor_id,omitempty"`
+	Flavor        *Flavor       `json:"flavor,omitempty"`
+	VolumeGB      int           `json:"volume_gb,omitempty"`
+	Version       *Upgrade      `json:"version,omitempty"`
+	Modules       *ModuleChange `json:"modules,omitempty"`
+	Host          string        `json:"host,omitempty"` // of a migration, with the address that is kept there
+	Address       string        `json:"address,omitempty"`
 }
 
 // Former is a place that an instance may go back to, and the size that it had there.

@@ -43,9 +43,16 @@ type ModuleContents struct {
 // AppliedModule is a module that an instance has.
 type AppliedModule struct {
 	ID      string    `json:"id"`
+	Type    string    `json:"type"`
 	MD5     string    `json:"md5"` // of what was in it when it was applied
 	Status  string    `json:"status"`
 	Message string    `json:"message,omitempty"` // for a person
 	Created time.Time `json:"created"`           // when it was applied first
 	Updated time.Time `json:"updated"`
+}
+
+// ModuleChange are modules that an instance gets, also those that it has and gets anew, and others that it loses.
+type ModuleChange struct {
+	Apply  []AppliedModule `json:"apply,omitempty"` // of which ID, Type and MD5 count
+	Remove []string        `json:"remove,omitempty"`
 }

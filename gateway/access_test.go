@@ -19,7 +19,7 @@ import (
 // somewhere fills in a route's parameters with things that exist nowhere.
 var somewhere = strings.NewReplacer(
 	":id", "01234567-89ab-7cde-8f01-23456789abcd", ":name", "db", ":user", "bob", ":datastore", "mariadb", ":version", "10.11",
-	":flavor", "1", ":tenant", "p2", ":grantee", "p2", ":host", "01234567-89ab-7cde-8f01-23456789abcd", ":agent", "01234567-89ab-7cde-8f01-23456789abcd",
+	":flavor", "1", ":tenant", "p2", ":grantee", "p2", ":host", "01234567-89ab-7cde-8f01-23456789abcd", ":agent", "01234567-89ab-7cde-8f01-23456789abcd", ":module", "01234567-89ab-7cde-8f01-23456789abcd",
 )
 
 // TestAccessMatrix asks for every route of the table as everybody who may not use it. Each must be refused, and nothing

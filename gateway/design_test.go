@@ -60,7 +60,7 @@ func below(path string, patterns []string) bool {
 // without a dot in their first part are this module's.
 func TestWhoMayImportWhom(t *testing.T) {
 	engines := []string{"datastores/redis", "datastores/mongodb", "datastores/mysql", "datastores/postgresql", "datastores/cassandra"}
-	engine := []string{"datastores", "datastores/service", "datastores/configfile", "datastores/volume"}
+	engine := []string{"datastores", "datastores/modules", "datastores/service", "datastores/configfile", "datastores/volume"}
 	rules := map[string][]string{
 		"agentpoll":                     {},
 		"agentpoll/agent":               {"agentpoll"},
@@ -72,10 +72,11 @@ func TestWhoMayImportWhom(t *testing.T) {
 		"datastores/volume":             {"datastores"},
 		"datastores/service":            {"datastores", "datastores/volume", "golang.org/x/sys/unix"},
 		"datastores/configfile":         {},
+		"datastores/modules":            {"datastores", "datastores/volume"},
 		"datastores/wire":               {"agentpoll", "datastores"},
 		"datastores/guest/stream":       {"datastores", "github.com/klauspost/compress/zstd"},
 		"datastores/guest":              {"datastores/guest/stream", "agentpoll", "agentpoll/agent", "datastores", "datastores/service", "datastores/volume", "datastores/wire", "golang.org/x/sys/unix"},
-		"datastores/datastoretest":      {"agentpoll/agentpolltest/until", "datastores", "datastores/service"},
+		"datastores/datastoretest":      {"agentpoll/agentpolltest/until", "datastores", "datastores/modules", "datastores/service", "datastores/volume"},
 		"datastores/redis":              append([]string{"golang.org/x/sys/unix"}, engine...),
 		"datastores/mysql":              append([]string{"datastores/mysql/galera", "github.com/go-sql-driver/mysql"}, engine...),
 		"datastores/mysql/galera":       {"datastores", "datastores/configfile"},
@@ -111,7 +112,7 @@ func TestWhoMayImportWhom(t *testing.T) {
 		"gateway/drills":                         {"agentpoll", "datastores", "etcdschema", "gateway/control", "gateway/due", "gateway/fault", "gateway/identity", "gateway/lifecycle", "gateway/limits", "gateway/pitr", "gateway/plan"},
 		"gateway/schedules":                      {"datastores", "etcdschema", "gateway/control", "gateway/drills", "gateway/due", "gateway/fault", "gateway/identity", "gateway/limits", "gateway/plan", "github.com/robfig/cron/v3"},
 		"gateway/pitr":                           {"datastores", "etcdschema", "gateway/control", "gateway/due", "gateway/fault", "gateway/identity", "gateway/lifecycle", "gateway/plan", "gateway/segments"},
-		"gateway/modules":                        {"etcdschema", "gateway/control", "gateway/fault", "gateway/lifecycle", "gateway/limits", "gateway/plan"},
+		"gateway/modules":                        {"datastores", "etcdschema", "gateway/control", "gateway/fault", "gateway/lifecycle", "gateway/limits", "gateway/plan"},
 		"gateway/objectives":                     {"etcdschema", "gateway/control", "gateway/due", "gateway/fault", "gateway/lifecycle", "gateway/plan"},
 		"gateway/transfer":                       {"datastores", "datastores/guest/stream", "etcdschema", "gateway/blobstore", "gateway/control", "gateway/fault", "gateway/limits", "gateway/plan", "gateway/segments", "github.com/klauspost/compress/zstd"},
 		"gateway/verify":                         {"datastores/guest/stream", "etcdschema", "gateway/control", "gateway/due", "gateway/fault", "gateway/plan", "gateway/segments"},

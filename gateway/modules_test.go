@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -29,6 +31,7 @@ func TestModules(t *testing.T) {
 		{400, "needs 'name'", `{"module":{"name":"m","module_type":"ping"}}`},
 		{400, "letter or digit", moduleBody("-", "ping", "x", "")},
 		{400, "type of modules", moduleBody("m", "Ping Pong", "x", "")},
+		{404, "there is: [key_file ping]", moduleBody("m", "new_relic_license", "x", "")},
 		{400, "not be empty", moduleBody("m", "ping", "", "")},
 		{400, "base64", `{"module":{"name":"m","module_type":"ping","contents":"not base64!"}}`},
 		{400, "32768 bytes", moduleBody("m", "ping", strings.Repeat("x", 32<<10+1), "")},
@@ -113,5 +116,119 @@ func TestModules(t *testing.T) {
 	c.Want(t, 200, http.MethodPost, "/modules", moduleBody("one more", "ping", "x", ""))
 	if left := etcd.All(t, "/server/module-contents/"); len(left) != 2 {
 		t.Errorf("%d contents are left of 2 modules", len(left))
+	}
+}
+
+// newModule makes a module and returns its id.
+func newModule(t *testing.T, c gatewaytest.Client, name, kind, contents, more string) string {
+	t.Helper()
+	return c.Want(t, 200, http.MethodPost, "/modules", moduleBody(name, kind, contents, more)).Text("module", "id")
+}
+
+func refs(ids ...string) string {
+	var list []string
+	for _, id := range ids {
+		list = append(list, fmt.Sprintf(`{"id":%q}`, id))
+	}
+	return `{"modules":[` + strings.Join(list, ",") + `]}`
+}
+
+// TestModulesOfAnInstance applies modules to a server, changes them and takes them away: what is there is told, and counted.
+func TestModulesOfAnInstance(t *testing.T) {
+	etcd, g, host := start(t)
+	c, admin, reader := g.Client(gatewaytest.Member), g.Client(gatewaytest.Admin), g.Client(gatewaytest.Reader)
+	instance := c.Create(t, "db", "")
+	c.Await(t, instance, "ACTIVE", soon)
+	at := gatewaytest.Instance(instance) + "/modules"
+	file := func(module, name string) string {
+		text, err := os.ReadFile(filepath.Join(host.DataDir(t, instance), "modules", module, name))
+		if err != nil {
+			return err.Error()
+		}
+		return string(text)
+	}
+	count := func(module string, want float64) {
+		t.Helper()
+		if a := admin.Want(t, 200, http.MethodGet, "/modules/"+module, ""); a.At("module", "instance_count") != want {
+			t.Errorf("instance_count: %s; want %v", a.Body, want)
+		}
+	}
+	ping, key := newModule(t, c, "p", "ping", "12345", ""), newModule(t, c, "licence.key", "key_file", "the key\x00\xff", `,"live_update":1`)
+	bad := newModule(t, c, "no file", "key_file", "the key", "")
+	hidden := newModule(t, admin, "hidden.key", "key_file", "an operator's", `,"visible":0,"priority_apply":1`)
+
+	a := c.Want(t, 200, http.MethodPost, at, refs(ping, key, bad))
+	said := map[string]string{}
+	for i := range 3 {
+		said[a.Text("modules", i, "id")] = a.Text("modules", i, "status") + " " + a.Text("modules", i, "message")
+	}
+	if said[ping] != "OK the guest has got 5 bytes" || !strings.HasPrefix(said[key], "OK the file is modules/") || !strings.HasPrefix(said[bad], "ERROR the name of a key_file") {
+		t.Errorf("applied: %s", a.Body)
+	}
+	if got := file(key, "licence.key"); got != "the key\x00\xff" {
+		t.Errorf("the file: %q", got)
+	}
+	if got := c.Want(t, 200, http.MethodGet, gatewaytest.Instance(instance), "").Text("instance", "status"); got != "ACTIVE" {
+		t.Errorf("status %s after a module that was refused", got)
+	}
+	admin.Want(t, 200, http.MethodPost, at, refs(hidden))
+	for _, m := range []string{ping, key, bad, hidden} {
+		count(m, 1)
+	}
+	if a := reader.Want(t, 200, http.MethodGet, at, ""); a.At("modules", 2) == nil || a.At("modules", 3) != nil {
+		t.Errorf("a hidden module is told of, or one is missing: %s", a.Body)
+	}
+	if a := admin.Want(t, 200, http.MethodGet, at, ""); a.Text("modules", 0, "id") != hidden || a.At("modules", 3) == nil {
+		t.Errorf("an admin sees %s", a.Body)
+	}
+	c.Want(t, 404, http.MethodDelete, at+"/"+hidden, "")
+	reader.Want(t, 403, http.MethodGet, at+"?include_contents=1", "")
+	if a := c.Want(t, 200, http.MethodGet, "/modules/"+key+"/instances", ""); a.Text("instances", 0, "id") != instance {
+		t.Errorf("who has it: %s", a.Body)
+	}
+	if a := c.Want(t, 200, http.MethodGet, "/modules/"+key+"/instances?count_only=true", ""); a.At("instances", 0, "instance_count") != 1.0 || a.At("instances", 0, "current") != true {
+		t.Errorf("how many have it: %s", a.Body)
+	}
+
+	// What is applied is changed only when it says live_update, and then not what it is for; it is deleted never.
+	c.Want(t, 403, http.MethodPut, "/modules/"+ping, `{"module":{"description":"x"}}`)
+	c.Want(t, 403, http.MethodDelete, "/modules/"+ping, "")
+	c.Want(t, 403, http.MethodDelete, "/modules/"+key, "")
+	c.Want(t, 403, http.MethodPut, "/modules/"+key, `{"module":{"module_type":"ping"}}`)
+	c.Want(t, 200, http.MethodPut, "/modules/"+key, `{"module":{"name":"new.key","contents":"bmV3"}}`)
+	if a := c.Want(t, 200, http.MethodGet, at, ""); !strings.Contains(string(a.Body), `"outdated":true`) {
+		t.Errorf("after a change: %s", a.Body)
+	}
+	c.Want(t, 200, http.MethodPost, at, refs(key))
+	if got := file(key, "new.key"); got != "new" || file(key, "licence.key") == "the key\x00\xff" {
+		t.Errorf("applied again: %q, and the former file: %q", got, file(key, "licence.key"))
+	}
+	count(key, 1)
+
+	c.Want(t, 400, http.MethodPost, at, `{"modules":[]}`)
+	c.Want(t, 404, http.MethodPost, at, refs(instance))
+	var more []string
+	for i := range 3 {
+		more = append(more, newModule(t, c, fmt.Sprint("more", i), "ping", "x", ""))
+	}
+	c.Want(t, 413, http.MethodPost, at, refs(more...))
+	c.Want(t, 404, http.MethodDelete, at+"/"+more[0], "")
+
+	c.Want(t, 200, http.MethodDelete, at+"/"+key, "")
+	if got := file(key, "new.key"); got == "new" {
+		t.Error("the file of a module that was removed is there")
+	}
+	c.Want(t, 200, http.MethodDelete, at+"/"+bad, "")
+	count(key, 0)
+	for key, value := range etcd.All(t, "/") {
+		if strings.Contains(value, "an operator's") || strings.Contains(value, base64.StdEncoding.EncodeToString([]byte("an operator's"))) {
+			t.Errorf("%s holds what is in a module, in clear", key)
+		}
+	}
+	c.Want(t, 202, http.MethodDelete, gatewaytest.Instance(instance), "")
+	c.AwaitGone(t, instance, soon)
+	for _, m := range []string{ping, hidden} {
+		count(m, 0)
+		admin.Want(t, 200, http.MethodDelete, "/modules/"+m, "")
 	}
 }

@@ -96,6 +96,8 @@ func stands() []stand {
 				op.Target = &etcdschema.Target{VolumeGB: 2}
 			case lifecycle.Upgrade:
 				op.Target = &etcdschema.Target{Version: &etcdschema.Upgrade{Version: "2"}}
+			case lifecycle.Modules:
+				op.Target = &etcdschema.Target{Modules: &etcdschema.ModuleChange{}}
 			case lifecycle.Backup:
 				op.Backup = idOf(s.it, 8)
 			case lifecycle.Migrate:
@@ -223,7 +225,7 @@ func stands() []stand {
 
 		at(lifecycle.Create, lifecycle.Launching), at(lifecycle.Create, lifecycle.Enrolling),
 		at(lifecycle.Create, lifecycle.Snapshotting, follows), at(lifecycle.Create, lifecycle.Preparing),
-		at(lifecycle.Restart, lifecycle.Restarting), at(lifecycle.Configure, lifecycle.Configuring), at(lifecycle.Backup, lifecycle.BackingUp),
+		at(lifecycle.Restart, lifecycle.Restarting), at(lifecycle.Configure, lifecycle.Configuring), at(lifecycle.Backup, lifecycle.BackingUp), at(lifecycle.Modules, lifecycle.Bundling),
 		at(lifecycle.Resize, lifecycle.Stopping), at(lifecycle.Resize, lifecycle.Resizing), at(lifecycle.Resize, lifecycle.Starting),
 		at(lifecycle.Upgrade, lifecycle.Equipping), at(lifecycle.Upgrade, lifecycle.Upgrading), at(lifecycle.Upgrade, lifecycle.Reverting), at(lifecycle.Detach, lifecycle.Detaching, follows),
 		at(lifecycle.Follow, lifecycle.Admitting, follows),
@@ -249,8 +251,9 @@ func stands() []stand {
 func idOf(in etcdschema.Instance, n int) string { return in.ID[:len(in.ID)-1] + fmt.Sprint(n) }
 
 const (
-	walkHost  = "00000000-0000-7000-9000-000000000001"
-	walkGroup = "00000000-0000-7000-9000-000000000002"
+	walkHost   = "00000000-0000-7000-9000-000000000001"
+	walkGroup  = "00000000-0000-7000-9000-000000000002"
+	walkModule = "00000000-0000-7000-9000-000000000003"
 )
 
 // build makes the nth state's records.
@@ -260,7 +263,7 @@ func (st stand) build(n int) set3 {
 		Flavor: etcdschema.Flavor{Name: "small", RAM: 512, VCPUs: 1, Disk: 1}, VolumeGB: 1, Prepared: true, Host: walkHost,
 		Capabilities: []datastores.Capability{
 			datastores.CanDatabases, datastores.CanUsers, datastores.CanAccess, datastores.CanRoot, datastores.CanConfiguration,
-			datastores.CanBackup, datastores.CanReplication, datastores.CanLogs, datastores.CanUpgrade,
+			datastores.CanBackup, datastores.CanReplication, datastores.CanLogs, datastores.CanUpgrade, datastores.CanModules,
 		},
 		Service: datastores.Status{Service: datastores.StatusHealthy}, Created: time.Now().UTC(), Updated: time.Now().UTC(),
 		RootEnabled: true, RootEnabledAt: time.Now().UTC(), RootEnabledBy: "member",

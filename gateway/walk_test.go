@@ -23,7 +23,9 @@ import (
 	"github.com/cofferdb/coffer/etcdschema/etcdtest"
 	"github.com/cofferdb/coffer/gateway/api"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
+	"github.com/cofferdb/coffer/gateway/keyring"
 	"github.com/cofferdb/coffer/gateway/lifecycle"
+	"github.com/cofferdb/coffer/gateway/plan"
 )
 
 var update = flag.Bool("update", false, "write docs/states.md anew")
@@ -55,6 +57,9 @@ var walkCalls = []struct{ head, method, path, body string }{
 	{"list drills", http.MethodGet, "/instances/:id/drills", ""},
 	{"show restorable", http.MethodGet, "/instances/:id/restorable", ""},
 	{"defaults", http.MethodGet, "/instances/:id/configuration", ""},
+	{"list modules", http.MethodGet, "/instances/:id/modules", ""},
+	{"apply module", http.MethodPost, "/instances/:id/modules", `{"modules":[{"id":"` + walkModule + `"}]}`},
+	{"remove module", http.MethodDelete, "/instances/:id/modules/" + walkModule, ""},
 	{"list logs", http.MethodGet, "/instances/:id/log", ""},
 	{"enable log", http.MethodPost, "/instances/:id/log", `{"name":"general","enable":1}`},
 	{"show log", http.MethodGet, "/instances/:id/log/general", ""},
@@ -90,6 +95,16 @@ func (yes) Run(_ context.Context, cmd agent.Command) (json.RawMessage, error) {
 	switch cmd.Method {
 	case datastores.MethodGetUser:
 		return json.RawMessage(`{"name":"bob","host":"%"}`), nil
+	case datastores.MethodModules:
+		var args datastores.ModulesArgs
+		if err := json.Unmarshal(cmd.Args, &args); err != nil {
+			return nil, err
+		}
+		var reply datastores.ModulesReply
+		for _, m := range slices.Concat(args.Remove, args.Apply) {
+			reply.Modules = append(reply.Modules, datastores.ModuleState{ID: m.ID, Type: m.Type, MD5: m.MD5, Status: datastores.ModuleOK, Removed: m.MD5 == ""})
+		}
+		return json.Marshal(reply)
 	case datastores.MethodCreateBackup:
 		var args datastores.BackupArgs
 		if err := json.Unmarshal(cmd.Args, &args); err != nil {
@@ -120,6 +135,7 @@ const removing = "delete: remove"
 // walk is a gateway with the instances of all states.
 type walk struct {
 	store  *etcdschema.Store
+	keys   *keyring.Keyring
 	client gatewaytest.Client
 }
 
@@ -130,7 +146,11 @@ func startWalk(t *testing.T) *walk {
 	if err := g.Settled(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w := &walk{store: store, client: g.Client(gatewaytest.Member)}
+	keys, err := keyring.Parse(gatewaytest.Keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &walk{store: store, keys: keys, client: g.Client(gatewaytest.Member)}
 	gatewaytest.Agents(t, store, agentpoll.Host, yes{}, []string{walkHost}, g.URL)
 	var guests []string
 	for n, st := range stands() {
@@ -176,8 +196,12 @@ func (w *walk) put(t *testing.T, s set3) {
 		ID: walkGroup, Project: gatewaytest.Project, Name: "group", Datastore: "memory", Version: "1", Values: datastores.Values{"strict": true},
 		Instances: []string{s.it.ID},
 	}
+	module := etcdschema.Module{ID: walkModule, Project: gatewaytest.Project, Name: "module", Type: "ping", MD5: "1"}
+	s.it.Modules = []etcdschema.AppliedModule{{ID: walkModule, Type: "ping", MD5: "1", Status: datastores.ModuleOK}}
 	ops := []etcdschema.Op{
 		etcdschema.Put(etcdschema.ConfigurationKey(gatewaytest.Project, walkGroup), group),
+		etcdschema.Put(module.Key(), module),
+		plan.SealContents(w.keys, walkModule, []byte("x")),
 		etcdschema.DeleteAll(etcdschema.Commands(walkHost)),
 	}
 	for _, in := range []etcdschema.Instance{s.it, s.source, s.other} {
@@ -404,7 +428,7 @@ func TestTheWalkHasEveryRoute(t *testing.T) {
 		if !ours || !strings.HasPrefix(path, "/instances/:id") {
 			continue
 		}
-		pattern := strings.NewReplacer(":name", "orders", ":user", "bob").Replace(path)
+		pattern := strings.NewReplacer(":name", "orders", ":user", "bob", ":module", walkModule).Replace(path)
 		if strings.Contains(path, "/log/") {
 			pattern = "/instances/:id/log/general"
 		}

@@ -252,3 +252,37 @@ func stubborn(s *datastores.ReplicationStrategy) {
 		return attach(ctx, req)
 	}
 }
+
+// drivers changes every driver of modules.
+func (p planted) drivers(change func(*datastores.ModuleDriver)) []datastores.ModuleDriver {
+	all := p.everything.ModuleDrivers()
+	for i := range all {
+		change(&all[i])
+	}
+	return all
+}
+
+type littering struct{ planted }
+
+func (l littering) ModuleDrivers() []datastores.ModuleDriver {
+	return l.drivers(func(d *datastores.ModuleDriver) { d.Remove = func(context.Context, string) error { return nil } })
+}
+
+// stale does not apply again what it has.
+type stale struct {
+	planted
+	has map[string]bool
+}
+
+func (s stale) ModuleDrivers() []datastores.ModuleDriver {
+	return s.drivers(func(d *datastores.ModuleDriver) {
+		apply := d.Apply
+		d.Apply = func(ctx context.Context, m datastores.AppliedModule) (string, error) {
+			if s.has[d.Type+m.ID] {
+				return "", ctx.Err()
+			}
+			s.has[d.Type+m.ID] = true
+			return apply(ctx, m)
+		}
+	})
+}

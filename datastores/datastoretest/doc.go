@@ -48,6 +48,7 @@
 //   - all connections taken: calls work or say that they cannot
 //   - logs: system logs are there, and on
 //   - user logs: on, off, and what is in them
+//   - modules: each type is applied, changed and removed, and leaves nothing
 //   - restore: all is there, and independent of its source
 //   - root after a restore: as it was, and can be shut out
 //   - backup beside writes: it holds one moment, and hinders nobody

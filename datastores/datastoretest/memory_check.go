@@ -9,7 +9,11 @@ import (
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/modules"
 )
+
+// ModuleDrivers implements [datastores.Modules].
+func (m *memoryManager) ModuleDrivers() []datastores.ModuleDriver { return modules.Common(m.env) }
 
 // Damage has a server find something wrong with its data from now on, when it is asked to check that; "": nothing any more.
 func (m *Memory) Damage(address, problem string) {

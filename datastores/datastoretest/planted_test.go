@@ -28,6 +28,7 @@ type everything interface {
 	datastores.Upgrader
 	datastores.Names
 	datastores.UpgradeChecker
+	datastores.Modules
 }
 
 // defect is a fault that somebody may well build, and the test that must find it.
@@ -107,6 +108,8 @@ func defects() map[string]defect {
 		"a guest that shares its places":         {"all connections taken", func(m everything) datastores.Manager { m.(sharer).ShareConnections(); return m }},
 		"a user taken for another":               {"users alike", func(m everything) datastores.Manager { return confused{planted{m}} }},
 		"a database taken for another":           {"databases alike", func(m everything) datastores.Manager { return confused{planted{m}} }},
+		"a module that leaves its file":          {"modules", func(m everything) datastores.Manager { return littering{planted{m}} }},
+		"a module that stays as it was":          {"modules", func(m everything) datastores.Manager { return stale{planted{m}, map[string]bool{}} }},
 		"a system log that can be off":           {"logs", func(m everything) datastores.Manager { return quiet{planted{m}} }},
 		"an upgrade that goes back":              {"upgrade", func(m everything) datastores.Manager { return younger{planted{m}} }},
 		"an upgrade that looks at nothing":       {"upgrade", func(m everything) datastores.Manager { return blind{planted{m}} }},

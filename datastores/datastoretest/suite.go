@@ -61,6 +61,9 @@ type Harness struct {
 	// Stir makes a running server write something to a log that is on. nil: a login, and an item where there are any.
 	Stir func(ctx context.Context, login Login, log string) error
 
+	// Modules is what to put into modules of types of this datastore's own, by type. nil: it has none.
+	Modules map[string]ModuleTrial
+
 	// Older are the guest options of an older version, whose data Options can take over. nil: upgrade is not tested.
 	Older []byte
 	// UpgradeObstacles are what the check before an upgrade from Older must find, one of each kind, of an
@@ -144,6 +147,8 @@ func suite() []suiteTest {
 
 		{"logs", datastores.CanLogs, nil, shared(testLogs)},
 		{"user logs", datastores.CanLogs, nil, shared(testUserLogs)},
+
+		{"modules", datastores.CanModules, nil, shared(testModules)},
 
 		{"restore", datastores.CanBackup, backupStrategies, testRestore},
 		{"root after a restore", datastores.CanBackup, backupStrategies, testRootAfterRestore},

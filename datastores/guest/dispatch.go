@@ -70,6 +70,8 @@ func (g *Guest) methods() map[string]method {
 
 		datastores.MethodCheckData: tenant(g, checkData),
 
+		datastores.MethodModules: tenant(g, g.changeModules),
+
 		datastores.MethodUpgrade:      plain(g.upgrade),
 		datastores.MethodCheckUpgrade: plain(g.inspect),
 

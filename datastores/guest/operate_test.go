@@ -2,9 +2,12 @@ package guest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,7 +39,7 @@ func TestPrepareMakesWhatWasAskedFor(t *testing.T) {
 		}
 		b = b.again(t)
 	}
-	if len(told) != 18 || told[3] != "server" || told[4] != "writing nothing" {
+	if len(told) != 20 || told[3] != "server" || told[4] != "writing nothing" {
 		t.Errorf("progress: %q", told)
 	}
 	if info, err := os.Stat(filepath.Join(b.config.Root, "var/lib/memory")); err != nil || info.Mode().Perm() != 0o700 {
@@ -249,5 +252,50 @@ func TestSettle(t *testing.T) {
 		if told := steady(last, now) == now; told != c.told {
 			t.Errorf("steady(%+v) told %v, want %v", now, told, c.told)
 		}
+	}
+}
+
+// TestModulesOfAGuest: what fails is told of one module alone, and can be taken away; a type that nobody knows is an error of it; a server
+// that is made anew has what it was made with, and no more.
+func TestModulesOfAGuest(t *testing.T) {
+	b := newBench(t).prepared(t)
+	id := func(n int) string { return fmt.Sprintf("0199d0a1-0000-7000-8000-00000000000%d", n) }
+	args := datastores.ModulesArgs{Apply: []datastores.ModuleArgs{
+		datastores.NewModuleArgs(id(1), "p", "ping", "a", []byte("x")), datastores.NewModuleArgs(id(2), "no name", "key_file", "b", []byte("secret")),
+		datastores.NewModuleArgs(id(3), "k", "unheard_of", "c", []byte("secret")), datastores.NewModuleArgs(id(4), "k.key", "key_file", "d", []byte("secret")),
+	}}
+	states := func(args datastores.ModulesArgs) string {
+		var reply datastores.ModulesReply
+		if err := json.Unmarshal(b.do(t, command(datastores.MethodModules), args), &reply); err != nil {
+			t.Fatal(err)
+		}
+		var all []string
+		for _, m := range reply.Modules {
+			all = append(all, fmt.Sprint(m.Name, " ", m.Status, " ", m.Removed))
+			if strings.Contains(m.Message, "secret") {
+				t.Errorf("it tells of what is in it: %q", m.Message)
+			}
+		}
+		return strings.Join(all, ", ")
+	}
+	const four = "p OK false, no name ERROR false, k ERROR false, k.key OK false"
+	if got := states(args); got != four {
+		t.Errorf("applied: %s", got)
+	}
+	b = b.again(t)
+	if got := states(datastores.ModulesArgs{}); got != four {
+		t.Errorf("after a restart of the guest: %s", got)
+	}
+	remove := datastores.ModulesArgs{Remove: []datastores.ModuleArgs{{ID: id(2)}, {ID: id(3)}, {ID: id(4)}, {ID: id(5), Type: "ping"}}}
+	if got := states(remove); got != " OK true,  OK true,  OK true,  OK true, p OK false" {
+		t.Errorf("removed: %s", got)
+	}
+	b.wantStatus(t, datastores.StatusHealthy)
+	var reply datastores.PrepareReply
+	if err := json.Unmarshal(b.do(t, command(datastores.MethodPrepare), datastores.PrepareArgs{Modules: args.Apply[3:]}), &reply); err != nil {
+		t.Fatal(err)
+	}
+	if len(reply.Modules) != 1 || reply.Modules[0].ID != id(4) || reply.Modules[0].Status != datastores.ModuleOK {
+		t.Errorf("made anew: %+v", reply.Modules)
 	}
 }

@@ -25,6 +25,7 @@ func (g *Guest) prepare(ctx context.Context, cmd agent.Command, args datastores.
 	defer g.agent.StatusChanged()
 	err = g.state.change(func(s *state) {
 		s.Phase, s.Running, s.Attaching = phaseBuilding, true, false
+		s.Modules = nil
 		if speaksTLS(g.served.Load().manager) {
 			s.TLS = asked(args.TLS)
 		}
@@ -36,7 +37,7 @@ func (g *Guest) prepare(ctx context.Context, cmd agent.Command, args datastores.
 	overrides, err := g.build(ctx, cmd.Progress, args)
 	if err == nil {
 		reply, err = replyOf(ctx, g.served.Load().manager)
-		reply.TLS = g.reportedTLS()
+		reply.TLS, reply.Modules = g.reportedTLS(), g.state.get().Modules
 	}
 	switch {
 	case err == nil:
@@ -87,6 +88,9 @@ func (g *Guest) build(ctx context.Context, progress func(agentpoll.Progress), ar
 		}},
 		{"root", func(func(string)) error {
 			return optional(ctx, c, s.manager, !args.RootPassword.IsZero(), enableRoot, datastores.RootArgs{Password: args.RootPassword})
+		}},
+		{"modules", func(func(string)) error {
+			return optional(ctx, c, s.manager, len(args.Modules) > 0, g.changeModules, datastores.ModulesArgs{Apply: args.Modules})
 		}},
 	}
 	for i, step := range steps {

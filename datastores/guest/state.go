@@ -34,6 +34,8 @@ type state struct {
 	// Formatting is the block device that was found blank, while a filesystem is being made on it.
 	Formatting string    `json:"formatting,omitempty"`
 	Overrides  overrides `json:"overrides,omitzero"`
+	// Modules are those that the server has, or has half.
+	Modules []datastores.ModuleState `json:"modules,omitempty"`
 	// TLS is nil until the server is started for the first time by a guest that knows of it.
 	TLS *tlsState `json:"tls,omitempty"`
 }

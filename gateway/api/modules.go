@@ -116,7 +116,7 @@ func (a *API) putModule(r *request) (reply, error) {
 }
 
 func (a *API) deleteModule(r *request) (reply, error) {
-	return reply{status: http.StatusOK}, a.Modules.Remove(r.ctx, r.Caller, r.param("id"))
+	return reply{status: http.StatusOK}, a.Modules.Delete(r.ctx, r.Caller, r.param("id"))
 }
 
 // moduleCountView says how many instances have a module with the same in it.
@@ -158,4 +158,53 @@ func (a *API) listModuleInstances(r *request) (reply, error) {
 		views = append(views, a.shortView(r, in))
 	}
 	return reply{http.StatusOK, listBody("instances", views, next)}, nil
+}
+
+// appliedView is a module as an instance has it: what it is now, and what has become of it there.
+type appliedView struct {
+	moduleView
+	MD5      string `json:"md5"`      // of what was in it when it was applied
+	Outdated bool   `json:"outdated"` // beyond Trove: something else is in it now
+	Status   string `json:"status"`   // OK, ERROR; APPLYING and REMOVING while that goes on
+	Message  string `json:"message"`
+	Created  string `json:"created"` // when it was applied first
+	Updated  string `json:"updated"`
+}
+
+func appliedViews(all []modules.Applied) map[string]any {
+	views := []appliedView{}
+	for _, m := range all {
+		views = append(views, appliedView{
+			viewModule(m.Module), m.Has.MD5, m.Has.MD5 != m.MD5, m.Has.Status, m.Has.Message, control.Stamp(m.Has.Created), control.Stamp(m.Has.Updated),
+		})
+	}
+	return listBody("modules", views, nil)
+}
+
+// listApplied lists the modules of an instance as the gateway has them; the guest tells of each change.
+func (a *API) listApplied(r *request) (reply, error) {
+	if isTrue(r.query("include_contents")) {
+		return reply{}, fault.Errorf(fault.Forbidden, "What is in a module is shown to nobody; leave include_contents out.")
+	}
+	all, err := a.Modules.Of(r.ctx, r.Caller, r.param("id"))
+	return reply{http.StatusOK, appliedViews(all)}, err
+}
+
+func (a *API) applyModules(r *request) (reply, error) {
+	body, err := decode[struct {
+		Modules []control.ModuleRef `json:"modules"`
+	}](r)
+	if err != nil {
+		return reply{}, err
+	}
+	var ids []string
+	for _, m := range body.Modules {
+		ids = append(ids, m.ID)
+	}
+	all, err := a.Modules.Apply(r.ctx, r.Caller, r.param("id"), ids)
+	return reply{http.StatusOK, appliedViews(all)}, err
+}
+
+func (a *API) removeModule(r *request) (reply, error) {
+	return reply{status: http.StatusOK}, a.Modules.Remove(r.ctx, r.Caller, r.param("id"), r.param("module"))
 }

@@ -73,6 +73,10 @@ func routes() []route {
 		{http.MethodPost, tenant + "/instances/:id/log", member, (*API).actOnLog},
 		{http.MethodGet, tenant + "/instances/:id/log/:name", reader, (*API).showLog},
 
+		{http.MethodGet, tenant + "/instances/:id/modules", reader, (*API).listApplied},
+		{http.MethodPost, tenant + "/instances/:id/modules", member, (*API).applyModules},
+		{http.MethodDelete, tenant + "/instances/:id/modules/:module", member, (*API).removeModule},
+
 		{http.MethodPost, tenant + "/instances/:id/databases", member, (*API).createDatabases},
 		{http.MethodGet, tenant + "/instances/:id/databases", reader, (*API).listDatabases},
 		{http.MethodGet, tenant + "/instances/:id/databases/:name", reader, (*API).showDatabase},

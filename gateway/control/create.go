@@ -136,10 +136,10 @@ type CreateRequest struct {
 	ReplicaCount  *int          `json:"replica_count"`
 	RestorePoint  *RestorePoint `json:"restorePoint"`
 	// PITR has its log be shipped. Trove has nothing like it.
-	PITR     *PITR  `json:"pitr"`
-	Modules  []any  `json:"modules"`
-	Locality string `json:"locality"`
-	Zone     string `json:"availability_zone"`
+	PITR     *PITR       `json:"pitr"`
+	Modules  []ModuleRef `json:"modules"`
+	Locality string      `json:"locality"`
+	Zone     string      `json:"availability_zone"`
 	// Protected: it cannot be deleted. Trove has nothing like it.
 	Protected bool   `json:"deletion_protection"`
 	Region    string `json:"region_name"` // "": the gateway's own; package api refuses another
@@ -185,6 +185,11 @@ func (p *PITR) Seconds() (int, error) {
 		return 0, fault.Errorf(fault.BadRequest, "Validation error: pitr['rpo'] must be from 3 to 3600 seconds.")
 	}
 	return *p.RPO, nil
+}
+
+// ModuleRef names a module that an instance is to have.
+type ModuleRef struct {
+	ID string `json:"id"`
 }
 
 // StringOrID is a JSON string or number, as clients send flavors and sizes.

@@ -119,6 +119,26 @@ func (cp *Plane) transition(ctx context.Context, project, id string, event lifec
 	return m.After, err
 }
 
+// Perform lets an event happen to an instance that begins an operation of one step, of the capability that its method needs, and waits for
+// the guest's answer. A guest that is not there is a 503 at once. Each of also checks more.
+func (cp *Plane) Perform(ctx context.Context, c Caller, id string, event lifecycle.Event, methodName string, also ...func(*plan.Plan) error) error {
+	event.Request, event.By = c.Request, c.Who.UserName
+	possible := func(p *plan.Plan) error {
+		return cmp.Or(supports(p.Before.Instance, method(methodName)), cp.reachable(p.Snap, p.Before.ID))
+	}
+	after, err := cp.transition(ctx, c.Project, id, event, append([]func(*plan.Plan) error{possible}, also...)...)
+	if err != nil || after.Operation == nil {
+		return instanceError(err, id)
+	}
+	ctx, cancel := context.WithDeadline(ctx, after.Operation.Deadline)
+	defer cancel()
+	result, err := cp.awaitStep(ctx, after.Instance)
+	if err == nil && result.Error != nil {
+		err = result.Error
+	}
+	return err
+}
+
 // transitionSet lets an event happen to a set, in one transaction.
 func (cp *Plane) transitionSet(ctx context.Context, project, id string, event lifecycle.Event, also ...func(*plan.Plan) error) error {
 	key := etcdschema.SetKey(project, id)

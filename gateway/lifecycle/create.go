@@ -86,6 +86,11 @@ func (d *decision) prepare(message string) error {
 }
 
 func (d *decision) prepared() error {
+	var reply datastores.PrepareReply
+	if len(d.Instance.Modules) > 0 {
+		_ = json.Unmarshal(d.event.Value, &reply) // what it does not tell of is an error of those modules
+		d.settleModules(reply.Modules, "the guest has not told of it")
+	}
 	if d.Instance.Operation.Kind == Migrate {
 		return d.arrived()
 	}

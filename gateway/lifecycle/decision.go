@@ -150,7 +150,7 @@ func (d *decision) finish(message string) {
 	d.Instance.Took = took
 	if !lasts(d.Instance.Failed) || slices.Contains([]string{Promote, Eject, Failover, Detach, Follow}, kind) {
 		d.Instance.Failed = ""
-		if kind != Backup { // which proves nothing of the server
+		if kind != Backup && kind != Modules { // which prove nothing of the server
 			d.Instance.Fault = nil
 		}
 	}
@@ -197,6 +197,9 @@ func (d *decision) giveUp(reason string) {
 	}
 	if op.Kind == Resize && op.Target != nil {
 		d.refund(op.Target)
+	}
+	if op.Kind == Modules {
+		d.settleModules(nil, reason)
 	}
 	d.Instance.Operation = nil
 }

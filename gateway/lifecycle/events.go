@@ -41,7 +41,7 @@ type Event struct {
 	Parts   map[string]string      // of AskBackUpCluster: the id of the backup that each of Members makes; Backup is one of them
 	Last    bool                   // of AskBackup: the instance is to be deleted when it is complete
 	Reason  string                 // of ResetStatus: why, for the fault of what is given up; "": the status was reset
-	Target  *etcdschema.Target     // of AskConfigure, AskResize and AskUpgrade
+	Target  *etcdschema.Target     // of AskConfigure, AskResize, AskUpgrade and AskModules
 	Away    bool                   // of AskConfigure: the guest is not there to be asked
 	Discard bool                   // of AskFollow: what the replica has, and its source may lack, may be thrown away
 	Source  string                 // of Created: the instance that the new one is to follow; "": it is alone

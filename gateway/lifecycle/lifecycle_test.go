@@ -34,7 +34,7 @@ func at(step lifecycle.Step) etcdschema.Instance {
 		lifecycle.Starting: lifecycle.Resize, lifecycle.Upgrading: lifecycle.Upgrade,
 		lifecycle.Equipping: lifecycle.Upgrade, lifecycle.Reverting: lifecycle.Upgrade, lifecycle.Detaching: lifecycle.Detach, lifecycle.Entering: lifecycle.Join, lifecycle.Exiting: lifecycle.Leave,
 		lifecycle.Following: lifecycle.Promote, lifecycle.Admitting: lifecycle.Follow, lifecycle.Removing: lifecycle.Delete,
-		lifecycle.Quieting: lifecycle.Migrate, lifecycle.Saving: lifecycle.Migrate, lifecycle.Yielding: lifecycle.Migrate, lifecycle.Releasing: lifecycle.Migrate,
+		lifecycle.Quieting: lifecycle.Migrate, lifecycle.Saving: lifecycle.Migrate, lifecycle.Yielding: lifecycle.Migrate, lifecycle.Releasing: lifecycle.Migrate, lifecycle.Bundling: lifecycle.Modules,
 	}[step]
 	if kind != lifecycle.Create {
 		in.Prepared = true
@@ -53,6 +53,8 @@ func at(step lifecycle.Step) etcdschema.Instance {
 		op.Command = ""
 	case lifecycle.Configuring:
 		op.Target = &etcdschema.Target{Configuration: &none}
+	case lifecycle.Bundling:
+		op.Target = &etcdschema.Target{Modules: &etcdschema.ModuleChange{}}
 	case lifecycle.BackingUp:
 		op.Backup = "b1"
 	case lifecycle.Upgrading:
@@ -139,7 +141,7 @@ func event(kind lifecycle.EventType, in etcdschema.Instance) lifecycle.Event {
 	none := ""
 	e := lifecycle.Event{
 		Type: kind, Status: datastores.Status{Service: datastores.StatusHealthy}, Value: []byte(`{"backup_id":"b1","id":"gtid-7","count":7}`),
-		Backup: "b1", Target: &etcdschema.Target{Configuration: &none, Flavor: &etcdschema.Flavor{RAM: 512}, Version: &etcdschema.Upgrade{Version: "2"}},
+		Backup: "b1", Target: &etcdschema.Target{Configuration: &none, Flavor: &etcdschema.Flavor{RAM: 512}, Version: &etcdschema.Upgrade{Version: "2"}, Modules: &etcdschema.ModuleChange{}},
 		Read: others,
 	}
 	if in.Operation != nil {
@@ -161,6 +163,7 @@ func TestTable(t *testing.T) {
 			lifecycle.AskConfigure: {Step: lifecycle.Configuring, Status: "ACTIVE", Command: datastores.MethodUpdateOverrides + guest},
 			lifecycle.AskBackup:    {Step: lifecycle.BackingUp, Status: "BACKUP", Command: datastores.MethodCreateBackup + guest},
 			lifecycle.AskResize:    {Step: lifecycle.Stopping, Status: "RESIZE", Command: datastores.MethodStop + guest},
+			lifecycle.AskModules:   {Step: lifecycle.Bundling, Status: "ACTIVE", Command: datastores.MethodModules + guest},
 			lifecycle.AskUpgrade:   {Step: lifecycle.Equipping, Status: "UPGRADE", Command: deployments.MethodLaunch + host},
 			lifecycle.AskDetach:    {Step: lifecycle.Detaching, Status: "DETACH", Command: datastores.MethodDetachReplica + guest},
 			lifecycle.AskMigrate:   {Step: lifecycle.Stopping, Status: "RESIZE", Command: datastores.MethodStop + guest}, // it is a replica, and gets another size
@@ -212,6 +215,11 @@ func TestTable(t *testing.T) {
 			lifecycle.Overdue: {Status: "RESTART_REQUIRED", Drop: "c0" + guest, Fault: true},
 		},
 		lifecycle.BackingUp: {
+			lifecycle.Done:    {Status: "ACTIVE"},
+			lifecycle.Failed:  {Status: "ACTIVE", Drop: "c0" + guest},
+			lifecycle.Overdue: {Status: "ACTIVE", Drop: "c0" + guest},
+		},
+		lifecycle.Bundling: {
 			lifecycle.Done:    {Status: "ACTIVE"},
 			lifecycle.Failed:  {Status: "ACTIVE", Drop: "c0" + guest},
 			lifecycle.Overdue: {Status: "ACTIVE", Drop: "c0" + guest},

@@ -139,6 +139,79 @@ func (d *decision) notBackedUp() error {
 	return nil
 }
 
+// changeModules notes what the instance is about to have: a module counts as applied from now on, until it is gone for sure.
+func (d *decision) changeModules() error {
+	if err := Ready(d.self()); err != nil {
+		return err
+	}
+	change := d.event.Target.Modules
+	d.begin(Modules)
+	d.operation().Target = d.event.Target
+	all := slices.Clone(d.Instance.Modules)
+	for i, m := range all {
+		if slices.Contains(change.Remove, m.ID) {
+			all[i].Status, all[i].Message = datastores.ModuleRemoving, ""
+		}
+	}
+	for _, m := range change.Apply {
+		m.Status, m.Message, m.Created, m.Updated = datastores.ModuleApplying, "", d.now, d.now
+		if i := slices.IndexFunc(all, func(has etcdschema.AppliedModule) bool { return has.ID == m.ID }); i >= 0 {
+			m.Created, all[i] = all[i].Created, m
+		} else {
+			all = append(all, m)
+		}
+	}
+	d.Instance.Modules = all
+	d.enter(Bundling, fmt.Sprintf("asked the guest to apply %d modules and to remove %d", len(change.Apply), len(change.Remove)))
+	return nil
+}
+
+func (d *decision) modulesChanged() error {
+	var reply datastores.ModulesReply
+	if err := json.Unmarshal(d.event.Value, &reply); err != nil {
+		return d.modulesNotChanged()
+	}
+	if failed := d.settleModules(reply.Modules, "the guest has not told of it"); failed > 0 {
+		d.finish(fmt.Sprintf("%d modules could not be applied or removed; they say why", failed))
+		return nil
+	}
+	d.finish("the modules are applied and removed")
+	return nil
+}
+
+// modulesNotChanged fails the modules, not the instance.
+func (d *decision) modulesNotChanged() error {
+	reason := d.reason()
+	d.giveUp(reason)
+	d.tell("fault", reason+" (the modules could not be changed)")
+	return nil
+}
+
+// settleModules puts down what has become of the modules that something was being done with, and counts those that failed. Of one that the
+// states do not tell of, it is unknown why.
+func (d *decision) settleModules(states []datastores.ModuleState, unknown string) (failed int) {
+	var all []etcdschema.AppliedModule
+	for _, m := range d.Instance.Modules {
+		is := datastores.ModuleState{Status: datastores.ModuleError, Message: unknown}
+		if i := slices.IndexFunc(states, func(s datastores.ModuleState) bool { return s.ID == m.ID }); i >= 0 {
+			is = states[i]
+		}
+		switch {
+		case m.Status == datastores.ModuleRemoving && is.Removed:
+			continue
+		case m.Status == datastores.ModuleApplying, m.Status == datastores.ModuleRemoving:
+			if is.Status != datastores.ModuleOK || m.Status == datastores.ModuleRemoving {
+				is.Status = datastores.ModuleError
+				failed++
+			}
+			m.Status, m.Message, m.Updated = is.Status, cut(is.Message, maxFault), d.now
+		}
+		all = append(all, m)
+	}
+	d.Instance.Modules, d.Changed = all, true
+	return failed
+}
+
 func (d *decision) become(t *etcdschema.Target) { d.Instance = Become(d.Instance, *t) }
 
 // Become is the instance as it is when it has reached a target of size or version.

@@ -19,6 +19,7 @@ const (
 	Follow    = "follow"  // of a replica its source, again; as Failed: it does not
 	Join      = "join"    // of a cluster's member
 	Leave     = "leave"
+	Modules   = "modules" // apply some, remove others
 	Delete    = "delete"
 )
 
@@ -34,6 +35,7 @@ const (
 	AskFollow    EventType = "ask_follow"
 	AskJoin      EventType = "ask_join" // the set of a cluster asks its member
 	AskLeave     EventType = "ask_leave"
+	AskModules   EventType = "ask_modules"
 	AskDelete    EventType = "ask_delete"
 )
 
@@ -45,6 +47,7 @@ const (
 	Detaching   Step = "detach"
 	Entering    Step = "join" // its cluster
 	Exiting     Step = "leave"
+	Bundling    Step = "modules"
 )
 
 // Operation is a row of the table of operations: something that can be asked of an instance. What is asked of its guest alone,
@@ -115,6 +118,9 @@ func operations() []Operation {
 			Method: datastores.MethodClusterJoin, may: mayJoin, done: (*decision).joined},
 		{Kind: Leave, Status: StatusShutdown, Does: "give what it has to the other members of its cluster, and leave",
 			Method: datastores.MethodClusterLeave, may: mayLeave, done: (*decision).left},
+		{Kind: Modules, Does: "apply or remove modules", Harmless: true,
+			Instead: "modules are applied to instances that are in no cluster",
+			Method:  datastores.MethodModules, begin: (*decision).changeModules, done: (*decision).modulesChanged, failed: (*decision).modulesNotChanged},
 		{Kind: Delete, Status: StatusShutdown, Does: "remove an instance",
 			Instead: "the action shrink of the cluster takes members away, and deleting the cluster deletes all",
 			first:   []Step{Removing}, begin: (*decision).remove},

@@ -96,6 +96,7 @@ func anyEvent(t *rapid.T, in etcdschema.Instance, sent []string, pending map[str
 		Backup: "b1",
 		Target: target(rapid.Bool().Draw(t, "flavor")),
 	}
+	e.Target.Modules = &etcdschema.ModuleChange{}
 	if len(sent) == 0 {
 		return e
 	}

@@ -11,8 +11,11 @@ const (
 	MaxQuestion = 4 * KiB
 )
 
-// MaxModule is how much may be in a module, in bytes.
-const MaxModule = 32 * KiB
+// MaxModule is how much may be in a module, in bytes, and MaxInstanceModules how many an instance may have: a command carries them all.
+const (
+	MaxModule          = 32 * KiB
+	MaxInstanceModules = 6
+)
 
 // Limits of a project that nobody has set, Trove's: max_instances_per_tenant and its fellows.
 const (
@@ -79,6 +82,7 @@ func Table() []Row {
 		{"schedules", 10, "schedules", "an instance", "413", byFlag, "of its backups"},
 		{"default_schedules", 10, "schedules", "a project", "413", byFlag, "that its instances have without being asked"},
 		{"modules", defaultModules, "modules", "a project", "413", byQuota, "that it has made"},
+		{"instance_modules", MaxInstanceModules, "modules", "an instance", "413", "", "that it has"},
 		{"module", MaxModule, "bytes", "a module", "400", "", "what is in it"},
 		{"drills", defaultDrills, "drills", "a project", "413", byQuota, "under way; what they make counts for no other quota"},
 		{"kept_drills", MaxDrills, "drills", "an instance", "dropped", "", "of which is kept what was found, the newest"},

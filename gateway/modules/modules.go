@@ -78,7 +78,7 @@ func (ms *Modules) New(ctx context.Context, c control.Caller, req Request) (etcd
 	m.MD5 = sum
 	_, err = ms.Control.Store.Update(ctx, nil, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
 		ops, err := ms.Control.Account(s, m.Project, func(u etcdschema.Usage) etcdschema.Usage { u.Modules++; return u })
-		return append(ops, etcdschema.Put(m.Key(), m), ms.put(m.ID, contents)), err
+		return append(ops, etcdschema.Put(m.Key(), m), plan.SealContents(ms.Control.Keys, m.ID, contents)), err
 	})
 	return m, err
 }
@@ -98,12 +98,6 @@ func (ms *Modules) unique(ctx context.Context, c control.Caller, m etcdschema.Mo
 		}
 	}
 	return err
-}
-
-// put writes what is in a module.
-func (ms *Modules) put(id string, contents []byte) etcdschema.Op {
-	key, keys := etcdschema.ModuleContentsKey(id), ms.Control.Keys
-	return etcdschema.Put(key, etcdschema.ModuleContents{Sealed: keys.Seal(key.String(), contents)})
 }
 
 // Edit changes a module. Instances that have it keep what they have until it is applied again.
@@ -127,7 +121,7 @@ func (ms *Modules) Edit(ctx context.Context, c control.Caller, id string, req Re
 		var ops []etcdschema.Op
 		if contents != nil && sum != before.MD5 {
 			after.MD5 = sum
-			ops = append(ops, ms.put(id, contents))
+			ops = append(ops, plan.SealContents(ms.Control.Keys, id, contents))
 		}
 		if before.Shared != after.Shared {
 			ops = append(ops, etcdschema.Delete(before.Key()))
@@ -138,8 +132,8 @@ func (ms *Modules) Edit(ctx context.Context, c control.Caller, id string, req Re
 	return after, err
 }
 
-// Remove deletes a module that no instance has.
-func (ms *Modules) Remove(ctx context.Context, c control.Caller, id string) error {
+// Delete deletes a module that no instance has.
+func (ms *Modules) Delete(ctx context.Context, c control.Caller, id string) error {
 	return ms.change(ctx, c, id, func(s etcdschema.Snapshot, m etcdschema.Module) ([]etcdschema.Op, error) {
 		if m.Instances > 0 {
 			return nil, applied(m)

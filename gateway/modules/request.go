@@ -75,6 +75,9 @@ func (req Request) into(m *etcdschema.Module, catalogue etcdschema.Catalogue, ad
 	if err := req.datastore(m, catalogue); err != nil {
 		return err
 	}
+	if err := offered(*m, catalogue); err != nil {
+		return err
+	}
 	return req.allowed(m, admin)
 }
 

@@ -121,6 +121,8 @@ func (p *Plan) args(command lifecycle.Command) (any, error) {
 	case datastores.MethodUpdateOverrides:
 		values, err := p.overrides(*in.Operation.Target.Configuration)
 		return datastores.OverridesArgs{Values: values}, err
+	case datastores.MethodModules:
+		return p.modulesArgs(*in)
 	case datastores.MethodUpgrade:
 		return datastores.UpgradeArgs{Options: in.Operation.Target.Version.Guest}, nil
 	case datastores.MethodCheckUpgrade:
@@ -209,6 +211,9 @@ func (p *Plan) prepareArgs(in *etcdschema.Instance) (datastores.PrepareArgs, err
 		args.TLS = in.Service.TLS
 	}
 	if args.Overrides, err = p.overrides(in.Configuration); err != nil {
+		return args, err
+	}
+	if args.Modules, err = p.modulesOf(in); err != nil {
 		return args, err
 	}
 	if len(in.Restore) > 0 {

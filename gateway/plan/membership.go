@@ -42,6 +42,13 @@ func (p *Plan) membership() error {
 	if err := p.regroup(p.Before.Instance, is); err != nil {
 		return err
 	}
+	after := p.d.Instance.Modules
+	if p.d.Gone {
+		after = nil
+	}
+	if err := p.recount(p.Before.Modules, after); err != nil {
+		return err
+	}
 	for _, peer := range p.d.Peers {
 		was, err := p.look(peer.ID)
 		if err == nil {

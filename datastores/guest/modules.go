@@ -1,0 +1,99 @@
+package guest
+
+import (
+	"context"
+	"slices"
+
+	"github.com/cofferdb/coffer/datastores"
+)
+
+// changeModules takes modules away and applies others. One that fails does not keep the others from it. Without arguments it tells
+// what there is.
+func (g *Guest) changeModules(ctx context.Context, _ call, m datastores.Modules, args datastores.ModulesArgs) (reply datastores.ModulesReply, err error) {
+	var removed []datastores.ModuleState
+	for _, one := range args.Remove {
+		is := stateOf(one, g.moduleType(one), g.removeModule(ctx, m, one))
+		if is.Removed = is.Status == datastores.ModuleOK; is.Removed {
+			removed = append(removed, is)
+		}
+		if err := g.keepModule(ctx, is); err != nil {
+			return reply, err
+		}
+	}
+	for _, one := range args.Apply {
+		message, err := g.applyModule(ctx, m, one)
+		is := stateOf(one, one.Type, err)
+		if err == nil {
+			is.Message = message
+		}
+		if err := g.keepModule(ctx, is); err != nil {
+			return reply, err
+		}
+	}
+	return datastores.ModulesReply{Modules: slices.Concat(removed, g.state.get().Modules)}, nil
+}
+
+// moduleType is the type of a module that the server has, or else what is said of it.
+func (g *Guest) moduleType(one datastores.ModuleArgs) string {
+	has := g.state.get().Modules
+	if i := position(has, one.ID); i >= 0 {
+		return has[i].Type
+	}
+	return one.Type
+}
+
+func (g *Guest) removeModule(ctx context.Context, m datastores.Modules, one datastores.ModuleArgs) error {
+	driver, err := datastores.FindModuleDriver(m, g.moduleType(one))
+	if err != nil {
+		return nil // what no driver knows, none has brought
+	}
+	return driver.Remove(ctx, one.ID)
+}
+
+// applyModule has the driver of the module's type apply it. What another driver has brought, when it was of another type, goes first.
+func (g *Guest) applyModule(ctx context.Context, m datastores.Modules, one datastores.ModuleArgs) (message string, err error) {
+	driver, err := datastores.FindModuleDriver(m, one.Type)
+	if err != nil {
+		return "", err
+	}
+	module, err := one.Module()
+	if err != nil {
+		return "", err
+	}
+	if g.moduleType(one) != one.Type {
+		if err := g.removeModule(ctx, m, one); err != nil {
+			return "", err
+		}
+	}
+	return driver.Apply(ctx, module)
+}
+
+// stateOf is what has become of a module, with an error as everybody may read it.
+func stateOf(one datastores.ModuleArgs, kind string, err error) datastores.ModuleState {
+	is := datastores.ModuleState{ID: one.ID, Name: one.Name, Type: kind, MD5: one.MD5, Status: datastores.ModuleOK}
+	if err != nil {
+		is.Status, is.Message = datastores.ModuleError, datastores.Told(err).Message
+	}
+	return is
+}
+
+// keepModule notes durably what has become of a module, unless the command was cut short: then it comes again, or nobody wants it.
+func (g *Guest) keepModule(ctx context.Context, is datastores.ModuleState) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return g.state.change(func(s *state) {
+		i := position(s.Modules, is.ID)
+		if i >= 0 && is.MD5 == "" { // it could not be taken away: it is as it was
+			is.MD5, is.Name = s.Modules[i].MD5, s.Modules[i].Name
+		}
+		s.Modules = slices.DeleteFunc(slices.Clone(s.Modules), func(m datastores.ModuleState) bool { return m.ID == is.ID })
+		if !is.Removed {
+			s.Modules = append(s.Modules, is)
+		}
+	})
+}
+
+func position(all []datastores.ModuleState, id string) int {
+	return slices.IndexFunc(all, func(m datastores.ModuleState) bool { return m.ID == id })
+}
