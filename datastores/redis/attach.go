@@ -33,7 +33,7 @@ func (m *Manager) attach(ctx context.Context, req datastores.AttachRequest) erro
 			return err
 		}
 	}
-	if err := m.follow(ctx, from, req.Progress); err != nil {
+	if err := errors.Join(m.otherHistory(), m.follow(ctx, from, req.Progress)); err != nil {
 		return err
 	}
 	// The data are the source's from here on: what was before the mark is in there.

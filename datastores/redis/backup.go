@@ -12,7 +12,7 @@ import (
 func (m *Manager) BackupStrategies() []datastores.BackupStrategy {
 	list := []datastores.BackupStrategy{
 		{StrategyName: strategyName("rdb"), Backup: m.backupRDB, Restore: m.restore},
-		{StrategyName: strategyName("aof"), Backup: m.backupAOF, Restore: m.restore},
+		{StrategyName: strategyName("aof"), Replays: true, Backup: m.backupAOF, Restore: m.restore},
 	}
 	for _, make := range m.extra {
 		list = append(list, make(m))

@@ -98,6 +98,7 @@ func (m *Manager) config(values datastores.Values, st side) ([]byte, error) {
 		{"appenddirname", aofDir},
 		{"appendfilename", aofName},
 		{"aof-use-rdb-preamble", "yes"},
+		{"aof-timestamp-enabled", "yes"},  // so that one can go back to a second
 		{"save", ""},                      // the append-only file has it all
 		{"repl-diskless-sync", "yes"},     // a backup and a replica's first copy leave no file behind
 		{"repl-diskless-sync-delay", "0"}, // and do not wait for others
@@ -108,6 +109,9 @@ func (m *Manager) config(values datastores.Values, st side) ([]byte, error) {
 		{"enable-debug-command", "no"},
 		{"enable-module-command", "no"},
 		{"sanitize-dump-payload", "yes"}, // RESTORE takes whatever a tenant has made up
+	}
+	if m.keepsLog() {
+		directives = append(directives, []string{"aof-disable-auto-gc", "yes"})
 	}
 	directives = append(directives, m.listening()...)
 	directives = append(directives, m.clustering(st.Cluster)...)

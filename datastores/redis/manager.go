@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -23,6 +24,9 @@ type Manager struct {
 	data    volume.Dir // in the hands of the server's user
 	own     volume.Dir // the guest's
 	set     service.Overrides
+
+	logMu   sync.Mutex
+	logSeen scannedLog
 }
 
 // New makes the manager of the server in env. It touches nothing.

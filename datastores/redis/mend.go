@@ -108,10 +108,14 @@ func fillHole(f *os.File, h hole) error {
 
 // scanner reads the commands of an append-only file.
 type scanner struct {
-	r   *bufio.Reader
-	at  int64
-	ctx context.Context
+	r     *bufio.Reader
+	at    int64
+	ctx   context.Context
+	name  string // of the command that was read last, in capitals; "": it is a long one, or an annotation
+	stamp int64  // the second that the annotation says which was read last, since 1970
 }
+
+const longestName = 16
 
 // errDamage is what is no command. A file that ends within one is io.EOF.
 var errDamage = errors.New("this is no command")
@@ -156,15 +160,21 @@ func (s *scanner) skipZeroes() (byte, error) {
 
 // command reads an annotation or a command.
 func (s *scanner) command(first byte) error {
+	s.name = ""
 	if first == '#' {
 		return s.annotation()
 	}
 	args, err := s.number('*')
-	for ; err == nil && args > 0; args-- {
+	for named := false; err == nil && args > 0; args-- {
 		var size int64
 		if size, err = s.number('$'); err != nil {
 			return err
 		}
+		if !named && size <= longestName {
+			name, _ := s.r.Peek(int(size))
+			s.name = strings.ToUpper(string(name))
+		}
+		named = true
 		var n int64
 		if n, err = io.CopyN(io.Discard, s.r, size); err == nil {
 			s.at += n
@@ -178,6 +188,11 @@ func (s *scanner) command(first byte) error {
 var errHalfFilled = errors.New("this hole was not filled to its end")
 
 func (s *scanner) annotation() error {
+	if head, _ := s.r.Peek(32); bytes.HasPrefix(head, []byte("#TS:")) {
+		if digits, _, ok := bytes.Cut(head[len("#TS:"):], []byte("\r\n")); ok {
+			s.stamp, _ = strconv.ParseInt(string(digits), 10, 64)
+		}
+	}
 	for {
 		b, err := s.r.ReadByte()
 		if err != nil {

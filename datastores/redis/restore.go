@@ -57,6 +57,12 @@ func (m *Manager) restore(ctx context.Context, req datastores.RestoreRequest) er
 	if format > m.variant.rdb {
 		return datastores.Errorf(datastores.Invalid, "the backup has format %d, %s reads up to %d: it was made by a newer server", format, m.variant.name, m.variant.rdb)
 	}
+	if req.Log != nil {
+		req.Progress("adding the log")
+		if names, err = m.replay(ctx, tree, names, req.Log); err != nil {
+			return err
+		}
+	}
 	if err := m.writeUsers(users, false); err != nil {
 		return err
 	}
@@ -76,7 +82,7 @@ func (m *Manager) wipe(tree *volume.Tree) error {
 			return err
 		}
 	}
-	if err := m.saveSide(side{Cluster: st.Cluster}); err != nil {
+	if err := errors.Join(m.saveSide(side{Cluster: st.Cluster}), m.otherHistory()); err != nil {
 		return err
 	}
 	return tree.MakeDir(aofFolder)

@@ -28,6 +28,11 @@ func (m *Manager) Upgrade(ctx context.Context, req datastores.UpgradeRequest) er
 	if format > m.variant.rdb {
 		return datastores.Errorf(datastores.Invalid, "the data have format %d, %s reads up to %d", format, m.variant.name, m.variant.rdb)
 	}
+	if old.name != m.variant.name {
+		if err := m.otherHistory(); err != nil {
+			return err
+		}
+	}
 	req.Progress("starting " + m.variant.name)
 	if err := m.Start(ctx); err != nil {
 		return fmt.Errorf("%s does not start with the data of %s: %w", m.variant.name, old.name, err)
