@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
@@ -134,7 +135,14 @@ func (cp *Plane) MayReplay(ctx context.Context, in etcdschema.Instance) error {
 	}
 	strategies, err := cp.strategiesOf(ctx, in)
 	if err == nil && !strategies.replays() {
-		err = fault.Errorf(fault.NotImplemented, "The log of %s %s cannot be replayed on what the strategy %s makes.", in.Datastore, in.Version, strategies.chosen)
+		var able []string
+		for _, s := range strategies.all {
+			if s.Replays {
+				able = append(able, s.Name)
+			}
+		}
+		err = fault.Errorf(fault.NotImplemented, "The log of %s %s cannot be replayed on what the strategy %s makes. An operator can set backup_strategy in its definition to one of: %s.",
+			in.Datastore, in.Version, strategies.chosen, strings.Join(able, ", "))
 	}
 	return err
 }
