@@ -23,6 +23,9 @@ type BackupStrategy struct {
 	Logical bool
 	// Replays: Restore heeds its request's Log.
 	Replays bool
+	// Tool names the engine's own program whose full backup Restore takes, too, as the only link of a chain, without Meta; "": it takes none.
+	// Such a one is of any server of its version: there may be no account that the guest knows, and anything in place of those that it needs.
+	Tool string
 	// Backup writes one backup to req.Output. It runs beside the calls of tenants, never beside another backup or anything
 	// that starts or stops the server. When it fails, or ctx ends, what was written is thrown away; it must leave nothing
 	// behind on the server, nor lose anything that a later incremental backup of an earlier parent needs.
@@ -56,7 +59,7 @@ type BackupReply struct {
 // BackupLink is a backup in a chain.
 type BackupLink struct {
 	ID   string
-	Meta json.RawMessage // of the BackupReply
+	Meta json.RawMessage // of the BackupReply; nil: none, or the strategy's Tool has made it
 	// Open returns the stream as it was written, of a restore only. Its Read fails when the backup is damaged, and says
 	// where, and as soon as ctx has ended. It may be opened again.
 	Open func(ctx context.Context) (io.ReadCloser, error)

@@ -26,6 +26,8 @@ type Strategy struct {
 	Incremental bool `json:"incremental,omitempty"` // of a backup strategy
 	Replays     bool `json:"replays,omitempty"`     // of a backup strategy: the log can be replayed on what it made, see [PointInTime]
 	Logical     bool `json:"logical,omitempty"`     // of a backup strategy: newer versions of the datastore can load what it made, too
+	// Tool, of a backup strategy, names the program whose own output can be brought in as a backup, see [BackupStrategy]; "": none's can.
+	Tool string `json:"tool,omitempty"`
 }
 
 // AnyStrategy is a type that embeds a [StrategyName]: [BackupStrategy], [ReplicationStrategy].

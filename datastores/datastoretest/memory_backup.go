@@ -18,7 +18,7 @@ var memoryCopy = datastores.StrategyName{Namespace: "memory_impl", Name: "copy"}
 func (m *memoryManager) BackupStrategies() []datastores.BackupStrategy {
 	slow := memoryBackup{memoryManager: m, logical: true, padding: m.memory.BackupBytes}
 	return []datastores.BackupStrategy{
-		{StrategyName: memoryCopy, Incremental: true, Replays: true, Backup: memoryBackup{memoryManager: m}.backup, Restore: memoryBackup{memoryManager: m}.restore},
+		{StrategyName: memoryCopy, Incremental: true, Replays: true, Tool: "memory-copy", Backup: memoryBackup{memoryManager: m}.backup, Restore: memoryBackup{memoryManager: m}.restore},
 		{StrategyName: datastores.StrategyName{Namespace: "memory_impl", Name: "slow"}, Logical: true, Backup: slow.backup, Restore: slow.restore},
 	}
 }

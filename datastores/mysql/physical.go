@@ -18,6 +18,7 @@ import (
 // physical is a tool that copies a running server's files: mariadb-backup, or XtraBackup, from which it comes.
 type physical struct {
 	name    string   // the strategy's
+	tool    string   // whose own backups can be brought in; "": nobody's
 	program string   // the tool
 	stream  string   // unpacks its stream
 	files   []string // how the names of what it tells of a backup begin, in its versions
@@ -51,6 +52,7 @@ func (m *Manager) toolStrategy() datastores.BackupStrategy {
 		StrategyName: datastores.StrategyName{Namespace: backupNamespace, Name: m.variant.physical.name},
 		Incremental:  true,
 		Replays:      m.variant.family == "mariadb",
+		Tool:         m.variant.physical.tool,
 		Backup:       m.backupFiles,
 		Restore:      m.restoreFiles,
 	}
@@ -89,7 +91,7 @@ func (m *Manager) backupFiles(ctx context.Context, req datastores.BackupRequest)
 	if err != nil {
 		return datastores.BackupReply{}, fmt.Errorf("cannot make the backup: %w", err)
 	}
-	meta, err := m.readMeta(copyDir)
+	meta, err := m.readMeta(func(name string) ([]byte, error) { return m.data.ReadFile(filepath.Join(copyDir, name), maxTold) })
 	if err != nil {
 		return datastores.BackupReply{}, fmt.Errorf("cannot make the backup: %w", err)
 	}
@@ -112,12 +114,26 @@ func (m *Manager) backupArgv(login string, parent *backupMeta) []string {
 	return argv
 }
 
-// readMeta reads what the tool has told of a backup: two files of `name = value` lines.
-func (m *Manager) readMeta(dir string) (backupMeta, error) {
+// readMeta makes what is known of a backup of what its tool has told.
+func (m *Manager) readMeta(read func(name string) ([]byte, error)) (backupMeta, error) {
+	told := m.told(read)
+	meta := backupMeta{
+		Family: m.variant.family, Version: m.options.Version,
+		FromLSN: told["from_lsn"], ToLSN: told["to_lsn"],
+		GTID: gtidOf(told["binlog_pos"]),
+	}
+	if !lsn.MatchString(meta.ToLSN) {
+		return meta, fmt.Errorf("%s did not say where the backup ends", m.variant.physical.program)
+	}
+	return meta, nil
+}
+
+// told is what the tool tells of a backup: two files of `name = value` lines.
+func (m *Manager) told(read func(name string) ([]byte, error)) map[string]string {
 	told := map[string]string{}
 	for _, prefix := range m.variant.physical.files {
 		for _, name := range []string{"checkpoints", "info"} {
-			file, err := m.data.ReadFile(filepath.Join(dir, prefix+name), maxTold)
+			file, err := read(prefix + name)
 			if err != nil {
 				continue
 			}
@@ -128,15 +144,7 @@ func (m *Manager) readMeta(dir string) (backupMeta, error) {
 			}
 		}
 	}
-	meta := backupMeta{
-		Family: m.variant.family, Version: m.options.Version,
-		FromLSN: told["from_lsn"], ToLSN: told["to_lsn"],
-		GTID: gtidOf(told["binlog_pos"]),
-	}
-	if !lsn.MatchString(meta.ToLSN) {
-		return meta, fmt.Errorf("%s did not say where the backup ends", m.variant.physical.program)
-	}
-	return meta, nil
+	return told
 }
 
 var (
@@ -162,6 +170,9 @@ func (m *Manager) sameServer(meta backupMeta, id string) error {
 
 // sameChain is sameServer for a chain of backups.
 func (m *Manager) sameChain(chain []datastores.BackupLink) error {
+	if m.isPlain(chain) {
+		return nil // what it is of stands in it
+	}
 	for _, link := range chain {
 		var meta backupMeta
 		if err := json.Unmarshal(link.Meta, &meta); err != nil {
@@ -188,7 +199,7 @@ func (m *Manager) restoreFiles(ctx context.Context, req datastores.RestoreReques
 	return m.makeDir(ctx, func(made *volume.Tree) error {
 		for i, link := range req.Chain {
 			req.Progress(fmt.Sprintf("restoring backup %d of %d", i+1, len(req.Chain)))
-			if err := m.restoreLink(ctx, made.Path("."), link, i, len(req.Chain)); err != nil {
+			if err := m.restoreLink(ctx, made, req.Chain, i); err != nil {
 				return fmt.Errorf("cannot restore backup %s: %w", link.ID, err)
 			}
 		}
@@ -200,14 +211,15 @@ func (m *Manager) restoreFiles(ctx context.Context, req datastores.RestoreReques
 		if m.variant.family == "mysql" {
 			return m.markCopied(true)
 		}
-		return m.bootstrap(ctx, strings.NewReader(forgetOthers), "--datadir="+made.Path("."))
+		return m.bootstrap(ctx, strings.NewReader(forgetOthers+m.shutOut(m.isPlain(req.Chain))), "--datadir="+made.Path("."))
 	})
 }
 
 const incrementDir = tmpDir + "/increment"
 
-// restoreLink unpacks a backup into a directory, or aside when it is to be put on top of what is there.
-func (m *Manager) restoreLink(ctx context.Context, making string, link datastores.BackupLink, i, n int) error {
+// restoreLink unpacks the i-th backup of a chain into a directory, or aside when it is to be put on top of what is there.
+func (m *Manager) restoreLink(ctx context.Context, made *volume.Tree, chain []datastores.BackupLink, i int) error {
+	making, link := made.Path("."), chain[i]
 	into := making
 	if i > 0 {
 		into = m.path(incrementDir)
@@ -225,7 +237,12 @@ func (m *Manager) restoreLink(ctx context.Context, making string, link datastore
 	if err != nil {
 		return err
 	}
-	return m.runTool(ctx, m.prepareArgv(making, into, i == n-1), nil, nil)
+	if m.isPlain(chain) {
+		if err := m.checkPlain(made); err != nil {
+			return err
+		}
+	}
+	return m.runTool(ctx, m.prepareArgv(making, into, i == len(chain)-1), nil, nil)
 }
 
 // prepareArgv makes what was unpacked into a directory consistent, there or on top of the data in making.

@@ -20,6 +20,7 @@ func (m *Manager) BackupStrategies() []datastores.BackupStrategy {
 			StrategyName: datastores.StrategyName{Namespace: backupNamespace, Name: "pg_basebackup"},
 			Incremental:  true,
 			Replays:      true,
+			Tool:         "pg_basebackup",
 			Backup:       m.backup,
 			Restore:      m.restore,
 		},
@@ -105,6 +106,9 @@ func (m *Manager) restore(ctx context.Context, req datastores.RestoreRequest) er
 			if err := m.unpackLink(ctx, link, made); err != nil {
 				return err
 			}
+		}
+		if err := m.checkMade(made); err != nil {
+			return err
 		}
 		if err := m.replay(ctx, req.Log, made); err != nil {
 			return err

@@ -57,6 +57,9 @@ func (m *Manager) furnish(ctx context.Context, s *session) error {
 	if err == nil && !found {
 		err = s.exec(ctx, "CREATE ROLE "+replicasRole+" NOLOGIN")
 	}
+	if err == nil && found { // no list shows it: whoever could make it a superuser, here or where a backup was made, could come back as it
+		err = s.exec(ctx, plainRole)
+	}
 	if err != nil {
 		return failed(err, "cannot make the role %s", replicasRole)
 	}
@@ -84,6 +87,13 @@ func (m *Manager) furnish(ctx context.Context, s *session) error {
 	m.adopt(ctx, s)
 	return nil
 }
+
+// plainRole has the role of replicas be nothing but that, when it is more. A server that has it so writes nothing.
+const plainRole = `DO $$ BEGIN
+	IF EXISTS (SELECT FROM pg_roles WHERE rolname = '` + replicasRole + `' AND (rolcanlogin OR rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls)) THEN
+		ALTER ROLE ` + replicasRole + ` NOLOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS;
+	END IF;
+END $$`
 
 // closing also lets the accounts of replicas do what pg_rewind does on their source: see its manual.
 const closing = `REVOKE ALL ON DATABASE postgres FROM PUBLIC;

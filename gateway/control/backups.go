@@ -65,6 +65,7 @@ type RestoreFrom struct {
 	Bytes          int64             `json:"bytes,omitempty"`    // of the stream; 0: nobody knows
 	Meta           json.RawMessage   `json:"meta,omitempty"`     // the strategy's own
 	Fixed          datastores.Values `json:"fixed,omitzero"`     // see datastores.BackupRef
+	Tool           string            `json:"tool,omitempty"`     // the engine's own program that has made it, in place of a strategy
 }
 
 // NewBackup has an instance's guest, or members of a cluster, begin a backup. Each of also adds to the transaction, or refuses it.

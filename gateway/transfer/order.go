@@ -1,7 +1,9 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -80,6 +82,9 @@ func (p *Porter) check(ctx context.Context, c control.Caller, req control.Backup
 	case len(from.Meta) > maxMeta || !object(from.Meta):
 		return bad("restore_from['meta'] must be an object of at most %d bytes, as it stands in the manifest.", maxMeta)
 	}
+	if from.Tool != "" && (from.Strategy != "" || len(from.Meta) > 0 || req.ParentID != "") {
+		return bad("restore_from['tool'] goes without 'strategy', 'meta' and a parent: what a tool has made is a full backup that says itself of what it is.")
+	}
 	version, strategy, err := p.find(ctx, from)
 	if err != nil {
 		return b, err
@@ -126,19 +131,29 @@ func (p *Porter) find(ctx context.Context, from control.RestoreFrom) (v etcdsche
 		return v, strategy, fault.Errorf(fault.BadRequest, "There is no datastore version %s here, of which the backup is. An operator has to define it; an instance that is made of the backup can be upgraded then.",
 			strings.TrimSpace(from.VersionID+" "+from.Datastore+" "+from.Version))
 	}
-	want := from.Strategy
-	if want == "" {
-		want = v.Server.BackupStrategy
+	strategy, err = choose(v, from)
+	return v, strategy, err
+}
+
+// choose finds the strategy of a version that takes a backup.
+func choose(v etcdschema.Version, from control.RestoreFrom) (datastores.Strategy, error) {
+	all, want := v.Server.BackupStrategies, cmp.Or(from.Strategy, v.Server.BackupStrategy)
+	takes, of := func(s datastores.Strategy) string { return s.String() }, fmt.Sprintf("of the strategy %q", want)
+	is := func(s datastores.Strategy) bool { return s.Name == want || s.String() == want }
+	if from.Tool != "" {
+		takes, of = func(s datastores.Strategy) string { return s.Tool }, fmt.Sprintf("of the tool %q", from.Tool)
+		is = func(s datastores.Strategy) bool { return s.Tool == from.Tool }
 	}
-	i := slices.IndexFunc(v.Server.BackupStrategies, func(s datastores.Strategy) bool { return s.Name == want || s.String() == want })
-	if i < 0 {
-		var names []string
-		for _, s := range v.Server.BackupStrategies {
-			names = append(names, s.String())
+	if i := slices.IndexFunc(all, is); i >= 0 {
+		return all[i], nil
+	}
+	var names []string
+	for _, s := range all {
+		if name := takes(s); name != "" {
+			names = append(names, name)
 		}
-		return v, strategy, fault.Errorf(fault.BadRequest, "%s %s takes no backups of the strategy %q; it takes: %s.", v.Datastore, v.Name, want, strings.Join(names, ", "))
 	}
-	return v, v.Server.BackupStrategies[i], nil
+	return datastores.Strategy{}, fault.Errorf(fault.BadRequest, "%s %s takes no backups %s; it takes: %s.", v.Datastore, v.Name, of, cmp.Or(strings.Join(names, ", "), "none"))
 }
 
 // parentOf reads the backup that an imported one builds on, which was brought in itself.

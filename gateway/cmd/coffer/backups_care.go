@@ -163,7 +163,12 @@ appears under its name when it is whole. "coffer backup import" makes a backup o
 func (a *app) importBackup() *cobra.Command {
 	keys := across.Keys{Ask: a.askPassphrase}
 	var wish across.Wish
-	cmd := a.transfers(a.api("import FILE", "Make a backup of a file that backup export has made", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
+	var from string
+	var size float64
+	cmd := a.transfers(a.api("import FILE", "Make a backup of a file that backup export has made, or a tool of the server's own", func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
+		if from != "" {
+			return a.importPlain(ctx, c, from, args[0], wish, size)
+		}
 		f, err := os.Open(args[0])
 		if err != nil {
 			return err
@@ -189,6 +194,11 @@ func (a *app) importBackup() *cobra.Command {
 		}
 		return a.print(b, backupFields(b))
 	}))
+	cmd.Example = `  coffer backup import shop.backup --name shop --identity owner.key
+  mariadb-backup --backup --stream=xbstream | coffer backup import - --from mariadb-backup --datastore mariadb --datastore-version 10.11 --name shop --size 20
+  pg_basebackup -Ft -z -D there && coffer backup import there --from pg_basebackup --datastore postgresql --datastore-version 17 --name shop`
+	cmd.Flags().StringVar(&from, "from", "", "the server's own tool that has written FILE, a directory, or the standard input (-), such as mariadb-backup or pg_basebackup")
+	cmd.Flags().Float64Var(&size, "size", 0, "with --from: how many GB the data takes on a volume; of files that is counted")
 	cmd.Flags().StringVar(&wish.Name, "name", "", "of the backup; else it has that of the one that was exported")
 	cmd.Flags().StringVar(&wish.Description, "description", "", "what it is for")
 	cmd.Flags().StringVar(&wish.Datastore, "datastore", "", "datastore of which it is, where that has another name than it had")
@@ -196,6 +206,33 @@ func (a *app) importBackup() *cobra.Command {
 	cmd.Flags().StringVar(&keys.PassphraseFile, "passphrase-file", "", "file whose first line is the passphrase; else it is asked for")
 	cmd.Flags().StringVar(&keys.IdentityFile, "identity", "", "file with the private key of one of the recipients")
 	return cmd
+}
+
+// importPlain makes a backup of what a tool of a server has written.
+func (a *app) importPlain(ctx context.Context, c *gophercloud.ServiceClient, tool, name string, wish across.Wish, size float64) error {
+	if wish.Name == "" || wish.Datastore == "" || wish.Version == "" {
+		return usagef("--from needs --name, and --datastore and --datastore-version, of which the backup is")
+	}
+	p, err := across.OpenPlain(tool, name, a.in)
+	if err != nil {
+		return err
+	}
+	var bytes int64
+	switch {
+	case size < 0:
+		return usagef("--size is more than 0")
+	case size == 0 && p.Once():
+		return usagef("--size is needed: how much the data takes cannot be counted before the standard input was sent")
+	case size == 0:
+		if bytes, err = p.Measure(a.meter("counted")); err != nil {
+			return err
+		}
+	}
+	b, err := p.Import(ctx, c, wish, size, bytes, a.meter("sent"))
+	if err != nil {
+		return err
+	}
+	return a.print(b, backupFields(b))
 }
 
 // askPassphrase asks a person, twice for one that is new.

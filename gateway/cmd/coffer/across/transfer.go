@@ -1,6 +1,7 @@
 package across
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,7 +78,10 @@ func Import(ctx context.Context, c *gophercloud.ServiceClient, a *Archive, wish 
 		if b, err = i.order(ctx, name, description, from); err != nil {
 			return b, err
 		}
-		b, err = i.deliver(ctx, b, dbext.Zstd, func() (io.Reader, int64) { return a.Part(n) }, func(done, total int64) { show(n, len(a.Backups), done, total) })
+		b, err = i.deliver(ctx, b, dbext.Zstd, func() (io.ReadCloser, int64, error) {
+			r, size := a.Part(n)
+			return io.NopCloser(r), size, nil
+		}, func(done, total int64) { show(n, len(a.Backups), done, total) })
 		if err != nil {
 			return b, err
 		}
@@ -106,13 +110,18 @@ func (i *importing) order(ctx context.Context, name, description string, from db
 // tries is how often a part is sent, when the network fails.
 const tries = 4
 
-// deliver sends what a backup holds, from its beginning each time.
+// deliver sends what a backup holds, from its beginning each time. size is -1 when nobody knows it.
 func (i *importing) deliver(
-	ctx context.Context, b dbext.Backup, media string, open func() (io.Reader, int64), show func(done, total int64),
+	ctx context.Context, b dbext.Backup, media string, open func() (content io.ReadCloser, size int64, err error), show func(done, total int64),
 ) (dbext.Backup, error) {
+	var failure error
 	for try := 1; ; try++ {
-		content, size := open()
+		content, size, err := open()
+		if err != nil { // what can be read once only fails as it did the first time
+			return b, cmp.Or(failure, err)
+		}
 		sent, err := i.send(ctx, b.ID, media, content, size, show)
+		_ = content.Close()
 		if err == nil || !passes(err) || try == tries || ctx.Err() != nil {
 			return sent, err
 		}
@@ -123,6 +132,7 @@ func (i *importing) deliver(
 		case looked != nil || is.Status != "NEW":
 			return is, err
 		}
+		failure = err
 	}
 }
 

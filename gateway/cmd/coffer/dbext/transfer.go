@@ -25,6 +25,7 @@ type RestoreFrom struct {
 	Datastore string          `json:"datastore"`
 	Version   string          `json:"datastore_version"`
 	Strategy  string          `json:"strategy,omitempty"` // "": the version's own
+	Tool      string          `json:"tool,omitempty"`     // the engine's own program that has made it, in place of a strategy
 	Size      float64         `json:"size"`               // GB of data on a volume
 	Bytes     int64           `json:"bytes,omitempty"`    // of what is sent, before compression; 0: nobody knows
 	Meta      json.RawMessage `json:"meta,omitempty"`     // the strategy's own
