@@ -25,6 +25,21 @@ type Module struct {
 	Instances int       `json:"instances,omitempty"` // how many have it, or are about to
 	Created   time.Time `json:"created"`
 	Updated   time.Time `json:"updated"`
+
+	// Reapply is under way: it is applied again to instances that have it, some at a time. nil: it is not.
+	Reapply *Reapply `json:"reapply,omitempty"`
+}
+
+// Reapply is how a module is applied again to the instances that have it, and how far that has come.
+type Reapply struct {
+	MD5   string `json:"md5,omitempty"`   // to those that have this; "": to all
+	Force bool   `json:"force,omitempty"` // also to those that have what is in it now
+	Batch int    `json:"batch"`           // how many at a time
+	Delay int    `json:"delay"`           // seconds between two batches
+	After string `json:"after,omitempty"` // the name of the instance in the list that was looked at last; "": none was
+	By    string `json:"by,omitempty"`    // who asked
+	// Due is the time of its key in the due index, see [Instance.Due].
+	Due time.Time `json:"due"`
 }
 
 // Key is the module's place.

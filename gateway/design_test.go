@@ -112,7 +112,7 @@ func TestWhoMayImportWhom(t *testing.T) {
 		"gateway/drills":                         {"agentpoll", "datastores", "etcdschema", "gateway/control", "gateway/due", "gateway/fault", "gateway/identity", "gateway/lifecycle", "gateway/limits", "gateway/pitr", "gateway/plan"},
 		"gateway/schedules":                      {"datastores", "etcdschema", "gateway/control", "gateway/drills", "gateway/due", "gateway/fault", "gateway/identity", "gateway/limits", "gateway/plan", "github.com/robfig/cron/v3"},
 		"gateway/pitr":                           {"datastores", "etcdschema", "gateway/control", "gateway/due", "gateway/fault", "gateway/identity", "gateway/lifecycle", "gateway/plan", "gateway/segments"},
-		"gateway/modules":                        {"datastores", "etcdschema", "gateway/control", "gateway/fault", "gateway/lifecycle", "gateway/limits", "gateway/plan"},
+		"gateway/modules":                        {"datastores", "etcdschema", "gateway/control", "gateway/due", "gateway/fault", "gateway/identity", "gateway/lifecycle", "gateway/limits", "gateway/plan"},
 		"gateway/objectives":                     {"etcdschema", "gateway/control", "gateway/due", "gateway/fault", "gateway/lifecycle", "gateway/plan"},
 		"gateway/transfer":                       {"datastores", "datastores/guest/stream", "etcdschema", "gateway/blobstore", "gateway/control", "gateway/fault", "gateway/limits", "gateway/plan", "gateway/segments", "github.com/klauspost/compress/zstd"},
 		"gateway/verify":                         {"datastores/guest/stream", "etcdschema", "gateway/control", "gateway/due", "gateway/fault", "gateway/plan", "gateway/segments"},

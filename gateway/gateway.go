@@ -80,6 +80,7 @@ type Gateway struct {
 	recovery    *pitr.Recovery
 	verifier    *verify.Verifier
 	drills      *drills.Drills
+	modules     *modules.Modules
 	recoverable *objectives.Objectives
 	polls       *server.Server
 	session     *etcdschema.Session
@@ -157,6 +158,7 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	g.backend.Join(g.polls, g.session)
 	g.recovery, g.verifier = &pitr.Recovery{Control: g.control}, &verify.Verifier{Control: g.control}
 	g.drills = &drills.Drills{Control: g.control, Recovery: g.recovery}
+	g.modules = &modules.Modules{Control: g.control}
 	g.schedules = &schedules.Schedules{Control: g.control, Drills: g.drills}
 	g.recoverable = &objectives.Objectives{Control: g.control}
 	g.metrics = newMetrics(g)
@@ -171,6 +173,7 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	g.control.Go(g.watchSpace)
 	g.control.Go(g.control.WatchCatalogue)
 	g.control.Begin()
+	g.control.Go(due.New(g.Store, g.log, g.control.Now, g.modules.Kind()).Run)
 	if g.Blobs != nil {
 		for _, kind := range []due.Kind{g.schedules.Kind(), g.recovery.Kind(), g.verifier.Kind(), g.drills.Kind(), g.recoverable.Kind()} {
 			g.control.Go(due.New(g.Store, g.log, g.control.Now, kind).Run)
@@ -226,7 +229,7 @@ func (g *Gateway) Polls() server.Stats { return g.polls.Stats() }
 // Handler answers every request: the agent protocol, the identity service, the API.
 func (g *Gateway) Handler() http.Handler {
 	clients := api.New(api.Config{
-		Control: g.control, Schedules: g.schedules, Recovery: g.recovery, Verifier: g.verifier, Drills: g.drills, Objectives: g.recoverable, Modules: &modules.Modules{Control: g.control}, Auditor: &audit.Auditor{Control: g.control}, Porter: transfer.New(g.control), Identity: g.Identity, Region: g.Region, TrustProxy: g.TrustProxy, Ready: g.readyToServe, Answered: g.metrics.observe,
+		Control: g.control, Schedules: g.schedules, Recovery: g.recovery, Verifier: g.verifier, Drills: g.drills, Objectives: g.recoverable, Modules: g.modules, Auditor: &audit.Auditor{Control: g.control}, Porter: transfer.New(g.control), Identity: g.Identity, Region: g.Region, TrustProxy: g.TrustProxy, Ready: g.readyToServe, Answered: g.metrics.observe,
 	}).Handler()
 	clients = allowOrigins(g.Origins, clients)
 	polls, identity := g.polls.Handler(), g.IdentityService

@@ -232,3 +232,92 @@ func TestModulesOfAnInstance(t *testing.T) {
 		admin.Want(t, 200, http.MethodDelete, "/modules/"+m, "")
 	}
 }
+
+// TestModulesOfACreate makes instances with modules that they name, and with those that every new one gets; what they get later is what is in
+// the modules by then.
+func TestModulesOfACreate(t *testing.T) {
+	_, g, host := start(t)
+	c, admin := g.Client(gatewaytest.Member), g.Client(gatewaytest.Admin)
+	key := newModule(t, c, "a.key", "key_file", "first", `,"live_update":1`)
+	bad := newModule(t, c, "no file", "key_file", "first", "")
+	auto := newModule(t, admin, "auto.key", "key_file", "of all", `,"auto_apply":1,"all_tenants":1,"visible":0,"datastore":{"type":"memory"}`)
+	newModule(t, admin, "other", "ping", "of none", `,"auto_apply":1,"datastore":{"type":"memory","version":"2"}`)
+	for n := range 2 {
+		newModule(t, admin, fmt.Sprint("auto", n), "ping", "x", `,"auto_apply":1,"datastore":{"type":"memory","version":"2"}`)
+	}
+	admin.Want(t, 413, http.MethodPost, "/modules", moduleBody("auto3", "ping", "x", `,"auto_apply":1`))
+	for module, status := range map[string]int{walkModule: 404, newModule(t, c, "of 2", "ping", "x", `,"datastore":{"type":"memory","version":"2"}`): 400} {
+		body := fmt.Sprintf(`{"instance":{"name":"no","flavorRef":1,"volume":{"size":1},"datastore":{"type":"memory"},"modules":[{"id":%q}]}}`, module)
+		c.Want(t, status, http.MethodPost, "/instances", body)
+	}
+	id := c.Create(t, "db", fmt.Sprintf(`,"modules":[{"id":%q},{"id":%q}]`, key, bad))
+	c.Await(t, id, "ACTIVE", soon)
+	a := admin.Want(t, 200, http.MethodGet, gatewaytest.Instance(id)+"/modules", "")
+	said := map[string]string{}
+	for i := range 3 {
+		said[a.Text("modules", i, "id")] = a.Text("modules", i, "status")
+	}
+	if said[key] != "OK" || said[bad] != "ERROR" || said[auto] != "OK" || a.At("modules", 3) != nil {
+		t.Errorf("it was made with %s", a.Body)
+	}
+	for name, want := range map[string]string{key + "/a.key": "first", auto + "/auto.key": "of all"} {
+		if got, err := os.ReadFile(filepath.Join(host.DataDir(t, id), "modules", name)); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+	if a := c.Want(t, 200, http.MethodGet, "/modules/"+key, ""); a.At("module", "instance_count") != 1.0 {
+		t.Errorf("who has it: %s", a.Body)
+	}
+	c.Want(t, 403, http.MethodDelete, "/modules/"+key, "")
+
+	// Applied again, one instance at a time: to each that has something else, and with force to all.
+	others := []string{id, c.Create(t, "b", fmt.Sprintf(`,"modules":[{"id":%q}]`, key)), c.Create(t, "c", "")}
+	for _, id := range others {
+		c.Await(t, id, "ACTIVE", soon)
+	}
+	at := "/modules/" + key
+	was := c.Want(t, 200, http.MethodPut, at, `{"module":{"contents":"bmV3"}}`).Text("module", "md5")
+	for _, bad := range []string{`{}`, `{"reapply":{"batch_size":51}}`, `{"reapply":{"batch_size":0}}`, `{"reapply":{"batch_delay":1}}`} {
+		c.Want(t, 400, http.MethodPut, at+"/instances", bad)
+	}
+	c.Want(t, 403, http.MethodPut, "/modules/"+newModule(t, admin, "an admin's", "ping", "x", "")+"/instances", `{"reapply":{}}`)
+	c.Want(t, 202, http.MethodPut, at+"/instances", `{"reapply":{"md5":"0"}}`)
+	reapplied := func() bool { return c.Want(t, 200, http.MethodGet, at, "").At("module", "reapplying") == false }
+	waitFor(t, reapplied)
+	if a := c.Want(t, 200, http.MethodGet, at+"/instances?count_only=1", ""); strings.Contains(string(a.Body), was) {
+		t.Errorf("applied to those that have something else than was asked for: %s", a.Body)
+	}
+	c.Want(t, 202, http.MethodPut, at+"/instances", `{"reapply":{"batch_size":1,"batch_delay":2}}`)
+	waitFor(t, reapplied)
+	current := func() bool {
+		a := c.Want(t, 200, http.MethodGet, at+"/instances?count_only=true", "")
+		return a.At("instances", 0, "instance_count") == 2.0 && a.At("instances", 0, "current") == true
+	}
+	waitFor(t, current)
+	if got, _ := os.ReadFile(filepath.Join(host.DataDir(t, others[1]), "modules", key, "a.key")); string(got) != "new" {
+		t.Errorf("the file of the second is %q", got)
+	}
+	if a := c.Want(t, 200, http.MethodGet, gatewaytest.Instance(others[2])+"/modules", ""); a.At("modules", 0) != nil {
+		t.Errorf("the third has got what it did not have: %s", a.Body)
+	}
+}
+
+// TestModulesMigrate: an instance that comes to another host has its modules there, with what is in them by then.
+func TestModulesMigrate(t *testing.T) {
+	m := startMigration(t)
+	key := newModule(t, m.c, "a.key", "key_file", "first", `,"live_update":1`)
+	at := gatewaytest.Instance(m.id) + "/modules"
+	m.c.Want(t, 200, http.MethodPost, at, refs(key))
+	m.c.Want(t, 200, http.MethodPut, "/modules/"+key, `{"module":{"contents":"bmV3"}}`)
+	m.ask(fmt.Sprintf(`"host":%q`, m.second.ID))
+	m.c.Await(t, m.id, "ACTIVE", soon)
+	m.whole("second")
+	a := m.c.Want(t, 200, http.MethodGet, at, "")
+	got, err := os.ReadFile(filepath.Join(m.second.DataDir(t, m.id), "modules", key, "a.key"))
+	if err != nil || string(got) != "new" || a.Text("modules", 0, "status") != "OK" || a.At("modules", 0, "outdated") != false {
+		t.Errorf("after it: %q, %v; %s", got, err, a.Body)
+	}
+	if a := m.c.Want(t, 200, http.MethodGet, "/modules/"+key, ""); a.At("module", "instance_count") != 1.0 {
+		t.Errorf("who has it: %s", a.Body)
+	}
+}

@@ -140,6 +140,9 @@ func (a *API) createInstance(r *request) (reply, error) {
 			return reply{}, err
 		}
 	}
+	if body.Instance.With, err = a.Modules.Beginning(r.ctx, r.Caller, body.Instance.Modules); err != nil {
+		return reply{}, err
+	}
 	made, err := a.Control.Create(r.ctx, r.Caller, *body.Instance)
 	if err != nil {
 		return reply{}, err

@@ -34,6 +34,7 @@ type moduleView struct {
 	Visible       bool    `json:"visible"`
 	MD5           string  `json:"md5"` // of what is in it, before base64
 	InstanceCount int     `json:"instance_count"`
+	Reapplying    bool    `json:"reapplying"` // beyond Trove: it is being applied again to those
 	Created       string  `json:"created"`
 	Updated       string  `json:"updated"`
 }
@@ -42,7 +43,7 @@ func viewModule(m etcdschema.Module) moduleView {
 	v := moduleView{
 		ID: m.ID, Name: m.Name, Type: m.Type, Description: optional(m.Description), Tenant: matchAll, Datastore: matchAll, Version: matchAll,
 		AutoApply: m.AutoApply, PriorityApply: m.PriorityApply, ApplyOrder: m.Order, IsAdmin: m.Admin, LiveUpdate: m.LiveUpdate, Visible: !m.Hidden,
-		MD5: m.MD5, InstanceCount: m.Instances, Created: control.Stamp(m.Created), Updated: control.Stamp(m.Updated),
+		MD5: m.MD5, InstanceCount: m.Instances, Reapplying: m.Reapply != nil, Created: control.Stamp(m.Created), Updated: control.Stamp(m.Updated),
 	}
 	if !m.Shared {
 		v.Tenant, v.TenantID = m.Project, &m.Project
@@ -207,4 +208,18 @@ func (a *API) applyModules(r *request) (reply, error) {
 
 func (a *API) removeModule(r *request) (reply, error) {
 	return reply{status: http.StatusOK}, a.Modules.Remove(r.ctx, r.Caller, r.param("id"), r.param("module"))
+}
+
+// reapplyModule begins to apply a module again to the instances that have it.
+func (a *API) reapplyModule(r *request) (reply, error) {
+	body, err := decode[struct {
+		Reapply *modules.ReapplyRequest `json:"reapply"`
+	}](r)
+	if err == nil && body.Reapply == nil {
+		err = fault.Errorf(fault.BadRequest, "Validation error: 'reapply' is a required property; {} reapplies to all that have something else.")
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	return accepted(a.Modules.Reapply(r.ctx, r.Caller, r.param("id"), *body.Reapply))
 }

@@ -138,6 +138,7 @@ func routes() []route {
 		{http.MethodPut, tenant + "/modules/:id", member, (*API).putModule},
 		{http.MethodDelete, tenant + "/modules/:id", member, (*API).deleteModule},
 		{http.MethodGet, tenant + "/modules/:id/instances", reader, (*API).listModuleInstances},
+		{http.MethodPut, tenant + "/modules/:id/instances", member, (*API).reapplyModule},
 
 		{http.MethodGet, tenant + "/configurations", reader, (*API).listConfigurations},
 		{http.MethodPost, tenant + "/configurations", member, (*API).createConfiguration},

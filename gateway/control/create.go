@@ -146,6 +146,8 @@ type CreateRequest struct {
 	// DrillOf has it be a drill of that instance, which is made on a host or not at all. Also adds to the transaction, or refuses it.
 	DrillOf string                                                                  `json:"-"`
 	Also    func(etcdschema.Snapshot, etcdschema.Instance) ([]etcdschema.Op, error) `json:"-"`
+	// With chooses the modules that the instance begins with, of those of the request and others. nil: none.
+	With func(etcdschema.Instance, etcdschema.Version) ([]etcdschema.AppliedModule, error) `json:"-"`
 }
 
 // VolumeRequest is the volume of a create.
@@ -318,6 +320,11 @@ func (cp *Plane) order(ctx context.Context, c Caller, req CreateRequest) (order,
 		Service: datastores.Status{Service: datastores.StatusNew}, Locality: req.Locality, Zone: req.Zone, Protected: req.Protected, DrillOf: req.DrillOf,
 	}
 	o.also, o.backup = req.Also, restore.backup
+	if req.With != nil {
+		if o.instance.Modules, err = req.With(o.instance, version); err != nil {
+			return o, err
+		}
+	}
 	if req.Volume != nil {
 		o.instance.VolumeType = req.Volume.Type
 	}

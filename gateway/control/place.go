@@ -114,7 +114,7 @@ func (cp *Plane) commitCreate(ctx context.Context, c Caller, o order, hostID str
 		if err := plan.SealPrepare(cp.Keys, &in, o.prepare); err != nil {
 			return plan.Moves{}, err
 		}
-		for _, join := range []func(etcdschema.Snapshot, etcdschema.Instance) ([]etcdschema.Op, error){plan.JoinConfiguration, plan.JoinBackups, plan.JoinArchive} {
+		for _, join := range []func(etcdschema.Snapshot, etcdschema.Instance) ([]etcdschema.Op, error){plan.JoinConfiguration, plan.JoinModules, plan.JoinBackups, plan.JoinArchive} {
 			joined, err := join(s, in)
 			if err != nil {
 				return plan.Moves{}, err

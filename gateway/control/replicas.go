@@ -27,8 +27,6 @@ func checkExtras(req CreateRequest) error {
 	switch {
 	case req.ReplicaCount != nil:
 		return fault.Errorf(fault.BadRequest, "replica_count goes with replica_of.")
-	case len(req.Modules) > 0:
-		return fault.Errorf(fault.NotImplemented, "Modules are not available.")
 	case req.Locality != "" && req.Locality != affinity && req.Locality != antiAffinity:
 		return fault.Errorf(fault.BadRequest, "Validation error: instance['locality'] %q is not affinity or anti-affinity.", req.Locality)
 	}

@@ -119,16 +119,22 @@ func (cp *Plane) transition(ctx context.Context, project, id string, event lifec
 	return m.After, err
 }
 
-// Perform lets an event happen to an instance that begins an operation of one step, of the capability that its method needs, and waits for
-// the guest's answer. A guest that is not there is a 503 at once. Each of also checks more.
-func (cp *Plane) Perform(ctx context.Context, c Caller, id string, event lifecycle.Event, methodName string, also ...func(*plan.Plan) error) error {
+// AskFor lets an event happen to an instance that begins an operation of one step, of the capability that its method needs. A guest that is not
+// there is a 503. Each of also checks more.
+func (cp *Plane) AskFor(ctx context.Context, c Caller, id string, event lifecycle.Event, methodName string, also ...func(*plan.Plan) error) (lifecycle.Member, error) {
 	event.Request, event.By = c.Request, c.Who.UserName
 	possible := func(p *plan.Plan) error {
 		return cmp.Or(supports(p.Before.Instance, method(methodName)), cp.reachable(p.Snap, p.Before.ID))
 	}
 	after, err := cp.transition(ctx, c.Project, id, event, append([]func(*plan.Plan) error{possible}, also...)...)
+	return after, instanceError(err, id)
+}
+
+// Perform is AskFor, and waits for the guest's answer.
+func (cp *Plane) Perform(ctx context.Context, c Caller, id string, event lifecycle.Event, methodName string, also ...func(*plan.Plan) error) error {
+	after, err := cp.AskFor(ctx, c, id, event, methodName, also...)
 	if err != nil || after.Operation == nil {
-		return instanceError(err, id)
+		return err
 	}
 	ctx, cancel := context.WithDeadline(ctx, after.Operation.Deadline)
 	defer cancel()

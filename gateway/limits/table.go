@@ -83,6 +83,7 @@ func Table() []Row {
 		{"default_schedules", 10, "schedules", "a project", "413", byFlag, "that its instances have without being asked"},
 		{"modules", defaultModules, "modules", "a project", "413", byQuota, "that it has made"},
 		{"instance_modules", MaxInstanceModules, "modules", "an instance", "413", "", "that it has"},
+		{"auto_modules", MaxInstanceModules / 2, "modules", "a project, and all", "413", "", "that new instances get without being asked"},
 		{"module", MaxModule, "bytes", "a module", "400", "", "what is in it"},
 		{"drills", defaultDrills, "drills", "a project", "413", byQuota, "under way; what they make counts for no other quota"},
 		{"kept_drills", MaxDrills, "drills", "an instance", "dropped", "", "of which is kept what was found, the newest"},

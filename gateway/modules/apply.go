@@ -8,6 +8,7 @@ import (
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/control"
 	"github.com/cofferdb/coffer/gateway/fault"
+	"github.com/cofferdb/coffer/gateway/identity"
 	"github.com/cofferdb/coffer/gateway/lifecycle"
 	"github.com/cofferdb/coffer/gateway/limits"
 	"github.com/cofferdb/coffer/gateway/plan"
@@ -63,7 +64,7 @@ func (ms *Modules) Apply(ctx context.Context, c control.Caller, instance string,
 		for _, id := range ids {
 			m, err := seen(p.Snap, c, id)
 			if err == nil {
-				err = fits(m, p.Before.Instance, catalogue)
+				err = fits(m, p.Before.Instance, typesOf(p.Before.Instance, catalogue))
 			}
 			if err != nil {
 				return err
@@ -101,15 +102,22 @@ func (ms *Modules) Remove(ctx context.Context, c control.Caller, instance, id st
 	return err
 }
 
-// fits refuses a module that is for another datastore, or of a type that the instance's does not take. What a version that is not defined
-// any more takes, its guest knows.
-func fits(m etcdschema.Module, in etcdschema.Instance, catalogue etcdschema.Catalogue) error {
+// typesOf are the types of modules that an instance takes. nil: its version is not defined any more; its guest knows.
+func typesOf(in etcdschema.Instance, catalogue etcdschema.Catalogue) []string {
+	v, known := catalogue.FindVersion(in.Datastore, in.Version)
+	if !known {
+		return nil
+	}
+	return append([]string{}, v.Server.ModuleTypes...)
+}
+
+// fits refuses a module that is for another datastore, or of none of the types that the instance's takes, unless those are nil.
+func fits(m etcdschema.Module, in etcdschema.Instance, types []string) error {
 	if m.Datastore != "" && m.Datastore != in.Datastore || m.Version != "" && m.Version != in.Version {
 		return fault.Errorf(fault.BadRequest, "Module %s is for %s %s, and instance %s is %s %s.", m.ID, m.Datastore, m.Version, in.ID, in.Datastore, in.Version)
 	}
-	v, known := catalogue.FindVersion(in.Datastore, in.Version)
-	if known && !slices.Contains(v.Server.ModuleTypes, m.Type) {
-		return fault.Errorf(fault.BadRequest, "Module %s is of type %s; instances of %s %s take: %v.", m.ID, m.Type, in.Datastore, in.Version, v.Server.ModuleTypes)
+	if types != nil && !slices.Contains(types, m.Type) {
+		return fault.Errorf(fault.BadRequest, "Module %s is of type %s; instances of %s %s take: %v.", m.ID, m.Type, in.Datastore, in.Version, types)
 	}
 	return nil
 }
@@ -143,4 +151,39 @@ func offered(m etcdschema.Module, catalogue etcdschema.Catalogue) error {
 	}
 	slices.Sort(types)
 	return fault.Errorf(fault.ItemNotFound, "Module type '%s' cannot be found; there is: %v.", m.Type, slices.Compact(types))
+}
+
+// Beginning chooses what a new instance is made with: the modules that a create names, and those that every new instance of its datastore gets.
+func (ms *Modules) Beginning(ctx context.Context, c control.Caller, asked []control.ModuleRef) (func(etcdschema.Instance, etcdschema.Version) ([]etcdschema.AppliedModule, error), error) {
+	admin := c
+	admin.Who.Roles = []string{identity.Admin} // new instances get what their tenants do not see, too
+	list, err := ms.List(ctx, admin)
+	if err != nil {
+		return nil, err
+	}
+	return func(in etcdschema.Instance, version etcdschema.Version) (begin []etcdschema.AppliedModule, err error) {
+		types := append([]string{}, version.Server.ModuleTypes...)
+		chosen := func(m etcdschema.Module) bool {
+			return m.AutoApply && fits(m, in, types) == nil
+		}
+		for _, ref := range asked {
+			i := slices.IndexFunc(list, func(m etcdschema.Module) bool { return m.ID == ref.ID && sees(c, m) })
+			if i < 0 {
+				return nil, fault.NotFound("Module", ref.ID)
+			}
+			if err := fits(list[i], in, types); err != nil {
+				return nil, err
+			}
+		}
+		var ids []string
+		for _, m := range list {
+			if chosen(m) || slices.Contains(asked, control.ModuleRef{ID: m.ID}) {
+				ids = append(ids, m.ID)
+				begin = append(begin, etcdschema.AppliedModule{
+					ID: m.ID, Type: m.Type, MD5: m.MD5, Status: datastores.ModuleApplying, Created: in.Created, Updated: in.Created,
+				})
+			}
+		}
+		return begin, bounded(in, ids)
+	}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/control"
 	"github.com/cofferdb/coffer/gateway/fault"
+	"github.com/cofferdb/coffer/gateway/limits"
 	"github.com/cofferdb/coffer/gateway/plan"
 )
 
@@ -70,7 +71,7 @@ func (ms *Modules) New(ctx context.Context, c control.Caller, req Request) (etcd
 	}
 	contents, sum, err := req.contents()
 	if err == nil {
-		err = ms.unique(ctx, c, m)
+		err = ms.alone(ctx, c, m)
 	}
 	if err != nil {
 		return m, err
@@ -83,19 +84,31 @@ func (ms *Modules) New(ctx context.Context, c control.Caller, req Request) (etcd
 	return m, err
 }
 
-// unique refuses a second module that is for the same and has the same name, as Trove does: clients name modules by it. Of two that are
-// made at the same moment both may be.
-func (ms *Modules) unique(ctx context.Context, c control.Caller, m etcdschema.Module) error {
-	from := etcdschema.Modules(m.Project)
+// maxAuto is how many modules of a project, and how many of all, new instances get without being asked: together no more than one may have.
+const maxAuto = limits.MaxInstanceModules / 2
+
+// alone refuses a second module that is for the same and has the same name, as Trove does: clients name modules by it. It refuses more
+// that new instances get than they may have. What is made at the same moment neither sees.
+func (ms *Modules) alone(ctx context.Context, c control.Caller, m etcdschema.Module) error {
+	from, auto := etcdschema.Modules(m.Project), 1
 	if m.Shared {
 		from = etcdschema.SharedModules()
 	}
 	list, err := etcdschema.List(ctx, ms.Control.Store, from, etcdschema.Page{})
 	for _, rec := range list.Records {
 		o := rec.Value
-		if o.ID != m.ID && o.Name == m.Name && o.Type == m.Type && o.Datastore == m.Datastore && o.Version == m.Version && sees(c, o) {
+		if o.ID == m.ID {
+			continue
+		}
+		if o.Name == m.Name && o.Type == m.Type && o.Datastore == m.Datastore && o.Version == m.Version && sees(c, o) {
 			return fault.Errorf(fault.BadRequest, "There is a module %q of type %s for the same datastore: %s.", m.Name, m.Type, o.ID)
 		}
+		if auto++; !o.AutoApply {
+			auto--
+		}
+	}
+	if m.AutoApply && auto > maxAuto {
+		return limits.Over("auto_modules", fault.OverLimit, "There are %d modules with auto_apply already; of a project there may be %d, and as many of all projects.", auto-1, maxAuto)
 	}
 	return err
 }
@@ -109,6 +122,17 @@ func (ms *Modules) Edit(ctx context.Context, c control.Caller, id string, req Re
 	contents, sum, err := req.contents()
 	if err != nil {
 		return after, err
+	}
+	if req.AutoApply != nil && bool(*req.AutoApply) {
+		m, err := ms.Find(ctx, c, id)
+		if err == nil {
+			m.AutoApply = true
+			set((*control.Bit)(&m.Shared), req.AllTenants)
+			err = ms.alone(ctx, c, m)
+		}
+		if err != nil {
+			return after, err
+		}
 	}
 	err = ms.change(ctx, c, id, func(_ etcdschema.Snapshot, before etcdschema.Module) ([]etcdschema.Op, error) {
 		after = before

@@ -16,6 +16,7 @@ const (
 	DueSchedule   = "schedule"   // what a schedule does next
 	DueArchive    = "archive"    // what has to be done about the log that is shipped of an instance
 	DueDrill      = "drill"      // what an instance's drill does next
+	DueModule     = "module"     // the next instances to which a module is applied again
 	DueObjectives = "objectives" // whether what was asked of an instance's recovery is missed
 	DueLogs       = "logs"       // the removal of what was published of a removed instance's logs; the key is all that is known of it
 )

@@ -91,6 +91,11 @@ func (p *Plan) toApply(project string, list []etcdschema.AppliedModule) (args []
 	return args, nil
 }
 
+// JoinModules counts a new instance in the modules that it is made with.
+func JoinModules(s etcdschema.Snapshot, in etcdschema.Instance) ([]etcdschema.Op, error) {
+	return CountModules(s, in.Project, nil, in.Modules)
+}
+
 // recount keeps the number of instances in the modules that an instance begins or ceases to have.
 func (p *Plan) recount(before, after []etcdschema.AppliedModule) error {
 	ops, err := CountModules(p.Snap, p.project(), before, after)
