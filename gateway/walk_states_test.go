@@ -220,6 +220,7 @@ func stands() []stand {
 		{name: "failed: promote", set: failed(lifecycle.Promote, withOther)},
 		{name: "failed: eject", set: failed(lifecycle.Eject, leads)},
 		{name: "failed: does not follow", set: failed(lifecycle.Follow, follows)},
+		{name: "failed: does not follow the source of a failover yet", set: failed(lifecycle.Rejoin, follows)},
 		{name: "failed: refuses writes", set: failed(lifecycle.Fence)},
 		{name: "failed: crashed replica", set: failed(lifecycle.Restart, follows, service(datastores.StatusCrashed))},
 

@@ -46,8 +46,10 @@ type told struct {
 func (h *history) tells(c lifecycle.Command) (t told) {
 	op := h.set.Operation
 	if c.Set == "" || op == nil {
-		if own := h.records[c.Subject].Operation; own != nil {
-			t.kind = own.Kind
+		if own := h.records[c.Subject]; own.Failed == lifecycle.Rejoin {
+			t.kind = lifecycle.Failover // which takes back what it alone has
+		} else if own.Operation != nil {
+			t.kind = own.Operation.Kind
 		}
 		return t
 	}

@@ -122,7 +122,7 @@ func (d *decision) able() (ids []string) {
 		}
 		in := d.look(m.ID)
 		f := in.Service.Replication
-		if in.Prepared && in.Failed != Follow && in.Service.Service == datastores.StatusHealthy && f != nil && f.Follows && (in.Operation == nil || harmless(in.Operation.Kind)) {
+		if in.Prepared && in.Failed != Follow && in.Failed != Rejoin && in.Service.Service == datastores.StatusHealthy && f != nil && f.Follows && (in.Operation == nil || harmless(in.Operation.Kind)) {
 			ids = append(ids, m.ID)
 		}
 	}
@@ -151,7 +151,11 @@ func (d *decision) relax(why string) {
 	d.beginArrange(nil, nil, "the source is to wait for nobody")
 }
 
-// haveFollow has a replica follow again that does not, and is there. What it has and the source lacks stays: then it is a person's to decide.
+// rejoinPause is between two tries of a server to follow the source of a failover.
+const rejoinPause = 30 * time.Second
+
+// haveFollow has a replica follow again that does not, and is there. What it has and the source lacks stays: then it is a person's to decide. What a server
+// has that was to follow the source of a failover does not: nobody was told that it was stored.
 func (d *decision) haveFollow() {
 	for _, m := range d.Set.Members {
 		if m.Role != etcdschema.RoleReplica || m.State != "" || d.away(m.ID) {
@@ -159,7 +163,9 @@ func (d *decision) haveFollow() {
 		}
 		in := d.look(m.ID)
 		f := in.Service.Replication
-		if in.Operation != nil || in.Failed != "" || in.Service.Service != datastores.StatusHealthy || f == nil || f.Follows || d.now.Sub(f.Since) < graceOf(*d.Set.Failover) {
+		strays := in.Failed == "" && f != nil && !f.Follows && d.now.Sub(f.Since) >= graceOf(*d.Set.Failover)
+		late := in.Failed == Rejoin && in.Fault != nil && d.now.Sub(in.Fault.Created) >= rejoinPause
+		if in.Operation != nil || in.Service.Service != datastores.StatusHealthy || !strays && !late {
 			continue
 		}
 		if d.as(m.ID, Event{Type: AskFollow}) == nil {

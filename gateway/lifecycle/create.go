@@ -138,8 +138,8 @@ func (d *decision) reset() error {
 	case step == Following:
 		d.Instance.Failed = Follow
 		d.fault("it does not follow its source " + d.Set.Source() + ": that was given up. " + followAgain)
-	case failed == Follow && d.self().ReplicaOf() != "":
-		d.Instance.Failed = Follow // its fault says what to do
+	case (failed == Follow || failed == Rejoin) && d.self().ReplicaOf() != "":
+		d.Instance.Failed = failed // its fault says what to do
 	case failed == Fence && d.self().isHeld():
 		d.Instance.Failed = Fence // a promotion that goes on needs it
 	case failed == Fence && d.Instance.SetID == "":

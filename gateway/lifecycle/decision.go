@@ -159,7 +159,7 @@ func (d *decision) finish(message string) {
 }
 
 // lasts reports whether a certain call alone mends what is the matter, so that neither the end nor a failure of something else hides it.
-func lasts(failed string) bool { return failed == Follow || failed == Fence }
+func lasts(failed string) bool { return failed == Follow || failed == Fence || failed == Rejoin }
 
 // fail ends the operation with a fault and withdraws its command.
 func (d *decision) fail(reason string) {

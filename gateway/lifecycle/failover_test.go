@@ -2,9 +2,11 @@ package lifecycle_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/lifecycle"
@@ -68,6 +70,63 @@ func TestAReplicaOfAnotherIsNoCandidate(t *testing.T) {
 	}
 	if c.set.Operation != nil || c.set.Failover.Said == "" {
 		t.Errorf("the set is at %+v and says %q", c.set.Operation, c.set.Failover.Said)
+	}
+}
+
+// A server that cannot follow the source of a failover, as one whose volume is full, is asked again by its set, and made anew when it has what the source lacks. What a
+// person asks it to keep it keeps.
+func TestAServerThatRejoinsLater(t *testing.T) {
+	for name, asked := range map[string]bool{"by its set": false, "by a person": true} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(2)
+			c.set.Failover = &etcdschema.Failover{Acks: 1, Grace: 3}
+			in := c.records["m1"]
+			in.Operation = &etcdschema.Operation{Kind: lifecycle.Failover, Step: string(lifecycle.Following), Since: c.now, Started: c.now, Deadline: c.now.Add(time.Minute), Agent: "m1", Command: "c0"}
+			c.records["m1"] = in
+			full := lifecycle.Event{Type: lifecycle.Failed, Command: "c0", Error: &agentpoll.Error{Kind: agentpoll.Full, Message: "the volume is full"}}
+			if err := c.apply("m1", full); err != nil {
+				t.Fatal(err)
+			}
+			if m := c.member("m1"); lifecycle.Status(m) != "ERROR" || !strings.Contains(m.Fault.Message, "the volume is full") || !strings.Contains(lifecycle.Next(m), "try again") {
+				t.Errorf("when its volume is full: %+v; %s", m, lifecycle.Next(m))
+			}
+			again := func(after time.Duration) {
+				t.Helper()
+				c.now = c.now.Add(after)
+				ask, of := lifecycle.Event{Type: lifecycle.AskFailover}, "set"
+				if asked {
+					ask, of = lifecycle.Event{Type: lifecycle.AskFollow, Request: "req-1"}, "m1"
+				}
+				if err := c.apply(of, ask); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !asked {
+				again(time.Second)
+				if op := c.records["m1"].Operation; op != nil {
+					t.Errorf("a second after it has failed it is asked again: %+v", op)
+				}
+			}
+			again(time.Minute)
+			c.answer(t, datastores.MethodReplicationSnapshot, "{}", nil)
+			c.answer(t, datastores.MethodAttachReplica, "", &agentpoll.Error{Kind: agentpoll.Conflict, Message: "it has what the source lacks"})
+			m := c.member("m1")
+			if asked {
+				if lifecycle.Status(m) != "ERROR" || m.Failed != lifecycle.Follow {
+					t.Errorf("what a person asked it to keep: %+v", m)
+				}
+				return
+			}
+			if lifecycle.StepOf(m.Instance) != lifecycle.Snapshotting {
+				t.Fatalf("with what the source lacks it is at %q: %+v", lifecycle.StepOf(m.Instance), m)
+			}
+			c.answer(t, datastores.MethodReplicationSnapshot, "{}", nil)
+			c.answer(t, datastores.MethodPrepare, "{}", nil)
+			if m = c.member("m1"); lifecycle.Status(m) != "ACTIVE" || m.Failed != "" || m.Fault != nil {
+				t.Errorf("in the end: %+v", m)
+			}
+			c.consistent(t)
+		})
 	}
 }
 

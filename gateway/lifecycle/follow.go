@@ -87,13 +87,18 @@ func (d *decision) follows() error {
 	return nil
 }
 
-// notFollowing leaves it to the tenant whether to discard what the replica has.
+// notFollowing leaves it to the tenant whether to discard what the replica has. After a failover the set sees to it: there may be room on its volume, say, the next
+// time.
 func (d *decision) notFollowing() error {
-	if d.Instance.Operation.Kind == Failover && d.event.Error != nil && d.event.Error.Kind == agentpoll.Conflict {
-		return d.anew()
+	failed, next := Follow, followAgain
+	if d.Instance.Operation.Kind == Failover || d.Instance.Failed == Rejoin {
+		if d.event.Error != nil && d.event.Error.Kind == agentpoll.Conflict {
+			return d.anew()
+		}
+		failed, next = Rejoin, rejoins+" "+followAgain
 	}
-	d.fail(d.first(d.reason()) + ". " + followAgain)
-	d.Instance.Failed = Follow
+	d.fail(d.first(d.reason()) + ". " + next)
+	d.Instance.Failed = failed
 	return nil
 }
 
@@ -129,6 +134,9 @@ func (d *decision) again() error {
 		if err := asItsSource(m, d.look(d.Set.Source())); err != nil {
 			return err
 		}
+	}
+	if m.Failed == Rejoin && d.event.Request != "" { // a person asks, and what it has is his to keep
+		d.Instance.Failed = Follow
 	}
 	d.begin(Follow)
 	if keeps {

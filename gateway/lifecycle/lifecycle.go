@@ -19,7 +19,8 @@ import (
 
 // What an instance's Failed may say beside the kind of an operation: what is the matter until a certain call mends it.
 const (
-	Fence = "fence" // a source, or one that was ejected, refuses writes
+	Fence  = "fence"  // a source, or one that was ejected, refuses writes
+	Rejoin = "rejoin" // a server does not follow the source of a failover yet: its set has it try again
 )
 
 // Command is a command to enqueue. Its arguments are the caller's business.

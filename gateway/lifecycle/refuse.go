@@ -56,6 +56,9 @@ func notAllowed(in Member) error {
 // followAgain says what can be done about a replica that does not follow.
 const followAgain = "The action follow has it follow again, with discard anew from its source; or detach it, or delete it"
 
+// rejoins says what becomes of one that could not follow the source of a failover.
+const rejoins = "Its set has it try again every half a minute."
+
 // Next says what can be done about an instance that is not simply ready; "" when it is.
 func Next(in Member) string {
 	kind, by := in.held()
@@ -76,6 +79,8 @@ func Next(in Member) string {
 		return fmt.Sprintf("It takes part in the %s of instance %s: wait until that ends, or give it up with reset_status of that instance.", kind, by)
 	case in.Failed == Follow:
 		return "It does not follow its source. " + followAgain + "."
+	case in.Failed == Rejoin:
+		return "It does not follow its source yet. " + rejoins + " " + followAgain + "."
 	case in.Failed == Fence:
 		return "It refuses writes, and its fault says why: reset_status lets it take writes again."
 	case in.Failed != "":

@@ -134,7 +134,8 @@ func (p *Plan) admitArgs(in *etcdschema.Instance, strategy datastores.StrategyAr
 		return args, err
 	}
 	return args, SealPrepare(p.keys, in, datastores.PrepareArgs{Replicate: &datastores.ReplicaArgs{
-		StrategyArgs: strategy, SourceID: source.ID, Address: source.Address, Account: args.Account, TLS: sourceTakesTLS(source), Keep: true,
+		StrategyArgs: strategy, SourceID: source.ID, Address: source.Address, Account: args.Account, TLS: sourceTakesTLS(source),
+		Keep: in.Failed != lifecycle.Rejoin, Former: in.Failed == lifecycle.Rejoin,
 	}})
 }
 
