@@ -33,6 +33,7 @@ type createFlags struct {
 	replicaOf                  string
 	replicas                   int
 	zone, locality             string
+	modules                    []string
 }
 
 func (a *app) createInstance() *cobra.Command {
@@ -61,6 +62,7 @@ func (a *app) createInstance() *cobra.Command {
 	flags.StringVar(&f.restorePoint, "restore-point", "", "INSTANCE@TIME or INSTANCE@POSITION: what another instance, by name or id, was at that time or position of its log")
 	flags.BoolVar(&f.pitr, "pitr", false, "ship its log, so that one can go back to any time")
 	flags.StringVar(&f.configuration, "configuration", "", "configuration group that it uses, by name or id")
+	flags.StringSliceVar(&f.modules, "module", nil, "module that it begins with, by name or id; may be repeated")
 	flags.StringVar(&f.replicaOf, "replica-of", "", "instance that it follows, by name or id; datastore, flavor and volume are that one's")
 	flags.IntVar(&f.replicas, "replica-count", 0, "how many replicas to make, with --replica-of; one when left out")
 	flags.StringVar(&f.zone, "availability-zone", "", "zone that its host must be in; any when left out")
@@ -162,6 +164,13 @@ func (f createFlags) resolve(ctx context.Context, c *gophercloud.ServiceClient, 
 			return err
 		}
 		*r.into = id
+	}
+	for _, ref := range f.modules {
+		id, err := findModule(ctx, c, ref)
+		if err != nil {
+			return err
+		}
+		opts.Modules = append(opts.Modules, id)
 	}
 	return nil
 }

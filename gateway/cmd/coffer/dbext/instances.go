@@ -206,6 +206,7 @@ type CreateOpts struct {
 	PITR          bool   // its log is shipped
 	// RestorePoint is what it begins with, in place of Backup; nil: nothing.
 	RestorePoint *RestorePoint
+	Modules      []string // ids
 }
 
 // ToInstanceCreateMap implements instances.CreateOptsBuilder.
@@ -223,6 +224,9 @@ func (opts CreateOpts) ToInstanceCreateMap() (map[string]any, error) {
 	}
 	if opts.FlavorRef == "" {
 		delete(instance, "flavorRef")
+	}
+	if len(opts.Modules) > 0 {
+		instance["modules"] = moduleRefs(opts.Modules)
 	}
 	if opts.Backup != "" {
 		point := map[string]string{"backupRef": opts.Backup}
