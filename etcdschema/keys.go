@@ -34,6 +34,7 @@ const (
 	archivePattern       = "/server/archives/*/*"
 	drillsPattern        = "/server/drills/*/*"
 	objectivesPattern    = "/server/objectives/*/*"
+	maintenancePattern   = "/server/maintenance/*/*"
 	missedPattern        = "/server/missed/*/*/*"
 	backupStratPattern   = "/server/backup-strategies/*/*"
 	streamKeyPattern     = "/server/projects/*/backup-key"
@@ -89,6 +90,7 @@ func Keys() []KeyDoc {
 		{archivePattern, "Archive", "gateway", "", "what was shipped of an instance's log: its windows, each a number of segments; it goes with the last backup that needs it"},
 		{drillsPattern, "Drills", "gateway", "", "trials of restoring what is kept of an instance: the one under way, and what was found by those before; it goes with the instance"},
 		{objectivesPattern, "Objectives", "gateway", "", "how old what is kept of an instance may be and how long a restore may take, if somebody has asked, and what of it is missed; it goes with the instance"},
+		{maintenancePattern, "Maintenance", "gateway", "", "when an operator may interrupt an instance, a set, a cluster or, by default, any of a project, and what waits for that; it goes with them"},
 		{missedPattern, "Missed", "gateway", "", "an objective that is missed: which, project and instance; what an operator counts"},
 		{backupStratPattern, "BackupStrategy", "gateway", "", "the container of backups, of an instance by its id or of the whole project"},
 		{streamKeyPattern, "StreamKey", "gateway", "", "what seals the project's backups, sealed with the gateways' key; without it they cannot be read"},
@@ -207,6 +209,16 @@ func AllDrills() Prefix[Drills] { return Prefix[Drills]{path: "/server/drills/"}
 // ObjectivesKey is the place of the bounds that were asked for of an instance.
 func ObjectivesKey(project, instance string) Key[Objectives] {
 	return key[Objectives](objectivesPattern, aName("project", project), anID("instance", instance))
+}
+
+// MaintenanceKey is the place of the maintenance of an instance, a set by its source, or a cluster; with subject "" of the project's default.
+func MaintenanceKey(project, subject string) Key[Maintenance] {
+	return key[Maintenance](maintenancePattern, aName("project", project), aName("subject", cmp.Or(subject, WholeProject)))
+}
+
+// MaintenanceOf are those of a project, its default among them.
+func MaintenanceOf(project string) Prefix[Maintenance] {
+	return prefix[Maintenance]("/server/maintenance/*/", aName("project", project))
 }
 
 // MissedKey is there while an instance misses an objective.

@@ -23,6 +23,7 @@ import (
 	"github.com/cofferdb/coffer/gateway/identity"
 	"github.com/cofferdb/coffer/gateway/keyring"
 	"github.com/cofferdb/coffer/gateway/limits"
+	"github.com/cofferdb/coffer/gateway/maintenance"
 	"github.com/cofferdb/coffer/gateway/modules"
 	"github.com/cofferdb/coffer/gateway/objectives"
 	"github.com/cofferdb/coffer/gateway/pitr"
@@ -82,6 +83,7 @@ type Gateway struct {
 	drills      *drills.Drills
 	modules     *modules.Modules
 	recoverable *objectives.Objectives
+	upkeep      *maintenance.Maintenance
 	polls       *server.Server
 	session     *etcdschema.Session
 	metrics     *metrics
@@ -160,6 +162,7 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	g.drills = &drills.Drills{Control: g.control, Recovery: g.recovery}
 	g.modules = &modules.Modules{Control: g.control}
 	g.schedules = &schedules.Schedules{Control: g.control, Drills: g.drills}
+	g.upkeep = &maintenance.Maintenance{Control: g.control}
 	g.recoverable = &objectives.Objectives{Control: g.control}
 	g.metrics = newMetrics(g)
 	g.control.Go(func(ctx context.Context) {
@@ -173,7 +176,9 @@ func Open(ctx context.Context, cfg Config) (*Gateway, error) {
 	g.control.Go(g.watchSpace)
 	g.control.Go(g.control.WatchCatalogue)
 	g.control.Begin()
-	g.control.Go(due.New(g.Store, g.log, g.control.Now, g.modules.Kind()).Run)
+	for _, kind := range []due.Kind{g.modules.Kind(), g.upkeep.Kind()} {
+		g.control.Go(due.New(g.Store, g.log, g.control.Now, kind).Run)
+	}
 	if g.Blobs != nil {
 		for _, kind := range []due.Kind{g.schedules.Kind(), g.recovery.Kind(), g.verifier.Kind(), g.drills.Kind(), g.recoverable.Kind()} {
 			g.control.Go(due.New(g.Store, g.log, g.control.Now, kind).Run)
@@ -229,7 +234,7 @@ func (g *Gateway) Polls() server.Stats { return g.polls.Stats() }
 // Handler answers every request: the agent protocol, the identity service, the API.
 func (g *Gateway) Handler() http.Handler {
 	clients := api.New(api.Config{
-		Control: g.control, Schedules: g.schedules, Recovery: g.recovery, Verifier: g.verifier, Drills: g.drills, Objectives: g.recoverable, Modules: g.modules, Auditor: &audit.Auditor{Control: g.control}, Porter: transfer.New(g.control), Identity: g.Identity, Region: g.Region, TrustProxy: g.TrustProxy, Ready: g.readyToServe, Answered: g.metrics.observe,
+		Control: g.control, Schedules: g.schedules, Recovery: g.recovery, Verifier: g.verifier, Drills: g.drills, Objectives: g.recoverable, Maintenance: g.upkeep, Modules: g.modules, Auditor: &audit.Auditor{Control: g.control}, Porter: transfer.New(g.control), Identity: g.Identity, Region: g.Region, TrustProxy: g.TrustProxy, Ready: g.readyToServe, Answered: g.metrics.observe,
 	}).Handler()
 	clients = allowOrigins(g.Origins, clients)
 	polls, identity := g.polls.Handler(), g.IdentityService

@@ -12,6 +12,7 @@ import (
 	"github.com/cofferdb/coffer/gateway/control"
 	"github.com/cofferdb/coffer/gateway/drills"
 	"github.com/cofferdb/coffer/gateway/identity"
+	"github.com/cofferdb/coffer/gateway/maintenance"
 	"github.com/cofferdb/coffer/gateway/modules"
 	"github.com/cofferdb/coffer/gateway/objectives"
 	"github.com/cofferdb/coffer/gateway/pitr"
@@ -22,19 +23,20 @@ import (
 
 // Config is what the API is made of. All must be set.
 type Config struct {
-	Control    *control.Plane
-	Schedules  *schedules.Schedules
-	Recovery   *pitr.Recovery
-	Verifier   *verify.Verifier
-	Drills     *drills.Drills
-	Objectives *objectives.Objectives
-	Modules    *modules.Modules
-	Auditor    *audit.Auditor
-	Porter     *transfer.Porter
-	Identity   identity.Authenticator
-	Region     string
-	TrustProxy bool         // believes X-Forwarded-Proto, X-Forwarded-Host and X-Forwarded-For
-	Ready      func() error // why no request should be sent here; nil: they may
+	Control     *control.Plane
+	Schedules   *schedules.Schedules
+	Recovery    *pitr.Recovery
+	Verifier    *verify.Verifier
+	Drills      *drills.Drills
+	Objectives  *objectives.Objectives
+	Maintenance *maintenance.Maintenance
+	Modules     *modules.Modules
+	Auditor     *audit.Auditor
+	Porter      *transfer.Porter
+	Identity    identity.Authenticator
+	Region      string
+	TrustProxy  bool         // believes X-Forwarded-Proto, X-Forwarded-Host and X-Forwarded-For
+	Ready       func() error // why no request should be sent here; nil: they may
 	// Answered hears of each request how it was answered.
 	Answered func(method, route string, status int, took time.Duration)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/cofferdb/coffer/gateway/control"
 	"github.com/cofferdb/coffer/gateway/fault"
 	"github.com/cofferdb/coffer/gateway/lifecycle"
+	"github.com/cofferdb/coffer/gateway/maintenance"
 	"github.com/cofferdb/coffer/gateway/objectives"
 )
 
@@ -78,10 +79,17 @@ func (a *API) showInstance(r *request) (reply, error) {
 	}
 	id := r.param("id")
 	var records objectives.Records
-	in, err := a.Control.Shown(r.ctx, r.Caller, id, objectives.Refs(r.Project, id), func(s etcdschema.Snapshot) (err error) {
-		records, err = objectives.Read(s, r.Project, id)
+	var upkeep maintenance.Known
+	refs := slices.Concat(objectives.Refs(r.Project, id), maintenance.Refs(r.Project, id))
+	in, err := a.Control.Shown(r.ctx, r.Caller, id, refs, func(s etcdschema.Snapshot) (err error) {
+		if records, err = objectives.Read(s, r.Project, id); err == nil {
+			upkeep, err = a.Maintenance.Read(s, r.Project, id)
+		}
 		return err
 	})
+	if err == nil && maintenance.Subject(in) != id {
+		upkeep, err = a.Maintenance.Of(r.ctx, in)
+	}
 	if err != nil {
 		return reply{}, err
 	}
@@ -91,6 +99,7 @@ func (a *API) showInstance(r *request) (reply, error) {
 	}
 	view := a.detailView(r, in)
 	view.recovered(known)
+	view.Maintenance = viewMaintenance(upkeep)
 	if view.Connections, err = a.Control.Connections(r.ctx, in); err != nil {
 		return reply{}, err
 	}
@@ -188,8 +197,12 @@ func (a *API) actOnInstance(r *request) (reply, error) {
 		return accepted(a.Control.Promote(r.ctx, r.Caller, r.param("id")))
 	case "eject_replica_source":
 		return accepted(a.Control.Eject(r.ctx, r.Caller, r.param("id")))
+	case "begin_maintenance":
+		return accepted(a.Maintenance.Begin(r.ctx, r.Caller, r.param("id")))
+	case "cancel_maintenance":
+		return accepted(a.Maintenance.Cancel(r.ctx, r.Caller, r.param("id")))
 	}
-	allowed := []string{"reset_status", "resize", "follow", "promote_to_replica_source", "eject_replica_source"}
+	allowed := []string{"reset_status", "resize", "follow", "promote_to_replica_source", "eject_replica_source", "begin_maintenance", "cancel_maintenance"}
 	for _, op := range lifecycle.Operations() {
 		switch op.Action {
 		case "":

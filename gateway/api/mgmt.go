@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -134,8 +135,26 @@ func (a *API) mgmtAct(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	later, err := inWindow(args)
 	switch action {
+	case "upgrade":
+		switch {
+		case err != nil:
+			return reply{}, err
+		case later.Version == "":
+			return reply{}, fault.Errorf(fault.BadRequest, "Validation error: upgrade takes {\"datastore_version\": the name or id of a version, \"when\": \"window\"}.")
+		case later.When == "window":
+			return accepted(a.Maintenance.Ask(r.ctx, r.Caller, r.param("id"), etcdschema.MaintainUpgrade, later.Version))
+		}
+		return accepted(a.Control.Upgrade(r.ctx, r.Caller, r.param("id"), later.Version))
 	case "reboot":
+		if err == nil && later.When == "window" {
+			err = a.Maintenance.Ask(r.ctx, r.Caller, r.param("id"), etcdschema.MaintainRestart, "")
+			return accepted(err)
+		}
+		if err != nil {
+			return reply{}, err
+		}
 		return accepted(a.Control.Ask(r.ctx, r.Caller, r.param("id"), lifecycle.AskRestart))
 	case "stop":
 		return reply{status: http.StatusAccepted}, a.callGuest(r, datastores.MethodStop, nil, nil)
@@ -150,7 +169,21 @@ func (a *API) mgmtAct(r *request) (reply, error) {
 	case "rebuild":
 		return reply{}, fault.Errorf(fault.NotImplemented, "The action %s is not available.", action)
 	}
-	return reply{}, fault.Errorf(fault.BadRequest, "Action %q is unknown; allowed: stop, reboot, migrate, reset-task-status.", action)
+	return reply{}, fault.Errorf(fault.BadRequest, "Action %q is unknown; allowed: stop, reboot, upgrade, migrate, reset-task-status.", action)
+}
+
+// later is what an operator asks for, now or in the maintenance window.
+type later struct {
+	Version string `json:"datastore_version"`
+	When    string `json:"when"` // now, window
+}
+
+// inWindow reads when something is to be done. What says nothing is to be done now.
+func inWindow(args json.RawMessage) (l later, err error) {
+	if len(args) > 0 && json.Unmarshal(args, &l) != nil || !slices.Contains([]string{"", "now", "window"}, l.When) {
+		err = fault.Errorf(fault.BadRequest, "Validation error: \"when\" must be \"now\" or \"window\".")
+	}
+	return l, err
 }
 
 // migrateTo reads the host that an instance is to be brought to; "": any.

@@ -125,6 +125,8 @@ func routes() []route {
 		{http.MethodPost, tenant + "/backup_strategies", member, (*API).createBackupStrategy},
 		{http.MethodDelete, tenant + "/backup_strategies", member, (*API).deleteBackupStrategy},
 
+		{http.MethodGet, tenant + "/maintenance", reader, (*API).showMaintenance},
+		{http.MethodPut, tenant + "/maintenance", member, (*API).updateMaintenance},
 		{http.MethodGet, tenant + "/schedules", reader, (*API).listSchedules},
 		{http.MethodPost, tenant + "/schedules", member, (*API).createSchedule},
 		{http.MethodGet, tenant + "/schedules/:id", reader, (*API).showSchedule},

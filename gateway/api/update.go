@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net/http"
 	"strconv"
 
+	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/control"
 	"github.com/cofferdb/coffer/gateway/fault"
 	"github.com/cofferdb/coffer/gateway/objectives"
@@ -78,14 +80,16 @@ func (a *API) changeOf(update map[string]json.RawMessage) (wanted change, err er
 			one, err = a.objectives(value)
 		case "failover":
 			one, err = a.failover(value)
+		case "maintenance_window":
+			one, err = a.maintenanceWindow(value)
 		default:
-			return nil, fault.Errorf(fault.BadRequest, "Validation error: instance[%q] is unknown; allowed: name, configuration, replica_of, datastore_version, access, deletion_protection, pitr, objectives, failover.", key)
+			return nil, fault.Errorf(fault.BadRequest, "Validation error: instance[%q] is unknown; allowed: name, configuration, replica_of, datastore_version, access, deletion_protection, pitr, objectives, failover, maintenance_window.", key)
 		}
 		if err != nil {
 			return nil, err
 		}
 		if wanted != nil {
-			return nil, fault.Errorf(fault.BadRequest, "Validation error: beside the name only one of configuration, replica_of, datastore_version, access, deletion_protection, pitr, objectives and failover can be changed at a time.")
+			return nil, fault.Errorf(fault.BadRequest, "Validation error: beside the name only one of configuration, replica_of, datastore_version, access, deletion_protection, pitr, objectives, failover and maintenance_window can be changed at a time.")
 		}
 		wanted = one
 	}
@@ -172,6 +176,43 @@ func (a *API) failover(raw json.RawMessage) (change, error) {
 	return func(ctx context.Context, c control.Caller, id string) error {
 		return a.Control.SetFailover(ctx, c, id, asked)
 	}, nil
+}
+
+// maintenanceWindow reads when an operator may interrupt the instance; null: in the project's default window.
+func (a *API) maintenanceWindow(raw json.RawMessage) (change, error) {
+	w, err := readWindow(raw)
+	return func(ctx context.Context, c control.Caller, id string) error {
+		return a.Maintenance.SetWindow(ctx, c, id, w)
+	}, err
+}
+
+func readWindow(raw json.RawMessage) (w *etcdschema.MaintenanceWindow, err error) {
+	if err := strictly(raw, &w); err != nil {
+		return nil, fault.Errorf(fault.BadRequest, `Validation error: maintenance_window must be like {"days": ["sat", "sun"], "start": "02:30", "duration_minutes": 120, "timezone": "Europe/Berlin"}, or null.`)
+	}
+	return w, nil
+}
+
+// showMaintenance shows the project's default window.
+func (a *API) showMaintenance(r *request) (reply, error) {
+	w, err := a.Maintenance.Default(r.ctx, r.Project)
+	return reply{http.StatusOK, map[string]any{"maintenance_window": w}}, err
+}
+
+// updateMaintenance gives the project another default window, or none.
+func (a *API) updateMaintenance(r *request) (reply, error) {
+	body, err := decode[map[string]json.RawMessage](r)
+	if err != nil {
+		return reply{}, err
+	}
+	if len(body["maintenance_window"]) == 0 {
+		return reply{}, fault.Errorf(fault.BadRequest, "Validation error: 'maintenance_window' is a required property.")
+	}
+	w, err := readWindow(body["maintenance_window"])
+	if err != nil {
+		return reply{}, err
+	}
+	return accepted(a.Maintenance.SetDefault(r.ctx, r.Project, w))
 }
 
 // upgrading reads the version that the instance is brought to, by name or id.

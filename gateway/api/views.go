@@ -10,6 +10,7 @@ import (
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/control"
 	"github.com/cofferdb/coffer/gateway/lifecycle"
+	"github.com/cofferdb/coffer/gateway/maintenance"
 	"github.com/cofferdb/coffer/gateway/objectives"
 )
 
@@ -53,6 +54,8 @@ type instanceDetail struct {
 	RPO        *rpoView        `json:"rpo,omitempty"`
 	RTO        *rtoView        `json:"rto,omitempty"`
 	Objectives *objectivesView `json:"objectives,omitempty"`
+	// Maintenance is when an operator may interrupt it, and what waits for that; a single instance shows it, when there is any.
+	Maintenance *maintenanceView `json:"maintenance,omitempty"`
 	// Beyond Trove: how a replica gets on, when its guest has told.
 	Replication *replicationView `json:"replication,omitempty"`
 	// Beyond Trove: of a member of a set with replicas, what it is there, and who takes the place of the source.
@@ -157,6 +160,45 @@ func (v *instanceView) recovered(r objectives.Recovery) {
 			v.Objectives.Missed = map[string]string{}
 		}
 	}
+}
+
+// maintenanceView is when an operator may interrupt an instance, and for what.
+type maintenanceView struct {
+	Window  *etcdschema.MaintenanceWindow `json:"window"`  // null: there is none
+	Default bool                          `json:"default"` // it is the project's
+	Next    *string                       `json:"next"`    // when it opens next, or since when it is open
+	Pending *pendingView                  `json:"pending"` // null: nothing waits
+	Last    *maintainedView               `json:"last"`
+}
+
+type pendingView struct {
+	Action   string `json:"action"` // upgrade, restart
+	Version  string `json:"datastore_version,omitempty"`
+	Instance string `json:"instance_id"`
+	By       string `json:"user,omitempty"`
+	Asked    string `json:"asked"`
+	Reason   string `json:"reason,omitempty"` // why it could not begin when that was tried last
+}
+
+type maintainedView struct {
+	Action  string `json:"action"`
+	Version string `json:"datastore_version,omitempty"`
+	Began   string `json:"began"`
+}
+
+// viewMaintenance is nil of what has neither a window nor anything that waits for one.
+func viewMaintenance(k maintenance.Known) *maintenanceView {
+	if k.Window == nil && k.Pending == nil && k.Last == nil {
+		return nil
+	}
+	v := maintenanceView{Window: k.Window, Default: k.Default, Next: moment(k.From)}
+	if p := k.Pending; p != nil {
+		v.Pending = &pendingView{p.Kind, p.Version, p.Instance, p.By, control.Stamp(p.Asked), p.Reason}
+	}
+	if l := k.Last; l != nil {
+		v.Last = &maintainedView{l.Kind, l.Version, control.Stamp(l.Began)}
+	}
+	return &v
 }
 
 func thousandths(seconds float64) float64 { return math.Round(seconds*1000) / 1000 }

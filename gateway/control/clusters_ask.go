@@ -100,14 +100,14 @@ func (cp *Plane) Shrink(ctx context.Context, c Caller, id string, members, lost 
 }
 
 // Roll has every member do something, one after the other; who is not there keeps it from beginning.
-func (cp *Plane) Roll(ctx context.Context, c Caller, id, each string, target *etcdschema.Target) error {
+func (cp *Plane) Roll(ctx context.Context, c Caller, id, each string, target *etcdschema.Target, also ...func(*plan.Plan) error) error {
 	return cp.AskCluster(ctx, c, id, lifecycle.Event{Type: lifecycle.AskRoll, Each: each, Target: target}, func(p *plan.Plan) error {
 		for _, m := range p.Before.Set.Members {
 			if err := cp.reachable(p.Snap, m.ID); err != nil && m.State == "" {
 				return err
 			}
 		}
-		return nil
+		return all(p, also)
 	})
 }
 

@@ -130,8 +130,8 @@ func (cp *Plane) Members(ctx context.Context, sets etcdschema.Prefix[etcdschema.
 }
 
 // Ask lets an instance begin what needs no more than its wish: a restart, another try, its end.
-func (cp *Plane) Ask(ctx context.Context, c Caller, id string, what lifecycle.EventType) error {
-	_, err := cp.transition(ctx, c.Project, id, lifecycle.Event{Type: what, Request: c.Request, By: c.Who.UserName})
+func (cp *Plane) Ask(ctx context.Context, c Caller, id string, what lifecycle.EventType, also ...func(*plan.Plan) error) error {
+	_, err := cp.transition(ctx, c.Project, id, lifecycle.Event{Type: what, Request: c.Request, By: c.Who.UserName}, also...)
 	return instanceError(err, id)
 }
 

@@ -11,8 +11,9 @@ import (
 	"github.com/cofferdb/coffer/gateway/plan"
 )
 
-// Upgrade brings an instance to another version of its datastore, by name or id; asked of a source, its set.
-func (cp *Plane) Upgrade(ctx context.Context, c Caller, id, ref string) error {
+// Upgrade brings an instance to another version of its datastore, by name or id; asked of a source, its set. Each of also adds to the transaction
+// that begins it, of which there is none when nothing but the definition is read anew.
+func (cp *Plane) Upgrade(ctx context.Context, c Caller, id, ref string, also ...func(*plan.Plan) error) error {
 	in, err := cp.Instance(ctx, c, id)
 	if err != nil {
 		return err
@@ -26,12 +27,12 @@ func (cp *Plane) Upgrade(ctx context.Context, c Caller, id, ref string) error {
 	case in.ReplicaOf() != "":
 		return fault.Errorf(fault.Unprocessable, "Instance %s is a replica: ask for the upgrade of its source %s, and the whole set is upgraded.", in.ID, in.ReplicaOf())
 	case in.SetID != "":
-		return cp.upgradeSet(ctx, c, in, catalogue, v)
+		return cp.upgradeSet(ctx, c, in, catalogue, v, also...)
 	}
 	if err := cp.mayBecome(ctx, c, in.Instance, catalogue, v); err != nil {
 		return err
 	}
-	_, err = cp.transition(ctx, c.Project, in.ID, lifecycle.Event{Type: lifecycle.AskUpgrade, Target: toVersion(v), Request: c.Request, By: c.Who.UserName})
+	_, err = cp.transition(ctx, c.Project, in.ID, lifecycle.Event{Type: lifecycle.AskUpgrade, Target: toVersion(v), Request: c.Request, By: c.Who.UserName}, also...)
 	return instanceError(err, in.ID)
 }
 
@@ -53,7 +54,7 @@ func (cp *Plane) versionFor(ctx context.Context, in etcdschema.Instance, ref str
 
 // UpgradeCluster brings those members of a cluster to a version that have another one, one after the other. When all have it each takes what
 // its definition says now.
-func (cp *Plane) UpgradeCluster(ctx context.Context, c Caller, id, ref string) error {
+func (cp *Plane) UpgradeCluster(ctx context.Context, c Caller, id, ref string, also ...func(*plan.Plan) error) error {
 	cluster, err := cp.FindCluster(ctx, c.Project, id)
 	if err != nil {
 		return err
@@ -72,7 +73,7 @@ func (cp *Plane) UpgradeCluster(ctx context.Context, c Caller, id, ref string) e
 		}
 	}
 	if lag {
-		return cp.Roll(ctx, c, id, lifecycle.Upgrade, toVersion(v))
+		return cp.Roll(ctx, c, id, lifecycle.Upgrade, toVersion(v), also...)
 	}
 	for _, m := range cluster.Instances {
 		if err := cp.refresh(ctx, c, m.ID, v); err != nil {
@@ -84,7 +85,7 @@ func (cp *Plane) UpgradeCluster(ctx context.Context, c Caller, id, ref string) e
 
 // upgradeSet brings those members of a source's set to a version that have another one. When all have it each takes what its definition says
 // now.
-func (cp *Plane) upgradeSet(ctx context.Context, c Caller, source lifecycle.Member, catalogue etcdschema.Catalogue, v etcdschema.Version) error {
+func (cp *Plane) upgradeSet(ctx context.Context, c Caller, source lifecycle.Member, catalogue etcdschema.Catalogue, v etcdschema.Version, also ...func(*plan.Plan) error) error {
 	members := append(source.Replicas(), source.ID)
 	var lag []string
 	for _, id := range members {
@@ -124,8 +125,18 @@ func (cp *Plane) upgradeSet(ctx context.Context, c Caller, source lifecycle.Memb
 				return err
 			}
 		}
-		return nil
+		return all(p, also)
 	})
+}
+
+// all asks each of also, until one refuses.
+func all(p *plan.Plan, also []func(*plan.Plan) error) error {
+	for _, f := range also {
+		if err := f(p); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // mayBecome refuses a version that an instance cannot have.

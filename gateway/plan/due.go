@@ -9,16 +9,17 @@ import (
 
 // The kinds of keys in the due index.
 const (
-	DueInstance   = "instance"   // the deadline of an instance's operation
-	DueSet        = "set"        // that of a set's
-	DueBackup     = "backup"     // the removal of a backup's segments
-	DueVerify     = "verify"     // the verification of a backup, or when another gateway takes it over
-	DueSchedule   = "schedule"   // what a schedule does next
-	DueArchive    = "archive"    // what has to be done about the log that is shipped of an instance
-	DueDrill      = "drill"      // what an instance's drill does next
-	DueModule     = "module"     // the next instances to which a module is applied again
-	DueObjectives = "objectives" // whether what was asked of an instance's recovery is missed
-	DueLogs       = "logs"       // the removal of what was published of a removed instance's logs; the key is all that is known of it
+	DueInstance   = "instance"    // the deadline of an instance's operation
+	DueSet        = "set"         // that of a set's
+	DueBackup     = "backup"      // the removal of a backup's segments
+	DueVerify     = "verify"      // the verification of a backup, or when another gateway takes it over
+	DueSchedule   = "schedule"    // what a schedule does next
+	DueArchive    = "archive"     // what has to be done about the log that is shipped of an instance
+	DueDrill      = "drill"       // what an instance's drill does next
+	DueModule     = "module"      // the next instances to which a module is applied again
+	DueObjectives = "objectives"  // whether what was asked of an instance's recovery is missed
+	DueUpkeep     = "maintenance" // the maintenance window of what an operator has asked for
+	DueLogs       = "logs"        // the removal of what was published of a removed instance's logs; the key is all that is known of it
 )
 
 // MoveDue has a record whose key in the due index is of the time has, zero for none, be due at the time at, zero for never. It returns the

@@ -54,7 +54,7 @@ func (p *Plan) Decide() (Moves, error) {
 	if err != nil || !p.d.Changed {
 		return m, err
 	}
-	for _, step := range []func() error{p.letThrough, p.backups, p.kept, p.commands, p.refund, p.membership, p.options, p.move, p.schedules, p.records} {
+	for _, step := range []func() error{p.letThrough, p.backups, p.kept, p.commands, p.refund, p.membership, p.options, p.move, p.schedules, p.maintenance, p.records} {
 		if err := step(); err != nil {
 			return m, err
 		}

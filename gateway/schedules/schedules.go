@@ -93,7 +93,7 @@ func (req Request) into(sch *etcdschema.Schedule) error {
 			return fault.Errorf(fault.BadRequest, "Validation error: schedule['%s'] must be from %d to %d.", n.what, n.least, n.top)
 		}
 	}
-	return checkWhen(sch.When)
+	return CheckWhen(sch.When)
 }
 
 func set[T any](to *T, from *T) {

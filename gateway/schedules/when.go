@@ -17,8 +17,8 @@ const everyHour = 1<<24 - 1
 // maxCron is how long a cron expression may be, in bytes.
 const maxCron = 100
 
-// checkWhen refuses a time that nobody can work out.
-func checkWhen(w etcdschema.When) error {
+// CheckWhen refuses with 400 a time that nobody can work out.
+func CheckWhen(w etcdschema.When) error {
 	switch {
 	case w.Cron != "" && w.EveryHours != 0:
 		return fault.Errorf(fault.BadRequest, "Validation error: a schedule has 'cron' or 'every_hours', not both.")

@@ -54,12 +54,12 @@ func TestTimesThatAreNone(t *testing.T) {
 		{Cron: "0 25 * * *"}, {Cron: "@daily"}, {Cron: "TZ=UTC 0 3 * * *"}, {Cron: "0 3 * * *", Zone: "Mars/Base"}, {Cron: "0 3 * * *", Zone: "Local"},
 		{Cron: "0 3 * * *", Zone: "../etc/passwd"},
 	} {
-		if err := checkWhen(w); err == nil {
+		if err := CheckWhen(w); err == nil {
 			t.Errorf("%+v is taken", w)
 		}
 	}
 	for _, w := range []etcdschema.When{{EveryHours: 1}, {Cron: "*/15 0-6 * * MON"}, {Cron: "0 3 29 2 *", Zone: "America/New_York"}} {
-		if err := checkWhen(w); err != nil {
+		if err := CheckWhen(w); err != nil {
 			t.Errorf("%+v: %v", w, err)
 		}
 	}
