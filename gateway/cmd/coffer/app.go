@@ -64,7 +64,7 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 out of reach 
 		a.instanceCommands(), a.clusterCommands(), a.databaseCommands(), a.userCommands(), a.rootCommands(),
 		a.backupCommands(), a.scheduleCommands(), a.drillCommands(), a.configurationCommands(), a.moduleCommands(), a.parametersCommand(), a.logCommands(),
 		a.datastoreCommands(), a.flavorCommands(), a.quotaCommands(), a.limitsCommand(),
-		a.hostCommands(), a.enrolmentCommands(), a.agentCommands(), a.auditCommands(),
+		a.hostCommands(), a.maintenanceCommands(), a.enrolmentCommands(), a.agentCommands(), a.auditCommands(),
 		a.definitionsCommands(), a.keysCommands(), a.guestCommands(), a.epochCommands(),
 		a.whoamiCommand(), a.versionCommand(), a.upCommand(), a.downCommand(), a.demoCommand(),
 	)

@@ -192,6 +192,7 @@ func instanceFields(in dbext.Instance) fields {
 			f = append(f, [2]string{"missed", why})
 		}
 	}
+	f = append(f, windowFields(in.Maintenance)...)
 	if in.Protected {
 		f = append(f, [2]string{"protected", "from deletion"})
 	}

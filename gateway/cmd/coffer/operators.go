@@ -13,6 +13,7 @@ import (
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/deployments"
@@ -258,4 +259,98 @@ func auditEnd(r dbext.AuditRow) string {
 		return "done"
 	}
 	return fmt.Sprintf("done, result %x", r.Result[:min(6, len(r.Result))])
+}
+
+func (a *app) maintenanceCommands() *cobra.Command {
+	// on makes a command whose argument is an instance.
+	on := func(use, short, did string, run func(context.Context, *gophercloud.ServiceClient, string) error) *cobra.Command {
+		return a.api(use, short, func(ctx context.Context, c *gophercloud.ServiceClient, args []string) error {
+			id, err := findInstance(ctx, c, args[0])
+			if err != nil {
+				return err
+			}
+			return a.done(run(ctx, c, id), did, args[0])
+		})
+	}
+	var own, def windowFlags
+	window := on("window INSTANCE", "Say when an operator may interrupt an instance, its set or cluster", "operators may interrupt %s then", func(ctx context.Context, c *gophercloud.ServiceClient, id string) error {
+		w, err := own.given()
+		if err != nil {
+			return err
+		}
+		return dbext.SetWindow(ctx, c, id, w)
+	})
+	own.on(window.Flags())
+	defaults := a.api("default", "Say when operators may interrupt the instances of the project that have no window of their own", func(ctx context.Context, c *gophercloud.ServiceClient, _ []string) error {
+		w, err := def.given()
+		if err != nil {
+			return err
+		}
+		return a.done(dbext.SetDefaultWindow(ctx, c, w), "the default maintenance window of the project is another one")
+	})
+	def.on(defaults.Flags())
+	var version string
+	var restart bool
+	ask := on("ask INSTANCE", "Have an instance upgraded or restarted in its window (admin)", "it waits for the maintenance window of %s", func(ctx context.Context, c *gophercloud.ServiceClient, id string) error {
+		switch {
+		case version != "" && !restart:
+			return dbext.AskUpgrade(ctx, c, id, version)
+		case restart && version == "":
+			return dbext.AskRestart(ctx, c, id)
+		}
+		return usagef("say --upgrade VERSION or --restart")
+	})
+	ask.Flags().StringVar(&version, "upgrade", "", "the version to which it is brought")
+	ask.Flags().BoolVar(&restart, "restart", false, "its server is restarted")
+	end := func(begin bool) func(context.Context, *gophercloud.ServiceClient, string) error {
+		return func(ctx context.Context, c *gophercloud.ServiceClient, id string) error {
+			return dbext.EndMaintenance(ctx, c, id, begin)
+		}
+	}
+	return group("maintenance", "Windows in which operators may interrupt instances", window, defaults, ask,
+		on("begin INSTANCE", "Have what waits for its window begin at once", "what waited for the window of %s begins", end(true)),
+		on("cancel INSTANCE", "Have what waits for its window not happen", "nothing waits for the window of %s any more", end(false)),
+	)
+}
+
+// windowFlags are the fields of a maintenance window.
+type windowFlags struct {
+	dbext.Window
+	none bool
+}
+
+func (f *windowFlags) on(flags *pflag.FlagSet) {
+	flags.StringSliceVar(&f.Days, "days", nil, "mon, tue, wed, thu, fri, sat, sun, with commas")
+	flags.StringVar(&f.Start, "start", "", "when it opens, as 02:30")
+	flags.IntVar(&f.Minutes, "minutes", 60, "how long it is open")
+	flags.StringVar(&f.Zone, "timezone", "", "of --start, as IANA names it; UTC when it is not given")
+	flags.BoolVar(&f.none, "none", false, "there is none any more")
+}
+
+func (f *windowFlags) given() (*dbext.Window, error) {
+	switch {
+	case f.none:
+		return nil, nil
+	case len(f.Days) == 0 || f.Start == "":
+		return nil, usagef("say --days and --start, such as --days sat,sun --start 02:30, or --none")
+	}
+	return &f.Window, nil
+}
+
+// windowFields tell when an operator may interrupt an instance.
+func windowFields(m *dbext.Maintenance) (all fields) {
+	if m == nil {
+		return nil
+	}
+	if w := m.Window; w != nil {
+		zone := w.Zone
+		if zone == "" {
+			zone = "UTC"
+		}
+		all = append(all, fields{{"maintenance window", fmt.Sprintf("%s %s %s, %d min", strings.Join(w.Days, ","), w.Start, zone, w.Minutes)}, {"next", m.Next.String()}}...)
+	}
+	if p := m.Pending; p != nil {
+		all = append(all, fields{{"waits for it", strings.TrimSpace(p.Action + " " + p.Version)}, {"asked by", p.User}, {"not yet", p.Reason}}...)
+	}
+	return all
 }

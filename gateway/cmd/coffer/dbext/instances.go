@@ -43,6 +43,7 @@ type Instance struct {
 	RPO             *Measured         `json:"rpo,omitempty"`           // how much would be lost; nil: never measured
 	RTO             *Measured         `json:"rto,omitempty"`           // how long a restore took
 	Objectives      *Objectives       `json:"objectives,omitempty"`    // what is asked of the two
+	Maintenance     *Maintenance      `json:"maintenance,omitempty"`   // when an operator may interrupt it
 	Warning         string            `json:"warning,omitempty"`       // what will soon keep the server from its work
 	Fault           *Fault            `json:"fault,omitempty"`
 	Password        string            `json:"password,omitempty"`  // of root, in the answer to a create of some datastores
