@@ -60,6 +60,35 @@ func TestMariaDBCluster(t *testing.T) {
 		part.do()
 		w.end(t, c)
 	}
+	c.beginsAnew()
+}
+
+// beginsAnew has another cluster, of one member fewer, begin with a backup of this one. It has what was there then, and no more; this one stays as it is.
+func (c *realCluster) beginsAnew() {
+	c.Helper()
+	ann := func(address string) *sql.DB { return openMySQL(c.T, address, "ann", "annsOwnPassword", "shop") }
+	if _, err := ann(c.addresses[0]).Exec("INSERT INTO sold VALUES (1), (2)"); err != nil {
+		c.Fatal(err)
+	}
+	c.backup("shop", "nightly")
+	if _, err := ann(c.addresses[1]).Exec("INSERT INTO sold VALUES (3)"); err != nil {
+		c.Fatal(err)
+	}
+	made := c.coffer("cluster", "create", "again", "--datastore", "mariadb", "--flavor", "1", "--size", "1", "--members", "2", "--backup", "nightly")
+	other := &realCluster{T: c.T, stage: c.stage, tenant: c.tenant, at: "/clusters/" + made.Text("id"), owned: map[string]bool{}}
+	c.Cleanup(func() { awaitNoCluster(c.T, c.tenant, other.at) })
+	other.settle(2)
+	c.settle(3)
+	for address, want := range map[string]int{other.addresses[0]: 2, other.addresses[1]: 2, c.addresses[2]: 3} {
+		n := 0
+		if err := ann(address).QueryRow("SELECT COUNT(*) FROM sold").Scan(&n); err != nil || n != want {
+			c.Errorf("at %s there are %d rows, want %d (%v)", address, n, want, err)
+		}
+	}
+	if _, err := ann(other.addresses[1]).Exec("INSERT INTO sold VALUES (4)"); err != nil {
+		c.Error(err)
+	}
+	c.coffer("backup", "delete", "nightly")
 }
 
 // killAll ends all servers at once, as the loss of power does, and waits until the guests have them well again.
