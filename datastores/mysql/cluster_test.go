@@ -1,9 +1,11 @@
 package mysql
 
 import (
+	"context"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -48,8 +50,8 @@ func (s *galeraSet) copies(id string) int {
 	return strings.Count(string(log), "Proceeding with SST")
 }
 
-// TestMembers: what clustertest does not know of Galera. What one member's guest does all have; a member that is too few refuses calls; one that was killed
-// gets what it missed, and no copy of everything.
+// TestMembers: what clustertest does not know of Galera. What one member's guest does all have; a member that is too few refuses calls; a member that hears of
+// one that has just left goes on noting both; who was killed gets what it missed, and no copy of everything.
 func TestMembers(t *testing.T) {
 	t.Parallel()
 	requireServer(t)
@@ -57,7 +59,7 @@ func TestMembers(t *testing.T) {
 	s := &galeraSet{t: t, ca: datastoretest.NewAuthority(t), of: map[string]Member{}, view: datastores.ClusterView{ID: instanceID(), Secret: datastores.NewSecret("theClustersOwnSecret")}}
 	a := s.add("a")
 	must(t, a.CreateDatabase(ctx, datastores.Database{Name: "db"}))
-	b := s.add("b")
+	b, c := s.add("b"), s.add("c")
 	must(t, b.CreateUser(ctx, datastores.User{Name: "ann", Password: datastores.NewSecret("pass"), Databases: []datastores.Database{{Name: "db"}}}))
 	for id, m := range s.of {
 		until.True(t, time.Minute, "ann is let in at member "+id, func() bool {
@@ -67,17 +69,40 @@ func TestMembers(t *testing.T) {
 		must(t, m.Upkeep(ctx))
 	}
 
-	copied := s.copies("b")
-	must(t, kill(ctx, b.Manager))
+	noted, err := a.loadMember()
+	must(t, err)
+	must(t, b.Stop(ctx))
+	until.True(t, time.Minute, "member b has left", func() bool {
+		st, err := a.clusterStatus(ctx, admin(t, a.Manager))
+		return err == nil && st.Size == 2
+	})
+	must(t, a.Upkeep(ctx))
+	if now, err := a.loadMember(); err != nil || now.View != noted.View || len(now.Addresses) != 3 {
+		t.Errorf("when b has just left, as the first of all, a has noted %+v (%v)", now, err)
+	}
+	must(t, kill(ctx, c.Manager))
 	until.True(t, time.Minute, "the member that is left says so", func() bool {
 		st := a.Status(ctx)
 		return st.Service == datastores.StatusBlocked && strings.Contains(st.Message, "too few")
 	})
-	_, err := a.EnableRoot(ctx, datastores.NewSecret("pw2"))
+	_, err = a.EnableRoot(ctx, datastores.NewSecret("pw2"))
 	wantKind(t, err, datastores.Unavailable)
+	must(t, kill(ctx, a.Manager))
+	copied := s.copies("c")
+	var both sync.WaitGroup
+	for _, m := range []Member{a, c} {
+		both.Go(func() {
+			starting, cancel := context.WithTimeout(ctx, time.Minute)
+			defer cancel()
+			if err := m.Start(starting); err != nil {
+				t.Errorf("start: %v\n%s", err, m.service.LastWords())
+			}
+		})
+	}
+	both.Wait()
 	must(t, b.Start(ctx))
 	must(t, a.SettleCluster(ctx, s.viewOf("a")))
-	if n := s.copies("b"); n != copied {
-		t.Errorf("member b was copied to %d times", n-copied)
+	if n := s.copies("c"); n != copied {
+		t.Errorf("member c was copied to %d times", n-copied)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"time"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/configfile"
@@ -132,26 +133,54 @@ func (m *Manager) restoreView(in *member) error {
 	return m.data.WriteFile(name, []byte(in.View))
 }
 
+// atOnce is within what time members are stopped that are all stopped at once.
+const atOnce = 10 * time.Second
+
+// viewOf reads whom the server is together with; "": that is just being written. just: for less than [atOnce].
+func (m *Manager) viewOf() (view string, just bool, err error) {
+	tree, err := m.data.Open()
+	if err != nil {
+		return "", false, err
+	}
+	defer func() { _ = tree.Close() }()
+	const name = dataDir + "/" + galera.ViewFile
+	info, err := tree.Lstat(name)
+	if err == nil {
+		var file []byte
+		file, err = tree.ReadFile(name, galera.MaxViewFile)
+		view, just = string(file), time.Since(info.ModTime()) < atOnce
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return view, just, err
+}
+
 // remember keeps whom the server is together with. Those that are gone it need not look for: it is among those that go on without them.
 func (m *Manager) remember(ctx context.Context, db *sql.DB, in *member) error {
 	s, err := m.clusterStatus(ctx, db)
 	if err != nil || s.Trouble() != "" || !slices.Contains(s.Addresses, m.env.Address) {
 		return err
 	}
-	view, err := m.data.ReadFile(dataDir+"/"+galera.ViewFile, galera.MaxViewFile)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) { // it is just being written
+	view, just, err := m.viewOf()
+	if err != nil {
 		return err
 	}
-	if len(view) == 0 {
-		view = []byte(in.View)
+	if view == "" {
+		view = in.View
+	}
+	// Who has just left may be the first of all that are stopped. Servers go on only when those of one view are together and nobody else:
+	// if one noted the view of all and another one the next, none would go on.
+	if just && galera.HasLost(view, in.View) {
+		return nil
 	}
 	if len(s.Addresses) == 1 { // nobody else has come yet, or all have left, which its own file says
 		s.Addresses = in.Addresses
 	}
-	if slices.Equal(s.Addresses, in.Addresses) && string(view) == in.View && !in.Founds {
+	if slices.Equal(s.Addresses, in.Addresses) && view == in.View && !in.Founds {
 		return nil
 	}
-	in.Addresses, in.View, in.Founds = s.Addresses, string(view), false
+	in.Addresses, in.View, in.Founds = s.Addresses, view, false
 	return m.own.SaveJSON(memberName, in)
 }
 

@@ -161,10 +161,15 @@ func (c *cluster) kill(t *testing.T, members ...*member) {
 	c.together(t, "kill", members, func(ctx context.Context, m *member) error { return c.Kill(ctx, m.env) })
 }
 
-// settle settles the cluster, and once more by another member.
+// settle settles the cluster, and once more by another member. Their guests look after them, as they do every few seconds.
 func (c *cluster) settle(t *testing.T, by *member) {
 	t.Helper()
 	for _, m := range []*member{by, c.besides(by)[0]} {
 		c.must(t, m, "settle", func(ctx context.Context) error { return m.SettleCluster(ctx, c.view(m)) })
+	}
+	for _, m := range c.of(datastores.ClusterIn) {
+		if is, ok := m.manager.(datastores.Upkeep); ok {
+			c.must(t, m, "upkeep", is.Upkeep)
+		}
 	}
 }

@@ -49,6 +49,26 @@ func TestRecovered(t *testing.T) {
 	}
 }
 
+func TestHasLost(t *testing.T) {
+	view := func(members ...string) string {
+		return "my_uuid: a\nview_id: 3 a 25\nmember: " + strings.Join(members, " 0\nmember: ") + " 0\n#vwend\n"
+	}
+	for _, c := range []struct {
+		view, before string
+		lost         bool
+	}{
+		{view("a", "c"), view("a", "b", "c"), true},
+		{view("a", "b", "c"), view("a", "b", "c"), false},
+		{view("a", "d"), view("a", "b", "c"), false},
+		{view("a", "b", "c"), view("a", "b"), false},
+		{view("a"), "", false},
+	} {
+		if got := HasLost(c.view, c.before); got != c.lost {
+			t.Errorf("%q after %q: %t", c.view, c.before, got)
+		}
+	}
+}
+
 func TestTrouble(t *testing.T) {
 	well := map[string]string{
 		"wsrep_cluster_status": "Primary", "wsrep_ready": "ON", "wsrep_local_state_comment": "Synced", "wsrep_cluster_size": "2",

@@ -21,6 +21,14 @@ const (
 	MaxViewFile = 64 << 10
 )
 
+var memberOfView = regexp.MustCompile(`(?m)^member: .*$`)
+
+// HasLost reports whether a [ViewFile] is of fewer members than one before, and all of them were there.
+func HasLost(view, before string) bool {
+	now, then := memberOfView.FindAllString(view, -1), memberOfView.FindAllString(before, -1)
+	return len(now) < len(then) && !slices.ContainsFunc(now, func(m string) bool { return !slices.Contains(then, m) })
+}
+
 // State is what [StateFile] says.
 type State struct {
 	Position Position
