@@ -85,7 +85,7 @@ func testOptions(t *testing.T, s *stage) {
 		run  func(*testing.T, *stage)
 	}{
 		{"ports", optionPorts}, {"root_on_create", optionRootOnCreate}, {"usage_timeout", optionUsageTimeout},
-		{"backup strategy", optionBackupStrategy}, {"replication_strategy", optionReplicationStrategy}, {"volume", optionVolume},
+		{"backup strategy", optionBackupStrategy}, {"going back", optionGoingBack}, {"replication_strategy", optionReplicationStrategy}, {"volume", optionVolume},
 		{"mount_point", optionMountPoint}, {"device_path", optionDevicePath}, {"ignored", optionIgnored}, {"packages", optionPackages},
 		{"guest_log_exposed_logs", optionExposedLogs}, {"the wrong side", optionWrongSide}, {"namespaces", optionNamespaces},
 	} {

@@ -3,6 +3,7 @@ package gatewaytest_test
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -115,5 +116,48 @@ func (w *world) removeWithBackups(t *testing.T, id string) {
 	}
 	for i := 0; all.At("backups", i) != nil; i++ {
 		w.do(t, http.StatusAccepted, gone, http.MethodDelete, "/backups/"+all.Text("backups", i, "id"), "")
+	}
+}
+
+// optionGoingBack: a Redis whose backups are of its append-only file can be had as it was at any second.
+func optionGoingBack(t *testing.T, s *stage) {
+	v := s.newVariant(t, "opt-aof", "redis/7.0")
+	created, id, address := s.create(t, v.name, "")
+	at, l := gatewaytest.Instance(id), redisStore.login(address, created.Text("instance", "password"))
+	on := `{"instance":{"pitr":{"enabled":true,"rpo":3}}}`
+	if a := s.member.Want(t, http.StatusNotImplemented, http.MethodPatch, at, on); !strings.Contains(string(a.Body), "to one of: aof") {
+		t.Errorf("with snapshots for backups: %s", a.Body)
+	}
+	v.change(t, v.server, "backup_strategy", "aof")
+	s.member.Want(t, http.StatusAccepted, http.MethodPatch, at, on)
+	window := func() gatewaytest.Answer { return s.member.Want(t, http.StatusOK, http.MethodGet, at+"/restorable", "") }
+	until.True(t, lifeTimeout, "there is a base backup", func() bool { return window().At("restorable", "windows", 0) != nil })
+	write := func(from, to int) {
+		if n, err := redisStore.write(t.Context(), l, from, to); n != to-from {
+			t.Fatal(err)
+		}
+		until.Passed(1100 * time.Millisecond)
+	}
+	write(0, 10)
+	then := time.Now()
+	until.Passed(1100 * time.Millisecond)
+	write(10, 20)
+	until.True(t, lifeTimeout, "all is shipped", func() bool {
+		end, err := time.Parse(time.RFC3339Nano, window().Text("restorable", "windows", 0, "until"))
+		return err == nil && end.After(then.Add(2*time.Second))
+	})
+	position := window().Text("restorable", "windows", 0, "until_position")
+	for _, c := range []struct {
+		to   string
+		want int
+	}{{fmt.Sprintf(`"time":%q`, then.UTC().Format(time.RFC3339Nano)), 10}, {fmt.Sprintf(`"position":%q`, position), 20}} {
+		made, _, address := s.create(t, v.name, fmt.Sprintf(`,"restorePoint":{"instance_id":%q,%s}`, id, c.to))
+		numbers, err := redisStore.read(t.Context(), redisStore.login(address, made.Text("instance", "password")))
+		if err != nil || len(numbers) != c.want {
+			t.Errorf("as of %s there are the items %v: %v, want %d", c.to, numbers, err, c.want)
+		}
+	}
+	if a := window(); a.At("restorable", "windows", 1) != nil {
+		t.Errorf("there is a gap: %s", a.Body)
 	}
 }
