@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"io"
+	"time"
 )
 
 // Backups is implemented by a manager of whose server backups can be made, and that can make a server of them.
@@ -26,6 +27,8 @@ type BackupStrategy struct {
 	// Tool names the engine's own program whose full backup Restore takes, too, as the only link of a chain, without Meta; "": it takes none.
 	// Such a one is of any server of its version: there may be no account that the guest knows, and anything in place of those that it needs.
 	Tool string
+	// Precision, of one that Replays: what was committed for so long after a time may be there, too, when a restore is to that time.
+	Precision time.Duration
 	// Backup writes one backup to req.Output. It runs beside the calls of tenants, never beside another backup or anything
 	// that starts or stops the server. When it fails, or ctx ends, what was written is thrown away; it must leave nothing
 	// behind on the server, nor lose anything that a later incremental backup of an earlier parent needs.

@@ -28,6 +28,8 @@ type Strategy struct {
 	Logical     bool `json:"logical,omitempty"`     // of a backup strategy: newer versions of the datastore can load what it made, too
 	// Tool, of a backup strategy, names the program whose own output can be brought in as a backup, see [BackupStrategy]; "": none's can.
 	Tool string `json:"tool,omitempty"`
+	// Precision, in seconds, is [BackupStrategy.Precision].
+	Precision float64 `json:"precision,omitempty"`
 }
 
 // AnyStrategy is a type that embeds a [StrategyName]: [BackupStrategy], [ReplicationStrategy].

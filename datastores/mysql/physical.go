@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/volume"
@@ -53,9 +54,18 @@ func (m *Manager) toolStrategy() datastores.BackupStrategy {
 		Incremental:  true,
 		Replays:      m.variant.family == "mariadb",
 		Tool:         m.variant.physical.tool,
+		Precision:    m.precision(),
 		Backup:       m.backupFiles,
 		Restore:      m.restoreFiles,
 	}
+}
+
+// precision is how exactly the times of the log are: MariaDB's has whole seconds.
+func (m *Manager) precision() time.Duration {
+	if m.variant.family == "mariadb" {
+		return time.Second
+	}
+	return 0
 }
 
 const copyDir = tmpDir + "/backup" // for what the tool writes aside

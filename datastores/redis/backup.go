@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"context"
 	"errors"
+	"time"
 
 	"github.com/cofferdb/coffer/datastores"
 )
@@ -12,7 +13,7 @@ import (
 func (m *Manager) BackupStrategies() []datastores.BackupStrategy {
 	list := []datastores.BackupStrategy{
 		{StrategyName: strategyName("rdb"), Backup: m.backupRDB, Restore: m.restore},
-		{StrategyName: strategyName("aof"), Replays: true, Backup: m.backupAOF, Restore: m.restore},
+		{StrategyName: strategyName("aof"), Replays: true, Precision: time.Second, Backup: m.backupAOF, Restore: m.restore},
 	}
 	for _, make := range m.extra {
 		list = append(list, make(m))

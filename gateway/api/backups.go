@@ -248,6 +248,7 @@ type windowView struct {
 	Open         bool     `json:"open"`           // the log goes on
 	ClosedReason *string  `json:"closed_reason"`
 	Bytes        int64    `json:"log_bytes"`
+	Precision    float64  `json:"precision"` // seconds after a time, of which what was committed may be there, too
 }
 
 // restorableView is to what one can go back of an instance. Trove has none.
@@ -271,7 +272,7 @@ func (a *API) showRestorable(r *request) (reply, error) {
 	for _, w := range found.Windows {
 		one := windowView{
 			From: precise(w.From().Add(time.Microsecond - 1)), Until: precise(w.Until), Position: w.Position, Open: open != nil && open.ID == w.ID,
-			ClosedReason: optional(w.Closed), Bytes: w.Bytes - w.Freed,
+			ClosedReason: optional(w.Closed), Bytes: w.Bytes - w.Freed, Precision: w.Precision,
 		}
 		for _, b := range w.Bases {
 			one.Backups = append(one.Backups, b.BackupID)

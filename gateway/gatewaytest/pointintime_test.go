@@ -130,7 +130,9 @@ func optionGoingBack(t *testing.T, s *stage) {
 	}
 	v.change(t, v.server, "backup_strategy", "aof")
 	s.member.Want(t, http.StatusAccepted, http.MethodPatch, at, on)
-	window := func() gatewaytest.Answer { return s.member.Want(t, http.StatusOK, http.MethodGet, at+"/restorable", "") }
+	window := func() gatewaytest.Answer {
+		return s.member.Want(t, http.StatusOK, http.MethodGet, at+"/restorable", "")
+	}
 	until.True(t, lifeTimeout, "there is a base backup", func() bool { return window().At("restorable", "windows", 0) != nil })
 	write := func(from, to int) {
 		if n, err := redisStore.write(t.Context(), l, from, to); n != to-from {
@@ -146,6 +148,9 @@ func optionGoingBack(t *testing.T, s *stage) {
 		end, err := time.Parse(time.RFC3339Nano, window().Text("restorable", "windows", 0, "until"))
 		return err == nil && end.After(then.Add(2*time.Second))
 	})
+	if a := window(); a.At("restorable", "windows", 0, "precision") != 1.0 {
+		t.Errorf("the log has whole seconds: %s", a.Body)
+	}
 	position := window().Text("restorable", "windows", 0, "until_position")
 	for _, c := range []struct {
 		to   string

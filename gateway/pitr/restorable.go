@@ -16,6 +16,8 @@ import (
 type Window struct {
 	etcdschema.LogWindow
 	Bases []etcdschema.Backup // complete ones, the oldest first; one can go back to when that was complete
+	// Precision, in seconds, is for how long after a time what was committed may be there, too, as the definition of the newest base says.
+	Precision float64
 }
 
 // From is the earliest moment.
@@ -45,6 +47,10 @@ func (r *Recovery) Of(ctx context.Context, c control.Caller, instance string) (f
 	if err != nil {
 		return found, err
 	}
+	catalogue, err := r.Control.Catalogue(ctx)
+	if err != nil {
+		return found, err
+	}
 	for _, w := range rec.Value.Windows {
 		there := slices.DeleteFunc(bases(all, instance, w.ID), etcdschema.Backup.Running)
 		if len(there) > 0 {
@@ -52,7 +58,13 @@ func (r *Recovery) Of(ctx context.Context, c control.Caller, instance string) (f
 			if newest := there[len(there)-1].Log.At; newest.After(w.Until) { // nothing was written since, or it is not shipped yet
 				w.Until = newest
 			}
-			found.Windows = append(found.Windows, Window{w, there})
+			base := there[len(there)-1]
+			v, _ := catalogue.FindVersion(base.Datastore, base.Version)
+			one := Window{LogWindow: w, Bases: there}
+			if at := slices.IndexFunc(v.Server.BackupStrategies, func(s datastores.Strategy) bool { return s.StrategyName == base.Strategy }); at >= 0 {
+				one.Precision = v.Server.BackupStrategies[at].Precision
+			}
+			found.Windows = append(found.Windows, one)
 		}
 	}
 	return found, nil

@@ -145,6 +145,7 @@ type RestoreWindow struct {
 	Open         bool     `json:"open"`
 	ClosedReason string   `json:"closed_reason"` // "": it goes on
 	Bytes        int64    `json:"log_bytes"`
+	Precision    float64  `json:"precision"` // seconds after a time, of which what was committed may be there, too
 }
 
 // GetRestorable reads to what times one can go back of an instance.
