@@ -30,6 +30,8 @@ type Set struct {
 	GivenUp string `json:"given_up,omitempty"`
 	// Failover is the policy by which a replica takes the place of a source that is lost without being asked; nil: none does.
 	Failover *Failover `json:"failover,omitempty"`
+	// Failovers are those that it had, asked for by nobody.
+	Failovers Failovers `json:"failovers,omitzero"`
 	// Of a cluster: what it is made of. Version is what new members are of. Copies is how many members of each shard have one of what its first has.
 	// Secret is what its members know each other by, sealed with the gateways' key.
 	Version       string                   `json:"version,omitempty"`
@@ -40,6 +42,15 @@ type Set struct {
 	// Failed is the kind of the operation that failed last, and Fault why, until another one ends well or the status is reset.
 	Failed string `json:"failed,omitempty"`
 	Fault  *Fault `json:"fault,omitempty"`
+}
+
+// Failovers counts those of a set, and for how long it had no source: from when the lost one was last known to be well, or its guest to be there,
+// until another one takes writes.
+type Failovers struct {
+	Count   int       `json:"count"`
+	Last    time.Time `json:"last"`          // when the last one had its new source
+	Seconds float64   `json:"seconds"`       // of the last one
+	Total   float64   `json:"total_seconds"` // of all
 }
 
 // Failover is a set's policy, and what has been said by it. A source acknowledges a commit when Acks of the candidates have it.
@@ -61,6 +72,7 @@ type Failover struct {
 	Fenced     []string  `json:"fenced,omitempty"` // candidates that were told to receive nothing more, or may have been
 	Check      time.Time `json:"check"`            // when the set is looked at next
 	Down       time.Time `json:"down,omitzero"`    // since when the source's server is known not to run
+	Lost       time.Time `json:"lost,omitzero"`    // since when the set has no source, while a failover is under way or was tried
 	Short      time.Time `json:"short,omitzero"`   // since when there are too few candidates that follow
 	Said       string    `json:"said,omitempty"`   // what is in the way, as it was told last
 }

@@ -81,6 +81,12 @@ func newMetrics(g *Gateway) *metrics {
 	})
 	m.registry.MustRegister(restores)
 	g.drills.Took = func(took time.Duration) { restores.Observe(took.Seconds()) }
+	failovers := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "coffer_failover_seconds", Help: "How long sets had no source, of the failovers that this gateway has committed.",
+		Buckets: prometheus.ExponentialBuckets(5, 2, 8),
+	})
+	m.registry.MustRegister(failovers)
+	g.control.FailedOver = func(took time.Duration) { failovers.Observe(took.Seconds()) }
 	for _, which := range []string{etcdschema.ObjectiveRPO, etcdschema.ObjectiveRTO} {
 		labels := prometheus.Labels{"objective": which}
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{

@@ -225,6 +225,16 @@ type failoverView struct {
 	// Bounded: what was acknowledged last may be lost.
 	Bounded bool         `json:"bounded"`
 	Members []memberView `json:"members"`
+	// Failovers that the set had; 0 and nulls: none.
+	Failovers failoversView `json:"failovers"`
+}
+
+// failoversView counts the failovers of a set, and for how long it had no source.
+type failoversView struct {
+	Count   int      `json:"count"`
+	Last    *string  `json:"last"`    // when the last one had its new source
+	Seconds *float64 `json:"seconds"` // without a source, of the last one
+	Total   float64  `json:"total_seconds"`
 }
 
 // memberView is a member of a set, where clients find it.
@@ -246,6 +256,11 @@ func failoverOf(in lifecycle.Member) (role datastores.Role, v *failoverView) {
 	}
 	for _, m := range set.Members {
 		v.Members = append(v.Members, memberView{m.ID, datastores.Role(m.Role), m.Address, slices.Contains(v.Candidates, m.ID)})
+	}
+	v.Failovers = failoversView{Count: set.Failovers.Count, Last: moment(set.Failovers.Last), Total: thousandths(set.Failovers.Total)}
+	if v.Failovers.Count > 0 {
+		seconds := thousandths(set.Failovers.Seconds)
+		v.Failovers.Seconds = &seconds
 	}
 	return datastores.Role(set.Member(in.ID).Role), v
 }

@@ -49,6 +49,10 @@ type Plane struct {
 	Config
 	allSign atomic.Bool // every gateway that was there signs
 
+	// FailedOver hears of each failover that this gateway has committed, for how long its set had no source; nil: nobody does. It is set
+	// before anything is committed.
+	FailedOver func(time.Duration)
+
 	waiters       waiters
 	seen          seen
 	conversations conversations

@@ -27,6 +27,9 @@ func (cp *Plane) Commit(ctx context.Context, refs []etcdschema.Ref, decide func(
 	if err != nil {
 		return plan.Moves{}, err
 	}
+	if m.FailedOver != nil && cp.FailedOver != nil {
+		cp.FailedOver(*m.FailedOver)
+	}
 	return m, nil
 }
 

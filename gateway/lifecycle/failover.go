@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -136,7 +137,12 @@ func (d *decision) failOver(source Member) {
 		return
 	}
 	d.says("")
-	d.policy().Fenced = there
+	since := cmp.Or(f.Down, d.now)
+	if at, away := d.event.Gone[source.ID]; away && !at.IsZero() && at.Before(since) {
+		since = at
+	}
+	now := d.policy()
+	now.Fenced, now.Lost = there, since
 	d.beginSet(Failover, source.ID)
 	d.setOperation().Waiting = there
 	d.tellOf(source.ID, "status", "the source is lost: "+why+". A candidate takes its place")
@@ -204,13 +210,22 @@ func (d *decision) noFailover(reason string) {
 	d.says("the failover has not come to its end: " + reason + ". It is tried again as long as the source is lost")
 }
 
+// countFailover counts one that has a new source now.
+func (d *decision) countFailover() {
+	took := 0.0
+	if f := d.Set.Failover; f != nil && !f.Lost.IsZero() {
+		took = max(d.now.Sub(f.Lost), 0).Seconds()
+	}
+	d.Set.Failovers = etcdschema.Failovers{Count: d.Set.Failovers.Count + 1, Last: d.now, Seconds: took, Total: d.Set.Failovers.Total + took}
+}
+
 // sourceIsNew forgets whom the source before waited for. Before the new one waits for somebody nobody can take its place.
 func (d *decision) sourceIsNew() {
 	if d.Set.Failover == nil {
 		return
 	}
 	f := d.policy()
-	f.Candidates, f.Fenced, f.Down, f.Short, f.Said = nil, nil, time.Time{}, time.Time{}, ""
+	f.Candidates, f.Fenced, f.Down, f.Lost, f.Short, f.Said = nil, nil, time.Time{}, time.Time{}, time.Time{}, ""
 	f.Waits = f.Strict
 	f.Check = d.now.Add(time.Second)
 }

@@ -167,3 +167,25 @@ func TestACandidateCeases(t *testing.T) {
 		t.Errorf("the set is at %+v; candidates: %v", c.set.Operation, c.set.Failover.Candidates)
 	}
 }
+
+// TestFailoversAreCounted: a set knows how many failovers it had, and for how long it had no source, from when its guest was last there.
+func TestFailoversAreCounted(t *testing.T) {
+	c := setAt(lifecycle.Awaiting)
+	look := lifecycle.Event{Type: lifecycle.AskFailover, Gone: map[string]time.Time{"m0": c.now.Add(-time.Minute)}}
+	if err := c.apply("set", look); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		if c.set.Operation == nil || c.set.Source() != "m0" {
+			break
+		}
+		c.now = c.now.Add(5 * time.Second)
+		if err := c.apply("set", lifecycle.Event{Type: lifecycle.Done, Command: c.set.Operation.Command, Value: []byte(`{"id":"7","count":7}`)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := c.set.Failovers
+	if c.set.Source() == "m0" || f.Count != 1 || !f.Last.Equal(c.now) || f.Seconds < 65 || f.Seconds > 110 || f.Total != f.Seconds || !c.set.Failover.Lost.IsZero() {
+		t.Errorf("source %s, %+v", c.set.Source(), f)
+	}
+}

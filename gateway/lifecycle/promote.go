@@ -87,6 +87,9 @@ func (d *decision) promoted() error {
 	d.Set = d.Set.With(op.Lead, func(m *etcdschema.SetMember) { m.Role = etcdschema.RoleSource }).
 		With(old, func(m *etcdschema.SetMember) { m.Role = etcdschema.RoleReplica })
 	d.Set.GivenUp = ""
+	if op.Kind == Failover {
+		d.countFailover()
+	}
 	d.sourceIsNew()
 	lead := d.member(op.Lead)
 	lead.Failed, lead.Fault, lead.Updated = "", nil, d.now

@@ -29,12 +29,13 @@ func TestWhatAnOperationTouches(t *testing.T) {
 		{[]string{"AskRestart", "Restarting", "Restart", "MethodRestart"}, []string{
 			"datastores/guest/dispatch.go",
 			"datastores/methods.go",
-			"gateway/api/clusters.go",         // a cluster's: all members
-			"gateway/api/mgmt.go",             // the operators' name of it: reboot
-			"gateway/lifecycle/create.go",     // a healthy server disproves a failed restart
-			"gateway/lifecycle/operations.go", // the row, and with it the action
-			"gateway/lifecycle/stopped.go",    // a start that brings parameters is a restart
-			"gateway/plan/commands.go",        // its arguments: parameters
+			"gateway/api/clusters.go",            // a cluster's: all members
+			"gateway/api/mgmt.go",                // the operators' name of it: reboot
+			"gateway/lifecycle/create.go",        // a healthy server disproves a failed restart
+			"gateway/lifecycle/operations.go",    // the row, and with it the action
+			"gateway/lifecycle/stopped.go",       // a start that brings parameters is a restart
+			"gateway/maintenance/maintenance.go", // an operator's, in a window
+			"gateway/plan/commands.go",           // its arguments: parameters
 		}},
 	} {
 		got := filesNaming(t, c.names)

@@ -59,7 +59,12 @@ func (p *Plan) Decide() (Moves, error) {
 			return m, err
 		}
 	}
-	return Moves{Ops: p.ops, After: lifecycle.Member{Instance: p.d.Instance, Set: p.d.Set}}, nil
+	m = Moves{Ops: p.ops, After: lifecycle.Member{Instance: p.d.Instance, Set: p.d.Set}}
+	if is := p.d.Set.Failovers; is.Count > p.Before.Set.Failovers.Count {
+		took := time.Duration(is.Seconds * float64(time.Second))
+		m.FailedOver = &took
+	}
+	return m, nil
 }
 
 // records writes the timelines, the instance, the members that have changed, and their set, when nothing more will be told.

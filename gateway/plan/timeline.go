@@ -39,4 +39,6 @@ func NewID() string { return uuid.Must(uuid.NewV7()).String() }
 type Moves struct {
 	Ops   []etcdschema.Op
 	After lifecycle.Member // with its set as it is then; of a set's event a set alone
+	// FailedOver is for how long the set had no source, of a failover that has just found one; nil: none has.
+	FailedOver *time.Duration
 }
