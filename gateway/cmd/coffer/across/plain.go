@@ -106,13 +106,21 @@ func (p *Plain) Import(ctx context.Context, c *gophercloud.ServiceClient, wish W
 	if b, err = i.order(ctx, wish.Name, wish.Description, from); err != nil {
 		return b, err
 	}
-	return i.deliver(ctx, b, dbext.Zstd, func() (io.ReadCloser, int64, error) {
+	var sent int64
+	b, err = i.deliver(ctx, b, dbext.Zstd, func() (io.ReadCloser, int64, error) {
 		r, err := p.open()
 		if err != nil {
 			return nil, 0, err
 		}
 		return pack(r), -1, nil
-	}, func(done, total int64) { show(0, 1, done, total) })
+	}, func(done, total int64) {
+		sent = done
+		show(0, 1, done, total)
+	})
+	if err == nil {
+		show(0, 1, sent, sent) // now it is known
+	}
+	return b, err
 }
 
 // open returns the stream as the tool made it. Of two tars it makes the one that it would have written with the log in it.
