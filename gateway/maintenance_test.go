@@ -168,3 +168,31 @@ func TestMaintenanceOfSet(t *testing.T) {
 		})
 	}
 }
+
+// TestMaintenanceOfCluster: a window that was agreed with a member is its cluster's, all of which is upgraded, and ends with the cluster.
+func TestMaintenanceOfCluster(t *testing.T) {
+	g, _ := clusterHosts(t, 3)
+	c, operator := g.Client(gatewaytest.Member), g.Client(gatewaytest.Admin)
+	id := c.Want(t, 200, http.MethodPost, "/clusters", clusterBody("ring", 3, "")).Text("cluster", "id")
+	ids := wantActive(t, awaitCluster(t, c, id), 3)
+	c.Want(t, 202, http.MethodPatch, gatewaytest.Instance(ids[2]), `{"instance":{"maintenance_window":`+window(5*time.Hour, 60)+`}}`)
+	operator.Want(t, 202, http.MethodPost, "/mgmt/instances/"+ids[0]+"/action", `{"upgrade":{"datastore_version":"2","when":"window"}}`)
+	if a := c.Want(t, 200, http.MethodGet, gatewaytest.Instance(ids[1]), ""); a.Text("instance", "maintenance", "pending", "action") != "upgrade" {
+		t.Errorf("of another member: %s", a.Body)
+	}
+	c.Want(t, 202, http.MethodPatch, gatewaytest.Instance(ids[1]), `{"instance":{"maintenance_window":`+window(-10*time.Minute, 60)+`}}`) // it is open
+	waitFor(t, func() bool {
+		for _, m := range ids {
+			if c.Want(t, 200, http.MethodGet, gatewaytest.Instance(m), "").Text("instance", "datastore", "version") != "2" {
+				return false
+			}
+		}
+		return true
+	})
+	awaitCluster(t, c, id)
+	c.Want(t, 202, http.MethodDelete, "/clusters/"+id, "")
+	waitFor(t, func() bool { return c.Do(t, http.MethodGet, "/clusters/"+id, "").Status == 404 })
+	if _, err := etcdschema.Get(t.Context(), g.Store, etcdschema.MaintenanceKey(gatewaytest.Project, id)); err == nil {
+		t.Error("its maintenance is there still")
+	}
+}
