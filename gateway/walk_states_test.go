@@ -221,6 +221,7 @@ func stands() []stand {
 		{name: "failed: eject", set: failed(lifecycle.Eject, leads)},
 		{name: "failed: does not follow", set: failed(lifecycle.Follow, follows)},
 		{name: "failed: does not follow the source of a failover yet", set: failed(lifecycle.Rejoin, follows)},
+		{name: "failed: does not follow, and is asked again", set: failed(lifecycle.Stray, follows)},
 		{name: "failed: refuses writes", set: failed(lifecycle.Fence)},
 		{name: "failed: crashed replica", set: failed(lifecycle.Restart, follows, service(datastores.StatusCrashed))},
 

@@ -99,7 +99,7 @@ func (d *decision) arrange(source Member) {
 func (d *decision) mayStand(id string) bool {
 	m, in := d.Set.Member(id), d.look(id)
 	return slices.Contains(d.Set.Failover.Candidates, id) && !d.away(id) && m.Role == etcdschema.RoleReplica && m.State == "" &&
-		in.Service.Service == datastores.StatusHealthy && (in.Operation == nil || harmless(in.Operation.Kind))
+		!astray(in.Failed) && in.Service.Service == datastores.StatusHealthy && (in.Operation == nil || harmless(in.Operation.Kind))
 }
 
 // standsAgain has a candidate told to acknowledge again that something was done to by which its server may have forgotten it.
@@ -122,7 +122,7 @@ func (d *decision) able() (ids []string) {
 		}
 		in := d.look(m.ID)
 		f := in.Service.Replication
-		if in.Prepared && in.Failed != Follow && in.Failed != Rejoin && in.Service.Service == datastores.StatusHealthy && f != nil && f.Follows && (in.Operation == nil || harmless(in.Operation.Kind)) {
+		if in.Prepared && !astray(in.Failed) && in.Service.Service == datastores.StatusHealthy && f != nil && f.Follows && (in.Operation == nil || harmless(in.Operation.Kind)) {
 			ids = append(ids, m.ID)
 		}
 	}
@@ -163,9 +163,10 @@ func (d *decision) haveFollow() {
 		}
 		in := d.look(m.ID)
 		f := in.Service.Replication
-		strays := in.Failed == "" && f != nil && !f.Follows && d.now.Sub(f.Since) >= graceOf(*d.Set.Failover)
-		late := in.Failed == Rejoin && in.Fault != nil && d.now.Sub(in.Fault.Created) >= rejoinPause
-		if in.Operation != nil || in.Service.Service != datastores.StatusHealthy || !strays && !late {
+		tried := in.Fault != nil && d.now.Sub(in.Fault.Created) < rejoinPause
+		strays := in.Failed == "" && in.Service.Service == datastores.StatusHealthy && f != nil && !f.Follows && d.now.Sub(f.Since) >= graceOf(*d.Set.Failover)
+		late := triedAgain(in.Failed) && !tried // its server may be stopped, to be rewound
+		if in.Operation != nil || !strays && !late {
 			continue
 		}
 		if d.as(m.ID, Event{Type: AskFollow}) == nil {

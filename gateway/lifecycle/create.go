@@ -138,7 +138,7 @@ func (d *decision) reset() error {
 	case step == Following:
 		d.Instance.Failed = Follow
 		d.fault("it does not follow its source " + d.Set.Source() + ": that was given up. " + followAgain)
-	case (failed == Follow || failed == Rejoin) && d.self().ReplicaOf() != "":
+	case astray(failed) && d.self().ReplicaOf() != "":
 		d.Instance.Failed = failed // its fault says what to do
 	case failed == Fence && d.self().isHeld():
 		d.Instance.Failed = Fence // a promotion that goes on needs it

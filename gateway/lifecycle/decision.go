@@ -159,7 +159,13 @@ func (d *decision) finish(message string) {
 }
 
 // lasts reports whether a certain call alone mends what is the matter, so that neither the end nor a failure of something else hides it.
-func lasts(failed string) bool { return failed == Follow || failed == Fence || failed == Rejoin }
+func lasts(failed string) bool { return failed == Fence || astray(failed) }
+
+// astray reports whether a replica does not follow its source, or another server.
+func astray(failed string) bool { return failed == Follow || triedAgain(failed) }
+
+// triedAgain reports whether its set sees to it.
+func triedAgain(failed string) bool { return failed == Rejoin || failed == Stray }
 
 // fail ends the operation with a fault and withdraws its command.
 func (d *decision) fail(reason string) {
@@ -168,7 +174,7 @@ func (d *decision) fail(reason string) {
 	if !lasts(d.Instance.Failed) {
 		d.Instance.Failed = op.Kind
 	}
-	if !d.Instance.Prepared {
+	if !d.Instance.Prepared && d.Instance.Failed != Rejoin {
 		d.Instance.Failed = Create
 	}
 	d.fault(failure(reason, *op))

@@ -90,6 +90,9 @@ func TestAServerThatRejoinsLater(t *testing.T) {
 			if m := c.member("m1"); lifecycle.Status(m) != "ERROR" || !strings.Contains(m.Fault.Message, "the volume is full") || !strings.Contains(lifecycle.Next(m), "try again") {
 				t.Errorf("when its volume is full: %+v; %s", m, lifecycle.Next(m))
 			}
+			in = c.records["m1"]
+			in.Service.Service = datastores.StatusShutdown // it was stopped for that
+			c.records["m1"] = in
 			again := func(after time.Duration) {
 				t.Helper()
 				c.now = c.now.Add(after)

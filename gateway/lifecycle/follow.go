@@ -90,9 +90,14 @@ func (d *decision) follows() error {
 // notFollowing leaves it to the tenant whether to discard what the replica has. After a failover the set sees to it: there may be room on its volume, say, the next
 // time.
 func (d *decision) notFollowing() error {
+	conflict := d.event.Error != nil && d.event.Error.Kind == agentpoll.Conflict
+	if d.setAsked() && !conflict {
+		d.later(d.first(d.reason()))
+		return nil
+	}
 	failed, next := Follow, followAgain
 	if d.Instance.Operation.Kind == Failover || d.Instance.Failed == Rejoin {
-		if d.event.Error != nil && d.event.Error.Kind == agentpoll.Conflict {
+		if conflict {
 			return d.anew()
 		}
 		failed, next = Rejoin, rejoins+" "+followAgain
@@ -100,6 +105,19 @@ func (d *decision) notFollowing() error {
 	d.fail(d.first(d.reason()) + ". " + next)
 	d.Instance.Failed = failed
 	return nil
+}
+
+// setAsked reports whether a set has begun the operation, to have a replica follow again that is where it was.
+func (d *decision) setAsked() bool {
+	op := d.Instance.Operation
+	return op.Kind == Follow && op.Request == "" && (d.Instance.Failed == "" || d.Instance.Failed == Stray) && d.Instance.Prepared
+}
+
+// later ends the operation of a replica that its set asks again.
+func (d *decision) later(reason string) {
+	d.giveUp(reason)
+	d.Instance.Failed = Stray
+	d.fault(reason + ". " + rejoins)
 }
 
 // anew makes a member anew from the new source that has what that lacks: nobody was told that it was stored, or by its policy it may be lost.
@@ -135,7 +153,7 @@ func (d *decision) again() error {
 			return err
 		}
 	}
-	if m.Failed == Rejoin && d.event.Request != "" { // a person asks, and what it has is his to keep
+	if triedAgain(m.Failed) && d.event.Request != "" { // a person asks, and what it has is his to keep
 		d.Instance.Failed = Follow
 	}
 	d.begin(Follow)

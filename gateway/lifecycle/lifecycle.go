@@ -21,6 +21,7 @@ import (
 const (
 	Fence  = "fence"  // a source, or one that was ejected, refuses writes
 	Rejoin = "rejoin" // a server does not follow the source of a failover yet: its set has it try again
+	Stray  = "stray"  // a replica does not follow its source: likewise, with what it has
 )
 
 // Command is a command to enqueue. Its arguments are the caller's business.

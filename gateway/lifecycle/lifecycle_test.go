@@ -45,7 +45,7 @@ func at(step lifecycle.Step) etcdschema.Instance {
 		return in
 	}
 	none := ""
-	op := &etcdschema.Operation{Kind: kind, Step: string(step), Since: start, Started: start, Deadline: start.Add(time.Minute), Agent: "guest", Command: "c0"}
+	op := &etcdschema.Operation{Kind: kind, Step: string(step), Since: start, Started: start, Deadline: start.Add(time.Minute), Agent: "guest", Command: "c0", Request: "req-1"}
 	switch step {
 	case lifecycle.Launching, lifecycle.Removing:
 		op.Agent = "host"

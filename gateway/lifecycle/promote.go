@@ -50,7 +50,7 @@ func replica(m Member) error {
 // mayChangeRoles refuses a member of which a promotion could not make anything. What a promotion has left behind, another one
 // may mend.
 func mayChangeRoles(m Member) error {
-	if slices.Contains([]string{Promote, Eject, Follow, Fence, Rejoin}, m.Failed) {
+	if slices.Contains([]string{Promote, Eject, Follow, Fence, Rejoin, Stray}, m.Failed) {
 		m.Failed = ""
 	}
 	return Ready(m)

@@ -79,7 +79,7 @@ func Next(in Member) string {
 		return fmt.Sprintf("It takes part in the %s of instance %s: wait until that ends, or give it up with reset_status of that instance.", kind, by)
 	case in.Failed == Follow:
 		return "It does not follow its source. " + followAgain + "."
-	case in.Failed == Rejoin:
+	case triedAgain(in.Failed):
 		return "It does not follow its source yet. " + rejoins + " " + followAgain + "."
 	case in.Failed == Fence:
 		return "It refuses writes, and its fault says why: reset_status lets it take writes again."

@@ -146,6 +146,8 @@ func (d *decision) overdue() error { return d.failFor(d.overdueReason()) }
 // failFor ends the operation with a fault, but for a migration: that goes back where it can.
 func (d *decision) failFor(reason string) error {
 	switch op := d.Instance.Operation; {
+	case d.setAsked():
+		d.later(reason)
 	case op.Kind != Migrate:
 		d.fail(reason)
 	case op.Former != nil:
