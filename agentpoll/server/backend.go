@@ -20,6 +20,8 @@ type Backend interface {
 	// Pending reads an agent's pending commands in the order in which they were enqueued, each with its NotBefore, and the
 	// revision at which they were read.
 	Pending(ctx context.Context, agentID string) ([]agentpoll.Command, int64, error)
+	// Sign makes commands those of the gateways to an agent: they are on their way to a poll of it, so it has shown its credential here.
+	Sign(agentID string, commands []agentpoll.Command)
 	// Report takes the status that came with a poll.
 	Report(ctx context.Context, agentID string, status json.RawMessage) error
 	Progress(ctx context.Context, agentID, commandID string, p agentpoll.Progress) error

@@ -60,6 +60,30 @@ func TestParkedPollIsWokenWithoutRead(t *testing.T) {
 	}
 }
 
+// A command that is there before its agent has ever called is signed when the agent polls, whether the watch or a read brings it.
+func TestCommandsAreSignedOnTheirWay(t *testing.T) {
+	b := agentpolltest.NewBackend()
+	for _, late := range []bool{true, false} {
+		agent := b.Agent()
+		g := start(t, b, nil, server.Config{})
+		eventually(t, "the watch has begun", func() bool { return g.Stats().Watched == b.Revision() })
+		g.watch.Hold(late)
+		b.Enqueue(agent.AgentID, agentpoll.Command{})
+		var r reply
+		if late {
+			p := g.park(t, agent, agentpoll.PollRequest{})
+			g.watch.Hold(false)
+			r = p.answer()
+		} else {
+			eventually(t, "the watch has seen it", func() bool { return g.Stats().Watched == b.Revision() })
+			r = g.poll(t, agent, agentpoll.PollRequest{})
+		}
+		if len(r.poll.Commands) != 1 || string(r.poll.Commands[0].MAC) != agentpolltest.Signature {
+			t.Errorf("the watch is late %t: the agent is told %+v", late, r.poll.Commands)
+		}
+	}
+}
+
 func TestCursorIsGoodAtAnotherGateway(t *testing.T) {
 	b := agentpolltest.NewBackend()
 	agent := b.Agent()

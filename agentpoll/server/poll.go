@@ -86,6 +86,7 @@ func (s *Server) ask(ctx context.Context, p *poll) (answer, error) {
 			return answer{}, err
 		}
 		if a := s.read(p, commands, revision); a.tells() {
+			s.config.Backend.Sign(p.agentID, a.Commands)
 			return a, nil
 		}
 	}

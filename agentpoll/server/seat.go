@@ -56,6 +56,7 @@ type delivery struct {
 // deliver answers polls. s.mu must not be held.
 func (s *Server) deliver(deliveries []delivery) {
 	for _, d := range deliveries {
+		s.config.Backend.Sign(d.poll.agentID, d.answer.Commands)
 		d.poll.seat.deliver(d.answer)
 	}
 }

@@ -72,12 +72,19 @@ func (be *Backend) Pending(ctx context.Context, agentID string) ([]agentpoll.Com
 	}
 	cmds := make([]agentpoll.Command, 0, len(list.Records))
 	for _, rec := range list.Records { // UUIDv7: the order of keys is nearly, not surely, that of enqueueing
-		cmd := be.control.Signer.Deliver(agentID, rec.Value.Command)
+		cmd := rec.Value.Command
 		cmd.NotBefore = rec.Created
 		cmds = append(cmds, cmd)
 	}
 	inOrder(cmds)
 	return cmds, list.Revision, nil
+}
+
+// Sign implements [server.Backend]. The watch may see a command before its agent calls here for the first time, and before its key is known.
+func (be *Backend) Sign(agentID string, commands []agentpoll.Command) {
+	for i, cmd := range commands {
+		commands[i] = be.control.Signer.Deliver(agentID, cmd)
+	}
 }
 
 // Report takes a guest's status or a host's announcement.

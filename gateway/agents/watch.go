@@ -97,7 +97,6 @@ func (be *Backend) commandChange(agent, id string, c etcdschema.Change, finished
 		be.control.Log.Error("a command cannot be read and is not delivered", "agent_id", agent, "command_id", id, "err", err)
 		return change
 	}
-	cmd.Command = be.control.Signer.Deliver(agent, cmd.Command)
 	cmd.Command.NotBefore = c.Revision
 	change.Command = &cmd.Command
 	return change
