@@ -46,12 +46,16 @@ func TestPointInTime(t *testing.T) {
 	server, g, _ := start(t, option)
 	store := server.Store(t)
 	c := g.Client(gatewaytest.Member)
+	other := c.Create(t, "other", "") // whose backups are no base of anything
+	c.Await(t, other, "ACTIVE", soon)
+	ordinary := backUp(t, c, other, "").Text("backup", "id")
 	id := c.Create(t, "db", rpo3)
 	c.Await(t, id, "ACTIVE", soon)
 	if a := c.Want(t, 200, http.MethodGet, gatewaytest.Instance(id), ""); a.At("instance", "pitr", "rpo") != 3.0 {
 		t.Errorf("%s", a.Body)
 	}
 	restorable(t, c, id, 1)
+	c.Want(t, 202, http.MethodDelete, "/backups/"+ordinary, "")
 	c.Await(t, id, "ACTIVE", soon)
 	at := gatewaytest.Instance(id)
 	var times []string

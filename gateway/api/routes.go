@@ -1,7 +1,9 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -243,7 +245,7 @@ func (a *API) observeRequests(next echo.HandlerFunc) echo.HandlerFunc {
 		began := time.Now()
 		id := "req-" + uuid.NewString()
 		c.Response().Header().Set(headerRequestID, id)
-		if err := next(c); err != nil {
+		if err := survived(next, c); err != nil {
 			c.Error(err) // so that the status is known below
 		}
 		status := c.Response().Status
@@ -257,6 +259,20 @@ func (a *API) observeRequests(next echo.HandlerFunc) echo.HandlerFunc {
 			"project", c.Param("project"), "status", status, "seconds", took.Seconds(), "remote", c.RealIP())
 		return nil
 	}
+}
+
+// survived makes an error of a panic, so that it is answered and logged as every other one. An answer that has begun is cut off instead.
+func survived(next echo.HandlerFunc, c echo.Context) (err error) {
+	defer func() {
+		switch p := recover(); {
+		case p == nil:
+		case c.Response().Committed:
+			panic(p)
+		default:
+			err = fmt.Errorf("a fault of the gateway: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return next(c)
 }
 
 // healthz says that the process lives.

@@ -71,8 +71,10 @@ func (r *Recovery) set(s etcdschema.Snapshot, in etcdschema.Instance, rpo int, r
 // bases are the backups of an instance that the log of a window is replayed on, or will be when they are complete.
 func bases(all []etcdschema.Backup, instance, window string) (found []etcdschema.Backup) {
 	for _, b := range all {
-		good := b.Running() || b.Status == etcdschema.BackupCompleted && !b.Log.At.IsZero()
-		if b.Log != nil && b.Instance == instance && b.Log.Window == window && good {
+		if b.Log == nil || b.Instance != instance || b.Log.Window != window {
+			continue
+		}
+		if b.Running() || b.Status == etcdschema.BackupCompleted && !b.Log.At.IsZero() {
 			found = append(found, b)
 		}
 	}
