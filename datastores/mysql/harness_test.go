@@ -81,11 +81,6 @@ func dialPort(address string, port int, user, password, database string) (*sql.D
 	return open(address, port, user, password, database, 0)
 }
 
-// dialWithin dials a server that may not answer.
-func dialWithin(address, user, password string, timeout time.Duration) (*sql.DB, error) {
-	return open(address, port, user, password, "", timeout)
-}
-
 func open(address string, port int, user, password, database string, timeout time.Duration) (*sql.DB, error) {
 	c := mysql.NewConfig()
 	c.Timeout, c.ReadTimeout, c.WriteTimeout = timeout, timeout, timeout

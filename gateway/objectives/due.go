@@ -21,8 +21,6 @@ const (
 	lookLatest = 10 * time.Minute
 )
 
-var never time.Time
-
 // both are the objectives, in the order in which they are told.
 var both = [...]string{etcdschema.ObjectiveRPO, etcdschema.ObjectiveRTO}
 

@@ -82,7 +82,7 @@ var calls = []struct {
 		{`POST /schedules {"schedule":{"cron":"30_3_*_*_*","instance":"` + instanceID + `","keep":7,"name":"nightly","timezone":"Europe/Berlin"}}`, 200, `{"schedule":` + planned + `}`},
 	}, 0, "next run    2026-11-30T02:30:00"},
 	{"schedule default nightly --every-hours 24", []exchange{
-		{`POST /schedules {"schedule":{"default":true,"every_hours":24,"name":"nightly"}}`, 200, `{"schedule":{"id":"` + backupID + `","name":"nightly","instance_id":null,"default":true,"every_hours":24}}`},
+		{`POST /schedules {"schedule":{"default":true,"every_hours":24,"name":"nightly"}}`, 200, `{"schedule":{"id":"` + backupID + `","name":"nightly","instance_id":null,"scope":"project","default":true,"every_hours":24}}`},
 	}, 0, "instance    every instance"},
 	{"schedule update nightly --enabled=false --full-every 3", []exchange{schedules,
 		{`PATCH /schedules/` + backupID + ` {"schedule":{"enabled":false,"full_every":3}}`, 200, `{"schedule":` + planned + `}`},

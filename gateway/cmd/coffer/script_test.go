@@ -33,6 +33,8 @@ func TestScripts(t *testing.T) {
 	store := etcdtest.New(t)
 	gatewaytest.Define(t, store)
 	put(t, store, etcdschema.Put(etcdschema.FlavorKey("9"), etcdschema.Flavor{Name: "huge", RAM: 1 << 21, VCPUs: 1, Disk: 1}))
+	instances := 40 // for all scripts beside each other
+	put(t, store, etcdschema.Put(etcdschema.QuotaKey(gatewaytest.Project), etcdschema.Quota{Instances: &instances}))
 	spare := etcdschema.HostRecord{Machine: deployments.Machine{Name: "spare", Pool: gatewaytest.Pool("127.98.0.0/16")}} // may be disabled while scripts need the other
 	put(t, store, etcdschema.Put(etcdschema.HostKey("0199d0a1-0000-7000-8000-000000000001"), spare))
 	var password string
@@ -51,8 +53,12 @@ func TestScripts(t *testing.T) {
 			"hold": func(ts *testscript.TestScript, _ bool, args []string) { // a method of the server at an address, to the script's end
 				ts.Defer(host.Memory.Hold(args[0], args[1]))
 			},
-			"fail": func(_ *testscript.TestScript, _ bool, args []string) { // each call of it from now on
-				host.Memory.Fail(args[0], args[1], errors.New(args[2]))
+			"fail": func(_ *testscript.TestScript, _ bool, args []string) { // each call of it, until it comes without a reason
+				var reason error
+				if len(args) > 2 {
+					reason = errors.New(args[2])
+				}
+				host.Memory.Fail(args[0], args[1], reason)
 			},
 			"env-of-stdout": envOfStdout,
 			"page":          commandsOf,
