@@ -25,9 +25,6 @@ const (
 
 var never time.Time
 
-// errBefore: another gateway was first.
-var errBefore = errors.New("the drill is not due any more")
-
 // Kind is what happens when a drill is due.
 func (d *Drills) Kind() due.Kind {
 	return due.Kind{Name: plan.DueDrill, Happen: d.happen, Places: 4, Within: 30 * time.Second}
@@ -69,7 +66,7 @@ func (d *Drills) happen(ctx context.Context, item due.Item) error {
 	default:
 		err = d.restored(ctx, item, all, probe)
 	}
-	if errors.Is(err, errBefore) {
+	if errors.Is(err, due.ErrBefore) {
 		return nil
 	}
 	return err
@@ -78,23 +75,17 @@ func (d *Drills) happen(ctx context.Context, item due.Item) error {
 // step decides over drills that are still due as the item says, when they are due next and what else is written.
 func (d *Drills) step(ctx context.Context, item due.Item, decide func(etcdschema.Snapshot, *etcdschema.Drills) (time.Time, []etcdschema.Op, error)) error {
 	key := etcdschema.DrillsKey(item.Project, item.ID)
-	_, err := d.Control.Store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		rec, err := etcdschema.Read(s, key)
-		if err != nil {
-			return nil, err
-		}
-		if !rec.Found || !rec.Value.Due.Equal(item.At) {
-			return nil, errBefore
-		}
-		at, ops, err := decide(s, &rec.Value)
-		return append(ops, plan.PutDrills(rec.Value, at, d.Control.Now())...), err
+	return due.Decide(ctx, d.Control.Store, item, key, dueAt, func(s etcdschema.Snapshot, one *etcdschema.Drills) ([]etcdschema.Op, error) {
+		at, ops, err := decide(s, one)
+		return append(ops, plan.PutDrills(*one, at, d.Control.Now())...), err
 	})
-	return err
 }
+
+func dueAt(one etcdschema.Drills) time.Time { return one.Due }
 
 // drop takes away the key of drills that are gone, or are due at another time.
 func (d *Drills) drop(ctx context.Context, item due.Item) error {
-	return due.Forget(ctx, d.Control.Store, item, plan.DueDrill, etcdschema.DrillsKey(item.Project, item.ID), func(one etcdschema.Drills) time.Time { return one.Due })
+	return due.Forget(ctx, d.Control.Store, item, plan.DueDrill, etcdschema.DrillsKey(item.Project, item.ID), dueAt)
 }
 
 // rest has drills rest of which none is under way; those of an instance that is gone are forgotten.

@@ -4,6 +4,7 @@ package due
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -41,6 +42,27 @@ func Forget[T any](ctx context.Context, store *etcdschema.Store, item Item, kind
 			return nil, err
 		}
 		return item.Drop(s, kind)
+	})
+	return err
+}
+
+// ErrBefore is the error of a transaction that finds that another gateway was first.
+var ErrBefore = errors.New("it is not due any more")
+
+// Decide has a transaction decide over the record of an item, as long as that is due when the item says; [ErrBefore] when it is not. The record is
+// the caller's to change, and to write.
+func Decide[T any](ctx context.Context, store *etcdschema.Store, item Item, of etcdschema.Key[T], due func(T) time.Time,
+	decide func(etcdschema.Snapshot, *T) ([]etcdschema.Op, error),
+) error {
+	_, err := store.Update(ctx, []etcdschema.Ref{of}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, of)
+		if err == nil && (!rec.Found || !due(rec.Value).Equal(item.At)) {
+			err = ErrBefore
+		}
+		if err != nil {
+			return nil, err
+		}
+		return decide(s, &rec.Value)
 	})
 	return err
 }

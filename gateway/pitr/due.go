@@ -27,9 +27,6 @@ const (
 
 var never time.Time
 
-// errBefore: another gateway was first.
-var errBefore = errors.New("the archive is not due any more")
-
 // Kind is what happens when an archive is due.
 func (r *Recovery) Kind() due.Kind {
 	return due.Kind{Name: plan.DueArchive, Happen: r.happen, Places: 4, Within: time.Minute}
@@ -55,7 +52,7 @@ func (r *Recovery) happen(ctx context.Context, item due.Item) error {
 	if err == nil {
 		err = r.next(ctx, c, item, a, m, all)
 	}
-	if errors.Is(err, errBefore) {
+	if errors.Is(err, due.ErrBefore) {
 		return nil
 	}
 	return err
@@ -99,23 +96,17 @@ func (r *Recovery) next(ctx context.Context, c control.Caller, item due.Item, a 
 // step decides over an archive that is still due as the item says, when it is due next and what else is written.
 func (r *Recovery) step(ctx context.Context, item due.Item, decide func(etcdschema.Snapshot, *etcdschema.Archive) (time.Time, []etcdschema.Op, error)) error {
 	key := etcdschema.ArchiveKey(item.Project, item.ID)
-	_, err := r.Control.Store.Update(ctx, []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		rec, err := etcdschema.Read(s, key)
-		if err != nil {
-			return nil, err
-		}
-		if !rec.Found || !rec.Value.Due.Equal(item.At) {
-			return nil, errBefore
-		}
-		at, ops, err := decide(s, &rec.Value)
-		return append(ops, plan.PutArchive(rec.Value, at, r.Control.Now())...), err
+	return due.Decide(ctx, r.Control.Store, item, key, dueAt, func(s etcdschema.Snapshot, one *etcdschema.Archive) ([]etcdschema.Op, error) {
+		at, ops, err := decide(s, one)
+		return append(ops, plan.PutArchive(*one, at, r.Control.Now())...), err
 	})
-	return err
 }
+
+func dueAt(one etcdschema.Archive) time.Time { return one.Due }
 
 // drop takes away the key of an archive that is gone, or is due at another time.
 func (r *Recovery) drop(ctx context.Context, item due.Item) error {
-	return due.Forget(ctx, r.Control.Store, item, plan.DueArchive, etcdschema.ArchiveKey(item.Project, item.ID), func(one etcdschema.Archive) time.Time { return one.Due })
+	return due.Forget(ctx, r.Control.Store, item, plan.DueArchive, etcdschema.ArchiveKey(item.Project, item.ID), dueAt)
 }
 
 // ask asks the guest to ship for the window that is open, or to end it. What has made a gap is told.
@@ -153,14 +144,14 @@ func (r *Recovery) base(ctx context.Context, c control.Caller, item due.Item, m 
 		}
 		a := rec.Value
 		if w := a.Open(); !rec.Found || !a.Due.Equal(item.At) || w == nil || b.Log == nil || b.Log.Window != w.ID {
-			return errBefore
+			return due.ErrBefore
 		}
 		a.Base = b.BackupID
 		p.Put(plan.PutArchive(a, now.Add(lookSoon), now)...)
 		return nil
 	})
 	why := fault.Refusal(err)
-	if why == nil || errors.Is(err, errBefore) || ctx.Err() != nil {
+	if why == nil || errors.Is(err, due.ErrBefore) || ctx.Err() != nil {
 		return err
 	}
 	if why.Kind == fault.OverLimit {

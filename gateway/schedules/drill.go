@@ -57,7 +57,7 @@ func (s *Schedules) beginDrill(ctx context.Context, c control.Caller, item due.I
 			return nil, err
 		}
 		if !rec.Found || !rec.Value.Due.Equal(item.At) {
-			return nil, errBefore
+			return nil, due.ErrBefore
 		}
 		is := rec.Value
 		is.Last = &etcdschema.ScheduleRun{Planned: is.Next, At: now, Backup: d.Backup, Drill: d.ID}
@@ -65,7 +65,7 @@ func (s *Schedules) beginDrill(ctx context.Context, c control.Caller, item due.I
 		return append(plan.DueAt(&is, now.Add(lookFirst), now), put(is)), nil
 	})
 	why := fault.Refusal(err)
-	if why == nil || errors.Is(err, errBefore) || ctx.Err() != nil {
+	if why == nil || errors.Is(err, due.ErrBefore) || ctx.Err() != nil {
 		return err
 	}
 	return s.wait(ctx, item, why.Message)

@@ -23,9 +23,6 @@ const (
 
 var never time.Time
 
-// errBefore: another gateway was first.
-var errBefore = errors.New("the schedule is not due any more")
-
 // Kind is what happens when a schedule is due.
 func (s *Schedules) Kind() due.Kind {
 	return due.Kind{Name: plan.DueSchedule, Happen: s.happen, Places: 4, Within: 30 * time.Second}
@@ -60,7 +57,7 @@ func (s *Schedules) happen(ctx context.Context, item due.Item) error {
 	default:
 		err = s.begin(ctx, item, sch)
 	}
-	if errors.Is(err, errBefore) {
+	if errors.Is(err, due.ErrBefore) {
 		return nil
 	}
 	return err
@@ -75,13 +72,13 @@ func (s *Schedules) drop(ctx context.Context, item due.Item) error {
 func (s *Schedules) step(ctx context.Context, item due.Item, decide func(etcdschema.Snapshot, *etcdschema.Schedule) ([]etcdschema.Op, error)) error {
 	err := s.change(ctx, item.Project, item.ID, func(snap etcdschema.Snapshot, sch *etcdschema.Schedule) ([]etcdschema.Op, error) {
 		if !sch.Due.Equal(item.At) {
-			return nil, errBefore
+			return nil, due.ErrBefore
 		}
 		ops, err := decide(snap, sch)
 		return append(ops, put(*sch)), err
 	})
 	if fault.IsNotFound(err) {
-		return errBefore
+		return due.ErrBefore
 	}
 	return err
 }
@@ -100,7 +97,7 @@ func (s *Schedules) begin(ctx context.Context, item due.Item, sch etcdschema.Sch
 		err = s.ask(ctx, c, item, sch, req)
 	}
 	why := fault.Refusal(err)
-	if why == nil || errors.Is(err, errBefore) || ctx.Err() != nil {
+	if why == nil || errors.Is(err, due.ErrBefore) || ctx.Err() != nil {
 		return err
 	}
 	return s.wait(ctx, item, why.Message)
@@ -118,7 +115,7 @@ func (s *Schedules) ask(ctx context.Context, c control.Caller, item due.Item, sc
 			return err
 		}
 		if !rec.Found || !rec.Value.Due.Equal(item.At) {
-			return errBefore
+			return due.ErrBefore
 		}
 		is := rec.Value
 		is.Last = &etcdschema.ScheduleRun{Planned: is.Next, At: now, Backup: b.BackupID, Instance: b.Instance}
