@@ -21,7 +21,7 @@ type PrepareArgs struct {
 	TLS TLSMode `json:"tls,omitempty"`
 	// Cluster, when set, is that of which the server will be a member.
 	Cluster *ClusterView `json:"cluster,omitempty"`
-	// Modules are applied when the server runs. One that fails is told of and does not keep it from being ready.
+	// Modules are applied when the server runs. A module that fails is told of, and the server is ready all the same.
 	Modules []ModuleArgs `json:"modules,omitempty"`
 }
 

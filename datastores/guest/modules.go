@@ -7,7 +7,7 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 )
 
-// changeModules takes modules away and applies others. One that fails does not keep the others from it. Without arguments it tells
+// changeModules takes modules away and applies others. The others go on when one fails. Without arguments it tells
 // what there is.
 func (g *Guest) changeModules(ctx context.Context, _ call, m datastores.Modules, args datastores.ModulesArgs) (reply datastores.ModulesReply, err error) {
 	var removed []datastores.ModuleState

@@ -69,7 +69,7 @@ func (ms *Modules) Kind() due.Kind {
 	return due.Kind{Name: plan.DueModule, Happen: ms.happen, Places: 2, Within: time.Minute}
 }
 
-// happen applies a module to the next batch of instances. One that cannot take it now is left out: it stays outdated, which its list of modules
+// happen applies a module to the next batch of instances. An instance that cannot take it now is left out: it stays outdated, which its list of modules
 // and the counts of the module tell.
 func (ms *Modules) happen(ctx context.Context, item due.Item) error {
 	store := ms.Control.Store

@@ -104,7 +104,7 @@ func (p *Plan) recount(before, after []etcdschema.AppliedModule) error {
 	return err
 }
 
-// CountModules counts an instance that has other modules than before. One that was deleted meanwhile is refused to who wants it.
+// CountModules counts an instance that has other modules than before. Who wants a module that was deleted meanwhile is refused.
 func CountModules(s etcdschema.Snapshot, project string, before, after []etcdschema.AppliedModule) (ops []etcdschema.Op, err error) {
 	has := func(all []etcdschema.AppliedModule, id string) bool {
 		return slices.ContainsFunc(all, func(m etcdschema.AppliedModule) bool { return m.ID == id })

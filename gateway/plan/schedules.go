@@ -7,7 +7,7 @@ import (
 )
 
 // schedules has what is of a whole set be kept at its source: it goes there when another member becomes that, and when the member at which it is
-// kept leaves. Of a cluster another member has it then; with the last one it goes.
+// kept leaves. Another member of a cluster has it then, and it goes with the last one.
 func (p *Plan) schedules() error {
 	heir, was := p.d.Set.Source(), p.Before.Set.Source()
 	for _, m := range p.d.Set.Members {
