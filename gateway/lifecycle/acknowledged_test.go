@@ -267,6 +267,56 @@ func (h failovers) happens() {
 	}
 }
 
+// rest lets one member stay away at first, as one does whose machine is gone: the others come to rest without it.
+func (h failovers) rest() {
+	if ids := slices.Sorted(maps.Keys(h.records)); len(ids) > 0 && h.set.Failover != nil {
+		h.goesOnWithout(rapid.SampledFrom(append(ids, h.set.Source())).Draw(h.T, "who stays away"))
+	}
+	h.history.rest()
+}
+
+// goesOnWithout fails when a member that stays away is a candidate for minutes beside enough that are there: then the next source could not be lost. As long as somebody has
+// asked for something of it, it may come to follow at any time.
+func (h failovers) goesOnWithout(away string) {
+	h.Helper()
+	h.lose(away)
+	gone := map[string]time.Time{away: h.now}
+	for range 300 {
+		for _, id := range slices.Sorted(maps.Keys(h.servers)) {
+			s := h.servers[id]
+			if _, is := h.records[id]; !is || id == away {
+				continue
+			}
+			s.gone, s.lost, s.cut = false, false, false
+			h.receive(id, h.writes)
+			h.report(id, false)
+			h.deliver(id)
+			h.execute(id, false)
+			h.answer(id, false)
+			h.enrol(id, false)
+			h.commit(id, lifecycle.Event{Type: lifecycle.Overdue}, false)
+		}
+		h.commit("set", lifecycle.Event{Type: lifecycle.Overdue}, false)
+		h.look(gone, false)
+		h.check()
+		h.now = h.now.Add(time.Second)
+		f, op := h.set.Failover, h.records[away].Operation
+		if f == nil || f.Off || op != nil && (op.Kind != lifecycle.Failover || op.Step != string(lifecycle.Following)) || !slices.Contains(f.Candidates, away) && len(f.Candidates) >= f.Acks {
+			return
+		}
+	}
+	f, op, source, there := h.set.Failover, h.set.Operation, h.records[h.set.Source()], 0
+	for _, id := range h.set.Replicas() {
+		if in := h.records[id]; id != away && in.Failed == "" && in.Operation == nil && in.Service.Replication != nil && in.Service.Replication.Follows {
+			there++
+		}
+	}
+	decides := source.Operation == nil && source.Failed != lifecycle.Fence && h.set.GivenUp == "" && (op == nil || op.Kind == lifecycle.Arrange)
+	if decides && there >= f.Acks && slices.Contains(f.Candidates, away) {
+		h.Fatalf("%s is away and a candidate: %+v\n%+v %+v\n%+v\n%s", away, h.set, f, op, h.records, h.servers)
+	}
+}
+
 // seen are who seems to be away, since long ago.
 func (h *history) seen() map[string]time.Time {
 	gone := map[string]time.Time{}

@@ -44,6 +44,7 @@ func (d *decision) arrange(source Member) {
 	if _, away := d.event.Gone[source.ID]; away || source.Service.Service != datastores.StatusHealthy || source.Operation != nil && !harmless(source.Operation.Kind) {
 		return
 	}
+	d.waitForNone()
 	able := d.able()
 	var more, less []string
 	for _, id := range able {
@@ -138,6 +139,7 @@ func (d *decision) short(few string) {
 	}
 	if f.Strict || d.now.Sub(f.Short) < graceOf(*f) {
 		d.says("writes wait: " + few)
+		d.haveFollow()
 		return
 	}
 	d.relax("the source waits for nobody, and no failover is possible: " + few)

@@ -192,3 +192,51 @@ func TestFailoversAreCounted(t *testing.T) {
 		t.Errorf("source %s, %+v", c.set.Source(), f)
 	}
 }
+
+// A member that is away after a failover is a candidate of a bounded set no longer than for the grace period, so that the next source can be lost, too. It
+// is let in anew when it is back.
+func TestWhoIsAwayAfterAFailoverIsNoCandidate(t *testing.T) {
+	for name, kind := range map[string]string{lifecycle.Rejoin: lifecycle.Failover, lifecycle.Stray: lifecycle.Promote} {
+		t.Run(kind, func(t *testing.T) {
+			c := newCluster(3)
+			c.set = c.set.With("m0", func(m *etcdschema.SetMember) { m.Role = etcdschema.RoleReplica }).With("m1", func(m *etcdschema.SetMember) { m.Role = etcdschema.RoleSource })
+			c.set.Failover = &etcdschema.Failover{Acks: 1, Grace: 30, Bounded: true, Waits: true, Candidates: []string{"m0", "m2", "m3"}}
+			old := c.records["m0"]
+			old.Operation = &etcdschema.Operation{Kind: kind, Step: string(lifecycle.Following), Since: c.now, Started: c.now, Deadline: c.now.Add(30 * time.Minute), Agent: "m0", Command: "c0"}
+			c.records["m0"], c.pending = old, []lifecycle.Command{{ID: "c0", Waiter: "m0", Agent: "m0", Method: datastores.MethodAttachReplica}}
+			for _, id := range []string{"m2", "m3"} {
+				in := c.records[id]
+				in.Service.Replication = &datastores.Following{Role: datastores.RoleReplica, Follows: true}
+				c.records[id] = in
+			}
+			look := lifecycle.Event{Type: lifecycle.AskFailover, Gone: map[string]time.Time{"m0": c.now}}
+			c.now = c.now.Add(20 * time.Second)
+			if err := c.apply("set", look); err != nil || c.records["m0"].Operation == nil || c.set.Operation != nil {
+				t.Fatalf("before the grace period: %v, %+v, %+v", err, c.records["m0"].Operation, c.set.Operation)
+			}
+			c.now = c.now.Add(20 * time.Second)
+			if err := c.apply("set", look); err != nil {
+				t.Fatal(err)
+			}
+			m := c.member("m0")
+			if m.Operation != nil || m.Failed != name || !strings.Contains(m.Fault.Message, "its guest is away") || len(c.pending) != 1 || !slices.Equal(c.set.Operation.Ceased, []string{"m0"}) {
+				t.Fatalf("after it: %+v, %q; pending: %+v; the set is at %+v", m.Operation, m.Failed, c.pending, c.set.Operation)
+			}
+			c.answer(t, datastores.MethodAwaitReplicas, `{"id":"7","count":7}`, nil) // at the source first: m0 is shut out
+			for range 2 {
+				if len(c.set.Failover.Candidates) != 3 {
+					t.Fatalf("before the others have what the source has, the candidates are %v", c.set.Failover.Candidates)
+				}
+				c.answer(t, datastores.MethodWaitForTxn, `{}`, nil)
+			}
+			if !slices.Equal(c.set.Failover.Candidates, []string{"m2", "m3"}) {
+				t.Errorf("the candidates are %v", c.set.Failover.Candidates)
+			}
+			c.now = c.now.Add(time.Minute)
+			if err := c.apply("set", lifecycle.Event{Type: lifecycle.AskFailover}); err != nil || lifecycle.StepOf(c.records["m0"]) != lifecycle.Admitting || !slices.Contains(c.set.Failover.Candidates, "m0") {
+				t.Errorf("when it is back: %v, %+v, candidates %v", err, c.records["m0"].Operation, c.set.Failover.Candidates)
+			}
+			c.consistent(t)
+		})
+	}
+}

@@ -91,7 +91,7 @@ func (d *decision) follows() error {
 // time.
 func (d *decision) notFollowing() error {
 	conflict := d.event.Error != nil && d.event.Error.Kind == agentpoll.Conflict
-	if d.setAsked() && !conflict {
+	if d.setAsked() && !conflict || d.event.Away && d.Instance.Failed != Rejoin && d.Instance.Operation.Kind != Failover {
 		d.later(d.first(d.reason()))
 		return nil
 	}
@@ -118,6 +118,24 @@ func (d *decision) later(reason string) {
 	d.giveUp(reason)
 	d.Instance.Failed = Stray
 	d.fault(reason + ". " + rejoins)
+}
+
+// waitForNone ends the operation of one replica that its source has let in and whose guest has been away for the grace period. As long as it may follow at any
+// time it is a candidate of a bounded set, of whom too many may have to decide. Its set lets it in anew when it is back. What a person has asked for goes on.
+func (d *decision) waitForNone() {
+	for _, m := range d.Set.Members {
+		since, away := d.event.Gone[m.ID]
+		in := d.look(m.ID)
+		if !away || d.now.Sub(since) < graceOf(*d.Set.Failover) || m.Role != etcdschema.RoleReplica || m.State != "" || StepOf(in.Instance) != Following {
+			continue
+		}
+		if in.Operation.Kind != Failover && in.Failed == Follow || in.Operation.Kind == Follow && in.Operation.Request != "" {
+			continue
+		}
+		if d.as(m.ID, Event{Type: Failed, Away: true, Error: agentpoll.Errorf(agentpoll.Unavailable, "its guest is away")}) == nil {
+			return
+		}
+	}
 }
 
 // anew makes a member anew from the new source that has what that lacks: nobody was told that it was stored, or by its policy it may be lost.
