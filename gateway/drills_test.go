@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/deployments"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/etcdschema/etcdtest"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
@@ -262,4 +263,38 @@ func TestDrillOnASchedule(t *testing.T) {
 		rec, err := etcdschema.Get(t.Context(), etcd.Store(t), etcdschema.ScheduleKey(gatewaytest.Project, key))
 		return err == nil && !rec.Value.Waiting.IsZero()
 	})
+}
+
+// TestDrillBesideMigration: an instance is brought to another host while what is kept of it is tried, and tried while it is brought back. What a drill has made moves nowhere:
+// who empties its host waits for it, or deletes it.
+func TestDrillBesideMigration(t *testing.T) {
+	_, option := stored(t)
+	etcd, g, first := start(t, option)
+	second := gatewaytest.StartHostSaying(t, func(a *deployments.Announcement) { a.Name, a.Pool = "other", gatewaytest.Pool("127.99.0.0/16") }, g)
+	c, admin := g.Client(gatewaytest.Member), g.Client(gatewaytest.Admin)
+	id := kept(t, c)
+	migrate := func(want int, id string) gatewaytest.Answer {
+		t.Helper()
+		return admin.Want(t, want, http.MethodPost, "/mgmt/instances/"+id+"/action", `{"migrate":{}}`)
+	}
+	good, probe := drill(t, c, id, "")
+	address := c.Want(t, 200, http.MethodGet, gatewaytest.Instance(probe), "").Text("instance", "ip", 0) // the next one has it, too
+	awaitDrill(t, c, id, good)
+	for _, h := range []*gatewaytest.Host{first, second} {
+		t.Cleanup(h.Memory.Hold(address, datastores.MethodCheckData))
+	}
+	is, probe := drill(t, c, id, asked)
+	waitFor(t, func() bool {
+		return c.Want(t, 200, http.MethodGet, gatewaytest.Instance(id)+"/drills", "").Text("drills", 0, "step") == "check"
+	})
+	migrate(202, id)
+	if a := c.Await(t, id, "ACTIVE", soon); a.At("instance", "fault") != nil {
+		t.Errorf("beside a drill it has not moved: %s", a.Body)
+	}
+	if a := migrate(422, probe); !strings.Contains(string(a.Body), "delete it to end the drill") {
+		t.Errorf("what a drill has made is to move: %s", a.Body)
+	}
+	c.Want(t, 202, http.MethodDelete, gatewaytest.Instance(probe), "")
+	awaitDrill(t, c, id, is)
+	nothingOf(t, etcd, probe)
 }
