@@ -14,9 +14,13 @@ type Modules interface {
 }
 
 // ModuleDriver applies modules of one type. What it does stays inside the instance's own root, and runs nothing that is in a module
-// but through the server. It is called as the methods of [Manager] are, of a server that runs.
+// but through the server. It is called as the methods of [Manager] are, of a server that runs. A driver has Apply and Remove, or
+// Parameters.
 type ModuleDriver struct {
 	Type string // such as key_file; its names are those of [StrategyName]
+	// Parameters reads what a module sets, of a manager that implements [Configuration]. The guest runtime checks it as it checks what a
+	// tenant sets, and sets it below that: what a configuration group sets, too, is the group's. Invalid: nothing can be read, and as in Apply.
+	Parameters func(m AppliedModule) (Values, error)
 	// Apply brings a module to the server, also one that it has with something else in it: nothing of that stays. Invalid: what is in
 	// it is not what the type takes, and nothing was changed. message is for a person, and like an error tells nothing of what
 	// is in the module.
@@ -90,7 +94,8 @@ type ModulesArgs struct {
 
 // ModulesReply tells of all modules that the server has, and of each that was to be taken away.
 type ModulesReply struct {
-	Modules []ModuleState `json:"modules"`
+	Modules         []ModuleState `json:"modules"`
+	RestartRequired bool          `json:"restart_required,omitempty"` // some parameters are not in force without
 }
 
 // ModuleState is what has become of a module.

@@ -31,7 +31,7 @@ func TestModules(t *testing.T) {
 		{400, "needs 'name'", `{"module":{"name":"m","module_type":"ping"}}`},
 		{400, "letter or digit", moduleBody("-", "ping", "x", "")},
 		{400, "type of modules", moduleBody("m", "Ping Pong", "x", "")},
-		{404, "there is: [key_file ping]", moduleBody("m", "new_relic_license", "x", "")},
+		{404, "there is: [key_file parameters ping]", moduleBody("m", "new_relic_license", "x", "")},
 		{400, "not be empty", moduleBody("m", "ping", "", "")},
 		{400, "base64", `{"module":{"name":"m","module_type":"ping","contents":"not base64!"}}`},
 		{400, "32768 bytes", moduleBody("m", "ping", strings.Repeat("x", 32<<10+1), "")},
@@ -231,6 +231,44 @@ func TestModulesOfAnInstance(t *testing.T) {
 		count(m, 0)
 		admin.Want(t, 200, http.MethodDelete, "/modules/"+m, "")
 	}
+}
+
+// TestModulesOfParameters: a server has what a module sets from the beginning and until it is taken away, and its configuration group goes
+// before; what takes a restart is said.
+func TestModulesOfParameters(t *testing.T) {
+	_, g, host := start(t)
+	c := g.Client(gatewaytest.Member)
+	module := newModule(t, c, "small", "parameters", `{"max_connections":7,"boot":"slow"}`, `,"live_update":1`)
+	group := c.Want(t, 200, http.MethodPost, "/configurations", `{"configuration":{"name":"g","datastore":{"type":"memory"},"values":{"max_connections":9}}}`).Text("configuration", "id")
+	instance := c.Create(t, "db", fmt.Sprintf(`,"modules":[{"id":%q}]`, module))
+	address := c.Await(t, instance, "ACTIVE", soon).Text("instance", "ip", 0)
+	at := gatewaytest.Instance(instance)
+	has := func(connections, boot, status string) {
+		t.Helper()
+		got := fmt.Sprint(host.Memory.Parameter(address, "max_connections"), " ", host.Memory.Parameter(address, "boot"), " ",
+			c.Want(t, 200, http.MethodGet, at, "").Text("instance", "status"))
+		if want := connections + " " + boot + " " + status; got != want {
+			t.Errorf("it has %s, want %s", got, want)
+		}
+	}
+	has("7", "slow", "ACTIVE")
+	c.Want(t, 202, http.MethodPut, at, fmt.Sprintf(`{"instance":{"configuration":%q}}`, group))
+	has("9", "slow", "ACTIVE")
+	c.Want(t, 202, http.MethodPut, at, `{"instance":{"configuration":null}}`)
+	has("7", "slow", "ACTIVE")
+	c.Want(t, 200, http.MethodPut, "/modules/"+module, `{"module":{"contents":"eyJib290IjoiZmFzdCJ9"}}`)
+	if a := c.Want(t, 200, http.MethodPost, at+"/modules", refs(module)); a.Text("modules", 0, "message") != "it sets boot; a restart is needed" {
+		t.Errorf("applied again: %s", a.Body)
+	}
+	has("100", "slow", "RESTART_REQUIRED")
+	c.Want(t, 202, http.MethodPost, at+"/action", `{"restart":{}}`)
+	c.Await(t, instance, "ACTIVE", soon)
+	has("100", "fast", "ACTIVE")
+	c.Want(t, 200, http.MethodDelete, at+"/modules/"+module, "")
+	if a := c.Want(t, 200, http.MethodPost, at+"/modules", refs(newModule(t, c, "wrong", "parameters", `{"max_connections":0}`, ""))); a.Text("modules", 0, "status") != "ERROR" {
+		t.Errorf("0 connections: %s", a.Body)
+	}
+	has("100", "fast", "ACTIVE")
 }
 
 // TestModulesOfACreate makes instances with modules that they name, and with those that every new one gets; what they get later is what is in

@@ -13,7 +13,9 @@ import (
 )
 
 // ModuleDrivers implements [datastores.Modules].
-func (m *memoryManager) ModuleDrivers() []datastores.ModuleDriver { return modules.Common(m.env) }
+func (m *memoryManager) ModuleDrivers() []datastores.ModuleDriver {
+	return append(modules.Common(m.env), modules.Parameters())
+}
 
 // Damage has a server find something wrong with its data from now on, when it is asked to check that; "": nothing any more.
 func (m *Memory) Damage(address, problem string) {

@@ -26,12 +26,18 @@ func testModules(t *testing.T, s *server) {
 		trial, known := map[string]ModuleTrial{
 			"ping":     {Contents: []byte("first"), Other: []byte("second")},
 			"key_file": {Contents: []byte("first\x00\xff secret"), Other: []byte("second secret")},
+			// What of it the server takes is a matter of its parameters.
+			"parameters": {Contents: []byte(`{"a":"secret"}`), Other: []byte(`{"a":1}`), Bad: []byte(`["secret"]`)},
 		}[d.Type]
 		if !known {
 			trial, known = s.Modules[d.Type]
 		}
 		if !known {
 			t.Errorf("the harness has nothing to put into a module of type %s: see its Modules", d.Type)
+			continue
+		}
+		if d.Parameters != nil {
+			testParameterModules(t, s, d, trial)
 			continue
 		}
 		before := s.moduleFiles(t)
@@ -74,6 +80,25 @@ func testModules(t *testing.T, s *server) {
 	}
 	if st := s.manager.Status(s.within(t)); st.Service != datastores.StatusHealthy {
 		t.Errorf("the server is %s after that", st.Service)
+	}
+}
+
+// testParameterModules reads what modules set. What is set is the runtime's, which asks the manager as it does for a tenant.
+func testParameterModules(t *testing.T, s *server, d datastores.ModuleDriver, trial ModuleTrial) {
+	if _, ok := s.manager.(datastores.Configuration); !ok {
+		t.Errorf("modules of type %s set parameters, and the manager has none to set", d.Type)
+	}
+	for _, contents := range [][]byte{trial.Contents, trial.Other} {
+		if values, err := d.Parameters(datastores.AppliedModule{ID: aModule, Contents: contents}); err != nil || len(values) == 0 {
+			t.Errorf("%s sets %v, %v", d.Type, values, err)
+		}
+	}
+	if trial.Bad == nil {
+		return
+	}
+	_, err := d.Parameters(datastores.AppliedModule{ID: aModule, Contents: trial.Bad})
+	if wrong, is := errors.AsType[*datastores.Error](err); !is || wrong.Kind != datastores.Invalid || strings.Contains(err.Error(), "secret") {
+		t.Errorf("%s of what it does not take: %v; want Invalid, and nothing of what is in it", d.Type, err)
 	}
 }
 

@@ -9,28 +9,32 @@ import (
 
 // changeModules takes modules away and applies others. The others go on when one fails. Without arguments it tells
 // what there is.
-func (g *Guest) changeModules(ctx context.Context, _ call, m datastores.Modules, args datastores.ModulesArgs) (reply datastores.ModulesReply, err error) {
+func (g *Guest) changeModules(ctx context.Context, c call, m datastores.Modules, args datastores.ModulesArgs) (reply datastores.ModulesReply, err error) {
 	var removed []datastores.ModuleState
 	for _, one := range args.Remove {
-		is := stateOf(one, g.moduleType(one), g.removeModule(ctx, m, one))
+		restart, err := g.removeModule(ctx, c, m, one)
+		is := stateOf(one, g.moduleType(one), err)
 		if is.Removed = is.Status == datastores.ModuleOK; is.Removed {
 			removed = append(removed, is)
 		}
+		reply.RestartRequired = reply.RestartRequired || restart
 		if err := g.keepModule(ctx, is); err != nil {
 			return reply, err
 		}
 	}
 	for _, one := range args.Apply {
-		message, err := g.applyModule(ctx, m, one)
+		message, restart, err := g.applyModule(ctx, c, m, one)
 		is := stateOf(one, one.Type, err)
 		if err == nil {
 			is.Message = message
 		}
+		reply.RestartRequired = reply.RestartRequired || restart
 		if err := g.keepModule(ctx, is); err != nil {
 			return reply, err
 		}
 	}
-	return datastores.ModulesReply{Modules: slices.Concat(removed, g.state.get().Modules)}, nil
+	reply.Modules = slices.Concat(removed, g.state.get().Modules)
+	return reply, nil
 }
 
 // moduleType is the type of a module that the server has, or else what is said of it.
@@ -42,30 +46,43 @@ func (g *Guest) moduleType(one datastores.ModuleArgs) string {
 	return one.Type
 }
 
-func (g *Guest) removeModule(ctx context.Context, m datastores.Modules, one datastores.ModuleArgs) error {
+func (g *Guest) removeModule(ctx context.Context, c call, m datastores.Modules, one datastores.ModuleArgs) (restart bool, err error) {
 	driver, err := datastores.FindModuleDriver(m, g.moduleType(one))
-	if err != nil {
-		return nil // what no driver knows, none has brought
+	switch {
+	case err != nil:
+		return false, nil // what no driver knows, none has brought
+	case driver.Parameters != nil:
+		_, restart, err = g.setModule(ctx, c.manager, one.ID, nil)
+		return restart, err
 	}
-	return driver.Remove(ctx, one.ID)
+	return false, driver.Remove(ctx, one.ID)
 }
 
 // applyModule has the driver of the module's type apply it. What another driver has brought, when it was of another type, goes first.
-func (g *Guest) applyModule(ctx context.Context, m datastores.Modules, one datastores.ModuleArgs) (message string, err error) {
+func (g *Guest) applyModule(ctx context.Context, c call, m datastores.Modules, one datastores.ModuleArgs) (message string, restart bool, err error) {
 	driver, err := datastores.FindModuleDriver(m, one.Type)
 	if err != nil {
-		return "", err
+		return "", false, err
+	}
+	if g.moduleType(one) != one.Type {
+		if restart, err = g.removeModule(ctx, c, m, one); err != nil {
+			return "", restart, err
+		}
+	}
+	if driver.Parameters != nil {
+		values, err := parametersOf(driver, one)
+		if err != nil {
+			return "", restart, err
+		}
+		message, again, err := g.setModule(ctx, c.manager, one.ID, values)
+		return message, restart || again, err
 	}
 	module, err := one.Module()
 	if err != nil {
-		return "", err
+		return "", restart, err
 	}
-	if g.moduleType(one) != one.Type {
-		if err := g.removeModule(ctx, m, one); err != nil {
-			return "", err
-		}
-	}
-	return driver.Apply(ctx, module)
+	message, err = driver.Apply(ctx, module)
+	return message, restart, err
 }
 
 // stateOf is what has become of a module, with an error as everybody may read it.

@@ -16,13 +16,26 @@ import (
 // overrides are the parameters of a server as the guest knows them, beside what the manager has stored for its next start:
 // that is Set, or, while Refused is not "", values with which the server starts.
 type overrides struct {
-	Set datastores.Values `json:"set,omitempty"` // what the tenant has set
+	// Set is all that was set: by modules, over them by the tenant, over both Fixed.
+	Set datastores.Values `json:"set,omitempty"`
+	// Modules is what modules set, by their ids; no two set the same. Group is what the tenant has set while there are any; without,
+	// that is Set.
+	Modules map[string]datastores.Values `json:"modules,omitempty"`
+	Group   datastores.Values            `json:"group,omitempty"`
 	// Good are the values with which the server started last.
 	Good datastores.Values `json:"good,omitempty"`
 	// Fixed are those that fix the format of the data. They are Set's and Good's, too.
 	Fixed datastores.Values `json:"fixed,omitempty"`
 	// Refused says, for a tenant, why the server has other values than Set.
 	Refused string `json:"refused,omitempty"`
+}
+
+// group is what the tenant has set.
+func (o overrides) group() datastores.Values {
+	if len(o.Modules) == 0 {
+		return o.Set
+	}
+	return o.Group
 }
 
 // checkTimeout is how long a manager may look at values before it is asked to use them.
@@ -33,9 +46,14 @@ func (g *Guest) updateOverrides(ctx context.Context, _ call, m datastores.Config
 	return datastores.OverridesReply{RestartRequired: restart}, err
 }
 
-// setOverrides gives the server values, when they can be had.
+// setOverrides gives the server values of the tenant's, beside those of modules, when they can be had.
 func (g *Guest) setOverrides(ctx context.Context, m datastores.Configuration, values datastores.Values) (restart bool, err error) {
-	fixed := g.state.get().Overrides.Fixed
+	return g.setAll(ctx, m, values, g.state.get().Overrides.Modules)
+}
+
+// setAll gives the server what the tenant and modules set, when all of it can be had together.
+func (g *Guest) setAll(ctx context.Context, m datastores.Configuration, group datastores.Values, modules map[string]datastores.Values) (restart bool, err error) {
+	fixed, values := g.state.get().Overrides.Fixed, below(group, modules)
 	if err := checkOverrides(m, values); err != nil {
 		return false, err
 	}
@@ -49,7 +67,18 @@ func (g *Guest) setOverrides(ctx context.Context, m datastores.Configuration, va
 	if restart, err = m.UpdateOverrides(ctx, values); err != nil {
 		return false, err
 	}
-	return restart, g.state.change(func(s *state) { s.Overrides.Set, s.Overrides.Refused = values, "" })
+	return restart, g.state.change(func(s *state) {
+		s.Overrides.Set, s.Overrides.Group, s.Overrides.Modules, s.Overrides.Refused = values, group, modules, ""
+	})
+}
+
+// below are the values of modules with those of the tenant over them.
+func below(group datastores.Values, modules map[string]datastores.Values) datastores.Values {
+	all := datastores.Values{}
+	for _, values := range modules {
+		maps.Copy(all, values)
+	}
+	return union(all, group)
 }
 
 // checkFixed refuses to change what fixes the format of the data.
@@ -115,7 +144,8 @@ func (g *Guest) tryOverrides(ctx context.Context, m datastores.Configuration, va
 // not be made with. What cannot be had is noted, for a server that runs is worth more than one that has everything.
 func (g *Guest) bringOverrides(ctx context.Context, m datastores.Manager, values *datastores.Values) error {
 	if now := g.state.get().Overrides; values == nil && now.Refused != "" {
-		values = &now.Set
+		group := now.group()
+		values = &group
 	}
 	if values == nil {
 		return nil
@@ -127,7 +157,7 @@ func (g *Guest) bringOverrides(ctx context.Context, m datastores.Manager, values
 	_, err = g.setOverrides(ctx, c, *values)
 	if isKind(err, datastores.Invalid) || isKind(err, datastores.Conflict) {
 		return g.state.change(func(s *state) {
-			s.Overrides.Set, s.Overrides.Refused = *values, refusal(err.Error())
+			s.Overrides.Set, s.Overrides.Group, s.Overrides.Refused = below(*values, s.Overrides.Modules), *values, refusal(err.Error())
 		})
 	}
 	return err

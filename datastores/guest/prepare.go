@@ -25,7 +25,7 @@ func (g *Guest) prepare(ctx context.Context, cmd agent.Command, args datastores.
 	defer g.agent.StatusChanged()
 	err = g.state.change(func(s *state) {
 		s.Phase, s.Running, s.Attaching = phaseBuilding, true, false
-		s.Modules = nil
+		s.Modules, s.Overrides = nil, overrides{}
 		if speaksTLS(g.served.Load().manager) {
 			s.TLS = asked(args.TLS)
 		}
@@ -34,28 +34,25 @@ func (g *Guest) prepare(ctx context.Context, cmd agent.Command, args datastores.
 		return reply, err
 	}
 	g.agent.StatusChanged()
-	overrides, err := g.build(ctx, cmd.Progress, args)
-	if err == nil {
+	if err = g.build(ctx, cmd.Progress, args); err == nil {
 		reply, err = replyOf(ctx, g.served.Load().manager)
 		reply.TLS, reply.Modules = g.reportedTLS(), g.state.get().Modules
 	}
 	switch {
 	case err == nil:
-		return reply, g.state.change(func(s *state) {
-			s.Phase, s.Overrides = phasePrepared, firstOverrides(g.served.Load().manager, overrides)
-		})
+		return reply, g.state.change(func(s *state) { s.Phase = phasePrepared })
 	case errors.Is(ctx.Err(), context.Canceled):
 		return reply, err // the guest is ending, and the command comes again; or nobody wants the server any more
 	}
 	return reply, errors.Join(err, g.state.change(func(s *state) { s.Phase, s.Running = phaseFailed, false }))
 }
 
-// build runs the steps of prepare in their order. It returns the values with which the server was made.
-func (g *Guest) build(ctx context.Context, progress func(agentpoll.Progress), args datastores.PrepareArgs) (datastores.Values, error) {
+// build runs the steps of prepare in their order.
+func (g *Guest) build(ctx context.Context, progress func(agentpoll.Progress), args datastores.PrepareArgs) error {
 	s := g.served.Load()
 	origin, err := g.originOf(s, args)
 	if err != nil {
-		return nil, fmt.Errorf("prepare: %w", err)
+		return fmt.Errorf("prepare: %w", err)
 	}
 	defer debug.FreeOSMemory() // enrolment, TLS and a restore took more than an idle guest may
 	// As if repeated, always: whatever is there was made by an earlier try.
@@ -72,14 +69,7 @@ func (g *Guest) build(ctx context.Context, progress func(agentpoll.Progress), ar
 			}
 			return g.bringTLS(ctx, s, signAsked)
 		}},
-		{"server", func(say func(string)) error {
-			if c, ok := s.manager.(datastores.Configuration); ok {
-				if err := g.tryOverrides(ctx, c, origin.overrides); err != nil {
-					return err
-				}
-			}
-			return s.manager.Prepare(ctx, origin.request(say))
-		}},
+		{"server", func(say func(string)) error { return g.makeServer(ctx, s, origin, args.Modules, say) }},
 		{"databases", func(func(string)) error {
 			return optional(ctx, c, s.manager, len(args.Databases) > 0, createDatabases, datastores.CreateDatabaseArgs{Databases: args.Databases})
 		}},
@@ -99,10 +89,31 @@ func (g *Guest) build(ctx context.Context, progress func(agentpoll.Progress), ar
 		}
 		say(step.name)
 		if err := step.do(say); err != nil {
-			return nil, fmt.Errorf("prepare, step %s: %w", step.name, err)
+			return fmt.Errorf("prepare, step %s: %w", step.name, err)
 		}
 	}
-	return origin.overrides, nil
+	return nil
+}
+
+// makeServer has the manager make the server, with the parameters of the tenant's and those of modules.
+func (g *Guest) makeServer(ctx context.Context, s *served, o origin, list []datastores.ModuleArgs, say func(string)) error {
+	if c, ok := s.manager.(datastores.Configuration); ok {
+		if err := g.tryOverrides(ctx, c, o.overrides); err != nil {
+			return err
+		}
+	}
+	group := o.overrides
+	modules := g.firstModules(ctx, s.manager, o, list)
+	if len(modules) > 0 {
+		o.overrides = below(group, modules)
+	}
+	if err := s.manager.Prepare(ctx, o.request(say)); err != nil {
+		return err
+	}
+	return g.state.change(func(now *state) {
+		now.Overrides = firstOverrides(s.manager, o.overrides)
+		now.Overrides.Group, now.Overrides.Modules = group, modules
+	})
 }
 
 // replyOf asks a server that is ready for what the gateway cannot know.

@@ -3,6 +3,7 @@ package modules
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"regexp"
 
@@ -24,6 +25,18 @@ func Ping() datastores.ModuleDriver {
 		},
 		Remove: func(ctx context.Context, _ string) error { return ctx.Err() },
 	}
+}
+
+// Parameters is the type of modules that set parameters of the server: a JSON object of their names and values. It is for managers
+// that implement [datastores.Configuration].
+func Parameters() datastores.ModuleDriver {
+	return datastores.ModuleDriver{Type: "parameters", Parameters: func(m datastores.AppliedModule) (datastores.Values, error) {
+		var values datastores.Values
+		if err := json.Unmarshal(m.Contents, &values); err != nil || len(values) == 0 { // the error of encoding/json tells of what is in it
+			return nil, datastores.Errorf(datastores.Invalid, `a module of type parameters is a JSON object of names and values, like {"name": 1}`)
+		}
+		return values, nil
+	}}
 }
 
 // KeyFile puts what is in a module into the file modules/<id>/<name> of the instance's data directory, mode 0600, which only the

@@ -5,5 +5,7 @@ import (
 	"github.com/cofferdb/coffer/datastores/modules"
 )
 
-// ModuleDrivers implements [datastores.Modules]: the server takes what every server can.
-func (m *Manager) ModuleDrivers() []datastores.ModuleDriver { return modules.Common(m.env) }
+// ModuleDrivers implements [datastores.Modules]: what every server takes, and parameters.
+func (m *Manager) ModuleDrivers() []datastores.ModuleDriver {
+	return append(modules.Common(m.env), modules.Parameters())
+}

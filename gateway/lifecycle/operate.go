@@ -171,6 +171,7 @@ func (d *decision) modulesChanged() error {
 	if err := json.Unmarshal(d.event.Value, &reply); err != nil {
 		return d.modulesNotChanged()
 	}
+	d.Instance.RestartRequired = d.Instance.RestartRequired || reply.RestartRequired
 	if failed := d.settleModules(reply.Modules, "the guest has not told of it"); failed > 0 {
 		d.finish(fmt.Sprintf("%d modules could not be applied or removed; they say why", failed))
 		return nil
