@@ -218,7 +218,7 @@ func TestRefusals(t *testing.T) {
 	two := bson.D{{Key: "_id", Value: "s"}, {Key: "version", Value: 2}, {Key: "members", Value: bson.A{
 		bson.D{{Key: "_id", Value: 0}, {Key: "host", Value: d.address}}, bson.D{{Key: "_id", Value: 1}, {Key: "host", Value: "127.0.0.1:1"}},
 	}}}
-	wantCode(t, "a set of two voters", run(t, system, "admin", bson.D{{Key: "replSetReconfig", Value: two}}), 93)
+	wantCode(t, "a second voter that is not there", run(t, system, "admin", bson.D{{Key: "replSetReconfig", Value: two}}), 74)
 	wantCode(t, "an unknown command", run(t, system, "admin", bson.D{{Key: "whatsmyuri", Value: 1}}), 59)
 	wantCode(t, "a format without confirmation", run(t, system, "admin", bson.D{{Key: "setFeatureCompatibilityVersion", Value: "7.0"}}), 7369100)
 	d.kill()

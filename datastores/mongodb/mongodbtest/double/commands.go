@@ -65,7 +65,8 @@ func commands() map[string]command {
 		"setUserWriteBlockMode":          {action: "setUserWriteBlockMode", cluster: true, writes: true, run: setWriteBlock},
 		"replSetInitiate":                cluster("replSetConfigure", initiate), "replSetReconfig": cluster("replSetConfigure", reconfigure),
 		"replSetGetConfig": cluster("replSetGetConfig", getConfig), "replSetGetStatus": cluster("replSetGetStatus", getStatus),
-		"replSetHeartbeat": cluster("internal", heartbeat), "replSetDoubleTail": cluster("internal", tail), "replSetDoubleCopy": cluster("internal", copyAll),
+		"replSetStepDown": cluster("replSetStateChange", stepDown), "replSetStepUp": cluster("replSetStateChange", stepUp),
+		"replSetHeartbeat": cluster("internal", heartbeat), "replSetRequestVotes": cluster("internal", requestVotes), "replSetDoubleTail": cluster("internal", tail), "replSetDoubleCopy": cluster("internal", copyAll),
 	}
 }
 
@@ -81,7 +82,7 @@ func hello(r *request) (bson.D, error) {
 	primary := r.mongod.set == nil || r.mongod.set.state == statePrimary
 	reply = append(reply, bson.E{Key: "isWritablePrimary", Value: primary}, bson.E{Key: "ismaster", Value: primary})
 	if s := r.mongod.set; s != nil {
-		reply = append(reply, s.greeting(r.mongod.self)...)
+		reply = append(reply, s.greeting(r.mongod)...)
 	}
 	return reply, nil
 }

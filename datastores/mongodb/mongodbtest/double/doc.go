@@ -4,8 +4,7 @@
 //
 // It keeps all documents in memory, and every write in a journal on the disk: what was acknowledged with j: true, or with w: "majority", which
 // is the default in a replica set, is synced before. It knows users, roles and what these may do, logging in by SCRAM-SHA-256, TLS,
-// replica sets of which one member votes, and the block of users' writes.
+// the block of users' writes, and replica sets: elections by majority, reconfiguration by one voter at a time, rollback of what no majority has.
 //
-// It does not know: sessions, transactions, sharding, elections among several, rollback, aggregation, text and geo queries, limits of
-// memory and of the oplog. A client sees that it offers no sessions. Its archives of dumps are its own.
+// It does not know: sessions, transactions, sharding, arbiters, aggregation, text and geo queries, limits of memory and of the oplog. A client sees that it offers no sessions. Its archives of dumps are its own.
 package double

@@ -28,6 +28,15 @@ var (
 	unauthorized         = kind{13, "Unauthorized"}
 	authenticationFailed = kind{18, "AuthenticationFailed"}
 	alreadyInitialized   = kind{23, "AlreadyInitialized"}
+	exceededTimeLimit    = kind{262, "ExceededTimeLimit"}
+	maxTimeExpired       = kind{50, "MaxTimeMSExpired"}
+	writeConcernFailed   = kind{64, "WriteConcernFailed"}
+	nodeNotFound         = kind{74, "NodeNotFound"}
+	nodeNotElectable     = kind{122, "NodeNotElectable"}
+	commandFailed        = kind{125, "CommandFailed"}
+	unsatisfiable        = kind{100, "UnsatisfiableWriteConcern"}
+	primarySteppedDown   = kind{189, "PrimarySteppedDown"}
+	configNotCommitted   = kind{308, "CurrentConfigNotCommittedYet"}
 	namespaceNotFound    = kind{26, "NamespaceNotFound"}
 	roleNotFound         = kind{31, "RoleNotFound"}
 	cursorNotFound       = kind{43, "CursorNotFound"}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -17,10 +18,7 @@ import (
 
 const (
 	beatEvery   = 100 * time.Millisecond // 2 s by the documents
-	followEvery = 20 * time.Millisecond
-	peerTimeout = 5 * time.Second
-
-	electionTimeout = time.Second // 10 s by the documents
+	beatTimeout = time.Second
 )
 
 // heartbeat answers another member: with the configuration, when that is newer than the other's.
@@ -39,8 +37,8 @@ func heartbeat(r *request) (bson.D, error) {
 		return nil, err
 	}
 	reply := bson.D{
-		{Key: "set", Value: s.name}, {Key: "term", Value: s.term}, {Key: "state", Value: int32(s.state)},
-		{Key: "last", Value: opTime(m.store.last.TS, m.store.last.Term)},
+		{Key: "set", Value: s.name}, {Key: "term", Value: s.term}, {Key: "state", Value: int32(s.state)}, {Key: "last", Value: m.store.last.moment().document()},
+		{Key: "version", Value: integer(s.config, "version")}, {Key: "configTerm", Value: integer(s.config, "term")},
 	}
 	if s.config != nil && newer(s.config, r.command) {
 		reply = append(reply, bson.E{Key: "config", Value: s.config})
@@ -66,52 +64,44 @@ func newer(a, b bson.D) bool {
 	return integer(a, "version") > integer(b, "version")
 }
 
-// seeTerm follows a term that is ahead. A primary steps down, and elects itself anew when it hears of no other for a while.
-func (m *mongod) seeTerm(term int64) error {
-	if term <= m.set.term {
-		return nil
-	}
-	if m.set.state == statePrimary {
-		m.set.state, m.set.stepped = stateSecondary, time.Now()
-	}
-	m.set.term = term
-	return m.remember()
-}
-
-// reelect ends the wait of a member that has stepped down.
-func (m *mongod) reelect() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	s := m.set
-	if s.state != stateSecondary || s.stepped.IsZero() || time.Since(s.stepped) < electionTimeout || voter(s.config) != m.self {
-		return nil
-	}
-	s.stepped = time.Time{}
-	return m.elect(s.term + 1)
-}
-
-// beat asks the others how they are, and takes over newer configurations.
+// beat asks the others how they are, and takes over newer configurations. One that does not answer keeps no other waiting.
 func (m *mongod) beat(ctx context.Context) {
-	clients := map[string]*opmsg.Client{}
+	asking, clients := map[string]bool{}, map[string]*opmsg.Client{}
+	var mu sync.Mutex
 	defer func() {
+		mu.Lock()
+		defer mu.Unlock()
 		for _, c := range clients {
 			_ = c.Close()
 		}
 	}()
+	var all sync.WaitGroup
+	defer all.Wait()
 	for wait(ctx, beatEvery) {
-		if err := m.reelect(); err != nil {
-			m.log.Error("Cannot become the primary", "err", err)
+		if err := m.watch(ctx, &all); err != nil {
+			m.log.Error("Cannot go on in the replica set", "err", err)
 		}
 		for _, host := range m.others() {
-			if err := m.beatOne(ctx, clients, host); err != nil {
-				m.mu.Lock()
-				m.set.peers[host] = &peer{err: err}
-				m.mu.Unlock()
-				if c := clients[host]; c != nil {
+			mu.Lock()
+			c, busy := clients[host], asking[host]
+			asking[host] = true
+			mu.Unlock()
+			if busy {
+				continue
+			}
+			all.Go(func() {
+				c, err := m.beatOne(ctx, c, host)
+				if err != nil && c != nil {
 					_ = c.Close()
+					c = nil
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				clients[host], asking[host] = c, false
+				if c == nil {
 					delete(clients, host)
 				}
-			}
+			})
 		}
 	}
 }
@@ -131,13 +121,20 @@ func (m *mongod) others() (hosts []string) {
 	return hosts
 }
 
-func (m *mongod) beatOne(ctx context.Context, clients map[string]*opmsg.Client, host string) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, peerTimeout)
+// beatOne asks one member, by the client that there is or a new one, which it returns.
+func (m *mongod) beatOne(ctx context.Context, c *opmsg.Client, host string) (_ *opmsg.Client, err error) {
+	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
 	defer cancel()
-	if clients[host] == nil {
-		if clients[host], err = m.meet(ctx, host); err != nil {
-			delete(clients, host)
-			return err
+	defer func() {
+		if err != nil {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.peer(host).err = err
+		}
+	}()
+	if c == nil {
+		if c, err = m.meet(ctx, host); err != nil {
+			return nil, err
 		}
 	}
 	m.mu.Lock()
@@ -150,17 +147,33 @@ func (m *mongod) beatOne(ctx context.Context, clients map[string]*opmsg.Client, 
 		{Key: "term", Value: m.set.term}, {Key: "from", Value: m.self},
 	}
 	m.mu.Unlock()
-	raw, err := clients[host].Call(ctx, "admin", question)
+	raw, err := c.Call(ctx, "admin", question)
 	if err != nil {
-		return err
+		return c, err
 	}
 	var reply bson.D
 	if err := bson.Unmarshal(raw, &reply); err != nil {
-		return err
+		return c, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.set.peers[host] = &peer{state: int(integer(reply, "state")), last: document(reply, "last"), at: time.Now()}
+	return c, m.answered(host, reply)
+}
+
+// peer is what is known of a member.
+func (m *mongod) peer(host string) *peer {
+	if m.set.peers[host] == nil {
+		m.set.peers[host] = &peer{}
+	}
+	return m.set.peers[host]
+}
+
+// answered takes up what another member has answered.
+func (m *mongod) answered(host string, reply bson.D) error {
+	p := m.peer(host)
+	p.err, p.at, p.state, p.term, p.last = nil, time.Now(), int(integer(reply, "state")), integer(reply, "term"), momentOf(document(reply, "last"))
+	p.version, p.cterm = integer(reply, "version"), integer(reply, "configTerm")
+	m.broadcast()
 	config := document(reply, "config")
 	if config == nil || m.set.config != nil && !newer(config, m.set.config) {
 		return m.seeTerm(integer(reply, "term"))
@@ -168,7 +181,9 @@ func (m *mongod) beatOne(ctx context.Context, clients map[string]*opmsg.Client, 
 	if id, own := document(config, "settings"), document(m.set.config, "settings"); own != nil && fmt.Sprint(id) != fmt.Sprint(own) {
 		return errors.New("replica set IDs do not match")
 	}
-	m.set.term = max(m.set.term, integer(reply, "term"))
+	if err := m.seeTerm(integer(reply, "term")); err != nil {
+		return err
+	}
 	return m.install(config)
 }
 
@@ -215,114 +230,4 @@ func wait(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// follow has a secondary copy the primary, first everything and then what is new.
-func (m *mongod) follow(ctx context.Context) {
-	var client *opmsg.Client
-	var at string
-	defer func() {
-		if client != nil {
-			_ = client.Close()
-		}
-	}()
-	for wait(ctx, followEvery) {
-		m.mu.Lock()
-		source, synced, last := m.syncSource(), m.set.synced, m.store.last
-		m.mu.Unlock()
-		if client != nil && source != at {
-			_ = client.Close()
-			client = nil
-		}
-		if source == "" {
-			continue
-		}
-		err := m.step(ctx, &client, source, synced, last)
-		at = source
-		if err != nil && client != nil {
-			m.log.Warn("Cannot follow the primary", "err", err)
-			_ = client.Close()
-			client = nil
-		}
-	}
-}
-
-func (m *mongod) step(ctx context.Context, client **opmsg.Client, source string, synced bool, last record) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, peerTimeout)
-	defer cancel()
-	if *client == nil {
-		if *client, err = m.meet(ctx, source); err != nil {
-			*client = nil
-			return err
-		}
-	}
-	question := bson.D{{Key: "replSetDoubleCopy", Value: 1}}
-	if synced {
-		question = bson.D{{Key: "replSetDoubleTail", Value: 1}, {Key: "after", Value: opTime(last.TS, last.Term)}}
-	}
-	raw, err := (*client).Call(ctx, "admin", question)
-	if err != nil {
-		return err
-	}
-	var reply struct {
-		Records []record `bson:"records"`
-		Behind  string   `bson:"behind"`
-	}
-	if err := bson.Unmarshal(raw, &reply); err != nil {
-		return err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.syncSource() != source || m.set.synced != synced || m.store.last.TS != last.TS {
-		return nil // something else has happened meanwhile
-	}
-	if reply.Behind != "" {
-		m.set.state, m.set.why = stateRecovering, reply.Behind
-		return nil
-	}
-	for _, r := range reply.Records {
-		if err := m.store.write(r); err != nil {
-			return err
-		}
-	}
-	if !synced {
-		m.set.synced, m.set.state = true, stateSecondary
-		if err := m.remember(); err != nil {
-			return err
-		}
-	}
-	return m.store.flush()
-}
-
-// tail answers with the writes after one, or says that the history of this member has no such write: there is no rollback here.
-func tail(r *request) (bson.D, error) {
-	after := document(r.command, "after")
-	v, _ := get(after, "ts")
-	ts, _ := v.(bson.Timestamp)
-	log := r.mongod.store.oplog
-	i := len(log)
-	for i > 0 && log[i-1].TS.Compare(ts) > 0 {
-		i--
-	}
-	if i == 0 || log[i-1].TS != ts || log[i-1].Term != integer(after, "t") {
-		return bson.D{{Key: "behind", Value: "the newest write is in no history of the primary: the double knows no rollback"}}, nil
-	}
-	return bson.D{{Key: "records", Value: log[i:min(len(log), i+1000)]}}, nil
-}
-
-// copyAll answers with all data, and the newest write.
-func copyAll(r *request) (bson.D, error) {
-	records := []record{{Kind: clearedKind}}
-	s := r.mongod.store
-	for ns, c := range s.all {
-		database, name, _ := splitNamespace(ns)
-		records = append(records, record{Kind: standaloneKind, Op: "c", NS: database + ".$cmd", Object: bson.D{{Key: "create", Value: name}}})
-		for _, d := range s.documents(ns) {
-			records = append(records, record{Kind: standaloneKind, Op: "i", NS: ns, Object: d})
-		}
-		if len(c.indexes) > 0 {
-			records = append(records, record{Kind: standaloneKind, Op: "c", NS: database + ".$cmd", Object: bson.D{{Key: "createIndexes", Value: name}, {Key: "indexes", Value: c.indexes}}})
-		}
-	}
-	return bson.D{{Key: "records", Value: append(records, record{Op: "n", TS: s.last.TS, Term: s.last.Term, Object: bson.D{{Key: "msg", Value: "copied"}}})}}, nil
 }

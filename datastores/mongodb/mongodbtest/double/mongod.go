@@ -35,11 +35,12 @@ type mongod struct {
 	connections    map[net.Conn]bool
 	ended          bool
 	started        time.Time
+	changed        chan struct{} // closed when something has changed that a command may wait for
 }
 
 // serve runs a server until ctx ends.
 func serve(ctx context.Context, path, version string, out io.Writer) (err error) {
-	m := &mongod{version: version, log: slog.New(slog.NewJSONHandler(out, nil)), connections: map[net.Conn]bool{}, started: time.Now()}
+	m := &mongod{version: version, log: slog.New(slog.NewJSONHandler(out, nil)), connections: map[net.Conn]bool{}, started: time.Now(), changed: make(chan struct{})}
 	if m.config, err = readConfig(path); err != nil {
 		return err
 	}
@@ -59,22 +60,24 @@ func serve(ctx context.Context, path, version string, out io.Writer) (err error)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	var all sync.WaitGroup
 	if name := m.config.text("replication.replSetName"); name != "" {
 		if err := m.joinSet(name); err != nil {
 			return err
 		}
-		all.Go(func() { m.beat(ctx) })
-		all.Go(func() { m.follow(ctx) })
+		all.Go(func() { m.beat(running) })
+		all.Go(func() { m.follow(running) })
 	}
-	all.Go(func() { m.flushes(ctx) })
+	all.Go(func() { m.flushes(running) })
 	for _, l := range listeners {
 		all.Go(func() { m.accept(l) })
 	}
 	m.log.Info("Waiting for connections", "port", m.config.text("net.port"), "double", true)
 	<-ctx.Done()
+	m.resign()
+	cancel()
 	m.end(listeners)
 	all.Wait()
 	return m.store.flush()
@@ -84,6 +87,7 @@ func (m *mongod) end(listeners []net.Listener) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.ended = true
+	m.broadcast()
 	for _, l := range listeners {
 		_ = l.Close()
 	}
@@ -91,6 +95,35 @@ func (m *mongod) end(listeners []net.Listener) {
 		_ = c.Close()
 	}
 	m.log.Info("Now exiting")
+}
+
+// broadcast has every command that waits look again.
+func (m *mongod) broadcast() {
+	close(m.changed)
+	m.changed = make(chan struct{})
+}
+
+// await gives the lock away until something holds, and reports whether it does.
+func (m *mongod) await(limit time.Duration, holds func() bool) bool {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	for !holds() {
+		if m.ended {
+			return false
+		}
+		changed, late := m.changed, false
+		m.mu.Unlock()
+		select {
+		case <-changed:
+		case <-timer.C:
+			late = true
+		}
+		m.mu.Lock()
+		if late {
+			return holds()
+		}
+	}
+	return true
 }
 
 // checkVersion refuses data of a version that is neither this one nor the one before.
@@ -258,7 +291,7 @@ func (m *mongod) flushes(ctx context.Context) {
 			return
 		case <-tick.C:
 			m.mu.Lock()
-			if err := m.store.flush(); err != nil {
+			if err := m.flush(); err != nil {
 				m.log.Error("cannot write the journal", "err", err)
 				os.Exit(14) // EXIT_ABRUPT, as a mongod that cannot write
 			}

@@ -1,8 +1,9 @@
 package double
 
 import (
+	"cmp"
 	"fmt"
-	"math/rand/v2"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -25,26 +26,55 @@ type set struct {
 	name   string
 	config bson.D // nil: not initiated
 	term   int64
-	synced bool // it has had data of the set
+	voted  string // for whom this member has voted in the term
+	synced bool   // it has had data of the set
 	state  int
 	why    string // it is recovering
 	peers  map[string]*peer
 	meet   string // somebody who has asked, and whose configuration is to be fetched
-	// stepped is when it stepped down.
-	stepped time.Time
+
+	committed moment        // what a majority is known to have
+	heard     time.Time     // when there was a primary, or an election, the last time
+	patience  time.Duration // how long there may be none before this member stands for election
+	until     time.Time     // before that it does not stand: it was told to step down
+	hurry     bool          // it was told to stand
+	standing  bool
 }
 
 // peer is what is known of another member.
 type peer struct {
-	state int
-	last  bson.D // its newest write: ts, t
-	at    time.Time
-	err   error
+	state   int
+	term    int64
+	last    moment // its newest write
+	reached moment // up to where its history is known to be the primary's, and on its disk
+	at      time.Time
+	err     error
+	version int64 // of its configuration
+	cterm   int64
 }
+
+// moment is a place in a set's history, an optime.
+type moment struct {
+	TS   bson.Timestamp `bson:"ts"`
+	Term int64          `bson:"t"`
+}
+
+func (a moment) compare(b moment) int { return cmp.Or(cmp.Compare(a.Term, b.Term), a.TS.Compare(b.TS)) }
+
+func (a moment) document() bson.D { return bson.D{{Key: "ts", Value: a.TS}, {Key: "t", Value: a.Term}} }
+
+func momentOf(d bson.D) moment {
+	v, _ := get(d, "ts")
+	ts, _ := v.(bson.Timestamp)
+	return moment{ts, integer(d, "t")}
+}
+
+func (r record) moment() moment { return moment{r.TS, r.Term} }
 
 // joinSet takes up what the member remembers.
 func (m *mongod) joinSet(name string) error {
 	m.set = &set{name: name, state: stateStartup, peers: map[string]*peer{}}
+	m.hear()
 	d := m.store.member
 	if d == nil {
 		return nil
@@ -53,59 +83,55 @@ func (m *mongod) joinSet(name string) error {
 	if text(config, "_id") != name {
 		return fmt.Errorf("InvalidReplicaSetConfig: the data are of the replica set %q, and replSetName is %q", text(config, "_id"), name)
 	}
-	m.set.term, m.set.synced = integer(d, "term"), truth(d, "synced")
+	m.set.term, m.set.voted, m.set.synced = integer(d, "term"), text(d, "voted"), truth(d, "synced")
 	return m.install(config)
 }
 
+// remember makes what must outlive the server last.
 func (m *mongod) remember() error {
-	return m.store.write(record{Kind: memberKind, Object: bson.D{
-		{Key: "config", Value: m.set.config}, {Key: "term", Value: m.set.term}, {Key: "synced", Value: m.set.synced},
+	err := m.store.write(record{Kind: memberKind, Object: bson.D{
+		{Key: "config", Value: m.set.config}, {Key: "term", Value: m.set.term}, {Key: "voted", Value: m.set.voted}, {Key: "synced", Value: m.set.synced},
 	}})
+	if err != nil {
+		return err
+	}
+	return m.flush()
 }
 
-// install makes a configuration the one in force, and the member what it is there. The one that votes elects itself.
+// flush has the journal on the disk, and what waits for it look again.
+func (m *mongod) flush() error {
+	if err := m.store.flush(); err != nil {
+		return err
+	}
+	if m.set != nil {
+		m.commit()
+	}
+	return nil
+}
+
+// install makes a configuration the one in force, and the member what it is there. One that votes alone elects itself.
 func (m *mongod) install(config bson.D) error {
 	s := m.set
 	s.config = config
 	self, there := memberOf(config, m.self)
+	was := s.state
 	switch {
 	case !there:
 		s.state = stateRemoved
-	case votes(self):
-		if !s.synced && len(m.store.oplog) == 0 && s.state != stateStartup {
-			s.state = stateRecovering
-			break
-		}
-		if s.state != statePrimary {
-			s.synced = true
-			return m.elect(s.term + 1)
-		}
-		s.config = withValue(config, "term", s.term)
-	case s.synced:
-		s.state = stateSecondary
-	default:
+	case !s.synced:
 		s.state = stateCopying
+	case was == statePrimary && electable(self):
+		s.config = withValue(config, "term", s.term)
+	case was != stateRecovering:
+		s.state = stateSecondary
+	}
+	if voters := votersOf(config); there && s.synced && electable(self) && s.state != statePrimary && len(voters) == 1 && voters[0] == m.self {
+		return m.elect(s.term + 1)
 	}
 	m.log.Info("New replica set config in use", "version", integer(config, "version"), "state", stateNames[s.state])
-	if err := m.remember(); err != nil {
-		return err
-	}
-	return m.store.flush()
-}
-
-// elect begins a term.
-func (m *mongod) elect(term int64) error {
-	s := m.set
-	s.term, s.state, s.why = term, statePrimary, ""
-	s.config = withValue(s.config, "term", term)
-	m.log.Info("Transition to primary complete", "term", term)
-	if err := m.remember(); err != nil {
-		return err
-	}
-	if err := m.record(record{Op: "n", Object: bson.D{{Key: "msg", Value: "new primary"}}}); err != nil {
-		return err
-	}
-	return m.store.flush()
+	m.hear()
+	m.broadcast()
+	return m.remember()
 }
 
 func memberOf(config bson.D, host string) (bson.D, bool) {
@@ -117,136 +143,105 @@ func memberOf(config bson.D, host string) (bson.D, bool) {
 	return nil, false
 }
 
-func votes(member bson.D) bool {
+// asked reports whether a member is to vote. One that is new does not yet: see newlyAdded.
+func asked(member bson.D) bool {
 	v, given := get(member, "votes")
 	n, _ := number(v)
 	return !given || n != 0
 }
 
-// voter is the host of the member that votes.
-func voter(config bson.D) string {
-	for _, member := range documents(config, "members") {
-		if votes(member) {
-			return text(member, "host")
-		}
-	}
-	return ""
+// newlyAdded marks members that do not vote before they have had the data, since MongoDB 5.0.
+const newlyAdded = "newlyAdded"
+
+func votes(member bson.D) bool { return asked(member) && !truth(member, newlyAdded) }
+
+func electable(member bson.D) bool {
+	priority, given := get(member, "priority")
+	n, _ := number(priority)
+	return votes(member) && (!given || n > 0)
 }
 
-func (s *set) greeting(self string) bson.D {
+// votersOf are the hosts of the members that vote.
+func votersOf(config bson.D) (hosts []string) {
+	for _, member := range documents(config, "members") {
+		if votes(member) {
+			hosts = append(hosts, text(member, "host"))
+		}
+	}
+	return hosts
+}
+
+func majority(of []string) int { return len(of)/2 + 1 }
+
+// primary is the host of the member that this one takes for the primary; "": none.
+func (m *mongod) primary() (host string) {
+	s := m.set
+	if s.state == statePrimary {
+		return m.self
+	}
+	for at, p := range s.peers {
+		if _, there := memberOf(s.config, at); there && p.err == nil && p.state == statePrimary && p.term >= s.term {
+			host = at
+		}
+	}
+	return host
+}
+
+// commit looks up to where a majority has the primary's history. Only what is of its own term counts by itself.
+func (m *mongod) commit() {
+	s := m.set
+	if s.state != statePrimary {
+		return
+	}
+	var reached []moment
+	voters := votersOf(s.config)
+	for _, host := range voters {
+		if host == m.self {
+			reached = append(reached, m.store.durable)
+		} else if p := s.peers[host]; p != nil {
+			reached = append(reached, p.reached)
+		} else {
+			reached = append(reached, moment{})
+		}
+	}
+	if len(reached) == 0 {
+		return
+	}
+	slices.SortFunc(reached, func(a, b moment) int { return b.compare(a) })
+	if all := reached[majority(voters)-1]; all.Term == s.term && all.compare(s.committed) > 0 {
+		s.committed = all
+		m.broadcast()
+	}
+}
+
+func (s *set) greeting(m *mongod) bson.D {
 	reply := bson.D{{Key: "secondary", Value: s.state == stateSecondary}}
 	if s.config == nil || s.state == stateRemoved {
 		return append(reply, bson.E{Key: "isreplicaset", Value: true})
 	}
-	hosts := bson.A{}
+	hosts, passives := bson.A{}, bson.A{}
 	for _, member := range documents(s.config, "members") {
-		hosts = append(hosts, text(member, "host"))
+		if electable(member) {
+			hosts = append(hosts, text(member, "host"))
+		} else {
+			passives = append(passives, text(member, "host"))
+		}
 	}
 	reply = append(reply, bson.E{Key: "setName", Value: s.name}, bson.E{Key: "setVersion", Value: int32(integer(s.config, "version"))},
-		bson.E{Key: "hosts", Value: hosts}, bson.E{Key: "me", Value: self})
+		bson.E{Key: "hosts", Value: hosts}, bson.E{Key: "passives", Value: passives}, bson.E{Key: "me", Value: m.self},
+		bson.E{Key: "lastWrite", Value: bson.D{{Key: "opTime", Value: m.store.last.moment().document()}, {Key: "lastWriteDate", Value: bson.NewDateTimeFromTime(time.Now())},
+			{Key: "majorityOpTime", Value: s.committed.document()}}})
 	if s.state == statePrimary {
-		reply = append(reply, bson.E{Key: "primary", Value: self})
-	} else if p := s.peers[voter(s.config)]; p != nil && p.state == statePrimary && p.err == nil {
-		reply = append(reply, bson.E{Key: "primary", Value: voter(s.config)})
+		id := bson.ObjectID{0x7f, 0xff, 0xff, 0xff} // of the term, so that drivers tell a primary from an earlier one
+		for i := range 8 {
+			id[11-i] = byte(s.term >> (8 * i))
+		}
+		reply = append(reply, bson.E{Key: "electionId", Value: id})
+	}
+	if primary := m.primary(); primary != "" {
+		reply = append(reply, bson.E{Key: "primary", Value: primary})
 	}
 	return reply
-}
-
-// checkConfig refuses configurations as the documents say, and those with several votes, of which the double knows nothing.
-func (m *mongod) checkConfig(config bson.D) error {
-	hosts, ids, voters := map[string]bool{}, map[int64]bool{}, 0
-	for _, member := range documents(config, "members") {
-		host, id := text(member, "host"), integer(member, "_id")
-		if host == "" || hosts[host] || ids[id] {
-			return refuse(invalidConfig, "Found two member configurations with the same host or _id")
-		}
-		hosts[host], ids[id] = true, true
-		priority, given := get(member, "priority")
-		n, _ := number(priority)
-		switch {
-		case votes(member) && given && n == 0:
-			return refuse(invalidConfig, "Replica set configuration must contain at least one non-arbiter member with priority > 0")
-		case votes(member):
-			voters++
-		case !given || n != 0:
-			return refuse(invalidConfig, "priority must be 0 when non-voting (votes:0)")
-		}
-	}
-	if text(config, "_id") != m.set.name {
-		return refuse(invalidConfig, "the set's name is "+m.set.name)
-	}
-	if voters != 1 {
-		return refuse(invalidConfig, "the double knows only replica sets of which one member votes")
-	}
-	return nil
-}
-
-func (r *request) inSet() error {
-	if r.mongod.set == nil {
-		return refuse(noReplicationEnabled, "This node was not started with replication enabled.")
-	}
-	return nil
-}
-
-func initiate(r *request) (bson.D, error) {
-	if err := r.inSet(); err != nil {
-		return nil, err
-	}
-	m, config := r.mongod, document(r.command, "replSetInitiate")
-	if m.set.config != nil {
-		return nil, refuse(alreadyInitialized, "already initialized")
-	}
-	if err := m.checkConfig(config); err != nil {
-		return nil, err
-	}
-	if voter(config) != m.self || len(documents(config, "members")) != 1 {
-		return nil, refuse(kind{93, "InvalidReplicaSetConfig"}, "No host described in new configuration maps to this node")
-	}
-	config = withValue(withValue(config, "version", int32(1)), "settings", bson.D{{Key: "replicaSetId", Value: bson.NewObjectID()}})
-	return nil, m.install(config)
-}
-
-func reconfigure(r *request) (bson.D, error) {
-	if err := r.inSet(); err != nil {
-		return nil, err
-	}
-	m, config, force := r.mongod, document(r.command, "replSetReconfig"), truth(r.command, "force")
-	s := m.set
-	switch {
-	case s.config == nil:
-		return nil, refuse(notYetInitialized, "no replset config has been received")
-	case !force && s.state != statePrimary:
-		return nil, refuse(notWritablePrimary, "New config rejected: replSetReconfig should only be run on a writable PRIMARY")
-	case !force && integer(config, "version") != integer(s.config, "version")+1:
-		return nil, refuse(newConfigMismatch, "version field value of the new config must be one more than that of the current one")
-	}
-	if err := m.checkConfig(config); err != nil {
-		return nil, err
-	}
-	if _, there := memberOf(config, m.self); !there {
-		return nil, refuse(kind{74, "NodeNotFound"}, "No host described in new configuration maps to this node")
-	}
-	config = withValue(config, "settings", document(s.config, "settings"))
-	config = withValue(config, "term", s.term)
-	if force {
-		config = withValue(config, "version", max(integer(s.config, "version"), integer(config, "version"))+10000+int64(rand.IntN(90000)))
-		config = withValue(config, "term", int64(-1))
-	}
-	return nil, m.install(config)
-}
-
-func getConfig(r *request) (bson.D, error) {
-	if err := r.inSet(); err != nil {
-		return nil, err
-	}
-	if r.mongod.set.config == nil {
-		return nil, refuse(notYetInitialized, "no replset config has been received")
-	}
-	return bson.D{{Key: "config", Value: r.mongod.set.config}}, nil
-}
-
-func opTime(ts bson.Timestamp, term int64) bson.D {
-	return bson.D{{Key: "ts", Value: ts}, {Key: "t", Value: term}}
 }
 
 func getStatus(r *request) (bson.D, error) {
@@ -260,7 +255,7 @@ func getStatus(r *request) (bson.D, error) {
 	if s.state == stateRemoved {
 		return nil, refuse(invalidConfig, "Our replica set config is invalid or we are not a member of it")
 	}
-	last := opTime(m.store.last.TS, m.store.last.Term)
+	last := m.store.last.moment().document()
 	members := bson.A{}
 	for _, member := range documents(s.config, "members") {
 		host := text(member, "host")
@@ -270,7 +265,7 @@ func getStatus(r *request) (bson.D, error) {
 				bson.E{Key: "optime", Value: last}, bson.E{Key: "self", Value: true}, bson.E{Key: "infoMessage", Value: s.why})
 		} else if p := s.peers[host]; p != nil && p.err == nil {
 			d = append(d, bson.E{Key: "health", Value: 1.0}, bson.E{Key: "state", Value: int32(p.state)}, bson.E{Key: "stateStr", Value: stateNames[p.state]},
-				bson.E{Key: "optime", Value: p.last})
+				bson.E{Key: "optime", Value: p.last.document()})
 		} else {
 			why := ""
 			if p != nil {
@@ -281,20 +276,21 @@ func getStatus(r *request) (bson.D, error) {
 		}
 		members = append(members, d)
 	}
+	voters := votersOf(s.config)
 	return bson.D{
 		{Key: "set", Value: s.name}, {Key: "myState", Value: int32(s.state)}, {Key: "term", Value: s.term}, {Key: "syncSourceHost", Value: m.syncSource()},
-		{Key: "optimes", Value: bson.D{{Key: "appliedOpTime", Value: last}, {Key: "durableOpTime", Value: last}}}, {Key: "members", Value: members},
+		{Key: "votingMembersCount", Value: int32(len(voters))}, {Key: "majorityVoteCount", Value: int32(majority(voters))},
+		{Key: "optimes", Value: bson.D{
+			{Key: "lastCommittedOpTime", Value: s.committed.document()}, {Key: "appliedOpTime", Value: last}, {Key: "durableOpTime", Value: m.store.durable.document()},
+		}},
+		{Key: "members", Value: members},
 	}, nil
 }
 
 // syncSource is whom a secondary copies from; "" when there is nobody.
 func (m *mongod) syncSource() string {
-	s := m.set
-	if s.state != stateSecondary && s.state != stateCopying {
+	if s := m.set; s.state != stateSecondary && s.state != stateCopying {
 		return ""
 	}
-	if p := s.peers[voter(s.config)]; p != nil && p.err == nil && p.state == statePrimary {
-		return voter(s.config)
-	}
-	return ""
+	return m.primary()
 }

@@ -17,7 +17,7 @@ import (
 
 // record is a line of the journal. Those with Kind "" are writes: i, u, d, c and n as in MongoDB's oplog.
 type record struct {
-	Kind   string         `bson:"k,omitempty"` // "": a write; standalone: one that is in no oplog; set: what a member remembers; local: the database local was dropped
+	Kind   string         `bson:"k,omitempty"` // "": a write; standalone: one that is in no oplog; set: what a member remembers; local, cleared, rolled: see below
 	TS     bson.Timestamp `bson:"ts"`
 	Term   int64          `bson:"t"`
 	Op     string         `bson:"op"`
@@ -29,8 +29,9 @@ type record struct {
 const (
 	standaloneKind = "standalone"
 	memberKind     = "set"
-	droppedKind    = "local"
+	droppedKind    = "local"   // the database local was dropped
 	clearedKind    = "cleared" // a member begins to copy another
+	rolledKind     = "rolled"  // a member takes back what came after a time
 
 	flushEvery = 100 * time.Millisecond // as storage.journal.commitIntervalMs
 )
@@ -48,9 +49,11 @@ type store struct {
 	pending []byte // records that were acknowledged without j and are not written yet
 	all     map[string]*collection
 	oplog   []record
-	last    record // the newest that has a time
-	member  bson.D // what the member of a replica set remembers
-	version string // featureCompatibilityVersion
+	lines   []record // what made the data, for a rollback
+	last    record   // the newest that has a time
+	durable moment   // the newest that is on the disk
+	member  bson.D   // what the member of a replica set remembers
+	version string   // featureCompatibilityVersion
 }
 
 // openStore reads the journal in dbPath. Another mongod that has it open is an error, as mongod.lock makes it.
@@ -67,6 +70,7 @@ func openStore(dbPath, version string) (*store, error) {
 	if err == nil {
 		err = file.Truncate(whole) // a record that was cut was never acknowledged
 	}
+	s.durable = s.last.moment()
 	if err == nil && s.version == "" {
 		err = s.setVersion(version)
 	}
@@ -131,6 +135,9 @@ func (s *store) flush() error {
 		err = s.file.Sync()
 	}
 	s.pending = nil
+	if err == nil {
+		s.durable = s.last.moment()
+	}
 	return err
 }
 
@@ -141,15 +148,32 @@ func (s *store) remember(r record) {
 		s.member = r.Object
 	case droppedKind:
 		s.oplog, s.member = nil, nil
+		for i := range s.lines {
+			s.lines[i].Kind = standaloneKind
+		}
 	case clearedKind:
-		s.oplog, s.all, s.last = nil, map[string]*collection{}, record{}
+		s.clear()
+	case rolledKind:
+		lines := s.lines
+		s.clear()
+		for _, line := range lines {
+			if line.Kind == standaloneKind || line.TS.Compare(r.TS) <= 0 {
+				s.remember(line)
+			}
+		}
 	case standaloneKind:
+		s.lines = append(s.lines, r)
 		s.apply(r)
 	default:
+		s.lines = append(s.lines, r)
 		s.oplog = append(s.oplog, r)
 		s.last = r
 		s.apply(r)
 	}
+}
+
+func (s *store) clear() {
+	s.oplog, s.lines, s.all, s.last = nil, nil, map[string]*collection{}, record{}
 }
 
 func (s *store) apply(r record) {

@@ -96,7 +96,10 @@ func (m *mongod) answer(s *session, body bson.D) bson.D {
 	r := &request{mongod: m, session: s, database: text(body, "$db"), name: body[0].Key, command: body, privileges: m.privilegesOf(s)}
 	reply, err := r.run()
 	if err == nil && r.wrote && r.durably() {
-		err = m.store.flush()
+		err = m.flush()
+	}
+	if err == nil && r.wrote && m.set != nil {
+		reply, err = r.replicated(reply)
 	}
 	if err != nil {
 		if r.name != "saslStart" && r.name != "saslContinue" {
@@ -105,6 +108,9 @@ func (m *mongod) answer(s *session, body bson.D) bson.D {
 			m.log.Info("Authentication failed", "db", r.database)
 		}
 		return failed(err)
+	}
+	if m.set != nil {
+		reply = append(reply, bson.E{Key: "operationTime", Value: m.store.last.TS})
 	}
 	return append(reply, bson.E{Key: "ok", Value: 1.0})
 }
@@ -136,6 +142,9 @@ func (r *request) run() (bson.D, error) {
 		return nil, r.unauthorized()
 	}
 	if err := r.fit(c); err != nil {
+		return nil, err
+	}
+	if err := r.readConcern(); err != nil {
 		return nil, err
 	}
 	return c.run(r)
@@ -206,5 +215,6 @@ func (m *mongod) record(w record) error {
 	} else {
 		w.TS, w.Term = m.store.next(), m.set.term
 	}
+	defer m.broadcast()
 	return m.store.write(w)
 }
