@@ -65,6 +65,11 @@ func (m *Manager) backup(ctx context.Context, req datastores.BackupRequest) (dat
 	if err != nil {
 		return datastores.BackupReply{}, err
 	}
+	if id.Cluster != nil { // this member may be behind
+		if err := m.catchUp(ctx); err != nil {
+			return datastores.BackupReply{}, fmt.Errorf("cannot dump: %w", err)
+		}
+	}
 	size, err := m.size(ctx)
 	if err != nil {
 		return datastores.BackupReply{}, err

@@ -43,5 +43,5 @@ func (m *Manager) finishChange(ctx context.Context) error {
 	if err := m.own.LoadJSON(changeFile, &change); err != nil || change.Old == "" {
 		return err
 	}
-	return m.talk(ctx, func(c *opmsg.Client) error { return m.goOn(ctx, c, change) })
+	return m.lead(ctx, func(c *opmsg.Client) error { return m.goOn(ctx, c, change) })
 }

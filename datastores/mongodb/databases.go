@@ -43,7 +43,7 @@ func (m *Manager) CreateDatabase(ctx context.Context, db datastores.Database) er
 	if slices.Contains(reservedDatabases(), db.Name) {
 		return datastores.Errorf(datastores.Invalid, "database %q is the server's own", db.Name)
 	}
-	return m.talk(ctx, func(c *opmsg.Client) error {
+	return m.lead(ctx, func(c *opmsg.Client) error {
 		names, err := listDatabases(ctx, c)
 		if err != nil {
 			return err
@@ -64,7 +64,7 @@ func (m *Manager) CreateDatabase(ctx context.Context, db datastores.Database) er
 
 // ListDatabases implements [datastores.Databases].
 func (m *Manager) ListDatabases(ctx context.Context) (all []datastores.Database, err error) {
-	err = m.talk(ctx, func(c *opmsg.Client) error {
+	err = m.lead(ctx, func(c *opmsg.Client) error {
 		names, err := listDatabases(ctx, c)
 		for _, name := range names {
 			all = append(all, datastores.Database{Name: name})
@@ -79,7 +79,7 @@ func (m *Manager) DeleteDatabase(ctx context.Context, name string) error {
 	if slices.Contains(reservedDatabases(), name) {
 		return datastores.Errorf(datastores.Invalid, "database %q is the server's own", name)
 	}
-	return m.talk(ctx, func(c *opmsg.Client) error {
+	return m.lead(ctx, func(c *opmsg.Client) error {
 		users, err := listAccounts(ctx, c, "")
 		if err != nil {
 			return err

@@ -6,5 +6,6 @@
 //
 // Users are in the database admin, where drivers look for them, and hold readWrite and dbAdmin on each database that they may use. A database is there
 // while it has a collection, so a new one gets an empty one, see databases.go. Replicas are members that do not vote: the server alone says who is its
-// primary, as the gateway wants it, see replication.go. What is made without authorization is made in maintenance, see maintenance.go.
+// primary, as the gateway wants it, see replication.go. Members of a cluster vote, and elect theirs, see cluster.go. What is made without authorization
+// is made in maintenance, see maintenance.go.
 package mongodb

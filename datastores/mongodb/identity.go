@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"strings"
+
+	"github.com/cofferdb/coffer/datastores"
 )
 
 // identity is what a server is in its replica set. The file is the guest's, 0600: it holds passwords.
@@ -14,6 +16,8 @@ type identity struct {
 	Ready  bool    `json:"ready,omitempty"`
 	Synced bool    `json:"synced,omitempty"` // of a replica: it has had the data of the set
 	Source *source `json:"source,omitempty"` // whom a replica follows; nil: nobody
+	// Cluster is of which cluster it is a member; nil: of none.
+	Cluster *membership `json:"cluster,omitempty"`
 	// Leaves: the server is leaving its set to be one of its own, with this identity.
 	Leaves bool `json:"leaves,omitempty"`
 }
@@ -31,8 +35,11 @@ func newSet() identity {
 	return identity{Set: "coffer-" + strings.ToLower(rand.Text()[:16]), Key: rand.Text() + rand.Text()}
 }
 
-// makeIdentity returns the server's identity, and makes one when there is none.
-func (m *Manager) makeIdentity() (identity, error) {
+// makeIdentity returns the server's identity, and makes one when there is none: a set of its own, or a member's of a cluster.
+func (m *Manager) makeIdentity(v *datastores.ClusterView) (identity, error) {
+	if v != nil {
+		return m.beMember(*v)
+	}
 	id, err := m.identity()
 	if err != nil || id.Set != "" {
 		return id, err

@@ -65,7 +65,7 @@ func (m *Manager) fill(ctx context.Context, req datastores.PrepareRequest) error
 		req.Progress("copying from the source")
 		return req.Replicate.Run(ctx)
 	}
-	id, err := m.makeIdentity()
+	id, err := m.makeIdentity(req.Cluster)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (m *Manager) fill(ctx context.Context, req datastores.PrepareRequest) error
 		}
 		return nil
 	}
-	if id.Ready {
+	if id.Ready || req.Cluster != nil { // a cluster is founded by one of its members
 		return nil
 	}
 	req.Progress("making the guest's account")
@@ -106,7 +106,7 @@ func (m *Manager) Start(ctx context.Context) error {
 	if err := m.service.Await(ctx, func(ctx context.Context) error { return m.arrived(ctx, id) }); err != nil {
 		return err
 	}
-	if id.Source != nil {
+	if id.Source != nil || id.Cluster != nil { // a cluster may have no primary yet, see Upkeep
 		return nil
 	}
 	return m.finishChange(ctx)
@@ -118,6 +118,8 @@ func (m *Manager) arrived(ctx context.Context, id identity) error {
 	switch {
 	case err != nil:
 		return err
+	case id.Cluster != nil:
+		return m.seated(ctx, is, *id.Cluster)
 	case is.Primary || is.Secondary && id.Source != nil:
 		return nil
 	case id.Source != nil && !id.Synced:
@@ -151,8 +153,11 @@ func (m *Manager) Stop(ctx context.Context) error {
 // Status implements [datastores.Manager].
 func (m *Manager) Status(ctx context.Context) datastores.Status {
 	return m.service.Status(ctx, func(ctx context.Context) error {
-		_, err := m.hello(ctx)
-		return err
+		is, err := m.hello(ctx)
+		if err != nil {
+			return err
+		}
+		return m.inCluster(ctx, is)
 	})
 }
 
@@ -161,6 +166,9 @@ type greeting struct {
 	Primary   bool   `bson:"isWritablePrimary"`
 	Secondary bool   `bson:"secondary"`
 	Set       string `bson:"setName"`
+	At        string `bson:"primary"` // whom it takes for the primary: host and port
+	// Election is later than those before, of a primary.
+	Election bson.ObjectID `bson:"electionId"`
 }
 
 func (m *Manager) hello(ctx context.Context) (is greeting, err error) {

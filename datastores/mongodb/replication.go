@@ -113,6 +113,19 @@ func (m *Manager) waitFor(ctx context.Context, p datastores.Position) error {
 	}
 }
 
+// catchUp waits until a cluster's member has what the primary has now.
+func (m *Manager) catchUp(ctx context.Context) error {
+	var st status
+	err := m.lead(ctx, func(c *opmsg.Client) (err error) {
+		st, err = setStatus(ctx, c)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return m.waitFor(ctx, st.OpTimes.Applied.position())
+}
+
 // promote makes the server the only member of its set, and so the primary: the others join anew, see attach. Before that it gets a new key, so that a
 // former source, which does not know it, has no say in the set any more, however often it has elected itself; what only it has it keeps until it is
 // attached.
@@ -168,12 +181,7 @@ func (m *Manager) takeOver(ctx context.Context, c *opmsg.Client) error {
 	}
 	id := 0
 	if i := config.find(host(m.env.Address)); i >= 0 {
-		switch n := value(config.Members[i], "_id").(type) {
-		case int32:
-			id = int(n)
-		case int64:
-			id = int(n)
-		}
+		id = asInt(value(config.Members[i], "_id"))
 	}
 	config.Members = []bson.D{member(id, m.env.Address, true)}
 	if _, err := c.Call(ctx, adminDatabase, bson.D{{Key: "replSetReconfig", Value: config.document()}, {Key: "force", Value: true}}); err != nil {

@@ -17,7 +17,7 @@ func rootRoles() []role {
 
 // EnableRoot implements [datastores.Root]. It makes the account anew, so that sessions with the password before end.
 func (m *Manager) EnableRoot(ctx context.Context, password datastores.Secret) (string, error) {
-	return rootUser, m.talk(ctx, func(c *opmsg.Client) error {
+	return rootUser, m.lead(ctx, func(c *opmsg.Client) error {
 		if err := dropUser(ctx, c, rootUser); err != nil {
 			return err
 		}
@@ -27,12 +27,12 @@ func (m *Manager) EnableRoot(ctx context.Context, password datastores.Secret) (s
 
 // DisableRoot implements [datastores.Root].
 func (m *Manager) DisableRoot(ctx context.Context) error {
-	return m.talk(ctx, func(c *opmsg.Client) error { return dropUser(ctx, c, rootUser) })
+	return m.lead(ctx, func(c *opmsg.Client) error { return dropUser(ctx, c, rootUser) })
 }
 
 // RootEnabled implements [datastores.Root].
 func (m *Manager) RootEnabled(ctx context.Context) (on bool, err error) {
-	err = m.talk(ctx, func(c *opmsg.Client) error {
+	err = m.lead(ctx, func(c *opmsg.Client) error {
 		list, err := listAccounts(ctx, c, rootUser)
 		on = len(list) > 0
 		return err

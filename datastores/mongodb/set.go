@@ -1,6 +1,7 @@
 package mongodb
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -24,10 +25,10 @@ const (
 // host is how the server is named in a set.
 func host(address string) string { return net.JoinHostPort(address, strconv.Itoa(port)) }
 
-// member is a server in a set. Only the primary votes, and may be one: who that is the gateway says, and no election.
-func member(id int, address string, primary bool) bson.D {
+// member is a server in a set. Of a source and its replicas the source alone votes, and may be the primary: who that is the gateway says, and no election.
+func member(id int, address string, voter bool) bson.D {
 	votes := 0
-	if primary {
+	if voter {
 		votes = 1
 	}
 	return bson.D{{Key: "_id", Value: id}, {Key: "host", Value: host(address)}, {Key: "priority", Value: votes}, {Key: "votes", Value: votes}}
@@ -49,12 +50,17 @@ type opTime struct {
 	Term int64          `bson:"t"`
 }
 
+func (t opTime) after(other opTime) bool {
+	return cmp.Or(cmp.Compare(t.Term, other.Term), t.TS.Compare(other.TS)) > 0
+}
+
 func (t opTime) position() datastores.Position {
 	return datastores.Position{ID: fmt.Sprintf("%d:%d:%d", t.Term, t.TS.T, t.TS.I), Count: uint64(t.TS.T)<<32 | uint64(t.TS.I)}
 }
 
 // status is what replSetGetStatus tells.
 type status struct {
+	Voting  int `bson:"votingMembersCount"`
 	State   int `bson:"myState"`
 	OpTimes struct {
 		Applied opTime `bson:"appliedOpTime"`
@@ -139,18 +145,26 @@ func value(d bson.D, name string) any {
 	return nil
 }
 
+// asInt is a number, of whatever kind a server tells it.
+func asInt(v any) int {
+	switch n := v.(type) {
+	case int:
+		return n
+	case int32:
+		return int(n)
+	case int64:
+		return int(n)
+	case float64:
+		return int(n)
+	}
+	return 0
+}
+
 // nextID is one that no member has.
 func (s setConfig) nextID() int {
 	next := 0
 	for _, d := range s.Members {
-		switch id := value(d, "_id").(type) {
-		case int32:
-			next = max(next, int(id)+1)
-		case int64:
-			next = max(next, int(id)+1)
-		case float64:
-			next = max(next, int(id)+1)
-		}
+		next = max(next, asInt(value(d, "_id"))+1)
 	}
 	return next
 }

@@ -28,14 +28,15 @@ type speech struct {
 	Authority   string `json:"authority,omitempty"`
 }
 
-// wantedTLS is how the server shall speak TLS. A replica that has to check its source takes TLS itself: mongod knows no other way.
+// wantedTLS is how the server shall speak TLS. A replica that has to check its source takes TLS itself: mongod knows no other way. Members of a cluster that
+// take TLS speak it to each other.
 func (m *Manager) wantedTLS() speech {
 	t := m.env.ServerTLS()
 	s := speech{Mode: tlsDisabled}
 	switch {
 	case t.Enforced():
 		s.Mode = tlsRequires
-	case t.VerifySource:
+	case t.VerifySource || t.On() && m.isMember():
 		s.Mode = tlsPrefers
 	case t.On():
 		s.Mode = tlsAllowed

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -28,16 +29,56 @@ func (m *Manager) Upgrade(ctx context.Context, req datastores.UpgradeRequest) er
 		return fmt.Errorf("MongoDB %s does not start with the data of %s: %w", m.options.Version, from.Version, err)
 	}
 	is, err := m.hello(ctx)
-	if err != nil || !is.Primary {
-		return err // a replica has its source's format
+	if err != nil || !is.Primary || m.isMember() {
+		return err // a replica has its source's format; members of a cluster get theirs when all have the version, see raiseFormat
 	}
 	req.Progress("bringing the data to the new format")
-	return m.talk(ctx, func(c *opmsg.Client) error {
-		_, err := c.Call(ctx, adminDatabase, bson.D{
-			{Key: "setFeatureCompatibilityVersion", Value: m.options.Version}, {Key: "confirm", Value: true}, durable(),
-		})
-		return err
+	return m.talk(ctx, func(c *opmsg.Client) error { return m.setFormat(ctx, c) })
+}
+
+func (m *Manager) setFormat(ctx context.Context, c *opmsg.Client) error {
+	_, err := c.Call(ctx, adminDatabase, bson.D{
+		{Key: "setFeatureCompatibilityVersion", Value: m.options.Version}, {Key: "confirm", Value: true}, durable(),
 	})
+	return err
+}
+
+// raiseFormat brings a cluster's data to the format of its members' version, when all have this one's.
+func (m *Manager) raiseFormat(ctx context.Context, c *opmsg.Client, v datastores.ClusterView) error {
+	format, err := formatOf(ctx, c)
+	if err != nil || format == m.options.Version {
+		return err
+	}
+	for _, member := range v.Of(datastores.ClusterIn) {
+		version := ""
+		err := m.visit(ctx, host(member.Address), func(c *opmsg.Client) error {
+			reply, err := c.Call(ctx, adminDatabase, bson.D{{Key: "buildInfo", Value: 1}})
+			if err != nil {
+				return err
+			}
+			version, _ = reply.Lookup("version").StringValueOK()
+			return nil
+		})
+		if err != nil || !strings.HasPrefix(version, m.options.Version+".") {
+			return err
+		}
+	}
+	return m.setFormat(ctx, c)
+}
+
+// formatOf is the featureCompatibilityVersion of a server's data.
+func formatOf(ctx context.Context, c *opmsg.Client) (string, error) {
+	reply, err := c.Call(ctx, adminDatabase, bson.D{{Key: "getParameter", Value: 1}, {Key: "featureCompatibilityVersion", Value: 1}, anywhere()})
+	if err != nil {
+		return "", err
+	}
+	var answer struct {
+		Format struct {
+			Version string `bson:"version"`
+		} `bson:"featureCompatibilityVersion"`
+	}
+	err = bson.Unmarshal(reply, &answer)
+	return answer.Format.Version, err
 }
 
 // CheckUpgrade implements [datastores.UpgradeChecker].
@@ -47,18 +88,8 @@ func (m *Manager) CheckUpgrade(ctx context.Context, req datastores.UpgradeReques
 		return datastores.Errorf(datastores.Invalid, "the options of the version before: %v", err)
 	}
 	var format string
-	err := m.talk(ctx, func(c *opmsg.Client) error {
-		reply, err := c.Call(ctx, adminDatabase, bson.D{{Key: "getParameter", Value: 1}, {Key: "featureCompatibilityVersion", Value: 1}, anywhere()})
-		if err != nil {
-			return err
-		}
-		var answer struct {
-			Format struct {
-				Version string `bson:"version"`
-			} `bson:"featureCompatibilityVersion"`
-		}
-		err = bson.Unmarshal(reply, &answer)
-		format = answer.Format.Version
+	err := m.talk(ctx, func(c *opmsg.Client) (err error) {
+		format, err = formatOf(ctx, c)
 		return err
 	})
 	if err != nil || format == from.Version {

@@ -178,7 +178,7 @@ func (m *Manager) users(ctx context.Context, do func(*opmsg.Client) error) error
 	if err := m.finishChange(ctx); err != nil {
 		return err
 	}
-	return m.talk(ctx, do)
+	return m.lead(ctx, do)
 }
 
 // listAccounts returns the users in admin, or the one of that name.
