@@ -44,7 +44,7 @@ func installPackages(t *testing.T, debs string) {
 	run(install + "1/*.deb")
 	for command, want := range map[string]string{
 		"getent passwd coffer | cut -d: -f6,7":                                      "/var/lib/coffer:/usr/sbin/nologin",
-		"ls /usr/lib/coffer/guests":                                                 "cassandra-guest\nmongodb-guest\nmysql-guest\npostgresql-guest\nredis-guest",
+		"ls /usr/lib/coffer/guests":                                                 "cassandra-guest\ncouchbase-guest\nmongodb-guest\nmysql-guest\npostgresql-guest\nredis-guest",
 		"stat -c '%a %U' /usr/lib/coffer/guests/redis-guest":                        "755 root",
 		"stat -c '%a %U' /etc/default/coffer-host /etc/default/coffer-gateway":      "640 root\n640 root",
 		"dpkg-query -W -f '${Conffiles}' coffer-host | cut -d' ' -f2":               "/etc/default/coffer-host",
@@ -63,7 +63,7 @@ func installPackages(t *testing.T, debs string) {
 	if got := run("dpkg-query -W -f '${Version}' coffer-host; tail -n 1 /etc/default/coffer-host"); got != "0.0.2COFFER_HOST_LABEL=rack=7" {
 		t.Errorf("after an upgrade: %q", got)
 	}
-	run("dpkg -r coffer-gateway coffer-host coffer coffer-guest-redis coffer-guest-mongodb coffer-guest-cassandra coffer-guest-mysql coffer-guest-postgresql")
+	run("dpkg -r coffer-gateway coffer-host coffer coffer-guest-redis coffer-guest-mongodb coffer-guest-couchbase coffer-guest-cassandra coffer-guest-mysql coffer-guest-postgresql")
 	run("test ! -e /usr/bin/coffer-host && test ! -e /usr/lib/coffer/guests && test -e /etc/default/coffer-host")
 	run("dpkg -P coffer-host coffer-gateway && test ! -e /etc/default/coffer-host")
 }
@@ -82,7 +82,7 @@ func buildPackages(t *testing.T, dir string) {
 	bin := t.TempDir()
 	static := []string{"CGO_ENABLED=0", "BIN=" + bin}
 	run(static, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin+"/", "./gateway/cmd/coffer", "./gateway/cmd/coffer-gateway", "./deployments/cmd/coffer-host")
-	run(static, "go", "build", "-trimpath", "-tags", "nethttpomithttp2", "-ldflags", "-s -w", "-o", bin+"/guests/", "./datastores/redis/cmd/redis-guest", "./datastores/mongodb/cmd/mongodb-guest", "./datastores/cassandra/cmd/cassandra-guest", "./datastores/mysql/cmd/mysql-guest", "./datastores/postgresql/cmd/postgresql-guest")
+	run(static, "go", "build", "-trimpath", "-tags", "nethttpomithttp2", "-ldflags", "-s -w", "-o", bin+"/guests/", "./datastores/redis/cmd/redis-guest", "./datastores/mongodb/cmd/mongodb-guest", "./datastores/couchbase/cmd/couchbase-guest", "./datastores/cassandra/cmd/cassandra-guest", "./datastores/mysql/cmd/mysql-guest", "./datastores/postgresql/cmd/postgresql-guest")
 	root := t.TempDir()
 	run(nil, "mkdir", "-p", root+"/usr/lib/systemd")
 	run(nil, "cp", "-r", "/usr/lib/systemd/system", root+"/usr/lib/systemd/") // what they come after

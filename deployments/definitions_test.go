@@ -11,6 +11,7 @@ import (
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/cassandra"
+	"github.com/cofferdb/coffer/datastores/couchbase"
 	"github.com/cofferdb/coffer/datastores/mongodb"
 	"github.com/cofferdb/coffer/datastores/mysql"
 	"github.com/cofferdb/coffer/datastores/postgresql"
@@ -19,7 +20,7 @@ import (
 
 // plugins are those of this repository.
 func plugins() []datastores.Plugin {
-	return []datastores.Plugin{cassandra.Plugin(), mongodb.Plugin(), mysql.Plugin(), postgresql.Plugin(), redis.Plugin()}
+	return []datastores.Plugin{cassandra.Plugin(), couchbase.Plugin(), mongodb.Plugin(), mysql.Plugin(), postgresql.Plugin(), redis.Plugin()}
 }
 
 // TestDefinitionsAreWhatThePluginsSay holds the built-in definitions against the manifests that they come from.

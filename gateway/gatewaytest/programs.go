@@ -31,6 +31,7 @@ func BuildIn(t testing.TB, dir string) Programs {
 		{"", "./deployments/cmd/..."},
 		{"guests", "./datastores/redis/cmd/..."},
 		{"guests", "./datastores/mongodb/cmd/..."},
+		{"guests", "./datastores/couchbase/cmd/..."},
 		{"guests", "./datastores/mysql/cmd/..."},
 		{"guests", "./datastores/postgresql/cmd/..."},
 		{"guests", "./datastores/cassandra/cmd/..."},

@@ -1,0 +1,2 @@
+// Package couchbasetest builds the double of Couchbase Server's programs for tests, see package double.
+package couchbasetest
