@@ -46,7 +46,7 @@ func (m *Manager) admit(ctx context.Context) error {
 
 // writeAdmin makes the account where roles are stored: nobody who is logged in here could make a superuser.
 func (m *Manager) writeAdmin(ctx context.Context, secure *tls.Config, hash string) error {
-	s, err := m.dial(ctx, adminUser, "", secure)
+	s, err := m.dial(ctx, m.env.Address, adminUser, "", secure)
 	if err != nil {
 		return err
 	}
@@ -54,6 +54,10 @@ func (m *Manager) writeAdmin(ctx context.Context, secure *tls.Config, hash strin
 	if err := m.checkVersion(ctx, s); err != nil {
 		return err
 	}
-	return s.exec(ctx, "INSERT INTO system_auth.roles (role, can_login, is_superuser, salted_hash) VALUES ("+
-		text(adminUser)+", true, true, "+text(hash)+")")
+	return s.exec(ctx, insertAdmin(hash))
+}
+
+func insertAdmin(hash string) string {
+	return "INSERT INTO system_auth.roles (role, can_login, is_superuser, salted_hash) VALUES (" +
+		text(adminUser) + ", true, true, " + text(hash) + ")"
 }

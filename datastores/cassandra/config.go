@@ -28,8 +28,10 @@ const (
 	toolsFile  = confFolder + "/nodetool.args"
 	logbackXML = confFolder + "/logback.xml"
 	toolsXML   = confFolder + "/logback-tools.xml"
-	certFile   = confFolder + "/server.pem"
+	certFile   = confFolder + "/server.pem" // for the guest alone
 	trustFile  = confFolder + "/trusted.pem"
+	peerFile   = confFolder + "/peer.pem" // for neighbours
+	peersFile  = confFolder + "/peers.pem"
 	jmxAccess  = confFolder + "/jmx.access"
 	jmxSecret  = confFolder + "/jmx.password"
 	logFile    = "cassandra.log" // beside the folder, which is there once the server was prepared
@@ -60,7 +62,15 @@ func (m *Manager) makeOwn() error {
 	return m.makeCertificate()
 }
 
+// adminPassword is that of the guest's own account, which all guests of a ring share.
 func (m *Manager) adminPassword() (string, error) {
+	in, err := m.loadMember()
+	if err != nil {
+		return "", err
+	}
+	if in.isIn() {
+		return ringPassword(in.Ring, in.Secret)
+	}
 	b, err := m.own.ReadFile(passwordFile, maxSecret)
 	return string(b), err
 }
@@ -84,14 +94,26 @@ func (m *Manager) configure(closed bool) error {
 	if err != nil {
 		return err
 	}
+	in, err := m.loadMember()
+	if err != nil {
+		return err
+	}
+	peer := identity
+	if in.isIn() {
+		if peer, err = in.ringIdentity(); err != nil {
+			return err
+		}
+	}
 	for name, content := range map[string][]byte{
-		yamlFile:   m.yaml(values, closed),
-		argsFile:   lines(m.serverArgs(closed)),
+		yamlFile:   m.yaml(values, in, closed),
+		argsFile:   lines(m.serverArgs(in, closed)),
 		toolsFile:  lines(m.toolArgs()),
 		logbackXML: []byte(fmt.Sprintf(logback, "INFO", "%-5level %date{ISO8601} %thread %logger{0} - %msg%n")),
 		toolsXML:   []byte(fmt.Sprintf(logback, "ERROR", "%msg%n")),
 		certFile:   identity,
 		trustFile:  certificateOf(identity),
+		peerFile:   peer,
+		peersFile:  certificateOf(peer),
 		jmxAccess:  []byte(jmxUser + " readwrite\n"),
 		jmxSecret:  []byte(jmxUser + " " + password + "\n"),
 	} {
@@ -116,24 +138,14 @@ type setting struct {
 
 // yaml is cassandra.yaml: what the guest needs, what the instance's size makes of the memory, and what tenants may set, which is
 // never among the former.
-func (m *Manager) yaml(values datastores.Values, closed bool) []byte {
+func (m *Manager) yaml(values datastores.Values, in *member, closed bool) []byte {
 	authenticator, authorizer := "PasswordAuthenticator", "CassandraAuthorizer"
 	if closed {
 		authenticator, authorizer = "AllowAllAuthenticator", "AllowAllAuthorizer"
 	}
-	identity := map[string]any{
-		"optional": false, "require_client_auth": true, "keystore": m.dataPath(certFile), "truststore": m.dataPath(trustFile),
-		"ssl_context_factory": map[string]any{"class_name": "org.apache.cassandra.security.PEMBasedSslContextFactory"},
-	}
-	all := []setting{
-		{"cluster_name", m.env.InstanceID},
+	all := append(m.ringSettings(in), []setting{
 		{"partitioner", "org.apache.cassandra.dht.Murmur3Partitioner"},
 		{"endpoint_snitch", "SimpleSnitch"},
-		{"seed_provider", []any{map[string]any{
-			"class_name": "org.apache.cassandra.locator.SimpleSeedProvider",
-			"parameters": []any{map[string]any{"seeds": fmt.Sprintf("%s:%d", m.env.Address, storagePort)}},
-		}}},
-		{"num_tokens", 16},
 		{"authenticator", authenticator}, {"authorizer", authorizer}, {"role_manager", "CassandraRoleManager"},
 		{"data_file_directories", []string{m.dataPath(dataFolder)}},
 		{"commitlog_directory", m.dataPath(folder + "/commitlog")},
@@ -142,15 +154,15 @@ func (m *Manager) yaml(values datastores.Values, closed bool) []byte {
 		{"cdc_raw_directory", m.dataPath(folder + "/cdc_raw")},
 		{"listen_address", m.env.Address}, {"rpc_address", m.env.Address},
 		{"storage_port", storagePort}, {"native_transport_port", port}, {"start_native_transport", true},
-		// Whoever speaks to this port can write everything: nobody has the certificate but the server.
-		{"server_encryption_options", with(identity, "internode_encryption", "all")},
-		{"client_encryption_options", with(identity, "enabled", closed)},
+		// Whoever speaks to this port can write everything: nobody has the key but the server and its ring.
+		{"server_encryption_options", with(m.mutual(peerFile, peersFile), "internode_encryption", "all")},
+		{clientsSetting, m.clients(closed)},
 		// What is dropped is gone; backups are the guest's.
 		{"auto_snapshot", false}, {"incremental_backups", false}, {"snapshot_before_compaction", false},
 		{"uuid_sstable_identifiers_enabled", true}, // a table's file is never another one of the same name: see backup.go
 		{"user_defined_functions_enabled", false},
 		{"disk_failure_policy", "die"}, {"commit_failure_policy", "die"},
-	}
+	}...)
 	all = append(append(all, m.variant.yaml...), m.memory().yaml()...)
 	set := m.configuration(values)
 	for _, p := range m.parameters() {
@@ -166,6 +178,16 @@ func (m *Manager) yaml(values datastores.Values, closed bool) []byte {
 	}
 	return []byte(b.String())
 }
+
+// mutual is a port whose both ends show certificates.
+func (m *Manager) mutual(identity, trusted string) map[string]any {
+	return map[string]any{
+		"optional": false, "require_client_auth": true, "keystore": m.dataPath(identity), "truststore": m.dataPath(trusted),
+		"ssl_context_factory": map[string]any{"class_name": pemFactory},
+	}
+}
+
+const pemFactory = "org.apache.cassandra.security.PEMBasedSslContextFactory"
 
 // with is options and one more.
 func with(options map[string]any, name string, value any) map[string]any {

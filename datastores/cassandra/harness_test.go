@@ -3,6 +3,7 @@ package cassandra
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"os"
 	"path/filepath"
 	"testing"
@@ -61,7 +62,11 @@ func quietly() datastores.PrepareRequest { return datastores.PrepareRequest{Prog
 
 // tenant logs in as a tenant's program does.
 func tenant(ctx context.Context, l datastoretest.Login) (*session, error) {
-	return New(datastores.Env{Address: l.Address}, DefaultOptions()).dial(ctx, l.User, l.Password, nil)
+	return secureTenant(ctx, l, nil)
+}
+
+func secureTenant(ctx context.Context, l datastoretest.Login, secure *tls.Config) (*session, error) {
+	return New(datastores.Env{Address: l.Address}, DefaultOptions()).dial(ctx, l.Address, l.User, l.Password, secure)
 }
 
 func asTenant(ctx context.Context, l datastoretest.Login, do func(*session) error) error {

@@ -71,13 +71,16 @@ func (m *Manager) commonArgs() []string {
 }
 
 // serverArgs starts the server.
-func (m *Manager) serverArgs(closed bool) []string {
+func (m *Manager) serverArgs(in *member, closed bool) []string {
 	s := m.memory()
 	collector := "-XX:+UseG1GC"
 	if s.heap <= smallHeap {
 		collector = "-XX:+UseSerialGC"
 	}
 	delay := "0"
+	if in.isIn() {
+		delay = "1000" // until it has asked others whether there is any account, it tries so often
+	}
 	if closed {
 		delay = "86400000" // of the account that everybody knows: it is made after that many ms, unless there is any
 	}
@@ -86,15 +89,13 @@ func (m *Manager) serverArgs(closed bool) []string {
 		"-javaagent:"+filepath.Join(m.options.Home, "lib", m.variant.jamm),
 		"-Dlogback.configurationFile="+m.dataPath(logbackXML), "-Dcassandra-foreground=yes",
 		"-Dcassandra.superuser_setup_delay_ms="+delay,
-		// One server alone has nobody to wait for.
-		"-Dcassandra.ring_delay_ms=0", "-Dcassandra.skip_wait_for_gossip_to_settle=0", "-Dcassandra.shutdown_announce_in_ms=0",
 		"-Dcassandra.memtable_row_overhead_computation_step=1000", // how many rows each start makes to weigh one: a hundred times as many take seconds
 		fmt.Sprintf("-Dcassandra.jmx.local.port=%d", m.jmxPort()), fmt.Sprintf("-Dcom.sun.management.jmxremote.rmi.port=%d", m.jmxPort()),
 		"-Dcom.sun.management.jmxremote.authenticate=true",
 		"-Dcom.sun.management.jmxremote.password.file="+m.dataPath(jmxSecret), "-Dcom.sun.management.jmxremote.access.file="+m.dataPath(jmxAccess),
 		"-Dcom.sun.management.jmxremote.password.toHashes=false",
 	)
-	return append(append(args, m.options.JavaOptions...), "org.apache.cassandra.service.CassandraDaemon")
+	return append(append(append(args, in.ringArgs()...), m.options.JavaOptions...), "org.apache.cassandra.service.CassandraDaemon")
 }
 
 // toolArgs starts nodetool; what it is to do follows.

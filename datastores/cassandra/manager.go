@@ -45,7 +45,10 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 	if err := m.CheckOverrides(ctx, req.Overrides); err != nil {
 		return err
 	}
-	if err := errors.Join(m.makeOwn(), m.set.Save(req.Overrides)); err != nil {
+	if req.Cluster != nil && req.Restore != nil {
+		return datastores.Errorf(datastores.Invalid, "a ring does not begin with a backup")
+	}
+	if err := errors.Join(m.makeOwn(), m.set.Save(req.Overrides), m.becomeMember(req.Cluster)); err != nil {
 		return fmt.Errorf("cannot configure the server: %w", err)
 	}
 	if req.Restore != nil {
@@ -56,7 +59,7 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 	}
 	if there, err := m.own.Exists(admittedFile); err != nil {
 		return err
-	} else if !there {
+	} else if !there && req.Cluster == nil {
 		req.Progress("making the guest's account, behind its certificate")
 		if err := m.admit(ctx); err != nil {
 			return err
@@ -71,6 +74,13 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 func (m *Manager) Start(ctx context.Context) error {
 	if err := m.checkSize(); err != nil {
 		return err
+	}
+	in, err := m.loadMember()
+	if err != nil {
+		return err
+	}
+	if in.isOut() {
+		return m.runOutside(ctx, in)
 	}
 	there, err := m.own.Exists(admittedFile)
 	if err == nil && !there {
@@ -107,7 +117,7 @@ func (m *Manager) run(ctx context.Context) error {
 	if err := m.openTransport(ctx); err != nil {
 		return err
 	}
-	return m.await(ctx, m.ping)
+	return m.awaitRing(ctx)
 }
 
 // await waits until check is content, or the server refuses the guest's account.
@@ -131,6 +141,9 @@ func (m *Manager) Status(ctx context.Context) datastores.Status {
 		err := m.ping(ctx)
 		if isRefused(err) {
 			return errors.New("the guest's account is gone; a restart of the instance makes it anew")
+		}
+		if in, memberErr := m.loadMember(); err != nil && memberErr == nil && in.isIn() {
+			return fmt.Errorf("it does not let its guest in, as when it reaches too few members of its ring to take anything: %w", err)
 		}
 		return err
 	})

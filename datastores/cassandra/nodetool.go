@@ -39,11 +39,20 @@ func (m *Manager) jmxPassword() (string, error) {
 
 // nodetool runs a command of nodetool as the server's user. It tells no secret: the password is in a file.
 func (m *Manager) nodetool(ctx context.Context, args ...string) error {
-	_, err := service.Run(ctx, append([]string{m.options.Java, "@" + m.dataPath(toolsFile)}, args...), service.RunOptions{
+	_, err := m.askNodetool(ctx, args...)
+	return err
+}
+
+// askNodetool returns what it answers.
+func (m *Manager) askNodetool(ctx context.Context, args ...string) (string, error) {
+	said, err := service.Run(ctx, append([]string{m.options.Java, "@" + m.dataPath(toolsFile)}, args...), service.RunOptions{
 		Credential: service.Credential(m.env.UID, m.env.GID), Dir: "/",
 	})
 	if err != nil {
-		return fmt.Errorf("nodetool %s: %w", args[0], err)
+		if words := new(service.Failure); errors.As(err, &words) && words.Words != "" {
+			err = fmt.Errorf("%w: %s", err, words.Words)
+		}
+		return "", fmt.Errorf("nodetool %s: %w", args[0], err)
 	}
-	return nil
+	return string(said), nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,8 +38,19 @@ func (m *Manager) UpdateOverrides(ctx context.Context, values datastores.Values)
 	if _, _, ok := m.service.Running(); !ok {
 		return false, nil
 	}
+	in, err := m.loadMember()
+	if err != nil {
+		return false, err
+	}
 	runs, err := m.data.ReadFile(yamlFile, maxYAML)
-	return !bytes.Equal(runs, m.yaml(values, false)), err
+	return !bytes.Equal(withoutSeeds(runs), withoutSeeds(m.yaml(values, in, in.isOut()))), err
+}
+
+// withoutSeeds is a configuration but for where the server looks for others when it starts.
+func withoutSeeds(yaml []byte) []byte {
+	return slices.Concat(slices.DeleteFunc(bytes.SplitAfter(yaml, []byte("\n")), func(line []byte) bool {
+		return bytes.HasPrefix(line, []byte(seedsSetting+":"))
+	})...)
 }
 
 // CheckOverrides implements [datastores.OverridesChecker]: with everything that it lets pass the server starts.

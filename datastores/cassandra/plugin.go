@@ -93,6 +93,7 @@ func Plugin() datastores.Plugin {
 				VersionNumber: v.version,
 				Image:         "cassandra",
 				TCPPorts:      []datastores.PortRange{{First: port, Last: port}},
+				PeerTCPPorts:  []datastores.PortRange{{First: storagePort, Last: storagePort}},
 				Connections:   map[string]string{"contact_points": "{members}"},
 				VolumeSupport: true,
 				Active:        &inactive,

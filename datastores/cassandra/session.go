@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,13 +23,13 @@ type session struct{ *gocql.Session }
 // with runs do under the guest's own account. Each time it connects anew: that is seldom, and no connection can then be left over from
 // before a restart.
 func (m *Manager) with(ctx context.Context, do func(context.Context, *session) error) error {
-	password, err := m.adminPassword()
-	if err != nil {
-		return fmt.Errorf("the guest's password for the server cannot be read (is the instance prepared?): %w", err)
-	}
-	s, err := m.dial(ctx, adminUser, password, nil)
+	in, err := m.loadMember()
 	if err != nil {
 		return err
+	}
+	s, err := m.dialOwn(ctx, in)
+	if err != nil {
+		return told(err)
 	}
 	defer s.Close()
 	if err = do(ctx, s); err != nil && ctx.Err() != nil {
@@ -37,8 +38,28 @@ func (m *Manager) with(ctx context.Context, do func(context.Context, *session) e
 	return err
 }
 
-// dial logs in. Close must be called.
-func (m *Manager) dial(ctx context.Context, user, password string, secure *tls.Config) (*session, error) {
+// dialOwn logs in to the guest's own server.
+func (m *Manager) dialOwn(ctx context.Context, in *member) (*session, error) {
+	if in.isOut() {
+		secure, err := m.closedTLS()
+		if err != nil {
+			return nil, err
+		}
+		return m.dial(ctx, m.env.Address, adminUser, "", secure)
+	}
+	password, err := m.adminPassword()
+	if err != nil {
+		return nil, fmt.Errorf("the guest's password for the server cannot be read (is the instance prepared?): %w", err)
+	}
+	secure, err := m.ownTLS()
+	if err != nil {
+		return nil, err
+	}
+	return m.dial(ctx, m.env.Address, adminUser, password, secure)
+}
+
+// dial logs in to a server. Close must be called.
+func (m *Manager) dial(ctx context.Context, address, user, password string, secure *tls.Config) (*session, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -46,8 +67,8 @@ func (m *Manager) dial(ctx context.Context, user, password string, secure *tls.C
 	if deadline, ok := ctx.Deadline(); ok {
 		patience = max(min(patience, time.Until(deadline)), time.Millisecond)
 	}
-	c := gocql.NewCluster(m.env.Address)
-	c.Port, c.ProtoVersion, c.NumConns, c.Consistency = port, 5, 1, gocql.One
+	c := gocql.NewCluster(address)
+	c.Port, c.ProtoVersion, c.NumConns, c.Consistency = port, 5, 1, gocql.LocalQuorum
 	c.Timeout, c.ConnectTimeout, c.WriteTimeout = patience, patience, patience
 	c.Authenticator = gocql.PasswordAuthenticator{Username: user, Password: password}
 	c.Dialer = service.Dialer(m.env.Address)
@@ -91,6 +112,9 @@ func (s *session) each(ctx context.Context, statement string, row func(), to ...
 
 // told gives an error of the server the kind that it has for tenants. What it says never quotes a password: only hashes are sent.
 func told(err error) error {
+	if isShort(err) {
+		return datastores.Errorf(datastores.Unavailable, "the server does not reach enough of those that have it: %v", err)
+	}
 	var refused gocql.RequestError
 	if !errors.As(err, &refused) {
 		return err
@@ -108,11 +132,16 @@ func told(err error) error {
 
 // isRefused reports whether the server answers, and does not take the guest's account.
 func isRefused(err error) bool {
-	var refused gocql.RequestError
-	if errors.As(err, &refused) {
-		return refused.Code() == gocql.ErrCodeCredentials
-	}
 	return err != nil && strings.Contains(err.Error(), "password are incorrect")
+}
+
+// isShort reports whether the server answers, and reaches too few others to look up an account, or anything.
+func isShort(err error) bool {
+	var refused gocql.RequestError
+	if errors.As(err, &refused) && slices.Contains([]int{gocql.ErrCodeUnavailable, gocql.ErrCodeReadTimeout, gocql.ErrCodeReadFailure, gocql.ErrCodeWriteTimeout, gocql.ErrCodeWriteFailure}, refused.Code()) {
+		return true
+	}
+	return err != nil && strings.Contains(err.Error(), "Unable to perform authentication")
 }
 
 // name is an identifier in CQL.

@@ -3,6 +3,7 @@ package cassandra
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -33,6 +34,14 @@ func harness(t *testing.T) datastoretest.Harness {
 			return asTenant(ctx, datastoretest.Login{Address: address, User: user, Password: password}, func(s *session) error {
 				return visit(ctx, s, database)
 			})
+		},
+		ConnectTLS: func(ctx context.Context, l datastoretest.Login, config *tls.Config) error {
+			s, err := secureTenant(ctx, l, config)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			return visit(ctx, s, l.Database)
 		},
 		Session: func(ctx context.Context, l datastoretest.Login) (datastoretest.Session, error) {
 			s, err := tenant(context.WithoutCancel(ctx), l)
