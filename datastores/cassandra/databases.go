@@ -26,7 +26,7 @@ func (m *Manager) Names() datastores.NameRules {
 	}
 }
 
-// CreateDatabase implements [datastores.Databases]: a keyspace with one copy in each datacentre, of which there is one.
+// CreateDatabase implements [datastores.Databases]: a keyspace with as many copies as there are servers, at most three.
 func (m *Manager) CreateDatabase(ctx context.Context, db datastores.Database) error {
 	if db.CharacterSet != "" || db.Collate != "" {
 		return datastores.Errorf(datastores.Invalid, "keyspaces have no character set or collation: everything is UTF-8")
@@ -39,8 +39,12 @@ func (m *Manager) CreateDatabase(ctx context.Context, db datastores.Database) er
 		if there {
 			return datastores.Errorf(datastores.Exists, "database %q exists", db.Name)
 		}
-		return s.exec(ctx, "CREATE KEYSPACE "+name(db.Name)+
-			" WITH replication = {'class': 'NetworkTopologyStrategy', 'replication_factor': 1} AND durable_writes = true")
+		others, err := s.peers(ctx)
+		if err != nil {
+			return err
+		}
+		k := keyspace{name: db.Name, class: networked, copies: min(1+len(others), mostCopies)}
+		return s.exec(ctx, "CREATE KEYSPACE "+name(k.name)+k.replication()+" AND durable_writes = true")
 	})
 }
 

@@ -71,12 +71,18 @@ type keyspace struct {
 	copies      int
 }
 
+// replicated is the statement that gives it another number of copies.
 func (k keyspace) replicated(copies int) string {
-	factor := strconv.Itoa(copies)
+	k.copies = copies
+	return "ALTER KEYSPACE " + name(k.name) + k.replication()
+}
+
+func (k keyspace) replication() string {
+	class, copies := "NetworkTopologyStrategy", datacentre
 	if k.class == simple {
-		return "ALTER KEYSPACE " + name(k.name) + " WITH replication = {'class': 'SimpleStrategy', 'replication_factor': " + factor + "}"
+		class, copies = "SimpleStrategy", "replication_factor"
 	}
-	return "ALTER KEYSPACE " + name(k.name) + " WITH replication = {'class': 'NetworkTopologyStrategy', '" + datacentre + "': " + factor + "}"
+	return fmt.Sprintf(" WITH replication = {'class': '%s', '%s': %d}", class, copies, k.copies)
 }
 
 // keyspaces are those that the ring shares out.
