@@ -344,7 +344,9 @@ func (m *Manager) decommission(ctx context.Context, v datastores.ClusterView, st
 		case mode == modeLeaves: // by a call that was cut off
 			return fmt.Errorf("the others have not taken over everything yet (%d)", time.Now().Unix())
 		case mode == modeNormal:
-			if err := m.with(ctx, func(ctx context.Context, s *session) error { return cmp.Or(s.refuseFewer(ctx, stay), s.lower(ctx, stay)) }); err != nil {
+			if err := m.with(ctx, func(ctx context.Context, s *session) error {
+				return cmp.Or(s.refuseFewer(ctx, stay), s.lower(ctx, stay))
+			}); err != nil {
 				return err
 			}
 		}
