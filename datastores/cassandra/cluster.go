@@ -1,7 +1,6 @@
 package cassandra
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -345,7 +344,10 @@ func (m *Manager) decommission(ctx context.Context, v datastores.ClusterView, st
 			return fmt.Errorf("the others have not taken over everything yet (%d)", time.Now().Unix())
 		case mode == modeNormal:
 			if err := m.with(ctx, func(ctx context.Context, s *session) error {
-				return cmp.Or(s.refuseFewer(ctx, stay), s.lower(ctx, stay))
+				if err := s.refuseFewer(ctx, stay); err != nil {
+					return err
+				}
+				return s.lower(ctx, stay)
 			}); err != nil {
 				return err
 			}
