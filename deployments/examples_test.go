@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ import (
 const (
 	example = "examples/memcached"
 	second  = "examples/influxdb"
+	third   = "examples/etcd"
 	module  = "github.com/cofferdb/coffer"
 	version = "v0.1.0" // the one that docs/datastores.md gets
 )
@@ -82,18 +84,7 @@ func TestMemcachedExample(t *testing.T) {
 func TestInfluxDBExample(t *testing.T) {
 	t.Parallel()
 	datastoretest.Require(t, "/usr/bin/influxd", "influxdb")
-	root, err := filepath.Abs("..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	if err := os.Symlink(root, filepath.Join(dir, "coffer")); err != nil {
-		t.Fatal(err)
-	}
-	run(t, append(os.Environ(), "CGO_ENABLED=0"), root, "go", "build", "-trimpath", "-o", filepath.Join(dir, "bin")+"/", "./gateway/cmd/coffer")
-	env := append(os.Environ(), "PATH="+filepath.Join(dir, "bin")+":"+os.Getenv("PATH"), "GOFLAGS=-mod=mod -buildvcs=false", "GOWORK=off")
-	t.Log(run(t, env, dir, "/bin/sh", "-exc", strings.Join(commands(t, "second"), "")))
-
+	dir := fromCheckout(t, "second")
 	dir = filepath.Join(dir, "coffer-influxdb")
 	half := filepath.Join(dir, "definitions/guest/datastores/influxdb/1.6.json")
 	text, err := os.ReadFile(half)
@@ -112,10 +103,34 @@ func TestInfluxDBExample(t *testing.T) {
 	}
 }
 
+// TestEtcdExample does the same for the third, which is a cluster.
+func TestEtcdExample(t *testing.T) {
+	t.Parallel()
+	datastoretest.Require(t, "/usr/bin/etcd", "etcd-server")
+	fromCheckout(t, "third")
+}
+
+// fromCheckout runs the page's commands of a mark in an empty directory, with this checkout in it and `coffer` in the path.
+func fromCheckout(t *testing.T, mark string) (dir string) {
+	t.Helper()
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir = t.TempDir()
+	if err := os.Symlink(root, filepath.Join(dir, "coffer")); err != nil {
+		t.Fatal(err)
+	}
+	run(t, append(os.Environ(), "CGO_ENABLED=0"), root, "go", "build", "-trimpath", "-o", filepath.Join(dir, "bin")+"/", "./gateway/cmd/coffer")
+	env := append(os.Environ(), "PATH="+filepath.Join(dir, "bin")+":"+os.Getenv("PATH"), "GOFLAGS=-mod=mod -buildvcs=false", "GOWORK=off")
+	t.Log(run(t, env, dir, "/bin/sh", "-exc", strings.Join(commands(t, mark), "")))
+	return dir
+}
+
 // TestPageShowsTheExamples: the code on the page is that of the examples, to the letter.
 func TestPageShowsTheExamples(t *testing.T) {
 	var code strings.Builder
-	for _, dir := range []string{example, second} {
+	for _, dir := range []string{example, second, third} {
 		for _, pattern := range []string{"/*.go", "/cmd/*/main.go"} {
 			files, err := filepath.Glob(dir + pattern)
 			if err != nil {
@@ -139,7 +154,7 @@ func TestPageShowsTheExamples(t *testing.T) {
 			t.Errorf("the example does not have\n%s", s)
 		}
 	}
-	for _, dir := range []string{example, second} {
+	for _, dir := range []string{example, second, third} {
 		text, err := os.ReadFile(dir + "/go.mod")
 		if err != nil || strings.Contains(string(text), "replace") || !strings.Contains(string(text), module+" "+version) {
 			t.Errorf("%v; go.mod is not an outsider's:\n%s", err, text)
@@ -149,7 +164,8 @@ func TestPageShowsTheExamples(t *testing.T) {
 
 // TestEveryCommandIsRun: a block of commands on the page is marked with who runs it, or it is not tested.
 func TestEveryCommandIsRun(t *testing.T) {
-	all, marked := fences(t, "```sh\n"), append(append(commands(t, "author"), commands(t, "second")...), commands(t, "operator")...)
+	all := fences(t, "```sh\n")
+	marked := slices.Concat(commands(t, "author"), commands(t, "second"), commands(t, "third"), commands(t, "operator"))
 	if len(all) != len(marked) || len(all) == 0 {
 		t.Errorf("%d blocks of commands, of which %d are run", len(all), len(marked))
 	}

@@ -27,6 +27,7 @@ func TestThirdParty(t *testing.T) {
 	t.Parallel()
 	datastoretest.Require(t, "/usr/bin/memcached", "memcached")
 	datastoretest.Require(t, "/usr/bin/influxd", "influxdb")
+	datastoretest.Require(t, "/usr/bin/etcd", "etcd-server")
 	datastoretest.Require(t, "/usr/bin/etcdctl", "etcd-client")
 	datastoretest.Require(t, "/usr/bin/dpkg", "dpkg")
 	if runtime.GOARCH != "amd64" || os.Geteuid() != 0 {
@@ -54,8 +55,8 @@ func TestThirdParty(t *testing.T) {
 		t.Logf("%s\n%s", command, out)
 		o.after(t, command, out)
 	}
-	if o.logins != 3+2 {
-		t.Errorf("the servers were used after %d commands, want 5", o.logins)
+	if o.logins != 3+2+2 {
+		t.Errorf("the servers were used after %d commands, want 7", o.logins)
 	}
 	if gateway.Ended() || host.Ended() {
 		t.Error("the gateway or the host has ended")
@@ -98,12 +99,15 @@ func (o *outsider) pack(t *testing.T) {
 	o.sh(t, "go mod edit -replace github.com/cofferdb/coffer="+root)
 	o.sh(t, "go build -trimpath -ldflags '-s -w' ./cmd/memcached-guest")
 	o.sh(t, "go run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0 package -p deb -t .")
-	o.sh(t, "cp -r "+root+"/deployments/examples/influxdb coffer-influxdb; mkdir -p coffer/bin")
+	o.sh(t, "mkdir -p coffer/bin")
 	if err := os.Symlink(o.guests(), filepath.Join(o.dir, "coffer/bin/guests")); err != nil {
 		t.Fatal(err)
 	}
-	o.sh(t, "cd coffer-influxdb; go mod edit -replace github.com/cofferdb/coffer="+root+
-		"; go build -trimpath -ldflags '-s -w' ./cmd/influxdb-guest; ./influxdb-guest describe -format files -o definitions")
+	for _, name := range []string{"influxdb", "etcd"} {
+		o.sh(t, strings.NewReplacer("NAME", name, "ROOT", root).Replace("cp -r ROOT/deployments/examples/NAME coffer-NAME; cd coffer-NAME; "+
+			"go mod edit -replace github.com/cofferdb/coffer=ROOT; go build -trimpath -ldflags '-s -w' ./cmd/NAME-guest; "+
+			"./NAME-guest describe -format files -o definitions"))
+	}
 }
 
 // sh runs a line of the page. Its paths of the system are below o.system. Its deadline ends what hangs: a build of all modules
@@ -139,6 +143,15 @@ func (o *outsider) after(t *testing.T, command, out string) {
 			t.Errorf("it is not as it was backed up: %s", out)
 		}
 	case strings.HasSuffix(command, " again"), strings.HasSuffix(command, " again --wait"):
+	case strings.Contains(command, "cluster create"):
+		words := regexp.MustCompile(`password +(\S+)`).FindStringSubmatch(out)
+		if words == nil {
+			t.Fatalf("%s tells no password: %s", command, out)
+		}
+		o.password = words[1]
+		o.etcd(t, 3)
+	case strings.Contains(command, "cluster shrink"):
+		o.etcd(t, 3)
 	case strings.HasPrefix(command, "dpkg "):
 		if _, err := os.Stat(filepath.Join(o.guests(), "memcached-guest")); err != nil {
 			t.Error(err)
@@ -223,6 +236,31 @@ func (o *outsider) influx(t *testing.T, instance, path, body string, status int,
 		return
 	}
 	t.Fatalf("there is no instance %s", instance)
+}
+
+// etcd has every member of the only cluster say what the first of them is told.
+func (o *outsider) etcd(t *testing.T, members int) {
+	t.Helper()
+	list := o.member.Want(t, 200, "GET", "/instances?include_clustered=true", "")
+	all, _ := list.At("instances").([]any)
+	var at []string
+	for n := range all {
+		if strings.HasPrefix(list.Text("instances", n, "name"), "keys-") {
+			at = append(at, net.JoinHostPort(list.Text("instances", n, "ip", 0), "2379"))
+			o.instances = append(o.instances, list.Text("instances", n, "id"))
+		}
+	}
+	if len(at) != members {
+		t.Fatalf("the cluster has members at %v, want %d", at, members)
+	}
+	as := "etcdctl --user admin:" + o.password + " --endpoints "
+	o.sh(t, as+at[0]+" put key value")
+	for _, one := range at {
+		if out := o.sh(t, as+one+" get key"); out != "key\nvalue\n" {
+			t.Errorf("%s says %q", one, out)
+		}
+	}
+	o.logins++
 }
 
 // operatorCommands are the lines of the page's blocks that are marked as the operator's.
