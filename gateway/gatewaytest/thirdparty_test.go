@@ -253,10 +253,10 @@ func (o *outsider) etcd(t *testing.T, members int) {
 	if len(at) != members {
 		t.Fatalf("the cluster has members at %v, want %d", at, members)
 	}
-	as := "etcdctl --user admin:" + o.password + " --endpoints "
-	o.sh(t, as+at[0]+" put key value")
+	as := " etcdctl --user admin:" + o.password
+	o.sh(t, "ETCDCTL_ENDPOINTS="+at[0]+as+" put key value")
 	for _, one := range at {
-		if out := o.sh(t, as+one+" get key"); out != "key\nvalue\n" {
+		if out := o.sh(t, "ETCDCTL_ENDPOINTS="+one+as+" get key"); out != "key\nvalue\n" {
 			t.Errorf("%s says %q", one, out)
 		}
 	}
