@@ -44,25 +44,30 @@ func (m *Manager) CreateDatabase(ctx context.Context, db datastores.Database) er
 	if err != nil {
 		return err
 	}
-	err = m.call(ctx, "POST", buckets, url.Values{
-		"name": {db.Name}, "bucketType": {"couchbase"}, "storageBackend": {"couchstore"}, "ramQuota": {strconv.Itoa(m.options.BucketMB)},
+	return m.createBucket(ctx, db.Name, int64(m.options.BucketMB), replicas)
+}
+
+// createBucket returns when all nodes serve the bucket.
+func (m *Manager) createBucket(ctx context.Context, db string, mb int64, replicas int) error {
+	err := m.call(ctx, "POST", buckets, url.Values{
+		"name": {db}, "bucketType": {"couchbase"}, "storageBackend": {"couchstore"}, "ramQuota": {strconv.FormatInt(mb, 10)},
 		"replicaNumber": {strconv.Itoa(replicas)}, "durabilityMinLevel": {m.options.Durability},
 	}, nil)
 	switch {
 	case says(err, "already exists"):
-		return datastores.Errorf(datastores.Exists, "database %q, or one whose name differs in case alone, exists", db.Name)
+		return datastores.Errorf(datastores.Exists, "database %q, or one whose name differs in case alone, exists", db)
 	case says(err, "too large"):
-		return datastores.Errorf(datastores.Conflict, "there is no memory for database %q: each takes %d MB of memoryQuota. Delete one, or resize the instance", db.Name, m.options.BucketMB)
+		return datastores.Errorf(datastores.Conflict, "there is no memory for database %q, which takes %d MB of memoryQuota: delete one, or resize the instance", db, mb)
 	case says(err, "more than"):
 		return datastores.Errorf(datastores.Conflict, "the server takes no more databases")
 	case isStatus(err, http.StatusServiceUnavailable):
 		return datastores.Errorf(datastores.Unavailable, "no database can be made now: %v", err)
 	case isStatus(err, http.StatusBadRequest):
-		return datastores.Errorf(datastores.Invalid, "database %q cannot be made: %v", db.Name, err)
+		return datastores.Errorf(datastores.Invalid, "database %q cannot be made: %v", db, err)
 	case err != nil:
 		return err
 	}
-	return m.service.Await(ctx, func(ctx context.Context) error { return m.served(ctx, db.Name) })
+	return m.service.Await(ctx, func(ctx context.Context) error { return m.served(ctx, db) })
 }
 
 // replicas is how many copies a bucket has beside the first. With more than there are nodes for nothing durable can be written.

@@ -36,7 +36,7 @@ func Build(t testing.TB) Programs {
 		if err := os.Mkdir(p.Dir(version), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range []string{"couchbase-server"} {
+		for _, name := range []string{"couchbase-server", "cbbackupmgr"} {
 			if err := os.Link(built, filepath.Join(p.Dir(version), name)); err != nil {
 				t.Fatal(err)
 			}

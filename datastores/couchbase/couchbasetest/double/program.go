@@ -23,6 +23,8 @@ func Main() int {
 	switch filepath.Base(path) {
 	case "couchbase-server":
 		err = serverMain(ctx, version, os.Args[1:])
+	case "cbbackupmgr":
+		err = backupMain(ctx, os.Args[1:])
 	default:
 		err = fmt.Errorf("%s is no program of Couchbase's that the double knows", filepath.Base(path))
 	}
