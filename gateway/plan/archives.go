@@ -66,11 +66,7 @@ func CloseArchive(s etcdschema.Snapshot, project, instance, reason string, now t
 
 // WakeArchive has what is kept of an instance's log be looked at anew.
 func WakeArchive(s etcdschema.Snapshot, project, instance string, now time.Time) ([]etcdschema.Op, error) {
-	rec, err := etcdschema.Read(s, etcdschema.ArchiveKey(project, instance))
-	if err != nil || !rec.Found {
-		return nil, err
-	}
-	return PutArchive(rec.Value, now, now), nil
+	return wake(s, etcdschema.ArchiveKey(project, instance), PutArchive, now)
 }
 
 // closeWindow ends the open window, if there is one, and gives back what its project was charged for and was not needed.

@@ -19,11 +19,7 @@ func PutDrills(d etcdschema.Drills, at, now time.Time) (ops []etcdschema.Op) {
 
 // wakeDrills has the drills of an instance that is gone be looked at: what they have made has to go, too.
 func wakeDrills(s etcdschema.Snapshot, project, instance string, now time.Time) ([]etcdschema.Op, error) {
-	rec, err := etcdschema.Read(s, etcdschema.DrillsKey(project, instance))
-	if err != nil || !rec.Found {
-		return nil, err
-	}
-	return PutDrills(rec.Value, now, now), nil
+	return wake(s, etcdschema.DrillsKey(project, instance), PutDrills, now)
 }
 
 // SealQuestion keeps a question in the record of a place, a schedule's or of drills. nil: there is none.

@@ -44,6 +44,15 @@ func MoveDue(kind, project, id string, has, at, now time.Time) (time.Time, []etc
 	return at, ops
 }
 
+// wake has a record of which something can be due be looked at now, if there is one. put writes it.
+func wake[T any](s etcdschema.Snapshot, key etcdschema.Key[T], put func(rec T, at, now time.Time) []etcdschema.Op, now time.Time) ([]etcdschema.Op, error) {
+	rec, err := etcdschema.Read(s, key)
+	if err != nil || !rec.Found {
+		return nil, err
+	}
+	return put(rec.Value, now, now), nil
+}
+
 // Due has an instance be due when its operation is, and remember that.
 func Due(in *etcdschema.Instance, now time.Time) (ops []etcdschema.Op) {
 	var at time.Time

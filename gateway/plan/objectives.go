@@ -15,9 +15,5 @@ func PutObjectives(o etcdschema.Objectives, at, now time.Time) (ops []etcdschema
 // WakeObjectives has it be looked at now whether what is asked of an instance's recovery is missed: something was measured, or the instance
 // is gone.
 func WakeObjectives(s etcdschema.Snapshot, project, instance string, now time.Time) ([]etcdschema.Op, error) {
-	rec, err := etcdschema.Read(s, etcdschema.ObjectivesKey(project, instance))
-	if err != nil || !rec.Found {
-		return nil, err
-	}
-	return PutObjectives(rec.Value, now, now), nil
+	return wake(s, etcdschema.ObjectivesKey(project, instance), PutObjectives, now)
 }
