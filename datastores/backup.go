@@ -22,6 +22,9 @@ type BackupStrategy struct {
 	// Logical: Restore loads the backup into a running, empty server. Otherwise it makes the data directory of a server that
 	// was never started. A server of a newer version than the backup's must be able to load it, too.
 	Logical bool
+	// Upgrades: Restore takes what the strategy of the same name of an older version made, too, and Prepare brings it to the server's version. Versions that it
+	// cannot take over it refuses before it changes anything.
+	Upgrades bool
 	// Replays: Restore heeds its request's Log.
 	Replays bool
 	// Tool names the engine's own program whose full backup Restore takes, too, as the only link of a chain, without Meta; "": it takes none.

@@ -36,12 +36,12 @@ func ablePlugin(strategies []BackupStrategy, offers ...Offer) Plugin {
 // TestManifestTellsOfTheManager: what the manager can do stands in every offer, so that the gateway need not ask.
 func TestManifestTellsOfTheManager(t *testing.T) {
 	dump, copied := StrategyName{"able_impl", "dump"}, StrategyName{"able_impl", "copy"}
-	strategies := []BackupStrategy{{StrategyName: dump, Logical: true}, {StrategyName: copied, Incremental: true}}
+	strategies := []BackupStrategy{{StrategyName: dump, Logical: true}, {StrategyName: copied, Incremental: true, Upgrades: true}}
 	m := ablePlugin(strategies, Offer{Version: "1"}, Offer{Version: "2", Server: ServerOptions{BackupStrategy: "copy"}}).Manifest()
 	caps := []Capability{CanRoot, CanConfiguration, CanBackup, CanIncrementalBackup, CanLogs, CanUpgrade}
 	want := ServerOptions{
 		Manager: "able", Capabilities: caps, BackupStrategy: "dump",
-		BackupStrategies: []Strategy{{StrategyName: dump, Logical: true}, {StrategyName: copied, Incremental: true}},
+		BackupStrategies: []Strategy{{StrategyName: dump, Logical: true}, {StrategyName: copied, Incremental: true, Upgrades: true}},
 		Parameters:       []Parameter{{Name: "a", Type: BooleanParameter}},
 	}
 	if diff := cmp.Diff(want, m.Offers[0].Server); diff != "" {

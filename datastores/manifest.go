@@ -114,7 +114,7 @@ func tell(o ServerOptions, manager string, m Manager) ServerOptions {
 	o.Manager, o.Capabilities, o.Names = manager, Capabilities(m), RulesOf(m)
 	if b, ok := m.(Backups); ok {
 		for _, s := range b.BackupStrategies() {
-			o.BackupStrategies = append(o.BackupStrategies, Strategy{StrategyName: s.StrategyName, Incremental: s.Incremental, Replays: s.Replays, Precision: s.Precision.Seconds(), Logical: s.Logical, Tool: s.Tool})
+			o.BackupStrategies = append(o.BackupStrategies, Strategy{StrategyName: s.StrategyName, Incremental: s.Incremental, Replays: s.Replays, Precision: s.Precision.Seconds(), Logical: s.Logical, Upgrades: s.Upgrades, Tool: s.Tool})
 		}
 		o.BackupStrategy = cmp.Or(o.BackupStrategy, o.BackupStrategies[0].Name)
 	}

@@ -26,6 +26,7 @@ type Strategy struct {
 	Incremental bool `json:"incremental,omitempty"` // of a backup strategy
 	Replays     bool `json:"replays,omitempty"`     // of a backup strategy: the log can be replayed on what it made, see [PointInTime]
 	Logical     bool `json:"logical,omitempty"`     // of a backup strategy: newer versions of the datastore can load what it made, too
+	Upgrades    bool `json:"upgrades,omitempty"`    // of a backup strategy: so can they what is the files of an older version
 	// Tool, of a backup strategy, names the program whose own output can be brought in as a backup, see [BackupStrategy]; "": none's can.
 	Tool string `json:"tool,omitempty"`
 	// Precision, in seconds, is [BackupStrategy.Precision].

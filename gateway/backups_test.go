@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -173,13 +174,24 @@ func TestRestoreAsAnotherVersion(t *testing.T) {
 			t.Errorf("backup %s restored as version %s: status %d, want 400", refused.backup, refused.version, status)
 		}
 	}
-	status, id := create("2", backups["1slow"])
-	if status != 200 {
-		t.Fatalf("a logical backup of version 1 restored as version 2: status %d", status)
+	key := etcdschema.VersionKey("memory", "2") // whose files those of version 1 can become
+	if _, err := store.Update(t.Context(), []etcdschema.Ref{key}, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, key)
+		rec.Value.BackupStrategies = slices.Clone(rec.Value.BackupStrategies)
+		rec.Value.BackupStrategies[0].Upgrades = true
+		return []etcdschema.Op{etcdschema.Put(key, rec.Value)}, err
+	}); err != nil {
+		t.Fatal(err)
 	}
-	a := c.Await(t, id, "ACTIVE", soon)
-	if n, _, err := host.Memory.Digest(t.Context(), login(a.Text("instance", "ip", 0))); n != 7 || err != nil || a.Text("instance", "datastore", "version") != "2" {
-		t.Errorf("the copy has %d items (err %v): %s", n, err, a.Body)
+	for _, made := range []string{"1slow", "1copy"} {
+		status, id := create("2", backups[made])
+		if status != 200 {
+			t.Fatalf("backup %s restored as version 2: status %d", made, status)
+		}
+		a := c.Await(t, id, "ACTIVE", soon)
+		if n, _, err := host.Memory.Digest(t.Context(), login(a.Text("instance", "ip", 0))); n != 7 || err != nil || a.Text("instance", "datastore", "version") != "2" {
+			t.Errorf("made of %s it has %d items (err %v): %s", made, n, err, a.Body)
+		}
 	}
 }
 

@@ -97,7 +97,7 @@ func (m *Manager) restoreClone(ctx context.Context, req datastores.RestoreReques
 		return datastores.Errorf(datastores.Invalid, "%d backups to restore; of clone's it is one", len(req.Chain))
 	}
 	link := req.Chain[0]
-	if err := m.sameChain(req.Chain); err != nil {
+	if err := m.readable(req.Chain); err != nil {
 		return err
 	}
 	if err := m.discardData(ctx); err != nil {

@@ -85,6 +85,11 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 			return err
 		}
 	}
+	if req.Restore != nil && !req.Restore.Strategy.Logical {
+		if err := m.upgradeRestored(ctx, req.Restore.Request); err != nil {
+			return err
+		}
+	}
 	if req.Replicate != nil {
 		return req.Replicate.Run(ctx)
 	}

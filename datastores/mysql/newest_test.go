@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
@@ -103,4 +104,76 @@ func preparedNewest(t testing.TB) *Manager {
 	stopInTheEnd(t, m)
 	must(t, m.Prepare(t.Context(), quietly()))
 	return m
+}
+
+// TestRestoreOfTheVersionBefore makes a server of MariaDB 11.8 of what mariadb-backup has copied of 10.11. Changes of indexes that 10.11 keeps for later are in the way of that, and
+// of an upgrade: they would damage the indexes.
+func TestRestoreOfTheVersionBefore(t *testing.T) {
+	if !datastoretest.InImage(t, image) {
+		return
+	}
+	ctx := t.Context()
+	old := prepared(t)
+	l := tenant(t, old)
+	log := &datastoretest.ShippedLog{Manager: old}
+	log.Ship(t, 1<<20)
+	chain := []datastores.BackupLink{backupOf(t, old, nil)}
+	_, err := write(ctx, l, 20, 30)
+	must(t, err)
+	chain = append(chain, backupOf(t, old, &chain[0]))
+	want, wantDigest, err := digest(ctx, l)
+	must(t, err)
+	newer := func() *Manager {
+		m := New(newEnv(t), newestOptions(t))
+		stopInTheEnd(t, m)
+		return m
+	}
+	end, err := old.logEnd(ctx)
+	must(t, err)
+	log.Ship(t, 1<<20)
+	m := newer()
+	req := restoring(m, chain[0])
+	req.Restore.Request.Log = log.Replay(0, time.Time{}, end.String())
+	must(t, m.Prepare(ctx, req))
+	if items, sum, err := digest(ctx, loginTo(m)); err != nil || items != want || sum != wantDigest {
+		t.Errorf("with its log replayed it has %d items, %v; want %d", items, err, want)
+	}
+	m = newer()
+	must(t, m.Prepare(ctx, restoring(m, chain...)))
+	if items, sum, err := digest(ctx, loginTo(m)); err != nil || items != want || sum != wantDigest {
+		t.Errorf("restored %d items, %v; want %d", items, err, want)
+	}
+	if told, err := m.data.ReadFile(dataDir+"/mariadb_upgrade_info", maxTold); err != nil || !bytes.Contains(told, []byte("11.8")) {
+		t.Errorf("its system tables are of %s, %v", told, err)
+	}
+	_, err = m.physicalStrategy().Backup(ctx, datastores.BackupRequest{Parent: &chain[1], Output: io.Discard, Expect: func(int64) {}})
+	wantKind(t, err, datastores.Invalid) // the next one is a full one
+	backupOf(t, m, nil)
+
+	from, err := json.Marshal(oldestOptions())
+	must(t, err)
+	upgrade := datastores.UpgradeRequest{From: from, Progress: func(string) {}}
+	must(t, execute(ctx, admin(t, old), "CREATE TABLE mysql.kept (n INT PRIMARY KEY, a CHAR(64), b CHAR(64), KEY (a), KEY (b)) ENGINE = InnoDB",
+		"INSERT INTO mysql.kept SELECT seq, SHA2(seq, 256), SHA2(-seq, 256) FROM mysql.seq_1_to_100000"))
+	must(t, old.Stop(ctx))
+	must(t, old.Start(ctx))
+	must(t, New(old.env, newestOptions(t)).CheckUpgrade(ctx, upgrade))
+	must(t, execute(ctx, admin(t, old), "SET GLOBAL innodb_change_buffering = 'all'", "DELETE FROM mysql.kept WHERE n % 97 = 0",
+		"INSERT INTO mysql.kept SELECT seq, SHA2(seq, 256), SHA2(-seq, 256) FROM mysql.seq_100001_to_105000"))
+	wantKind(t, New(old.env, newestOptions(t)).CheckUpgrade(ctx, upgrade), datastores.Invalid)
+	m = newer()
+	wantKind(t, m.Prepare(ctx, restoring(m, backupOf(t, old, nil))), datastores.Conflict)
+	must(t, old.Stop(ctx))
+	wantKind(t, New(old.env, newestOptions(t)).Upgrade(ctx, upgrade), datastores.Conflict)
+	must(t, old.Start(ctx)) // as what is in the way says
+	must(t, execute(ctx, admin(t, old), "SET GLOBAL innodb_change_buffering = 'none'", "SET GLOBAL innodb_fast_shutdown = 0"))
+	must(t, old.Stop(ctx))
+	m = New(old.env, newestOptions(t))
+	stopInTheEnd(t, m)
+	must(t, m.Upgrade(ctx, upgrade))
+	var table, op, kind, found string
+	must(t, admin(t, m).QueryRow("CHECK TABLE mysql.kept EXTENDED").Scan(&table, &op, &kind, &found))
+	if found != "OK" {
+		t.Errorf("after the upgrade: %s %s", kind, found)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ type physical struct {
 	files   []string // how the names of what it tells of a backup begin, in its versions
 	// applyLogOnly: what is to be built on must not be made ready to start.
 	applyLogOnly bool
+	upgrades     bool // a newer version of it makes ready what an older one has copied
 }
 
 // copyStrategies are the ways to copy the server's files. The tool is named where it is not known yet whether it is installed.
@@ -52,6 +54,7 @@ func (m *Manager) toolStrategy() datastores.BackupStrategy {
 	return datastores.BackupStrategy{
 		StrategyName: datastores.StrategyName{Namespace: backupNamespace, Name: m.variant.physical.name},
 		Incremental:  true,
+		Upgrades:     m.variant.physical.upgrades,
 		Replays:      m.variant.family == "mariadb",
 		Tool:         m.variant.physical.tool,
 		Precision:    m.precision(),
@@ -178,8 +181,8 @@ func (m *Manager) sameServer(meta backupMeta, id string) error {
 		id, meta.Family, meta.Version, m.variant.family, m.options.Version)
 }
 
-// sameChain is sameServer for a chain of backups.
-func (m *Manager) sameChain(chain []datastores.BackupLink) error {
+// readable refuses a chain of backups of which the tool can make no data for this server.
+func (m *Manager) readable(chain []datastores.BackupLink) error {
 	if m.isPlain(chain) {
 		return nil // what it is of stands in it
 	}
@@ -188,11 +191,31 @@ func (m *Manager) sameChain(chain []datastores.BackupLink) error {
 		if err := json.Unmarshal(link.Meta, &meta); err != nil {
 			return datastores.Errorf(datastores.Invalid, "backup %s does not say what it is of", link.ID)
 		}
-		if err := m.sameServer(meta, link.ID); err != nil {
+		if err := m.sameServer(meta, link.ID); err != nil && !m.older(meta) {
 			return err
 		}
 	}
 	return nil
+}
+
+// older reports whether a backup is of a version before this one from which its tool can make data.
+func (m *Manager) older(meta backupMeta) bool {
+	was, is := slices.Index(m.variant.versions, meta.Version), slices.Index(m.variant.versions, m.options.Version)
+	return m.variant.physical.upgrades && meta.Family == m.variant.family && was >= 0 && was < is
+}
+
+// upgradeRestored brings what was restored from the backups of an older version to the server's own. The server runs.
+func (m *Manager) upgradeRestored(ctx context.Context, req datastores.RestoreRequest) error {
+	if !m.restoresOlder(req.Chain) {
+		return nil
+	}
+	req.Progress("upgrading the system tables")
+	return m.upgradeTables(ctx)
+}
+
+func (m *Manager) restoresOlder(chain []datastores.BackupLink) bool {
+	var meta backupMeta
+	return len(chain) > 0 && json.Unmarshal(chain[0].Meta, &meta) == nil && m.older(meta)
 }
 
 // restoreFiles unpacks the full backup, makes it consistent, and does so with each increment on top of it.
@@ -200,7 +223,7 @@ func (m *Manager) restoreFiles(ctx context.Context, req datastores.RestoreReques
 	if len(req.Chain) == 0 {
 		return datastores.Errorf(datastores.Invalid, "there is no backup to restore")
 	}
-	if err := m.sameChain(req.Chain); err != nil {
+	if err := m.readable(req.Chain); err != nil {
 		return err
 	}
 	if err := m.discardData(ctx); err != nil {
@@ -211,6 +234,11 @@ func (m *Manager) restoreFiles(ctx context.Context, req datastores.RestoreReques
 			req.Progress(fmt.Sprintf("restoring backup %d of %d", i+1, len(req.Chain)))
 			if err := m.restoreLink(ctx, made, req.Chain, i); err != nil {
 				return fmt.Errorf("cannot restore backup %s: %w", link.ID, err)
+			}
+		}
+		if m.restoresOlder(req.Chain) {
+			if err := settled(made); err != nil {
+				return fmt.Errorf("cannot restore a backup of the version before: %w", err)
 			}
 		}
 		for _, prefix := range append(m.variant.physical.files, "backup-my.cnf") { // what the tool has told is in Meta

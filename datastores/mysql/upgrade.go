@@ -20,6 +20,11 @@ func (m *Manager) Upgrade(ctx context.Context, req datastores.UpgradeRequest) er
 	if err := m.upgradable(req.From); err != nil {
 		return err
 	}
+	if m.variant.family == "mariadb" {
+		if err := m.settledHere(); err != nil {
+			return err
+		}
+	}
 	req.Progress("starting the new version")
 	if err := m.Start(ctx); err != nil {
 		return err
@@ -28,6 +33,10 @@ func (m *Manager) Upgrade(ctx context.Context, req datastores.UpgradeRequest) er
 		return nil
 	}
 	req.Progress("upgrading the system tables")
+	return m.upgradeTables(ctx)
+}
+
+func (m *Manager) upgradeTables(ctx context.Context) error {
 	err := m.withLogin(ctx, func(login string, _ func()) error { return m.runTool(ctx, m.upgradeArgv(login), nil, nil) })
 	if err != nil {
 		return fmt.Errorf("cannot upgrade the system tables: %w", err)
@@ -46,7 +55,12 @@ func (m *Manager) CheckUpgrade(ctx context.Context, req datastores.UpgradeReques
 		for _, xid := range xids {
 			found = append(found, "transaction "+xid+" is prepared: end it with XA COMMIT or XA ROLLBACK")
 		}
-		return failed(err, "cannot look for prepared transactions")
+		if err != nil || m.variant.family != "mariadb" {
+			return failed(err, "cannot look for prepared transactions")
+		}
+		more, err := unsettled(ctx, db)
+		found = append(found, more...)
+		return err
 	})
 	if err != nil {
 		return err

@@ -77,7 +77,7 @@ func mariadb() variant {
 		client:      "mariadb", dump: "mariadb-dump", upgrade: "mariadb-upgrade", zones: "mariadb-tzinfo-to-sql",
 		zoneOptions: []string{"--skip-write-binlog"},
 		physical: physical{
-			name: "mariabackup", tool: "mariadb-backup", program: "mariadb-backup", stream: "mbstream", files: []string{"mariadb_backup_", "xtrabackup_"},
+			name: "mariabackup", tool: "mariadb-backup", program: "mariadb-backup", stream: "mbstream", files: []string{"mariadb_backup_", "xtrabackup_"}, upgrades: true,
 		},
 		plain:     configfile.Setting{Name: "ssl", Value: "0"},
 		noTLS:     []configfile.Setting{{Name: "ssl", Value: "OFF"}}, // without, 11.8 would make a certificate of its own

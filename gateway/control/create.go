@@ -106,11 +106,13 @@ func (p restoring) advice(version etcdschema.Version) string {
 	return advice
 }
 
-// loadsInto reports whether a newer version takes the backup over: what a logical strategy made, which the newer one has, too.
+// loadsInto reports whether a newer version takes the backup over, by the strategy that made it: of what an engine's own tool made alone nobody knows the version.
 func (p restoring) loadsInto(version etcdschema.Version) bool {
 	b := p.backup
 	return b.Manager == version.Server.Manager && datastores.CompareVersions(cmp.Or(version.Server.VersionNumber, version.Name), cmp.Or(b.VersionNumber, b.Version)) >= 0 &&
-		slices.ContainsFunc(version.Server.BackupStrategies, func(s datastores.Strategy) bool { return s.Logical && s.StrategyName == b.Strategy })
+		slices.ContainsFunc(version.Server.BackupStrategies, func(s datastores.Strategy) bool {
+			return (s.Logical || s.Upgrades && len(b.Meta) > 0) && s.StrategyName == b.Strategy
+		})
 }
 
 // CreateRequest is the body of POST instances.
