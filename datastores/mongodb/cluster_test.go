@@ -43,6 +43,9 @@ func (c *circle) add(ids ...string) {
 		v := c.viewOf(id)
 		c.t.Cleanup(func() { _ = c.of[id].Stop(c.t.Context()) })
 		must(c.t, c.of[id].Prepare(c.t.Context(), datastores.PrepareRequest{Progress: v.Progress, Cluster: &v}))
+		if on, err := c.of[id].RootEnabled(c.t.Context()); on || err != nil {
+			c.t.Errorf("root of a member that has not joined: %v, %v", on, err)
+		}
 		must(c.t, c.of[id].JoinCluster(c.t.Context(), v))
 		c.set(datastores.ClusterIn, id)
 	}

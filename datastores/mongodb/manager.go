@@ -56,7 +56,14 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 		return err
 	}
 	req.Progress("starting the server")
-	return m.Start(ctx)
+	if err := m.Start(ctx); err != nil || req.Cluster == nil || req.Restore == nil {
+		return err
+	}
+	id, err := m.identity()
+	if err != nil {
+		return err
+	}
+	return m.found(ctx, id) // who has the backup begins the cluster
 }
 
 // fill makes the data: those of a backup, of a source, or none.

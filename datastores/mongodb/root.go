@@ -32,6 +32,9 @@ func (m *Manager) DisableRoot(ctx context.Context) error {
 
 // RootEnabled implements [datastores.Root].
 func (m *Manager) RootEnabled(ctx context.Context) (on bool, err error) {
+	if id, err := m.identity(); err != nil || id.Cluster != nil && !id.Ready { // a member that has not joined has no accounts
+		return false, err
+	}
 	err = m.lead(ctx, func(c *opmsg.Client) error {
 		list, err := listAccounts(ctx, c, rootUser)
 		on = len(list) > 0
