@@ -134,9 +134,7 @@ func (d *decision) able() (ids []string) {
 // waits for nobody.
 func (d *decision) short(few string) {
 	f := d.policy()
-	if f.Short.IsZero() {
-		f.Short = d.now
-	}
+	d.began(&f.Short)
 	if f.Strict || d.now.Sub(f.Short) < graceOf(*f) {
 		d.says("writes wait: " + few)
 		d.haveFollow()
@@ -165,8 +163,8 @@ func (d *decision) haveFollow() {
 		}
 		in := d.look(m.ID)
 		f := in.Service.Replication
-		tried := in.Fault != nil && d.now.Sub(in.Fault.Created) < rejoinPause
-		strays := in.Failed == "" && in.Service.Service == datastores.StatusHealthy && f != nil && !f.Follows && d.now.Sub(f.Since) >= graceOf(*d.Set.Failover)
+		tried := in.Fault != nil && !in.Fault.Created.After(d.now) && d.now.Sub(in.Fault.Created) < rejoinPause
+		strays := in.Failed == "" && in.Service.Service == datastores.StatusHealthy && f != nil && !f.Follows && (f.Since.After(d.now) || d.now.Sub(f.Since) >= graceOf(*d.Set.Failover))
 		late := triedAgain(in.Failed) && !tried // its server may be stopped, to be rewound
 		if in.Operation != nil || !strays && !late {
 			continue

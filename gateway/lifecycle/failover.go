@@ -71,6 +71,9 @@ func (d *decision) lookSoon(had datastores.Status) {
 	if d.Set.Failover == nil {
 		return
 	}
+	if d.Set.Failover.Check.Sub(d.now) > pauseOf(*d.Set.Failover) { // by a clock that was ahead
+		d.policy().Check = d.now
+	}
 	is, was := d.Instance.Service, had
 	follows := func(f *datastores.Following) bool { return f != nil && f.Follows }
 	if is.Service != was.Service || follows(is.Replication) != follows(was.Replication) {
@@ -96,17 +99,25 @@ func (d *decision) lost(source Member) bool {
 		f.Down = time.Time{}
 		return false // it is being resized or brought elsewhere: that ends in one way or another
 	}
-	if since, away := d.event.Gone[source.ID]; away {
+	if since, away := d.event.Gone[source.ID]; away && !since.After(d.now) {
 		return d.now.Sub(since) >= graceOf(*f)
+	} else if away {
+		d.began(&f.Down)
+		return d.now.Sub(f.Down) >= graceOf(*f)
 	}
 	if source.Service.Service == datastores.StatusHealthy || source.Operation != nil {
 		f.Down = time.Time{}
 		return false
 	}
-	if f.Down.IsZero() {
-		f.Down = d.now
-	}
+	d.began(&f.Down)
 	return d.now.Sub(f.Down) >= graceOf(*f)
+}
+
+// began keeps when something began, at the latest now: a gateway whose clock was ahead may have written a time that is still to come, and by that nothing would be over before.
+func (d *decision) began(at *time.Time) {
+	if at.IsZero() || at.After(d.now) {
+		*at = d.now
+	}
 }
 
 // failOver begins a failover when there are candidates that can decide.
