@@ -277,31 +277,59 @@ func (m *Manager) awaitAll(ctx context.Context, v datastores.ClusterView) error 
 	})
 }
 
-// giveUp has the ring do without members that are lost: what they had is copied from others to others.
+// giveUp has the ring do without members that are lost: what they had is copied from others to others. When so many are lost that nobody can
+// log in, it is told so while it is closed.
 func (m *Manager) giveUp(ctx context.Context, v datastores.ClusterView) error {
-	lost := v.Of(datastores.ClusterLost)
-	if len(lost) == 0 {
+	if len(v.Of(datastores.ClusterLost)) == 0 {
 		return nil
 	}
-	for _, c := range lost {
-		err := service.AwaitSaying(ctx, func() error {
-			var id string
-			err := m.with(ctx, func(ctx context.Context, s *session) error {
-				known, err := s.peers(ctx)
-				id = known[c.Address]
-				return err
-			})
-			if err != nil || id == "" {
-				return err
-			}
+	forget := func(ctx context.Context, s *session) error { return m.forget(ctx, s, v) }
+	var short time.Time
+	shut := false
+	err := service.AwaitSaying(ctx, func() error {
+		err := m.with(ctx, forget)
+		if !isUnavailable(err) {
+			return err
+		}
+		if short.IsZero() {
+			short = time.Now()
+		}
+		if shut = time.Since(short) > gather; shut {
+			return nil
+		}
+		return err
+	})
+	if err != nil || !shut {
+		return err
+	}
+	v.Progress("starting the server without the members that are lost")
+	if err := m.Stop(ctx); err != nil {
+		return err
+	}
+	if err := m.own.Remove(admittedFile); err != nil {
+		return err
+	}
+	if err := m.admit(ctx, forget); err != nil {
+		return err
+	}
+	return m.Start(ctx)
+}
+
+// forget removes those that are lost from the ring, and what copies they leave too few for.
+func (m *Manager) forget(ctx context.Context, s *session, v datastores.ClusterView) error {
+	known, err := s.peers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range v.Of(datastores.ClusterLost) {
+		if id := known[c.Address]; id != "" {
 			v.Progress("giving up member " + c.ID)
-			return m.nodetool(ctx, "removenode", id)
-		})
-		if err != nil {
-			return fmt.Errorf("member %s, which is lost, is still in the ring: %w", c.ID, err)
+			if err := m.nodetool(ctx, "removenode", id); err != nil {
+				return fmt.Errorf("member %s, which is lost, is still in the ring: %w", c.ID, err)
+			}
 		}
 	}
-	return m.with(ctx, func(ctx context.Context, s *session) error { return s.lower(ctx, len(v.Of(datastores.ClusterIn))) })
+	return s.lower(ctx, len(v.Of(datastores.ClusterIn)))
 }
 
 // LeaveCluster implements [datastores.Cluster].

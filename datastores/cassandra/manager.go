@@ -21,6 +21,7 @@ type Manager struct {
 	data    volume.Dir // in the hands of the server's user
 	own     volume.Dir // the guest's
 	set     service.Overrides
+	seen    map[string]string // of a ring's users, the passwords' hashes when the guest last looked: see endOutdated
 }
 
 // New makes the manager of the server in env. It touches nothing.
@@ -61,7 +62,7 @@ func (m *Manager) Prepare(ctx context.Context, req datastores.PrepareRequest) er
 		return err
 	} else if !there && req.Cluster == nil {
 		req.Progress("making the guest's account, behind its certificate")
-		if err := m.admit(ctx); err != nil {
+		if err := m.admit(ctx, nil); err != nil {
 			return err
 		}
 	}
@@ -84,7 +85,7 @@ func (m *Manager) Start(ctx context.Context) error {
 	}
 	there, err := m.own.Exists(admittedFile)
 	if err == nil && !there {
-		err = m.admit(ctx)
+		err = m.admit(ctx, nil)
 	}
 	if err == nil {
 		err = m.run(ctx)
@@ -95,7 +96,7 @@ func (m *Manager) Start(ctx context.Context) error {
 			err = m.own.Remove(admittedFile)
 		}
 		if err == nil {
-			err = m.admit(ctx)
+			err = m.admit(ctx, nil)
 		}
 		if err == nil {
 			err = m.run(ctx)

@@ -110,7 +110,8 @@ func (m *Manager) ringSettings(in *member) []setting {
 	} else {
 		settings = append(settings, setting{"allocate_tokens_for_local_replication_factor", mostCopies})
 	}
-	if in.Founds { // who is a seed asks nobody for its part
+	// Who is a seed asks nobody for its part, and starts also when nobody else answers.
+	if in.Founds || in.Standing == inside {
 		return append(settings, seeds(append([]string{m.env.Address}, in.Others...)...))
 	}
 	return append(settings, seeds(in.Others...))

@@ -216,7 +216,7 @@ func (s *session) lower(ctx context.Context, stay int) error {
 	return nil
 }
 
-// Upkeep implements [datastores.Upkeep]: a member keeps in mind whom it knows, and drops what newer members have taken over from it. A cleanup
+// Upkeep implements [datastores.Upkeep]: a member keeps in mind whom it knows, ends sessions that another one's guest has cut off, and drops what newer members have taken over from it. A cleanup
 // goes on in the server when nobody waits for it any more, and one that finds nothing to do is quick.
 func (m *Manager) Upkeep(ctx context.Context) error {
 	in, err := m.loadMember()
@@ -232,7 +232,11 @@ func (m *Manager) Upkeep(ctx context.Context) error {
 		}
 		known = slices.Sorted(maps.Keys(peers))
 		kind := ""
-		return s.each(ctx, "SELECT kind FROM system_views.sstable_tasks", func() { busy = busy || strings.EqualFold(kind, "cleanup") }, &kind)
+		err = s.each(ctx, "SELECT kind FROM system_views.sstable_tasks", func() { busy = busy || strings.EqualFold(kind, "cleanup") }, &kind)
+		if err != nil {
+			return err
+		}
+		return m.endOutdated(ctx, s)
 	})
 	if err != nil {
 		return err

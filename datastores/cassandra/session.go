@@ -15,7 +15,7 @@ import (
 	"github.com/cofferdb/coffer/datastores/service"
 )
 
-const callTimeout = 10 * time.Second
+const callTimeout = 30 * time.Second
 
 // session is a connection to the server.
 type session struct{ *gocql.Session }

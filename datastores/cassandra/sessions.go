@@ -11,6 +11,7 @@ const shutFile = "cassandra-shut"
 // endSessions ends the sessions of a user. The server cannot end one session, or those of one user: when there are any all are
 // ended, and programs connect again.
 func (m *Manager) endSessions(ctx context.Context, s *session, user string) error {
+	delete(m.seen, user)
 	open := 0
 	var of string
 	if err := s.each(ctx, "SELECT username FROM system_views.clients", func() {
@@ -30,6 +31,30 @@ func (m *Manager) endSessions(ctx context.Context, s *session, user string) erro
 		return errors.Join(err, m.openTransport(context.WithoutCancel(ctx)))
 	}
 	return m.openTransport(ctx)
+}
+
+// endOutdated ends the sessions at this member of users whom the guest of another one has given another password, or taken away, since this
+// guest has last looked.
+func (m *Manager) endOutdated(ctx context.Context, s *session) error {
+	now := map[string]string{}
+	var r role
+	if err := s.each(ctx, "SELECT role, can_login, salted_hash FROM system_auth.roles", func() {
+		if r.login {
+			now[r.name] = r.hash
+		}
+	}, &r.name, &r.login, &r.hash); err != nil {
+		return err
+	}
+	for user, was := range m.seen {
+		if now[user] != was && user != adminUser {
+			if err := m.endSessions(ctx, s, user); err != nil {
+				m.seen[user] = was
+				return err
+			}
+		}
+	}
+	m.seen = now
+	return nil
 }
 
 // openTransport has the server let users in again, if it was told not to.

@@ -65,6 +65,7 @@ func harness(t *testing.T) datastoretest.Harness {
 				return s.exec(ctx, "CREATE TABLE IF NOT EXISTS "+name(l.Database)+".stirred (n int PRIMARY KEY)", "DROP TABLE "+name(l.Database)+".stirred")
 			})
 		},
+		Older:   jsonOf(t, optionsOf(t, "4.1")),
 		Kill:    kill,
 		Timeout: 2 * time.Minute,
 		Exceptions: []datastoretest.Exception{
