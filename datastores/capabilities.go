@@ -91,6 +91,14 @@ type Upkeep interface {
 	Upkeep(ctx context.Context) error
 }
 
+// Mender is implemented by a manager whose server may be blocked by something that it does not get over alone, such as having lost the
+// other members of its cluster.
+type Mender interface {
+	// Mend is called every few seconds while the server should run and is blocked, when no other call has its turn. It brings the server a step
+	// nearer to being healthy, and returns what it waits for.
+	Mend(ctx context.Context) error
+}
+
 // Capability names an optional ability, as it stands in a manifest and in a definition.
 type Capability string
 

@@ -38,9 +38,12 @@ func (g *Guest) supervise(ctx context.Context) {
 			if !st.Since.IsZero() && time.Since(st.Since) > calm {
 				delay = firstDelay
 			}
-			if st.Service == datastores.StatusHealthy {
+			switch st.Service {
+			case datastores.StatusHealthy:
 				trouble = g.upkeep(ctx, trouble)
 				g.renewTLS(ctx)
+			case datastores.StatusBlocked:
+				trouble = g.mend(ctx, trouble)
 			}
 			continue
 		}

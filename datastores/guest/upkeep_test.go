@@ -47,3 +47,32 @@ func TestUpkeep(t *testing.T) {
 		wantMore("when it is stopped", 0)
 	})
 }
+
+// blocked counts how often it is asked to bring its server back.
+type blocked struct {
+	datastores.Manager
+	times atomic.Int64
+}
+
+func (b *blocked) Status(context.Context) datastores.Status {
+	return datastores.Status{Service: datastores.StatusBlocked, Message: "the others are gone"}
+}
+
+func (b *blocked) Mend(context.Context) error {
+	b.times.Add(1)
+	return datastores.Errorf(datastores.Unavailable, "the others are gone")
+}
+
+func TestMend(t *testing.T) {
+	b := newBench(t).prepared(t)
+	s := *b.served.Load()
+	m := &blocked{Manager: s.manager}
+	s.manager = m
+	b.served.Store(&s)
+	supervised(t, b, func() {
+		time.Sleep(time.Minute + time.Second)
+		if n := m.times.Load(); n != 12 {
+			t.Errorf("a blocked server was brought back %d times in a minute, want 12", n)
+		}
+	})
+}

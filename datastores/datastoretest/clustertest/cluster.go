@@ -10,6 +10,7 @@ import (
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
+	"github.com/cofferdb/coffer/datastores/service"
 )
 
 // RootPassword is that of the tenant as whom clients come, root.
@@ -144,6 +145,7 @@ func (c *cluster) restart(t *testing.T, members ...*member) {
 	for _, m := range members {
 		c.reopen(t, m)
 	}
+	defer c.mended(members...)()
 	c.together(t, "start", members, func(ctx context.Context, m *member) error {
 		err := m.Start(ctx)
 		if err != nil && m.Status(ctx).Service == datastores.StatusShutdown {
@@ -165,11 +167,37 @@ func (c *cluster) kill(t *testing.T, members ...*member) {
 func (c *cluster) settle(t *testing.T, by *member) {
 	t.Helper()
 	for _, m := range []*member{by, c.besides(by)[0]} {
+		done := c.mended(m)
 		c.must(t, m, "settle", func(ctx context.Context) error { return m.SettleCluster(ctx, c.view(m)) })
+		done()
 	}
 	for _, m := range c.of(datastores.ClusterIn) {
 		if is, ok := m.manager.(datastores.Upkeep); ok {
 			c.must(t, m, "upkeep", is.Upkeep)
 		}
+	}
+}
+
+// mended has the guests of all members that are in, but those that have a call to make, bring back servers that are blocked, as they do every few
+// seconds, until it is done.
+func (c *cluster) mended(busy ...*member) (done func()) {
+	ctx, cancel := c.within()
+	var all sync.WaitGroup
+	for _, m := range c.of(datastores.ClusterIn) {
+		is, ok := m.manager.(datastores.Mender)
+		if !ok || slices.Contains(busy, m) {
+			continue
+		}
+		all.Go(func() {
+			for service.Pause(ctx, time.Second) {
+				if m.Status(ctx).Service == datastores.StatusBlocked {
+					_ = is.Mend(ctx) // what it waits for the status says
+				}
+			}
+		})
+	}
+	return func() {
+		cancel()
+		all.Wait()
 	}
 }
