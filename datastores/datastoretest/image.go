@@ -25,6 +25,17 @@ const insideVariable = "COFFER_TEST_INSIDE"
 // is the directory of the package under test.
 func InImage(t *testing.T, name string) (inside bool) {
 	t.Helper()
+	return inImage(t, name, 0)
+}
+
+// InImageAlone is InImage with a network of its own, in which nobody else is: see [Networks].
+func InImageAlone(t *testing.T, name string) (inside bool) {
+	t.Helper()
+	return inImage(t, name, syscall.CLONE_NEWNET)
+}
+
+func inImage(t *testing.T, name string, more uintptr) (inside bool) {
+	t.Helper()
 	if os.Getenv(insideVariable) == name {
 		return true
 	}
@@ -51,7 +62,7 @@ func InImage(t *testing.T, name string) (inside bool) {
 	}
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "sh", append([]string{"-ec", enter, "sh", tree, package_}, args...)...)
 	cmd.Env = append(os.Environ(), insideVariable+"="+name)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS | more}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Errorf("in the image %s: %v\n%s", name, err, out)
