@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/mysql/group"
 	"github.com/cofferdb/coffer/datastores/volume"
 )
 
@@ -151,6 +152,9 @@ func (m *Manager) leaveOrigin(ctx context.Context) error {
 			if err == nil {
 				err = execute(ctx, db, "DROP USER "+a.sql())
 			}
+		}
+		if err == nil {
+			err = execute(ctx, db, group.Forget()...)
 		}
 		return failed(err, "cannot remove the accounts of the copied server's replicas")
 	})

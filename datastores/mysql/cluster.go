@@ -67,7 +67,7 @@ func (m Member) JoinCluster(ctx context.Context, v datastores.ClusterView) error
 const tellEvery = 10 * time.Second
 
 // startSlowly starts a server that has others' data copied to it.
-func (m Member) startSlowly(ctx context.Context, v datastores.ClusterView) error {
+func (m *Manager) startSlowly(ctx context.Context, v datastores.ClusterView) error {
 	ended := make(chan error, 1)
 	go func() { ended <- m.Start(ctx) }()
 	tick := time.NewTicker(tellEvery)

@@ -9,6 +9,7 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/configfile"
 	"github.com/cofferdb/coffer/datastores/mysql/galera"
+	"github.com/cofferdb/coffer/datastores/mysql/group"
 )
 
 const (
@@ -41,6 +42,10 @@ func (m *Manager) config(values datastores.Values) ([]byte, error) {
 	own := configfile.Section{Name: m.variant.section, Settings: settings}
 	in, err := m.loadMember()
 	if err != nil || in == nil {
+		return configfile.INI(own)
+	}
+	if m.groups() {
+		own.Settings = append(group.Overrule(settings), group.Member{Cluster: in.Cluster, Address: m.env.Address, Port: port, TLS: m.env.ServerTLS()}.Settings()...)
 		return configfile.INI(own)
 	}
 	member := m.galera(in)

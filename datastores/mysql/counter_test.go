@@ -30,14 +30,7 @@ func TestCluster(t *testing.T) {
 			datastoretest.SpeakTLS(&env).Set(t, ca, datastores.TLSBasic, false)
 			return env
 		},
-		Ready: func(ctx context.Context, root datastoretest.Login) error {
-			db, err := dialCounter(root)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = db.Close() }()
-			return execute(ctx, db, "CREATE TABLE counted (n INT PRIMARY KEY)")
-		},
+		Ready: makeCounted,
 		Open:  func(_ context.Context, at []datastoretest.Login) (clustertest.Client, error) { return newCounter(at) },
 		Kill:  func(ctx context.Context, env datastores.Env) error { return kill(ctx, New(env, oldestOptions())) },
 		Words: func(env datastores.Env) string { return New(env, oldestOptions()).service.LastWords() },
@@ -45,10 +38,56 @@ func TestCluster(t *testing.T) {
 	})
 }
 
+// TestGroup: the same of MySQL, by group replication.
+func TestGroup(t *testing.T) {
+	t.Parallel()
+	if !datastoretest.InImageAlone(t, sid) {
+		return
+	}
+	networks := datastoretest.NewNetworks(t)
+	o := mysqlOptions(t, "9.7")
+	o.Program = networks.Program(t, o.Program)
+	options, err := json.Marshal(o)
+	must(t, err)
+	ca := datastoretest.NewAuthority(t)
+	clustertest.Run(t, clustertest.Harness{
+		Plugin:  Plugin(),
+		Options: options,
+		NewEnv: func(t *testing.T) datastores.Env {
+			env := mysqlEnv(t)
+			networks.Give(t, &env)
+			datastoretest.SpeakTLS(&env).Set(t, ca, datastores.TLSBasic, false)
+			return env
+		},
+		Ready: makeCounted,
+		Open: func(_ context.Context, at []datastoretest.Login) (clustertest.Client, error) {
+			c, err := newCounter(at)
+			if err != nil {
+				return nil, err
+			}
+			c.grouped = true
+			return c, nil
+		},
+		Kill:  func(ctx context.Context, env datastores.Env) error { return kill(ctx, New(env, o)) },
+		Words: func(env datastores.Env) string { return New(env, o).service.LastWords() },
+		Cut:   networks.Cut,
+	})
+}
+
+func makeCounted(ctx context.Context, root datastoretest.Login) error {
+	db, err := dialCounter(root)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	return execute(ctx, db, "CREATE TABLE counted (n INT PRIMARY KEY)")
+}
+
 // counter is a client that goes from member to member.
 type counter struct {
-	at   []*sql.DB
-	turn int
+	at      []*sql.DB
+	turn    int
+	grouped bool // MySQL's
 }
 
 // inTime is within what a member that is asked answers, or another one is.
@@ -80,7 +119,11 @@ func (c *counter) Write(ctx context.Context, row int) error {
 func (c *counter) Missing(ctx context.Context, rows int) (missing []int, err error) {
 	db := c.at[0]
 	db.SetMaxOpenConns(1)
-	if err := execute(ctx, db, "SET SESSION wsrep_sync_wait = 1"); err != nil {
+	wait := "SET SESSION wsrep_sync_wait = 1"
+	if c.grouped { // what was acknowledged is at all members
+		wait = "DO 1"
+	}
+	if err := execute(ctx, db, wait); err != nil {
 		return nil, err
 	}
 	there := map[int]bool{}

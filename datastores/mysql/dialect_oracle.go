@@ -4,11 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/configfile"
+	"github.com/cofferdb/coffer/datastores/mysql/group"
 )
 
 // oracleDialect is that of Oracle's server and of those that follow it. The words below are of 8.4 and later.
@@ -47,6 +47,9 @@ func (d oracleDialect) revokeReadOnlyAdmin(a account) string {
 	if atLeast(d.version, "8.0.17") {
 		rights += ", CLONE_ADMIN, SYSTEM_USER"
 	}
+	if atLeast(d.version, "8.4") {
+		rights += ", GROUP_REPLICATION_ADMIN, GROUP_REPLICATION_STREAM"
+	}
 	return "REVOKE " + rights + " ON *.* FROM " + a.sql()
 }
 
@@ -82,31 +85,8 @@ func (oracleDialect) position(ctx context.Context, db *sql.DB) (datastores.Posit
 		return datastores.Position{}, err
 	}
 	set = strings.Join(strings.Fields(set), "")
-	count, err := countTransactions(set)
+	count, err := group.Count(set)
 	return datastores.Position{ID: set, Count: count}, err
-}
-
-// countTransactions counts those of a set such as uuid:1-5:11,uuid:1-3:tag:1-4.
-func countTransactions(set string) (count uint64, err error) {
-	for source := range strings.SplitSeq(set, ",") {
-		_, intervals, _ := strings.Cut(source, ":")
-		for interval := range strings.SplitSeq(intervals, ":") {
-			if interval == "" || interval[0] < '0' || interval[0] > '9' { // a tag begins with a letter or an underscore
-				continue
-			}
-			first, last, isRange := strings.Cut(interval, "-")
-			if !isRange {
-				last = first
-			}
-			a, err1 := strconv.ParseUint(first, 10, 64)
-			b, err2 := strconv.ParseUint(last, 10, 64)
-			if err1 != nil || err2 != nil || b < a {
-				return 0, fmt.Errorf("%q is no set of GTIDs", set)
-			}
-			count += b - a + 1
-		}
-	}
-	return count, nil
 }
 
 // pending asks the server what of the one set is not in the other.
@@ -116,7 +96,7 @@ func (oracleDialect) pending(ctx context.Context, db *sql.DB, status map[string]
 	if err != nil {
 		return 0, false
 	}
-	count, err := countTransactions(strings.Join(strings.Fields(rest), ""))
+	count, err := group.Count(strings.Join(strings.Fields(rest), ""))
 	return int64(count), err == nil
 }
 

@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"regexp"
 	"syscall"
@@ -33,7 +34,13 @@ func (m *Manager) answers(ctx context.Context) error {
 	if err := m.full(); err != nil {
 		return err
 	}
-	return m.ping(ctx)
+	if err := m.ping(ctx); err != nil {
+		return err
+	}
+	if in, err := m.loadMember(); err != nil || in == nil || !m.groups() {
+		return err
+	}
+	return m.session(func(db *sql.DB) error { return m.isWell(ctx, db) })
 }
 
 // orFull says of an error of a start that there is no space left, when that is its cause.

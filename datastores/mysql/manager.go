@@ -158,8 +158,11 @@ func (m *Manager) start(ctx context.Context) error {
 			err = m.launch(ctx)
 		}
 	}
-	if err != nil || running {
+	if err != nil {
 		return err
+	}
+	if running {
+		return m.comeBack(ctx)
 	}
 	if err := m.leaveOrigin(ctx); err != nil {
 		return err
@@ -176,7 +179,10 @@ func (m *Manager) start(ctx context.Context) error {
 	} else if err := m.loadZones(ctx); err != nil {
 		m.env.Log.Warn("the server has no named time zones", "err", err)
 	}
-	return m.applyRuntime(ctx)
+	if err := m.applyRuntime(ctx); err != nil {
+		return err
+	}
+	return m.comeBack(ctx)
 }
 
 // launch starts the server, unless it runs, and returns when it answers.
@@ -201,6 +207,7 @@ func (m *Manager) Stop(ctx context.Context) error {
 	if err := m.rememberLast(ctx); err != nil {
 		m.env.Log.Warn("the server did not say whom it was together with last", "err", err)
 	}
+	m.close(ctx)
 	return m.service.Stop(ctx)
 }
 

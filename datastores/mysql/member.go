@@ -13,6 +13,7 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/configfile"
 	"github.com/cofferdb/coffer/datastores/mysql/galera"
+	"github.com/cofferdb/coffer/datastores/mysql/group"
 	"github.com/cofferdb/coffer/datastores/service"
 )
 
@@ -33,6 +34,8 @@ type member struct {
 	View string `json:"view,omitempty"`
 	// Founds: it finds nobody, for nobody else is in the cluster. It is so until the server has been in it.
 	Founds bool `json:"founds,omitempty"`
+	// Secret, of a member of a group, is the cluster's, by which members log in to each other.
+	Secret string `json:"secret,omitempty"`
 	// Alone and From are worked out before each start: nobody has what this server lacks, and where it stands.
 	Alone bool   `json:"alone,omitempty"`
 	From  string `json:"from,omitempty"`
@@ -73,6 +76,9 @@ func (m *Manager) membersOwn() ([]string, error) {
 	if err != nil || in == nil {
 		return nil, err
 	}
+	if m.groups() {
+		return group.Admit(account{memberUser, "%"}.sql(), m.variant.identified(datastores.NewSecret(in.Secret))), nil
+	}
 	a := account{copyUser, "localhost"}
 	return []string{
 		"SET SESSION wsrep_on = OFF",
@@ -85,7 +91,7 @@ func (m *Manager) membersOwn() ([]string, error) {
 // everything. After a crash only the storage engine knows.
 func (m *Manager) findPlace(ctx context.Context) error {
 	in, err := m.loadMember()
-	if err != nil || in == nil {
+	if err != nil || in == nil || m.groups() {
 		return err
 	}
 	file, err := m.data.ReadFile(dataDir+"/"+galera.StateFile, 1<<10)
@@ -187,7 +193,7 @@ func (m *Manager) remember(ctx context.Context, db *sql.DB, in *member) error {
 // rememberLast is remember before the server is stopped.
 func (m *Manager) rememberLast(ctx context.Context) error {
 	in, err := m.loadMember()
-	if _, _, running := m.service.Running(); err != nil || in == nil || !running {
+	if _, _, running := m.service.Running(); err != nil || in == nil || !running || m.groups() {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
@@ -209,6 +215,9 @@ func (m *Manager) clusterStatus(ctx context.Context, db *sql.DB) (galera.Status,
 
 // isWell returns nil when a member takes writes.
 func (m *Manager) isWell(ctx context.Context, db *sql.DB) error {
+	if m.groups() {
+		return m.isWellInGroup(ctx)
+	}
 	s, err := m.clusterStatus(ctx, db)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/modules"
 	"github.com/cofferdb/coffer/datastores/mysql/galera"
 )
 
@@ -101,6 +102,9 @@ func Plugin(extra ...func(*Manager) datastores.BackupStrategy) datastores.Plugin
 		if m.variant.family == "mariadb" {
 			return Member{m}
 		}
+		if m.groups() {
+			return GroupMember{m}
+		}
 		return m
 	}
 	return datastores.NewPlugin("mysql", DefaultOptions(), open,
@@ -143,4 +147,9 @@ func Plugin(extra ...func(*Manager) datastores.BackupStrategy) datastores.Plugin
 				"packages": ["percona-server-server", "percona-xtrabackup-80"]}`),
 		},
 	)
+}
+
+// ModuleDrivers implements [datastores.Modules]: what every server takes, and parameters.
+func (m *Manager) ModuleDrivers() []datastores.ModuleDriver {
+	return append(modules.Common(m.env), modules.Parameters())
 }

@@ -82,7 +82,13 @@ func (m *Manager) dialSource(req datastores.AttachRequest) (*sql.DB, error) {
 
 // dialServer logs in to another server of the project.
 func (m *Manager) dialServer(address, user string, password datastores.Secret, secure bool) (*sql.DB, error) {
+	return m.dialServerWith(address, user, password, secure, nil)
+}
+
+// dialServerWith opens a session with those variables.
+func (m *Manager) dialServerWith(address, user string, password datastores.Secret, secure bool, params map[string]string) (*sql.DB, error) {
 	c := mysql.NewConfig()
+	c.Params = params
 	c.User, c.Passwd = user, password.Reveal()
 	c.Net, c.Addr = "tcp", net.JoinHostPort(address, strconv.Itoa(port))
 	c.Timeout, c.ReadTimeout = pingTimeout, attachPatience

@@ -21,7 +21,7 @@ func (m *Manager) session(do func(*sql.DB) error) error { return m.sessionWith(n
 // local is session for what concerns this server only: replicas do not hear of it, nor do other members of its cluster.
 func (m *Manager) local(do func(*sql.DB) error) error {
 	params := map[string]string{"sql_log_bin": "0"}
-	if in, err := m.loadMember(); err == nil && in != nil {
+	if in, err := m.loadMember(); err == nil && in != nil && !m.groups() {
 		params["wsrep_on"] = "0"
 	}
 	return m.sessionWith(params, do)
@@ -34,6 +34,11 @@ func (m *Manager) change(ctx context.Context, do func(*sql.DB) error) error {
 		return err
 	}
 	return m.session(func(db *sql.DB) error {
+		if in, err := m.loadMember(); err != nil || in != nil && m.groups() {
+			if err := firstError(err, m.isWell(ctx, db)); err != nil {
+				return err
+			}
+		}
 		readOnly, err := isReadOnly(ctx, db)
 		if err != nil {
 			return err
@@ -150,7 +155,7 @@ func (p patient) Connect(ctx context.Context) (driver.Conn, error) {
 // ping returns when the server has answered a query.
 func (m *Manager) ping(ctx context.Context) error {
 	return m.session(func(db *sql.DB) error {
-		if in, err := m.loadMember(); err != nil || in != nil {
+		if in, err := m.loadMember(); err != nil || in != nil && !m.groups() {
 			return firstError(err, m.isWell(ctx, db))
 		}
 		var one int

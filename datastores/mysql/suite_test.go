@@ -229,9 +229,14 @@ func variables(m *Manager) string {
 
 // show reads a variable in the words of the parameter's values.
 func show(ctx context.Context, manager datastores.Manager, name string) (shown string, err error) {
-	m, ok := manager.(*Manager)
-	if !ok {
-		m = manager.(Member).Manager
+	var m *Manager
+	switch manager := manager.(type) {
+	case Member:
+		m = manager.Manager
+	case GroupMember:
+		m = manager.Manager
+	default:
+		m = manager.(*Manager)
 	}
 	err = m.session(func(db *sql.DB) error {
 		return db.QueryRowContext(ctx, "SELECT VARIABLE_VALUE FROM "+variables(m)+" WHERE VARIABLE_NAME = ?", name).Scan(&shown)

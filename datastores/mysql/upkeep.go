@@ -17,6 +17,9 @@ func (m *Manager) Upkeep(ctx context.Context) error {
 		return err
 	}
 	return m.session(func(db *sql.DB) error {
+		if in != nil && m.groups() {
+			return firstError(m.boundBinlogs(ctx, db, m.binlogSpace()), m.endShutOut(ctx, db))
+		}
 		if in != nil {
 			return firstError(m.remember(ctx, db, in), m.endShutOut(ctx, db))
 		}

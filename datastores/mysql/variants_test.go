@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/mysql/group"
 )
 
 // nowhere is a manager of Percona Server whose server is nowhere to be had: what it would run and say is held against the manuals.
@@ -122,11 +123,11 @@ func TestGTIDs(t *testing.T) {
 		}
 	}
 	for set, want := range map[string]uint64{"": 0, "u:1-5": 5, "u:1-5:11,v:1-3": 9, "u:1-5:tag:1-2,v:_t:7": 8} {
-		if n, err := countTransactions(set); n != want || err != nil {
+		if n, err := group.Count(set); n != want || err != nil {
 			t.Errorf("%q counts %d, %v; want %d", set, n, err, want)
 		}
 	}
-	if _, err := countTransactions("u:5-1"); err == nil {
+	if _, err := group.Count("u:5-1"); err == nil {
 		t.Error("a range that goes down was counted")
 	}
 }
