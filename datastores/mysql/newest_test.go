@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/cofferdb/coffer/agentpoll/agentpolltest/until"
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
@@ -176,4 +179,70 @@ func TestRestoreOfTheVersionBefore(t *testing.T) {
 	if found != "OK" {
 		t.Errorf("after the upgrade: %s %s", kind, found)
 	}
+}
+
+// TestNewestCluster upgrades a cluster of MariaDB 10.11 to 11.8, one member after the other, with writes at members of both versions. What mariadb-upgrade does at one the others do
+// not get.
+func TestNewestCluster(t *testing.T) {
+	if !datastoretest.InImage(t, image) {
+		return
+	}
+	ctx := t.Context()
+	s := &galeraSet{t: t, ca: datastoretest.NewAuthority(t), of: map[string]Member{}, view: datastores.ClusterView{ID: instanceID(), Secret: secret("theClustersOwnSecret")}}
+	ids := []string{"a", "b"}
+	for _, id := range ids {
+		s.add(id)
+	}
+	must(t, s.of["a"].SettleCluster(ctx, s.viewOf("a")))
+	must(t, execute(ctx, admin(t, s.of["a"].Manager), "CREATE DATABASE shop", "CREATE TABLE shop.at (n INT PRIMARY KEY) ENGINE = InnoDB"))
+	from, err := json.Marshal(oldestOptions())
+	must(t, err)
+	tables := func(m Member) (sum string) {
+		t.Helper()
+		must(t, admin(t, m.Manager).QueryRow(`SELECT CONCAT(COUNT(*), ' ', SUM(CRC32(CONCAT_WS(' ', TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, COLUMN_DEFAULT))))
+			FROM information_schema.COLUMNS WHERE TABLE_SCHEMA IN ('mysql', 'sys')`).Scan(&sum))
+		return sum
+	}
+	acknowledged, before := 0, tables(s.of["b"])
+	fill := func(at Member, rows int) {
+		t.Helper()
+		db := admin(t, at.Manager)
+		for range rows {
+			must(t, execute(ctx, db, fmt.Sprintf("INSERT INTO shop.at VALUES (%d)", acknowledged)))
+			acknowledged++
+		}
+	}
+	for n, id := range ids {
+		fill(s.of[id], 20)
+		old := s.of[id]
+		must(t, New(old.env, newestOptions(t)).CheckUpgrade(ctx, datastores.UpgradeRequest{From: from}))
+		must(t, old.Stop(ctx))
+		other := s.of[ids[1-n]]
+		fill(other, 20)
+		m := Member{New(old.env, newestOptions(t))}
+		stopInTheEnd(t, m.Manager)
+		if err := m.Upgrade(ctx, datastores.UpgradeRequest{From: from, Progress: func(string) {}}); err != nil {
+			t.Fatalf("member %s: %v\n%s", id, err, m.service.LastWords())
+		}
+		s.of[id] = m
+		if is, others := tables(m), tables(other); n == 0 && (is == before || others != before) {
+			t.Errorf("the system tables were %s; when one member is upgraded it has %s, and the other %s", before, is, others)
+		}
+		must(t, m.SettleCluster(ctx, s.viewOf(id)))
+		fill(m, 20) // to which those of the version before have to listen
+		fill(other, 20)
+	}
+	for id, m := range s.of {
+		var rows int
+		var version string
+		must(t, admin(t, m.Manager).QueryRow("SELECT COUNT(*), @@version FROM shop.at").Scan(&rows, &version))
+		if rows != acknowledged || !strings.HasPrefix(version, "11.8") {
+			t.Errorf("member %s, of %s, has %d rows, want %d", id, version, rows, acknowledged)
+		}
+	}
+	must(t, s.of["b"].CreateUser(ctx, datastores.User{Name: "ann", Password: secret("pass"), Databases: named("shop")}))
+	until.True(t, time.Minute, "ann is let in at the other", func() bool {
+		_, err := login(t, s.of["a"].Manager, "ann", "pass", "shop")
+		return err == nil
+	})
 }
