@@ -41,6 +41,7 @@ func optionsOf(t testing.TB, p mongodbtest.Programs, version string) []byte {
 
 // TestMongoDB runs the suite with the double.
 func TestMongoDB(t *testing.T) {
+	t.Parallel()
 	t.Log("NOT TESTED with a mongod, of which there is none: the server here is a double, see mongodbtest")
 	p := mongodbtest.Build(t)
 	datastoretest.Run(t, harness(optionsOf(t, p, "8.0"), optionsOf(t, p, "7.0")))

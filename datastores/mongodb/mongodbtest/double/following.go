@@ -2,6 +2,7 @@ package double
 
 import (
 	"context"
+	"os"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -109,6 +110,10 @@ func (f *follower) take(reply answer, synced bool) error {
 	}
 	if err := f.mongod.flush(); err != nil {
 		return err
+	}
+	if err := f.checkVersion(); err != nil { // as a mongod ends whose source has gone on to a format that it does not know
+		f.log.Error("Fatal assertion", "err", err)
+		os.Exit(14)
 	}
 	if !synced {
 		f.set.synced, f.set.state = true, stateSecondary
