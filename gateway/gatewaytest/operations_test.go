@@ -213,6 +213,7 @@ func (o *operations) replicas() {
 	if n, err := o.store.write(t.Context(), copied, 1000, 1001); err == nil {
 		t.Errorf("the replica took %d writes", n)
 	}
+	o.scheduled(replica, 300)
 
 	// Promotion under load: what the old source acknowledged, the new one has.
 	type written struct {
@@ -261,6 +262,40 @@ func (o *operations) replicas() {
 	o.write(o.login, next+10, next+20)
 	o.wantItems("the detached one", o.login, next+20)
 	o.wantItems("the one that it followed", copied, next+10)
+}
+
+// scheduled has a schedule of the set make a backup, which it does at the replica, and makes an instance of that. A copy of the files of a server that follows is not what
+// one of a source is.
+func (o *operations) scheduled(replica string, items int) {
+	t := o.t
+	if o.store != mariadbStore && o.store != postgresqlStore {
+		return
+	}
+	at := "/schedules/" + o.member.Want(t, 200, http.MethodPost, "/schedules",
+		fmt.Sprintf(`{"schedule":{"name":"of the set","instance":%q,"scope":"set","every_hours":24,"keep":1}}`, o.id)).Text("schedule", "id")
+	o.member.Want(t, 202, http.MethodPost, at+"/action", `{"run":{}}`)
+	var run gatewaytest.Answer
+	until.True(t, lifeTimeout, "the schedule has run", func() bool {
+		run = o.member.Want(t, 200, http.MethodGet, at, "")
+		result := run.Text("schedule", "last_run", "result")
+		return result != "" && result != "running"
+	})
+	if run.Text("schedule", "last_run", "result") != "completed" || run.Text("schedule", "last_run", "instance_id") != replica {
+		t.Fatalf("want a backup that was made at the replica %s: %s", replica, run.Body)
+	}
+	o.member.Want(t, 202, http.MethodDelete, at, "")
+	backup := run.Text("schedule", "last_run", "backup_id")
+	created, id, address := o.create(t, o.store, fmt.Sprintf(`,"restorePoint":{"backupRef":%q}`, backup))
+	restored := o.login
+	restored.address = address
+	if password := created.Text("instance", "password"); password != "" { // root_on_create
+		o.secrets.know("root of "+id, password)
+		restored.password = password
+	}
+	o.wantItems("made of the replica's backup", restored, items)
+	o.write(restored, items, items+5) // it follows nobody
+	o.delete(t, o.member, id)
+	o.member.Want(t, 202, http.MethodDelete, "/backups/"+backup, "")
 }
 
 // awaitItems waits until a replica has the items 0 to n-1.
