@@ -26,8 +26,14 @@ const (
 // run follows the index until the test ends, or the returned function is called.
 func run(t *testing.T, store *etcdschema.Store, happen func(context.Context, due.Item) error) (end func()) {
 	t.Helper()
+	return runBy(t, store, time.Now, happen)
+}
+
+// runBy is run by a clock.
+func runBy(t *testing.T, store *etcdschema.Store, now func() time.Time, happen func(context.Context, due.Item) error) (end func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	x := due.New(store, slog.New(slog.DiscardHandler), time.Now, due.Kind{Name: kind, Happen: happen, Places: 4, Within: soon})
+	x := due.New(store, slog.New(slog.DiscardHandler), now, due.Kind{Name: kind, Happen: happen, Places: 4, Within: soon})
 	var running sync.WaitGroup
 	running.Go(func() { x.Run(ctx) })
 	end = func() {
@@ -96,6 +102,60 @@ func TestOnceWhoeverSees(t *testing.T) {
 	until.True(t, soon, "all are counted", func() bool { return happened.Load() >= 2*many })
 	if got := happened.Load(); got != 2*many {
 		t.Errorf("%d have happened; want %d", got, 2*many)
+	}
+}
+
+// TestOnceWhateverTheClocks has three gateways follow an index whose clocks disagree by hours, and are set by days, ahead and back: what is due by any clock happens, and once, and what is due by
+// none does not. An index notices that its clock was set with the next change, or within a minute.
+func TestOnceWhateverTheClocks(t *testing.T) {
+	etcd := etcdtest.Start(t)
+	store := etcd.Store(t)
+	var mu sync.Mutex
+	happened := map[due.Item]int{}
+	var wrong [3]atomic.Int64
+	for n := range wrong {
+		store := etcd.Store(t)
+		now := func() time.Time { return time.Now().Add(time.Duration(wrong[n].Load())) }
+		runBy(t, store, now, func(ctx context.Context, item due.Item) error {
+			was, err := take(ctx, store, item)
+			if was && err == nil {
+				mu.Lock()
+				happened[item]++
+				mu.Unlock()
+			}
+			return err
+		})
+	}
+	const day = 24 * time.Hour
+	var all []due.Item
+	for _, c := range []struct {
+		clocks [3]time.Duration
+		put    time.Duration // from now
+		left   int64         // when all has happened that is due by any clock
+	}{
+		{[3]time.Duration{}, time.Hour, 10}, {[3]time.Duration{0, -day, 0}, 0, 10}, {[3]time.Duration{-time.Minute, 2 * time.Hour, -day}, 3 * day, 10},
+		{[3]time.Duration{-time.Minute, -day, -day}, 2 * day, 20}, {[3]time.Duration{0, -30 * day, 4 * day}, -day, 0}, {[3]time.Duration{}, 0, 0},
+	} {
+		for n := range wrong {
+			wrong[n].Store(int64(c.clocks[n]))
+		}
+		all = append(all, put(t, store, time.Now().Add(c.put), 10)...)
+		until.True(t, soon, fmt.Sprintf("%d are left", c.left), func() bool {
+			left, err := etcdschema.Count(t.Context(), store, etcdschema.Dues(kind))
+			return err == nil && left == c.left
+		})
+	}
+	until.True(t, soon, "all are counted", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(happened) == len(all)
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	for item, times := range happened {
+		if times != 1 {
+			t.Errorf("%v has happened %d times", item, times)
+		}
 	}
 }
 
