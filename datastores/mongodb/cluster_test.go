@@ -1,6 +1,7 @@
 package mongodb
 
 import (
+	"context"
 	"encoding/json"
 	"slices"
 	"testing"
@@ -41,7 +42,11 @@ func (c *circle) add(ids ...string) {
 		c.of[id] = c.open(env, c.options)
 		c.view.Members = append(c.view.Members, datastores.ClusterMember{ID: id, Address: env.Address, State: datastores.ClusterJoins})
 		v := c.viewOf(id)
-		c.t.Cleanup(func() { _ = c.of[id].Stop(c.t.Context()) })
+		c.t.Cleanup(func() {
+			if err := c.of[id].Stop(context.Background()); err != nil {
+				c.t.Errorf("stop: member %s: %v", id, err)
+			}
+		})
 		must(c.t, c.of[id].Prepare(c.t.Context(), datastores.PrepareRequest{Progress: v.Progress, Cluster: &v}))
 		if on, err := c.of[id].RootEnabled(c.t.Context()); on || err != nil {
 			c.t.Errorf("root of a member that has not joined: %v, %v", on, err)
