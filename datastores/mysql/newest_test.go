@@ -164,6 +164,7 @@ func TestRestoreOfTheVersionBefore(t *testing.T) {
 	must(t, execute(ctx, admin(t, old), "SET GLOBAL innodb_change_buffering = 'all'", "DELETE FROM mysql.kept WHERE n % 97 = 0",
 		"INSERT INTO mysql.kept SELECT seq, SHA2(seq, 256), SHA2(-seq, 256) FROM mysql.seq_100001_to_105000"))
 	wantKind(t, New(old.env, newestOptions(t)).CheckUpgrade(ctx, upgrade), datastores.Invalid)
+	must(t, old.CheckUpgrade(ctx, upgrade)) // to its own version, as in another image
 	m = newer()
 	wantKind(t, m.Prepare(ctx, restoring(m, backupOf(t, old, nil))), datastores.Conflict)
 	must(t, old.Stop(ctx))

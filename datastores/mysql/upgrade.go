@@ -20,7 +20,7 @@ func (m *Manager) Upgrade(ctx context.Context, req datastores.UpgradeRequest) er
 	if err := m.upgradable(req.From); err != nil {
 		return err
 	}
-	if m.variant.family == "mariadb" {
+	if m.fromBefore(req.From) {
 		if err := m.settledHere(); err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func (m *Manager) CheckUpgrade(ctx context.Context, req datastores.UpgradeReques
 		for _, xid := range xids {
 			found = append(found, "transaction "+xid+" is prepared: end it with XA COMMIT or XA ROLLBACK")
 		}
-		if err != nil || m.variant.family != "mariadb" {
+		if err != nil || !m.fromBefore(req.From) {
 			return failed(err, "cannot look for prepared transactions")
 		}
 		more, err := unsettled(ctx, db)
@@ -71,6 +71,12 @@ func (m *Manager) CheckUpgrade(ctx context.Context, req datastores.UpgradeReques
 // upgradeArgv: what is upgraded here a replica upgrades by itself, so none of it is logged.
 func (m *Manager) upgradeArgv(login string) []string {
 	return []string{m.tool(m.variant.upgrade), login, "--skip-write-binlog", "--silent"}
+}
+
+// fromBefore reports whether the server takes over the data of an older one that may have a change buffer.
+func (m *Manager) fromBefore(from json.RawMessage) bool {
+	before := DefaultOptions()
+	return json.Unmarshal(from, &before) == nil && m.older(backupMeta{Family: m.variant.family, Version: before.Version})
 }
 
 // upgradable refuses what the server could not take over.
