@@ -85,6 +85,11 @@ func (v ClusterView) Of(states ...ClusterState) []ClusterMember {
 	return slices.DeleteFunc(slices.Clone(v.Members), func(m ClusterMember) bool { return !slices.Contains(states, m.State) })
 }
 
+// Others are the members that are in it, without the one that is told, in their order.
+func (v ClusterView) Others() []ClusterMember {
+	return slices.DeleteFunc(v.Of(ClusterIn), func(m ClusterMember) bool { return m.ID == v.Self })
+}
+
 // Member is that of an id; the zero one when there is none.
 func (v ClusterView) Member(id string) ClusterMember {
 	for _, m := range v.Members {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -83,11 +82,6 @@ func isUnavailable(err error) bool {
 	return errors.As(err, &told) && told.Kind == datastores.Unavailable
 }
 
-// othersOf are those that are in the ring besides one.
-func othersOf(v datastores.ClusterView) []datastores.ClusterMember {
-	return slices.DeleteFunc(v.Of(datastores.ClusterIn), func(c datastores.ClusterMember) bool { return c.ID == v.Self })
-}
-
 // JoinCluster implements [datastores.Cluster]. The server that founds the ring is empty; each other one is emptied, and gets its parts from
 // those that have them.
 func (m *Manager) JoinCluster(ctx context.Context, v datastores.ClusterView) error {
@@ -98,7 +92,7 @@ func (m *Manager) JoinCluster(ctx context.Context, v datastores.ClusterView) err
 	if err != nil {
 		return err
 	}
-	others := othersOf(v)
+	others := v.Others()
 	if in.isOut() {
 		next := &member{Ring: v.ID, Secret: v.Secret.Reveal(), Standing: joining, Founds: len(others) == 0}
 		if !next.Founds {
@@ -177,7 +171,7 @@ func (m *Manager) startSlowly(ctx context.Context, v datastores.ClusterView) err
 
 // awaitTurn waits, in a ring that has been settled, until those are in who join before this member. early: it has not, and has no data.
 func (m *Manager) awaitTurn(ctx context.Context, v datastores.ClusterView) (early bool, err error) {
-	first := othersOf(v)[0]
+	first := v.Others()[0]
 	err = m.service.Await(ctx, func(ctx context.Context) error {
 		service.Pause(ctx, 500*time.Millisecond)
 		return m.withMember(ctx, v, first, func(ctx context.Context, s *session) error {
@@ -339,7 +333,7 @@ func (m *Manager) LeaveCluster(ctx context.Context, v datastores.ClusterView) er
 		return err
 	}
 	if in != nil && in.Standing == inside {
-		stay := len(othersOf(v))
+		stay := len(v.Others())
 		if stay == 0 {
 			return datastores.Errorf(datastores.Conflict, "nobody stays to take what member %s has", v.Self)
 		}

@@ -33,7 +33,7 @@ func (m *Manager) JoinCluster(ctx context.Context, v datastores.ClusterView) err
 	if err != nil {
 		return err
 	}
-	if len(others(v)) == 0 {
+	if len(v.Others()) == 0 {
 		err = m.found(ctx, id)
 	} else {
 		err = m.comeTo(ctx, v)
@@ -42,11 +42,6 @@ func (m *Manager) JoinCluster(ctx context.Context, v datastores.ClusterView) err
 		return err
 	}
 	return m.change(func(id *identity) { id.Ready, id.Cluster.Joined = true, true })
-}
-
-// others are the members that are in the cluster, without the one that is told.
-func others(v datastores.ClusterView) []datastores.ClusterMember {
-	return slices.DeleteFunc(v.Of(datastores.ClusterIn), func(c datastores.ClusterMember) bool { return c.ID == v.Self })
 }
 
 // found makes the server a set of one, with the data that it has.
@@ -257,7 +252,7 @@ func (m *Manager) leave(ctx context.Context, v datastores.ClusterView) error {
 		return err
 	case is.Set == "":
 		return nil
-	case len(others(v)) == 0:
+	case len(v.Others()) == 0:
 		return datastores.Errorf(datastores.Conflict, "nobody stays to take what member %s has", v.Self)
 	case is.Primary:
 		err := m.talk(ctx, func(c *opmsg.Client) error {

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -27,7 +26,7 @@ func (m Member) JoinCluster(ctx context.Context, v datastores.ClusterView) error
 	if err != nil {
 		return err
 	}
-	others := slices.DeleteFunc(v.Of(datastores.ClusterIn), func(c datastores.ClusterMember) bool { return c.ID == v.Self })
+	others := v.Others()
 	if in == nil {
 		// What a backup has brought of another cluster, this one must not go on with.
 		if err := m.forgetCluster(); err != nil {

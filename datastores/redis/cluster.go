@@ -87,7 +87,7 @@ func (m *Manager) clustering(c *inCluster) [][]string {
 // JoinCluster implements [datastores.Cluster]. The one that founds the cluster has nobody to meet. Each other one takes over root and the
 // users of a member that is in.
 func (m *Manager) JoinCluster(ctx context.Context, v datastores.ClusterView) error {
-	in := slices.DeleteFunc(v.Of(datastores.ClusterIn), func(c datastores.ClusterMember) bool { return c.ID == v.Self })
+	in := v.Others()
 	if len(in) == 0 {
 		return nil
 	}

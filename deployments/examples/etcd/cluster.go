@@ -51,7 +51,7 @@ func (m *Manager) JoinCluster(ctx context.Context, v datastores.ClusterView) err
 	if err != nil {
 		return err
 	}
-	others := besides(v, datastores.ClusterIn)
+	others := v.Others()
 	if s.Cluster != v.ID && len(others) > 0 {
 		v.Progress("asking the others to be let in")
 		if s, err = m.ask(ctx, v, s, at(others[0].Address)); err != nil {
@@ -183,7 +183,7 @@ func (m *Manager) LeaveCluster(ctx context.Context, v datastores.ClusterView) er
 	if err != nil {
 		return err
 	}
-	others := besides(v, datastores.ClusterIn)
+	others := v.Others()
 	if len(others) == 0 {
 		return datastores.Errorf(datastores.Invalid, "nobody stays in the cluster")
 	}
@@ -205,9 +205,4 @@ func (m *Manager) LeaveCluster(ctx context.Context, v datastores.ClusterView) er
 		}
 	}
 	return m.Start(ctx)
-}
-
-// besides are the members that stand so, without the one that is told.
-func besides(v datastores.ClusterView, states ...datastores.ClusterState) []datastores.ClusterMember {
-	return slices.DeleteFunc(v.Of(states...), func(one datastores.ClusterMember) bool { return one.ID == v.Self })
 }
