@@ -133,3 +133,11 @@ func TestTokensAreEven(t *testing.T) {
 		t.Errorf("the second of two begins at %s", got)
 	}
 }
+
+func TestMemberKeepsItsVersion(t *testing.T) {
+	o := DefaultOptions()
+	m := New(newEnv(t), o)
+	must(t, m.saveMember(&member{Ring: "r", Standing: inside}))
+	older, _ := findVariant("4.1")
+	wantKind(t, m.Upgrade(t.Context(), datastores.UpgradeRequest{From: jsonOf(t, defaultsOf(older)), Progress: func(string) {}}), datastores.Invalid)
+}

@@ -17,6 +17,13 @@ func (m *Manager) Upgrade(ctx context.Context, req datastores.UpgradeRequest) er
 	if _, ok := findVariant(from.Version); !ok || datastores.CompareVersions(m.variant.version, from.Version) < 0 {
 		return datastores.Errorf(datastores.Invalid, "cassandra %s cannot take over the data of %s", m.variant.version, from.Version)
 	}
+	in, err := m.loadMember()
+	if err != nil {
+		return err
+	}
+	if in.isIn() && from.Version != m.variant.version { // it would write what those that are older cannot read
+		return datastores.Errorf(datastores.Invalid, "a member of a ring stays with cassandra %s, as the others do: make a ring of %s, and copy the data to it", from.Version, m.variant.version)
+	}
 	req.Progress("starting cassandra " + m.variant.version)
 	if err := m.Start(ctx); err != nil {
 		return fmt.Errorf("cassandra %s does not start with the data of %s: %w", m.variant.version, from.Version, err)
