@@ -40,7 +40,7 @@ func (m *Manager) CreateDatabase(ctx context.Context, db datastores.Database) er
 	if db.CharacterSet != "" || db.Collate != "" {
 		return datastores.Errorf(datastores.Invalid, "database %q: Couchbase knows no character sets and collations of buckets", db.Name)
 	}
-	replicas, err := m.replicas()
+	replicas, err := m.replicas(ctx)
 	if err != nil {
 		return err
 	}
@@ -70,13 +70,16 @@ func (m *Manager) createBucket(ctx context.Context, db string, mb int64, replica
 	return m.service.Await(ctx, func(ctx context.Context) error { return m.served(ctx, db) })
 }
 
-// replicas is how many copies a bucket has beside the first. With more than there are nodes for nothing durable can be written.
-func (m *Manager) replicas() (int, error) {
-	id, err := m.identity()
-	if id.Cluster == "" {
-		return 0, err
+// replicas is how many copies a bucket has beside the first. With more than there are nodes for nothing durable could be written.
+func (m *Manager) replicas(ctx context.Context) (int, error) {
+	p, err := m.pool(ctx)
+	nodes := 0
+	for _, n := range p.Nodes {
+		if n.Membership == active {
+			nodes++
+		}
 	}
-	return m.options.Replicas, err
+	return min(m.options.Replicas, max(nodes-1, 0)), err
 }
 
 // served fails while not all nodes serve a bucket: it is made after the server has answered.

@@ -40,6 +40,7 @@ func optionsOf(t testing.TB, p couchbasetest.Programs, version string) []byte {
 
 // TestCouchbase runs the suite with the double.
 func TestCouchbase(t *testing.T) {
+	t.Parallel()
 	t.Log("NOT TESTED with a Couchbase Server, of which there is none: the server here is a double, see couchbasetest")
 	p := couchbasetest.Build(t)
 	datastoretest.Run(t, harness(optionsOf(t, p, "8.0"), optionsOf(t, p, "7.6")))

@@ -6,6 +6,8 @@
 // is written before it is acknowledged; documents are, when the durability of their bucket asks for it, see store.go. Tenants reach documents by the
 // web console's endpoint /pools/default/buckets/NAME/docs: a Couchbase Server has that too, and clients that speak memcached's protocol, which the double does not.
 //
+// The node that is asked for a rebalance does it, and no other one tells how far it is. Writes wait meanwhile.
+//
 // Nodes of one cluster speak to each other at port 21100, in a way of their own, see peers.go. There are 64 vBuckets instead of 1024, and no
 // services but data.
 package double

@@ -48,6 +48,7 @@ type node struct {
 
 	balancing sync.Mutex // one change of the map at a time
 	progress  progress
+	leading   sync.Mutex // by one look at a time
 }
 
 // kept is what is on the disk beside documents.

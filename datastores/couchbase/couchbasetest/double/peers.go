@@ -178,7 +178,12 @@ func (n *node) look(ctx context.Context) {
 				go n.lookAt(ctx, m.Host)
 			}
 		}
-		n.lead(ctx)
+		if n.leading.TryLock() {
+			go func() {
+				defer n.leading.Unlock()
+				n.lead(ctx)
+			}()
+		}
 	}
 }
 
