@@ -38,38 +38,65 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// TestArguments: cbbackupmgr is run with these arguments, and no password is among them.
-func TestArguments(t *testing.T) {
-	t.Log("NOT TESTED with cbbackupmgr, of which there is none: the program here is a double, which writes down its arguments")
-	env := newEnv(t)
-	m, err := Plugin().Open(env, optionsOf(t, couchbasetest.Build(t), "7.6"))
+// prepared is the manager of a double that runs.
+func prepared(t *testing.T) *Manager {
+	t.Helper()
+	opened, err := Plugin().Open(newEnv(t), optionsOf(t, couchbasetest.Build(t), "7.6"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := m.Stop(context.WithoutCancel(t.Context())); err != nil {
+		if err := opened.Stop(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
 	})
-	progress := func(string) {}
-	if err := m.Prepare(t.Context(), datastores.PrepareRequest{Progress: progress}); err != nil {
+	if err := opened.Prepare(t.Context(), datastores.PrepareRequest{Progress: func(string) {}}); err != nil {
 		t.Fatal(err)
 	}
+	return opened.(*Manager)
+}
+
+// TestArguments: cbbackupmgr is run with these arguments, and no password is among them.
+func TestArguments(t *testing.T) {
+	t.Log("NOT TESTED with cbbackupmgr, of which there is none: the program here is a double, which writes down its arguments")
+	m := prepared(t)
 	var out strings.Builder
-	if _, err := m.(*Manager).backup(t.Context(), datastores.BackupRequest{Output: &out, Expect: func(int64) {}}); err != nil {
+	if _, err := m.backup(t.Context(), datastores.BackupRequest{Output: &out, Expect: func(int64) {}}); err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(env.DataDir + "/" + double.ArgvFile)
+	text, err := os.ReadFile(m.env.DataDir + "/" + double.ArgvFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	archive := `"--archive","` + env.DataDir + `/coffer-backup","--repo","coffer"`
-	want := `["config",` + archive + "]\n" + `["backup",` + archive + `,"--cluster","http://` + env.Address + `:8091","--no-progress-bar"]` + "\n"
+	archive := `"--archive","` + m.env.DataDir + `/coffer-backup","--repo","coffer"`
+	want := `["config",` + archive + "]\n" + `["backup",` + archive + `,"--cluster","http://` + m.env.Address + `:8091","--no-progress-bar"]` + "\n"
 	if string(text) != want {
 		t.Errorf("cbbackupmgr was run with\n%swant\n%s", text, want)
 	}
-	id, err := m.(*Manager).identity()
+	id, err := m.identity()
 	if err != nil || strings.Contains(string(text), id.Admin) {
 		t.Errorf("the password is among the arguments, or is not known: %v", err)
+	}
+}
+
+// TestDatabaseAgain: a database that has the name of one that was deleted is another one, which the users of that may not use.
+func TestDatabaseAgain(t *testing.T) {
+	t.Log("NOT TESTED with a Couchbase Server, of which there is none: the server here is a double, see couchbasetest")
+	m := prepared(t)
+	shop := datastores.Database{Name: "shop"}
+	for _, err := range []error{
+		m.CreateDatabase(t.Context(), shop),
+		m.CreateDatabase(t.Context(), datastores.Database{Name: "blog"}),
+		m.CreateUser(t.Context(), datastores.User{Name: "ann", Password: datastores.NewSecret("pass"), Databases: []datastores.Database{shop, {Name: "blog"}}}),
+		m.DeleteDatabase(t.Context(), "shop"),
+		m.CreateDatabase(t.Context(), shop),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := m.ListAccess(t.Context(), "ann", "%")
+	if err != nil || len(got) != 1 || got[0].Name != "blog" {
+		t.Errorf("ann may use %v, %v; want blog alone", got, err)
 	}
 }
