@@ -212,6 +212,9 @@ func (m *Manager) LeaveCluster(ctx context.Context, v datastores.ClusterView) er
 		return err
 	}
 	if id.Cluster != "" {
+		if len(v.Of(datastores.ClusterIn)) == 0 {
+			return datastores.Errorf(datastores.Conflict, "no member stays that could have what this one has")
+		}
 		v.Progress("moving what this member has to the others")
 		if err := m.startServer(ctx); err != nil {
 			return err
@@ -246,8 +249,15 @@ func (m *Manager) ejected(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(p.Nodes) == 1 { // it has never joined, and is empty
-		err := m.call(ctx, "POST", "/controller/hardResetNode", nil, nil)
+	if len(p.Nodes) == 1 { // it has never joined
+		list, err := m.buckets(ctx)
+		if err != nil {
+			return err
+		}
+		if len(list) > 0 {
+			return datastores.Errorf(datastores.Conflict, "the node is alone and has %d buckets: nobody would have them", len(list))
+		}
+		err = m.call(ctx, "POST", "/controller/hardResetNode", nil, nil)
 		return errors.Join(err, errors.New("the node is reset"))
 	}
 	if err := m.rebalancing(ctx, p); err != nil {
