@@ -111,9 +111,14 @@ func (n *node) change(ctx context.Context, success answer, mutate func(*state) a
 	return answer{http.StatusServiceUnavailable, []string{errNoMajority.Error()}}
 }
 
+// reached are those of hosts that have answered of late.
+func (n *node) reached(hosts []string) []string {
+	return slices.DeleteFunc(slices.Clone(hosts), func(host string) bool { return !n.reaches(host, time.Now()) })
+}
+
 func (n *node) agree(ctx context.Context, before, next *state) error {
 	voters := before.hosts(active)
-	given, err := n.propose(ctx, voters, proposal{next.Rev, before.Rev})
+	given, err := n.propose(ctx, n.reached(voters), proposal{next.Rev, before.Rev})
 	if len(given)*2 <= len(voters) || !slices.Contains(given, n.address) && before.member(n.address).Membership == active {
 		return errors.Join(errNoMajority, err)
 	}
@@ -121,7 +126,7 @@ func (n *node) agree(ctx context.Context, before, next *state) error {
 	for _, m := range before.Nodes {
 		all = append(all, m.Host)
 	}
-	done, err := n.commit(ctx, all, next)
+	done, err := n.commit(ctx, n.reached(all), next) // the others ask for it when they are back
 	reached := 0
 	for _, host := range done {
 		if slices.Contains(voters, host) {

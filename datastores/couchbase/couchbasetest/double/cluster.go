@@ -310,7 +310,7 @@ func (n *node) addNode(r *http.Request) answer {
 			}
 			return answer{}
 		}
-		s.Nodes = append(s.Nodes, member{Host: host, Membership: inactiveAdded, Services: wanted})
+		s.Nodes, s.Balanced = append(s.Nodes, member{Host: host, Membership: inactiveAdded, Services: wanted}), false
 		return answer{}
 	})
 	if a.status != 0 {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -15,6 +16,7 @@ const (
 	lookEvery     = 100 * time.Millisecond
 	unheardOf     = time.Second // when a node that does not answer is unhealthy
 	askTimeout    = time.Second
+	agreeTimeout  = 5 * time.Second // of what changes the state or the map, or copies
 	failoverScale = 10
 )
 
@@ -48,7 +50,11 @@ func (n *node) ask(ctx context.Context, host, path string, in, out any) error {
 }
 
 func (n *node) askBy(ctx context.Context, cookie, host, path string, in, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	timeout := agreeTimeout
+	if slices.Contains([]string{"/ping", "/replicate", "/operate"}, path) {
+		timeout = askTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	b, err := json.Marshal(in)
 	if err != nil {
