@@ -98,8 +98,15 @@ type Status struct {
 	Replication *Following `json:"replication,omitempty"`
 	// Shipped is filled by the guest runtime, of a server whose log is shipped. The gateway takes it out: it changes all the time.
 	Shipped *Shipped `json:"shipped,omitempty"`
+	// Able is filled by the guest runtime. The gateway takes it out. nil: the guest is of an earlier version.
+	Able *Able `json:"able,omitempty"`
 	// Volume is filled by the guest runtime.
 	Volume *VolumeUsage `json:"volume,omitempty"`
+}
+
+// Able is what a guest's program can do. It may be more than when the instance was made: hosts replace it in place.
+type Able struct {
+	Capabilities []Capability `json:"capabilities"`
 }
 
 // VolumeUsage is the state of the filesystem that holds the data, in bytes.

@@ -43,6 +43,7 @@ const (
 	modulePattern        = "/server/modules/*/*"
 	sharedModulePattern  = "/server/shared-modules/*"
 	contentsPattern      = "/server/module-contents/*"
+	moduleTurnPattern    = "/server/module-turn"
 	schedulePattern      = "/server/schedules/*/*"
 	eventPattern         = "/server/events/*/*"
 	auditPattern         = "/server/audit/*"
@@ -98,6 +99,7 @@ func Keys() []KeyDoc {
 		{modulePattern, "Module", "gateway", "", "a module: its type, what it is for, how many instances have it"},
 		{sharedModulePattern, "Module", "gateway", "", "a module of all projects"},
 		{contentsPattern, "ModuleContents", "gateway", "", "what is in a module, sealed with the gateways' key"},
+		{moduleTurnPattern, "ModuleTurn", "gateway", "", "the module that was made or renamed last: what two of them may not have in common holds between those that are made at once"},
 		{schedulePattern, "Schedule", "gateway", "", "when an instance is backed up, what is kept, and how the last run went"},
 		{eventPattern, "Event", "gateway", "30 days", "one line of an instance's timeline"},
 		{auditPattern, "Audit", "gateway", "", "the newest rows of an agent's commands that have changed something and have ended, each chained to the one before; written with the result"},
@@ -280,6 +282,10 @@ func SharedModules() Prefix[Module] { return Prefix[Module]{path: "/server/share
 func ModuleContentsKey(id string) Key[ModuleContents] {
 	return key[ModuleContents](contentsPattern, anID("module", id))
 }
+
+// ModuleTurnKey is the place of what modules are made in turn by.
+func ModuleTurnKey() Key[ModuleTurn] { return key[ModuleTurn](moduleTurnPattern) }
+
 func AllModuleContents() Prefix[ModuleContents] {
 	return Prefix[ModuleContents]{path: "/server/module-contents/"}
 }

@@ -55,6 +55,12 @@ type ModuleContents struct {
 	Sealed []byte `json:"sealed"`
 }
 
+// ModuleTurn is changed by whatever makes a module or changes what another may not have, too.
+type ModuleTurn struct {
+	Module string `json:"module"` // the last
+	Turn   string `json:"turn"`   // unlike any before
+}
+
 // AppliedModule is a module that an instance has.
 type AppliedModule struct {
 	ID      string    `json:"id"`

@@ -6,9 +6,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
 
@@ -233,6 +236,35 @@ func TestModulesOfAnInstance(t *testing.T) {
 	}
 }
 
+// TestModulesAtOnce: what no two modules may have in common none of those has that are made at once, and no more get into new instances than may.
+func TestModulesAtOnce(t *testing.T) {
+	_, g, _ := start(t)
+	admin := g.Client(gatewaytest.Admin)
+	crowd := func(body func(n int) string) map[int]int {
+		answers := make(chan int)
+		for n := range 8 {
+			go func() { answers <- admin.Do(t, http.MethodPost, "/modules", body(n)).Status }()
+		}
+		got := map[int]int{}
+		for range 8 {
+			got[<-answers]++
+		}
+		return got
+	}
+	if got := crowd(func(int) string { return moduleBody("same", "ping", "x", "") }); got[200] != 1 || got[400] != 7 {
+		t.Errorf("of one name: %v; want one 200, the others 400", got)
+	}
+	if got := crowd(func(n int) string {
+		return moduleBody(fmt.Sprint("auto", n), "ping", "x", fmt.Sprintf(`,"auto_apply":1,"all_tenants":%d`, n%2))
+	}); got[200] != 6 || got[413] != 2 {
+		t.Errorf("of what new instances get: %v; want 3 of the project, 3 of all, the others 413", got)
+	}
+	other := newModule(t, admin, "other", "ping", "x", "")
+	admin.Want(t, 400, http.MethodPut, "/modules/"+other, `{"module":{"name":"same"}}`)
+	admin.Want(t, 413, http.MethodPut, "/modules/"+other, `{"module":{"auto_apply":1}}`)
+	admin.Want(t, 200, http.MethodPut, "/modules/"+other, `{"module":{"name":"renamed"}}`)
+}
+
 // TestModulesOfParameters: a server has what a module sets from the beginning and until it is taken away, and its configuration group goes
 // before; what takes a restart is said.
 func TestModulesOfParameters(t *testing.T) {
@@ -338,6 +370,31 @@ func TestModulesOfACreate(t *testing.T) {
 	if a := c.Want(t, 200, http.MethodGet, gatewaytest.Instance(others[2])+"/modules", ""); a.At("modules", 0) != nil {
 		t.Errorf("the third has got what it did not have: %s", a.Body)
 	}
+}
+
+// TestModulesOfAnEarlierRelease: an instance of a release that knew no modules has them when a guest says that it can, and its definition says
+// that it may; of what the definition does not say it has nothing.
+func TestModulesOfAnEarlierRelease(t *testing.T) {
+	etcd, g, _ := start(t)
+	c, store := g.Client(gatewaytest.Member), etcd.Store(t)
+	instance := c.Create(t, "db", "")
+	c.Await(t, instance, "ACTIVE", soon)
+	etcd.Put(t, etcdschema.VersionKey("memory", "1").String(), strings.Replace(etcd.All(t, etcdschema.VersionKey("memory", "1").String())[etcdschema.VersionKey("memory", "1").String()],
+		`"users",`, "", 1))
+	key := etcdschema.InstanceKey(gatewaytest.Project, instance)
+	if _, err := store.Update(t.Context(), nil, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+		rec, err := etcdschema.Read(s, key)
+		rec.Value.Capabilities = slices.DeleteFunc(rec.Value.Capabilities, func(c datastores.Capability) bool { return c == datastores.CanModules || c == datastores.CanUsers })
+		return []etcdschema.Op{etcdschema.Put(key, rec.Value)}, err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	module := newModule(t, c, "m", "ping", "x", "")
+	c.Want(t, 501, http.MethodPost, gatewaytest.Instance(instance)+"/modules", refs(module))
+	c.Want(t, 202, http.MethodPost, gatewaytest.Instance(instance)+"/action", `{"restart":{}}`) // the guest has something to say
+	c.Await(t, instance, "ACTIVE", soon)
+	waitFor(t, func() bool { return c.Do(t, http.MethodPost, gatewaytest.Instance(instance)+"/modules", refs(module)).Status == 200 })
+	c.Want(t, 501, http.MethodGet, gatewaytest.Instance(instance)+"/users", "")
 }
 
 // TestModulesMigrate: an instance that comes to another host has its modules there, with what is in them by then.

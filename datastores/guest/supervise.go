@@ -175,6 +175,7 @@ func (g *Guest) status(ctx context.Context) json.RawMessage {
 	if g.broken == nil && g.state.get().Phase == phasePrepared {
 		st.Replication = g.following(ctx, st)
 		st.Shipped = g.shipper.shipped()
+		st.Able = &datastores.Able{Capabilities: datastores.Capabilities(g.served.Load().manager)}
 	}
 	b, err := json.Marshal(st)
 	if err != nil {

@@ -116,16 +116,24 @@ func (be *Backend) Report(ctx context.Context, agentID string, raw json.RawMessa
 		if err != nil || !rec.Found {
 			return m, err
 		}
-		shipped, err := be.shipped(s, rec.Value, &status)
+		ops, err := be.shipped(s, rec.Value, &status)
+		if err != nil {
+			return m, err
+		}
+		more, err := able(s, &rec.Value, &status)
+		if more {
+			key := etcdschema.InstanceKey(agent.Value.Project, agentID)
+			ops, s = append(ops, etcdschema.Put(key, rec.Value)), etcdschema.With(s, key, rec.Value)
+		}
 		if err != nil || sameStatus(rec.Value.Service, status) {
-			return plan.Moves{Ops: shipped}, err
+			return plan.Moves{Ops: ops}, err
 		}
 		member, err := plan.MemberOf(s, rec.Value)
 		if err != nil {
 			return m, err
 		}
 		m, err = be.control.Plan(s, member, lifecycle.Event{Type: lifecycle.Reported, Status: status}).Decide()
-		m.Ops = append(shipped, m.Ops...)
+		m.Ops = append(ops, m.Ops...)
 		before, after = member, m.After
 		return m, err
 	})

@@ -8,7 +8,6 @@ import (
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/control"
 	"github.com/cofferdb/coffer/gateway/fault"
-	"github.com/cofferdb/coffer/gateway/limits"
 	"github.com/cofferdb/coffer/gateway/plan"
 )
 
@@ -70,47 +69,22 @@ func (ms *Modules) New(ctx context.Context, c control.Caller, req Request) (etcd
 		return m, err
 	}
 	contents, sum, err := req.contents()
-	if err == nil {
-		err = ms.alone(ctx, c, m)
-	}
 	if err != nil {
 		return m, err
 	}
 	m.MD5 = sum
-	_, err = ms.Control.Store.Update(ctx, nil, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
-		ops, err := ms.Control.Account(s, m.Project, func(u etcdschema.Usage) etcdschema.Usage { u.Modules++; return u })
-		return append(ops, etcdschema.Put(m.Key(), m), plan.SealContents(ms.Control.Keys, m.ID, contents)), err
+	err = ms.inTurn(ctx, func(mayBe turn) error {
+		_, err := ms.Control.Store.Update(ctx, nil, func(s etcdschema.Snapshot) ([]etcdschema.Op, error) {
+			its, err := mayBe(s, c, m)
+			if err != nil {
+				return nil, err
+			}
+			ops, err := ms.Control.Account(s, m.Project, func(u etcdschema.Usage) etcdschema.Usage { u.Modules++; return u })
+			return append(ops, its, etcdschema.Put(m.Key(), m), plan.SealContents(ms.Control.Keys, m.ID, contents)), err
+		})
+		return err
 	})
 	return m, err
-}
-
-// maxAuto is how many modules of a project, and how many of all, new instances get without being asked: together no more than one may have.
-const maxAuto = limits.MaxInstanceModules / 2
-
-// alone refuses a second module that is for the same and has the same name, as Trove does: clients name modules by it. It refuses more
-// that new instances get than they may have. What is made at the same moment neither sees.
-func (ms *Modules) alone(ctx context.Context, c control.Caller, m etcdschema.Module) error {
-	from, auto := etcdschema.Modules(m.Project), 1
-	if m.Shared {
-		from = etcdschema.SharedModules()
-	}
-	list, err := etcdschema.List(ctx, ms.Control.Store, from, etcdschema.Page{})
-	for _, rec := range list.Records {
-		o := rec.Value
-		if o.ID == m.ID {
-			continue
-		}
-		if o.Name == m.Name && o.Type == m.Type && o.Datastore == m.Datastore && o.Version == m.Version && sees(c, o) {
-			return fault.Errorf(fault.BadRequest, "There is a module %q of type %s for the same datastore: %s.", m.Name, m.Type, o.ID)
-		}
-		if auto++; !o.AutoApply {
-			auto--
-		}
-	}
-	if m.AutoApply && auto > maxAuto {
-		return limits.Over("auto_modules", fault.OverLimit, "There are %d modules with auto_apply already; of a project there may be %d, and as many of all projects.", auto-1, maxAuto)
-	}
-	return err
 }
 
 // Edit changes a module. Instances that have it keep what they have until it is applied again.
@@ -123,35 +97,32 @@ func (ms *Modules) Edit(ctx context.Context, c control.Caller, id string, req Re
 	if err != nil {
 		return after, err
 	}
-	if req.AutoApply != nil && bool(*req.AutoApply) {
-		m, err := ms.Find(ctx, c, id)
-		if err == nil {
-			m.AutoApply = true
-			set((*control.Bit)(&m.Shared), req.AllTenants)
-			err = ms.alone(ctx, c, m)
-		}
-		if err != nil {
-			return after, err
-		}
-	}
-	err = ms.change(ctx, c, id, func(_ etcdschema.Snapshot, before etcdschema.Module) ([]etcdschema.Op, error) {
-		after = before
-		if err := req.into(&after, catalogue, c.Who.Admin()); err != nil {
-			return nil, err
-		}
-		if err := mayBecome(before, after); err != nil {
-			return nil, err
-		}
-		var ops []etcdschema.Op
-		if contents != nil && sum != before.MD5 {
-			after.MD5 = sum
-			ops = append(ops, plan.SealContents(ms.Control.Keys, id, contents))
-		}
-		if before.Shared != after.Shared {
-			ops = append(ops, etcdschema.Delete(before.Key()))
-		}
-		after.Updated = ms.Control.Now().UTC()
-		return append(ops, etcdschema.Put(after.Key(), after)), nil
+	err = ms.inTurn(ctx, func(mayBe turn) error {
+		return ms.change(ctx, c, id, func(s etcdschema.Snapshot, before etcdschema.Module) (ops []etcdschema.Op, err error) {
+			after = before
+			if err := req.into(&after, catalogue, c.Who.Admin()); err != nil {
+				return nil, err
+			}
+			if err := mayBecome(before, after); err != nil {
+				return nil, err
+			}
+			if besides(before) != besides(after) {
+				its, err := mayBe(s, c, after)
+				if err != nil {
+					return nil, err
+				}
+				ops = append(ops, its)
+			}
+			if contents != nil && sum != before.MD5 {
+				after.MD5 = sum
+				ops = append(ops, plan.SealContents(ms.Control.Keys, id, contents))
+			}
+			if before.Shared != after.Shared {
+				ops = append(ops, etcdschema.Delete(before.Key()))
+			}
+			after.Updated = ms.Control.Now().UTC()
+			return append(ops, etcdschema.Put(after.Key(), after)), nil
+		})
 	})
 	return after, err
 }
