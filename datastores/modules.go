@@ -21,6 +21,9 @@ type ModuleDriver struct {
 	// Parameters reads what a module sets, of a manager that implements [Configuration]. The guest runtime checks it as it checks what a
 	// tenant sets, and sets it below that: what a configuration group sets, too, is the group's. Invalid: nothing can be read, and as in Apply.
 	Parameters func(m AppliedModule) (Values, error)
+	// Once: what Apply does cannot be undone and is not to be done twice. The guest runtime does not ask for it again while the module has the same
+	// in it, nor when the command comes again that was cut while Apply was at work. Remove has nothing to do then.
+	Once bool
 	// Apply brings a module to the server, also one that it has with something else in it: nothing of that stays. Invalid: what is in
 	// it is not what the type takes, and nothing was changed. message is for a person, and like an error tells nothing of what
 	// is in the module.
@@ -34,6 +37,7 @@ type AppliedModule struct {
 	ID       string // UUID
 	Name     string // for a person; anything that a tenant likes
 	Contents []byte // 32 KiB at most
+	Root     bool   // it is an admin's, whom nobody else can change: what is in it may have the rights of root
 }
 
 // ModuleTypes are the types of modules that a manager takes, in its order.
@@ -70,11 +74,13 @@ type ModuleArgs struct {
 	Type     string `json:"type"`
 	MD5      string `json:"md5,omitempty"`
 	Contents Secret `json:"contents,omitzero"` // base64
+	Root     bool   `json:"root,omitempty"`    // see [AppliedModule]
+	Had      string `json:"had,omitempty"`     // the MD5 of what has been applied to the data of which a new server is made
 }
 
 // NewModuleArgs is a module that is to be applied, marked for being sealed at once.
 func NewModuleArgs(id, name, kind, md5 string, contents []byte) ModuleArgs {
-	return ModuleArgs{id, name, kind, md5, NewSecret(base64.StdEncoding.EncodeToString(contents)).ForSealing()}
+	return ModuleArgs{ID: id, Name: name, Type: kind, MD5: md5, Contents: NewSecret(base64.StdEncoding.EncodeToString(contents)).ForSealing()}
 }
 
 // Module is the module for its driver.
@@ -83,7 +89,7 @@ func (a ModuleArgs) Module() (AppliedModule, error) {
 	if err != nil {
 		return AppliedModule{}, Errorf(Invalid, "what is in module %s cannot be read", a.ID) // the error of encoding/base64 tells of it
 	}
-	return AppliedModule{a.ID, a.Name, contents}, nil
+	return AppliedModule{a.ID, a.Name, contents, a.Root}, nil
 }
 
 // ModulesArgs are the modules to take away, and then those to apply, in their order.

@@ -110,6 +110,9 @@ func TestModules(t *testing.T) {
 	}
 	admin.Want(t, 200, http.MethodPut, "/modules/"+shared, `{"module":{"priority_apply":0,"full_access":1}}`)
 	c.Want(t, 200, http.MethodPut, "/modules/"+shared, `{"module":{"description":"mine"}}`)
+	admin.Want(t, 400, http.MethodPut, "/modules/"+shared, `{"module":{"priority_apply":1}}`) // what a project has written is no admin's
+	admin.Want(t, 200, http.MethodPut, "/modules/"+shared, `{"module":{"priority_apply":1,"contents":"bmV3"}}`)
+	admin.Want(t, 200, http.MethodPut, "/modules/"+shared, `{"module":{"priority_apply":0,"full_access":1}}`)
 	c.Want(t, 200, http.MethodDelete, "/modules/"+shared, "")
 
 	admin.Want(t, 200, http.MethodPut, "/mgmt/quotas/"+gatewaytest.Project, `{"quotas":{"modules":2}}`)
@@ -393,7 +396,9 @@ func TestModulesOfAnEarlierRelease(t *testing.T) {
 	c.Want(t, 501, http.MethodPost, gatewaytest.Instance(instance)+"/modules", refs(module))
 	c.Want(t, 202, http.MethodPost, gatewaytest.Instance(instance)+"/action", `{"restart":{}}`) // the guest has something to say
 	c.Await(t, instance, "ACTIVE", soon)
-	waitFor(t, func() bool { return c.Do(t, http.MethodPost, gatewaytest.Instance(instance)+"/modules", refs(module)).Status == 200 })
+	waitFor(t, func() bool {
+		return c.Do(t, http.MethodPost, gatewaytest.Instance(instance)+"/modules", refs(module)).Status == 200
+	})
 	c.Want(t, 501, http.MethodGet, gatewaytest.Instance(instance)+"/users", "")
 }
 

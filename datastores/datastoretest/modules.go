@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,10 +23,22 @@ const aModule = "0199d0a1-0000-7000-8000-00000000000a"
 
 // testModules applies a module of each type, again, with something else in it, and takes it away twice. The server goes on meanwhile.
 func testModules(t *testing.T, s *server) {
-	for _, d := range s.manager.(datastores.Modules).ModuleDrivers() {
+	drivers := s.manager.(datastores.Modules).ModuleDrivers()
+	if slices.ContainsFunc(drivers, func(d datastores.ModuleDriver) bool { return d.Type == "sql" }) {
+		databases := s.manager.(datastores.Databases)
+		s.must(t, "make a database for modules", databases.CreateDatabase(s.within(t), datastores.Database{Name: "suite_modules"}))
+		defer func() {
+			s.must(t, "delete the database for modules", databases.DeleteDatabase(s.within(t), "suite_modules"))
+		}()
+	}
+	for _, d := range drivers {
 		trial, known := map[string]ModuleTrial{
 			"ping":     {Contents: []byte("first"), Other: []byte("second")},
 			"key_file": {Contents: []byte("first\x00\xff secret"), Other: []byte("second secret")},
+			"sql": {
+				Contents: []byte("-- database: suite_modules\nCREATE TABLE IF NOT EXISTS t (secret int)"), Other: []byte("-- database: suite_modules\nDROP TABLE t; CREATE TABLE t (a int)"),
+				Bad: []byte("-- database: suite_modules\nsecret nonsense"),
+			},
 			// What of it the server takes is a matter of its parameters.
 			"parameters": {Contents: []byte(`{"a":"secret"}`), Other: []byte(`{"a":1}`), Bad: []byte(`["secret"]`)},
 		}[d.Type]

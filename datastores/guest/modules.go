@@ -81,8 +81,35 @@ func (g *Guest) applyModule(ctx context.Context, c call, m datastores.Modules, o
 	if err != nil {
 		return "", restart, err
 	}
+	if driver.Once {
+		if done, message, err := g.begunOnce(ctx, c, one); done || err != nil {
+			return message, restart, err
+		}
+	}
 	message, err = driver.Apply(ctx, module)
 	return message, restart, err
+}
+
+const hadBefore = "it had been done to the data of which the server was made"
+
+// begunOnce reports what has become of a module that is applied once, if it is done. If not it notes, before anything is, that it has begun: a command that
+// was cut and comes again must not do it twice.
+func (g *Guest) begunOnce(ctx context.Context, c call, one datastores.ModuleArgs) (done bool, message string, err error) {
+	const cut = "it is not known whether all of it has been done: it was interrupted. Apply it again to do it again"
+	has := g.state.get().Modules
+	if i := position(has, one.ID); i >= 0 && has[i].MD5 == one.MD5 && has[i].Type == one.Type {
+		switch {
+		case has[i].Status == datastores.ModuleOK:
+			return true, has[i].Message, nil
+		case c.repeated:
+			return true, "", datastores.Errorf(datastores.Conflict, "%s", has[i].Message)
+		}
+	}
+	if one.Had != "" && one.Had == one.MD5 {
+		return true, hadBefore, nil
+	}
+	begun := stateOf(one, one.Type, datastores.Errorf(datastores.Conflict, cut))
+	return false, "", g.keepModule(ctx, begun)
 }
 
 // stateOf is what has become of a module, with an error as everybody may read it.

@@ -1,12 +1,14 @@
 package guest
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/modules"
 )
 
 // moduleID is the id of a module of a test.
@@ -83,6 +85,69 @@ func TestParametersOfModules(t *testing.T) {
 	b.do(t, command(datastores.MethodRestart), datastores.RestartArgs{Overrides: &none})
 	b.wantValue(t, "boot", "fast")
 	want("hello", "100")
+}
+
+// TestModulesThatAreAppliedOnce: what is in a module is done once, whether it is applied again, its command was cut and comes again, or its server is made
+// anew of data that has it; what failed is done again when somebody asks.
+func TestModulesThatAreAppliedOnce(t *testing.T) {
+	b := newBench(t).prepared(t)
+	runs, fail, cut := 0, false, func() {}
+	driver := modules.SQL(func(ctx context.Context, s modules.Statements) error {
+		runs++
+		cut()
+		if fail {
+			return modules.Refused("1")
+		}
+		return ctx.Err()
+	})
+	m := onlyDriver{b.served.Load().manager, driver}
+	change := func(ctx context.Context, repeated bool, change func(*datastores.ModuleArgs)) string {
+		t.Helper()
+		one := datastores.NewModuleArgs(moduleID(1), "m", "sql", "x", []byte("-- database: d\nsecret"))
+		if change != nil {
+			change(&one)
+		}
+		reply, err := b.changeModules(ctx, call{b.served.Load().reserved, m, repeated}, m, datastores.ModulesArgs{Apply: []datastores.ModuleArgs{one}})
+		if err != nil {
+			return "cut"
+		}
+		return reply.Modules[0].Status
+	}
+	want := func(got, status string, n int) {
+		t.Helper()
+		if got != status || runs != n {
+			t.Errorf("it is %s and has run %d times; want %s, %d", got, runs, status, n)
+		}
+	}
+	want(change(t.Context(), false, nil), "OK", 1)
+	want(change(t.Context(), false, nil), "OK", 1)
+	want(change(t.Context(), true, nil), "OK", 1)
+	want(change(t.Context(), false, func(one *datastores.ModuleArgs) { one.MD5 = "y" }), "OK", 2)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cut = cancel
+	want(change(ctx, false, nil), "cut", 3)
+	cut = func() {}
+	want(change(t.Context(), true, nil), "ERROR", 3) // nobody knows how far it came
+	fail = true
+	want(change(t.Context(), false, nil), "ERROR", 4)
+	fail = false
+	want(change(t.Context(), false, nil), "OK", 5)
+
+	if err := b.state.change(func(s *state) { s.Modules = nil }); err != nil { // as of a server that is made anew
+		t.Fatal(err)
+	}
+	want(change(t.Context(), true, func(one *datastores.ModuleArgs) { one.Had = "x" }), "OK", 5)
+}
+
+// onlyDriver is a manager with one driver of modules.
+type onlyDriver struct {
+	datastores.Manager
+	driver datastores.ModuleDriver
+}
+
+func (o onlyDriver) ModuleDrivers() []datastores.ModuleDriver {
+	return []datastores.ModuleDriver{o.driver}
 }
 
 // TestPrepareWithParametersOfModules: a new server is made with what its modules set, but for those that it cannot have.

@@ -29,7 +29,7 @@ const foldedBy = "lower_case_table_names"
 
 // Names implements [datastores.Names].
 func (m *Manager) Names() datastores.NameRules {
-	return datastores.NameRules{Database: databaseRule, User: userRule, Host: hostRule, FoldedBy: foldedBy}
+	return datastores.NameRules{Database: databaseRule, User: userRule, Host: hostRule, Reserved: []string{moduleUsers}, FoldedBy: foldedBy}
 }
 
 // sqlMode is the mode of every session of the guest; the quoting below is right in no other.

@@ -107,6 +107,9 @@ func (m *Manager) connect(params map[string]string) (*sql.DB, error) {
 	return m.connectAs(adminUser, password, "", own)
 }
 
+// multiStatements is no variable: the session takes several statements at once.
+const multiStatements = "multiStatements"
+
 // connectAs opens a session of an account of this server, with those variables beside what the guest needs.
 func (m *Manager) connectAs(user string, password datastores.Secret, database string, params map[string]string) (*sql.DB, error) {
 	c := mysql.NewConfig()
@@ -121,6 +124,8 @@ func (m *Manager) connectAs(user string, password datastores.Secret, database st
 		"lock_wait_timeout": strconv.Itoa(lockSeconds),
 	}
 	maps.Copy(c.Params, params)
+	_, c.MultiStatements = c.Params[multiStatements]
+	delete(c.Params, multiStatements)
 	connector, err := mysql.NewConnector(c)
 	if err != nil {
 		return nil, err

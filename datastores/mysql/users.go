@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,7 +70,7 @@ func (m *Manager) has(ctx context.Context, db *sql.DB, a account) (found bool, e
 // require returns NotFound when there is no such account, nor any session of it.
 func (m *Manager) require(ctx context.Context, db *sql.DB, a account) error {
 	found, err := m.has(ctx, db, a)
-	if err == nil && !found {
+	if err == nil && (!found || a.isModules()) {
 		if err := endOrphans(ctx, db); err != nil {
 			return err
 		}
@@ -91,6 +92,7 @@ func (m *Manager) requireFree(ctx context.Context, db *sql.DB, a account) error 
 func (m *Manager) ListUsers(ctx context.Context) (all []datastores.User, err error) {
 	err = m.session(func(db *sql.DB) error {
 		all, err = m.users(ctx, db, "TRUE")
+		all = slices.DeleteFunc(all, func(u datastores.User) bool { return newAccount(u.Name, u.Host).isModules() })
 		return failed(err, "cannot list users")
 	})
 	return all, err
@@ -104,7 +106,7 @@ func (m *Manager) GetUser(ctx context.Context, name, host string) (user datastor
 		if err != nil {
 			return failed(err, "cannot get user %s", a)
 		}
-		if len(found) == 0 {
+		if len(found) == 0 || a.isModules() {
 			return datastores.Errorf(datastores.NotFound, "there is no user %s", a)
 		}
 		user = found[0]

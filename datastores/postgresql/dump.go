@@ -191,7 +191,7 @@ func (m *Manager) withAccount(ctx context.Context, options string, do func(passw
 			return datastores.Errorf(datastores.Conflict, "a replica cannot be dumped: choose the strategy pg_basebackup, or back up its source")
 		}
 		if err == nil {
-			err = dropDumpUser(ctx, s)
+			err = m.dropDumpUser(ctx, s)
 		}
 		if err == nil {
 			err = s.exec(ctx, "CREATE ROLE "+dumpUser+" "+options+clause)
@@ -213,16 +213,16 @@ func (m *Manager) withAccount(ctx context.Context, options string, do func(passw
 		if err := throwOut(ctx, s, dumpUser); err != nil {
 			return err
 		}
-		return dropDumpUser(ctx, s)
+		return m.dropDumpUser(ctx, s)
 	})
 	return errors.Join(err, undone)
 }
 
-// dropDumpUser drops the account if it is there, with what it was let do in databases.
-func dropDumpUser(ctx context.Context, s *session) error {
+// dropDumpUser drops the account if it is there, also when it has rights or owns something in databases.
+func (m *Manager) dropDumpUser(ctx context.Context, s *session) error {
 	there, err := s.one(ctx, "SELECT true FROM pg_roles WHERE rolname = $1", dumpUser)
 	if err != nil || !there.bool() {
 		return err
 	}
-	return s.exec(ctx, "DROP OWNED BY "+dumpUser+"; DROP ROLE "+dumpUser)
+	return m.dropRole(ctx, s, dumpUser)
 }

@@ -70,7 +70,7 @@ func (m *Manager) furnish(ctx context.Context, s *session) error {
 	if err != nil {
 		return failed(err, "cannot make the database %s", homeDatabase)
 	}
-	if err := s.exec(ctx, "DROP ROLE IF EXISTS "+dumpUser); err != nil { // of a guest that was killed
+	if err := m.dropDumpUser(ctx, s); err != nil { // of a guest that was killed
 		return failed(err, "cannot drop the role %s", dumpUser)
 	}
 	// Rights on functions are a database's own: the session may be in another one, since home was missing.

@@ -17,7 +17,8 @@ import (
 func testOperations(d datastore) func(*testing.T, *stage) {
 	return func(t *testing.T, s *stage) {
 		o := &operations{stage: s, store: d, t: t}
-		_, o.id, o.login = o.make("")
+		_, o.id, o.login = o.make(o.bundled())
+		o.modules()
 		o.write(o.login, 0, 200)
 		o.backups()
 		o.parameters()
@@ -35,6 +36,8 @@ type operations struct {
 	t     *testing.T
 	id    string
 	login login
+
+	statements, setting string // modules of those types
 }
 
 // make creates an instance with a tenant who can log in.

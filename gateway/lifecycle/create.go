@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
@@ -89,6 +90,10 @@ func (d *decision) prepared() error {
 	var reply datastores.PrepareReply
 	if len(d.Instance.Modules) > 0 {
 		_ = json.Unmarshal(d.event.Value, &reply) // what it does not tell of is an error of those modules
+		d.Instance.Modules = slices.Clone(d.Instance.Modules)
+		for i := range d.Instance.Modules { // also those of a server that was made anew
+			d.Instance.Modules[i].Status = datastores.ModuleApplying
+		}
 		d.settleModules(reply.Modules, "the guest has not told of it")
 	}
 	if d.Instance.Operation.Kind == Migrate {

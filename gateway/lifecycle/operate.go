@@ -206,6 +206,9 @@ func (d *decision) settleModules(states []datastores.ModuleState, unknown string
 				failed++
 			}
 			m.Status, m.Message, m.Updated = is.Status, cut(is.Message, maxFault), d.now
+			if is.MD5 != "" {
+				m.MD5, m.Type = is.MD5, is.Type
+			}
 		}
 		all = append(all, m)
 	}

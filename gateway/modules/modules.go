@@ -106,6 +106,9 @@ func (ms *Modules) Edit(ctx context.Context, c control.Caller, id string, req Re
 			if err := mayBecome(before, after); err != nil {
 				return nil, err
 			}
+			if after.Admin && !before.Admin && contents == nil { // what is in an admin's may have the rights of root
+				return nil, fault.Errorf(fault.BadRequest, "What is in module %s a project has said. With a change that makes it an admin's, say 'contents' anew.", id)
+			}
 			if besides(before) != besides(after) {
 				its, err := mayBe(s, c, after)
 				if err != nil {

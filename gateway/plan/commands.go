@@ -213,7 +213,7 @@ func (p *Plan) prepareArgs(in *etcdschema.Instance) (datastores.PrepareArgs, err
 	if args.Overrides, err = p.overrides(in.Configuration); err != nil {
 		return args, err
 	}
-	if args.Modules, err = p.modulesOf(in); err != nil {
+	if args.Modules, err = p.modulesOf(*in); err != nil {
 		return args, err
 	}
 	if len(in.Restore) > 0 {

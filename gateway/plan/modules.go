@@ -50,18 +50,13 @@ func (p *Plan) modulesArgs(in etcdschema.Instance) (args datastores.ModulesArgs,
 }
 
 // modulesOf are all modules that an instance has, for a server that is made anew.
-func (p *Plan) modulesOf(in *etcdschema.Instance) ([]datastores.ModuleArgs, error) {
-	has := slices.Clone(in.Modules)
-	for i := range has {
-		m, err := ReadModule(p.Snap, in.Project, has[i].ID)
-		if err != nil {
-			return nil, err
+func (p *Plan) modulesOf(in etcdschema.Instance) ([]datastores.ModuleArgs, error) {
+	args, err := p.toApply(in.Project, in.Modules)
+	for i, one := range args {
+		at := slices.IndexFunc(in.Modules, func(m etcdschema.AppliedModule) bool { return m.ID == one.ID })
+		if has := in.Modules[at]; has.Status == datastores.ModuleOK {
+			args[i].Had = has.MD5
 		}
-		has[i].Status, has[i].Message, has[i].Type, has[i].MD5 = datastores.ModuleApplying, "", m.Type, m.MD5
-	}
-	args, err := p.toApply(in.Project, has)
-	if err == nil && len(has) > 0 {
-		in.Modules = has
 	}
 	return args, err
 }
@@ -86,7 +81,9 @@ func (p *Plan) toApply(project string, list []etcdschema.AppliedModule) (args []
 		if err != nil {
 			return nil, err
 		}
-		args = append(args, datastores.NewModuleArgs(m.ID, m.Name, m.Type, m.MD5, contents))
+		one := datastores.NewModuleArgs(m.ID, m.Name, m.Type, m.MD5, contents)
+		one.Root = m.Admin
+		args = append(args, one)
 	}
 	return args, nil
 }
