@@ -32,11 +32,8 @@ func mysqlOptions(t testing.TB, version string) Options {
 	return o
 }
 
-// TestSuiteOfMySQL is the whole suite on 9.7: COFFER_MYSQL_SUITE=1 asks for it.
+// TestSuiteOfMySQL is the whole suite on 9.7.
 func TestSuiteOfMySQL(t *testing.T) {
-	if os.Getenv("COFFER_MYSQL_SUITE") == "" {
-		t.Skip("NOT TESTED: COFFER_MYSQL_SUITE is not set")
-	}
 	t.Parallel()
 	if datastoretest.InImage(t, sid) {
 		datastoretest.Run(t, mysqlHarness(t, initialisedOnce(t, mysqlOptions(t, "9.7"))))
