@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/datastores/datastoretest"
+	"github.com/cofferdb/coffer/datastores/datastoretest/inmemory"
 	"github.com/cofferdb/coffer/etcdschema"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
@@ -92,7 +92,7 @@ func addressOf(cluster gatewaytest.Answer, member int) string {
 // sharded has the datastore in memory say that its clusters' backups are of each shard.
 func sharded(t *testing.T, g *gatewaytest.Gateway) {
 	t.Helper()
-	offer := new(datastoretest.Memory).Plugin().Manifest().Offers[0]
+	offer := new(inmemory.Datastore).Plugin().Manifest().Offers[0]
 	offer.Server.VolumeSupport = true
 	offer.Server.Cluster.Backups = datastores.BackupOfShards
 	_, err := g.Store.Update(t.Context(), nil, func(etcdschema.Snapshot) ([]etcdschema.Op, error) {

@@ -89,8 +89,9 @@ func TestWhoMayImportWhom(t *testing.T) {
 		"datastores/mongodb":            append([]string{"datastores/mongodb/opmsg", "go.mongodb.org/mongo-driver/v2/bson"}, engine...),
 		"datastores/mongodb/opmsg":      {"go.mongodb.org/mongo-driver/v2/bson"},
 		"datastores/mongodb/cmd/...":    {"datastores/mongodb", "datastores/guest"},
-		// The double: a program of tests.
 		"datastores/datastoretest/clustertest":       {"agentpoll/agentpolltest/until", "datastores", "datastores/datastoretest", "datastores/service"},
+		"datastores/datastoretest/inmemory":          {"datastores", "datastores/datastoretest", "datastores/modules"},
+		// The doubles: programs of tests.
 		"datastores/couchbase/couchbasetest":         {"datastores/couchbase/couchbasetest/double"},
 		"datastores/couchbase/couchbasetest/double":  {},
 		"datastores/couchbase/couchbasetest/cmd/...": {"datastores/couchbase/couchbasetest/double"},

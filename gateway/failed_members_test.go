@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cofferdb/coffer/datastores/datastoretest"
+	"github.com/cofferdb/coffer/datastores/datastoretest/inmemory"
 	"github.com/cofferdb/coffer/gateway/gatewaytest"
 )
 
@@ -15,7 +15,7 @@ import (
 // A server of the datastore "memory" refuses users as long as it is a replica.
 func TestReplicaThatCannotBeTold(t *testing.T) {
 	etcd, g, _ := start(t)
-	offer := new(datastoretest.Memory).Plugin().Manifest().Offers[0]
+	offer := new(inmemory.Datastore).Plugin().Manifest().Offers[0]
 	offer.Server.VolumeSupport, offer.Server.UsersPerServer = true, true
 	server, err := json.Marshal(offer.Server)
 	if err != nil {

@@ -1,6 +1,7 @@
 package datastoretest
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -183,4 +184,9 @@ func (w *writer) stop() int {
 	w.quit()
 	<-w.done
 	return int(w.acknowledged.Load())
+}
+
+// Item is the text of the item of that number, 100 bytes, for a [Harness]'s Write.
+func Item(number int) string {
+	return fmt.Sprintf("%036d%x", number, sha256.Sum256(fmt.Append(nil, number)))
 }

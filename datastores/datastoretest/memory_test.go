@@ -8,10 +8,11 @@ import (
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
+	"github.com/cofferdb/coffer/datastores/datastoretest/inmemory"
 )
 
 // harness is that of the datastore in memory.
-func harness(memory *datastoretest.Memory, plugin datastores.Plugin) datastoretest.Harness {
+func harness(memory *inmemory.Datastore, plugin datastores.Plugin) datastoretest.Harness {
 	return datastoretest.Harness{
 		Plugin:         plugin,
 		NewEnv:         func(t *testing.T) datastores.Env { return datastoretest.NewEnv(t) },
@@ -46,7 +47,7 @@ func harness(memory *datastoretest.Memory, plugin datastores.Plugin) datastorete
 }
 
 func TestMemory(t *testing.T) {
-	for name, memory := range map[string]*datastoretest.Memory{
+	for name, memory := range map[string]*inmemory.Datastore{
 		"replicas copy":            {},
 		"replicas start of backup": {ReplicaBackup: true, BackupBytes: 1 << 20},
 	} {
@@ -58,7 +59,7 @@ func TestMemory(t *testing.T) {
 func TestParametersOfOneKind(t *testing.T) {
 	for name, restart := range map[string]bool{"all need a restart": true, "none needs a restart": false} {
 		t.Run(name, func(t *testing.T) {
-			memory := new(datastoretest.Memory)
+			memory := new(inmemory.Datastore)
 			h := harness(memory, plant(t, memory, defect{plant: func(m everything) datastores.Manager { return oneKind{planted{m}, restart} }}))
 			h.FewConnections = nil
 			if restart {

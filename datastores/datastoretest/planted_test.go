@@ -11,6 +11,7 @@ import (
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
+	"github.com/cofferdb/coffer/datastores/datastoretest/inmemory"
 )
 
 // everything is a manager with every capability.
@@ -89,19 +90,19 @@ func defects() map[string]defect {
 		"a restored root that nobody knows of":   {"root after a restore/memory_impl/copy", func(m everything) datastores.Manager { return &unaware{planted: planted{m}} }},
 		"a user that brings another along":       {"start and stop", func(m everything) datastores.Manager { return shadowed{planted{m}} }},
 		"a prepare that is done once":            {"prepare cut short", once()},
-		"a restart that loses something":         {"start and stop", forgets(datastoretest.AtStart)},
-		"a kill that loses something":            {"killed", forgets(datastoretest.AtKill)},
-		"a kill that loses it under a backup":    {"backup of a killed server/memory_impl/slow", forgets(datastoretest.AtKill)},
-		"a resize that loses something":          {"memory", forgets(datastoretest.AtResize)},
-		"a restore that loses something":         {"restore/memory_impl/slow", forgets(datastoretest.AtRestore)},
-		"increments that lose something":         {"incremental backups/memory_impl/copy", forgets(datastoretest.AtIncrements)},
-		"a replica without something":            {"replica/memory_impl/follow", forgets(datastoretest.AtAttach)},
-		"a replica's restart that loses it":      {"replica survives restarts/memory_impl/follow", forgets(datastoretest.AtStart)},
-		"a read-only start that loses something": {"read-only source/memory_impl/follow", forgets(datastoretest.AtReadOnlyStart)},
-		"a detach that loses something":          {"detach/memory_impl/follow", forgets(datastoretest.AtDetach)},
-		"a promotion that loses something":       {"promotion/memory_impl/follow", forgets(datastoretest.AtPromotion)},
-		"a kill that loses it after a promotion": {"promotion/memory_impl/follow", forgets(datastoretest.AtKill)},
-		"an upgrade that loses something":        {"upgrade", forgets(datastoretest.AtUpgrade)},
+		"a restart that loses something":         {"start and stop", forgets(inmemory.AtStart)},
+		"a kill that loses something":            {"killed", forgets(inmemory.AtKill)},
+		"a kill that loses it under a backup":    {"backup of a killed server/memory_impl/slow", forgets(inmemory.AtKill)},
+		"a resize that loses something":          {"memory", forgets(inmemory.AtResize)},
+		"a restore that loses something":         {"restore/memory_impl/slow", forgets(inmemory.AtRestore)},
+		"increments that lose something":         {"incremental backups/memory_impl/copy", forgets(inmemory.AtIncrements)},
+		"a replica without something":            {"replica/memory_impl/follow", forgets(inmemory.AtAttach)},
+		"a replica's restart that loses it":      {"replica survives restarts/memory_impl/follow", forgets(inmemory.AtStart)},
+		"a read-only start that loses something": {"read-only source/memory_impl/follow", forgets(inmemory.AtReadOnlyStart)},
+		"a detach that loses something":          {"detach/memory_impl/follow", forgets(inmemory.AtDetach)},
+		"a promotion that loses something":       {"promotion/memory_impl/follow", forgets(inmemory.AtPromotion)},
+		"a kill that loses it after a promotion": {"promotion/memory_impl/follow", forgets(inmemory.AtKill)},
+		"an upgrade that loses something":        {"upgrade", forgets(inmemory.AtUpgrade)},
 		"what a user made goes with the user":    {"access together", func(m everything) datastores.Manager { return greedy{planted{m}} }},
 		"sessions that outlive their password":   {"sessions", func(m everything) datastores.Manager { m.(lingerer).Linger(); return m }},
 		"a delete that stops half way":           {"half a delete", func(m everything) datastores.Manager { return halver{planted{m}} }},
@@ -134,7 +135,7 @@ const plantedEnv = "COFFER_TEST_PLANTED"
 // TestPlantedDefects runs, in a process of its own for each defect, the test that is there to find it: it must fail.
 func TestPlantedDefects(t *testing.T) {
 	if name := os.Getenv(plantedEnv); name != "" {
-		memory := new(datastoretest.Memory)
+		memory := new(inmemory.Datastore)
 		h := harness(memory, plant(t, memory, defects()[name]))
 		h.Timeout = 3 * time.Second
 		datastoretest.Run(t, h)
@@ -186,7 +187,7 @@ func TestExceptions(t *testing.T) {
 		"no reason":        {datastoretest.Exception{Test: "root"}, true, "excuses nothing", ""},
 	}
 	if name := os.Getenv(plantedEnv); name != "" {
-		memory := new(datastoretest.Memory)
+		memory := new(inmemory.Datastore)
 		h := harness(memory, memory.Plugin())
 		h.Exceptions = []datastoretest.Exception{cases[name].exception}
 		datastoretest.Run(t, h)
@@ -204,14 +205,14 @@ func TestExceptions(t *testing.T) {
 }
 
 // plant is the datastore in memory with a defect.
-func plant(t *testing.T, memory *datastoretest.Memory, d defect) datastores.Plugin {
+func plant(t *testing.T, memory *inmemory.Datastore, d defect) datastores.Plugin {
 	t.Helper()
 	whole := memory.Plugin()
-	var defaults datastoretest.MemoryOptions
+	var defaults inmemory.Options
 	if err := json.Unmarshal(whole.Manifest().Offers[0].Guest, &defaults); err != nil {
 		t.Fatal(err)
 	}
-	open := func(env datastores.Env, o datastoretest.MemoryOptions) datastores.Manager {
+	open := func(env datastores.Env, o inmemory.Options) datastores.Manager {
 		options, err := json.Marshal(o)
 		if err != nil {
 			t.Fatal(err)

@@ -8,13 +8,13 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/datastores/datastoretest"
+	"github.com/cofferdb/coffer/datastores/datastoretest/inmemory"
 )
 
 const address = "127.1.2.3"
 
 // inMemory is a prepared server that other packages' tests would steer.
-func inMemory(t *testing.T, memory *datastoretest.Memory) everything {
+func inMemory(t *testing.T, memory *inmemory.Datastore) everything {
 	t.Helper()
 	m, err := memory.Plugin().Open(datastores.Env{InstanceID: "i", Dir: t.TempDir(), Address: address}, nil)
 	if err != nil {
@@ -27,7 +27,7 @@ func inMemory(t *testing.T, memory *datastoretest.Memory) everything {
 }
 
 func TestMemoryFails(t *testing.T) {
-	memory := new(datastoretest.Memory)
+	memory := new(inmemory.Datastore)
 	m, reason := inMemory(t, memory), errors.New("no room")
 	memory.Fail(address, datastores.MethodUpdateOverrides, reason)
 	if _, err := m.UpdateOverrides(t.Context(), nil); !errors.Is(err, reason) {
@@ -42,7 +42,7 @@ func TestMemoryFails(t *testing.T) {
 // TestMemoryHolds: a backup of the wanted size stops half way until it is released.
 func TestMemoryHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := &datastoretest.Memory{BackupBytes: 1 << 20}
+		memory := &inmemory.Datastore{BackupBytes: 1 << 20}
 		m := inMemory(t, memory)
 		release := memory.Hold(address, datastores.MethodCreateBackup)
 		var out bytes.Buffer
@@ -65,7 +65,7 @@ func TestMemoryHolds(t *testing.T) {
 
 // TestMemoryHoldsReplicas: what a source has more comes to its replica when that is released.
 func TestMemoryHoldsReplicas(t *testing.T) {
-	memory, ctx := new(datastoretest.Memory), t.Context()
+	memory, ctx := new(inmemory.Datastore), t.Context()
 	source := inMemory(t, memory)
 	account := datastores.ReplicaAccount{User: "r", Password: datastores.NewSecret("p")}
 	env := datastores.Env{InstanceID: "r", Dir: t.TempDir(), Address: "127.1.2.4"}
@@ -86,7 +86,7 @@ func TestMemoryHoldsReplicas(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	release := memory.Hold(env.Address, datastoretest.Following)
+	release := memory.Hold(env.Address, inmemory.Following)
 	if err := source.CreateDatabase(ctx, datastores.Database{Name: "shop"}); err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/agentpoll/agent"
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/datastores/datastoretest"
+	"github.com/cofferdb/coffer/datastores/datastoretest/inmemory"
 )
 
 const (
@@ -23,7 +23,7 @@ const (
 // bench is a guest of a server in memory, opened, and without a gateway.
 type bench struct {
 	*Guest
-	memory   *datastoretest.Memory
+	memory   *inmemory.Datastore
 	store    *store
 	address  string
 	options  string
@@ -32,7 +32,7 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	return (&bench{memory: &datastoretest.Memory{}, store: newStore(), address: address, options: `{}`}).in(t, t.TempDir())
+	return (&bench{memory: &inmemory.Datastore{}, store: newStore(), address: address, options: `{}`}).in(t, t.TempDir())
 }
 
 // in is b in a directory, as the binary is after it was started.
@@ -150,8 +150,8 @@ func TestEveryMethodHasAHandler(t *testing.T) {
 type able struct{ datastores.Manager }
 
 func TestMethodWithoutCapability(t *testing.T) {
-	open := func(datastores.Env, datastoretest.MemoryOptions) datastores.Manager { return able{} }
-	options := datastoretest.MemoryOptions{GuestOptions: datastores.GuestOptions{MountPoint: "/x"}}
+	open := func(datastores.Env, inmemory.Options) datastores.Manager { return able{} }
+	options := inmemory.Options{GuestOptions: datastores.GuestOptions{MountPoint: "/x"}}
 	g := &Guest{plugin: datastores.NewPlugin("able", options, open)}
 	g.table = g.methods()
 	for name, want := range map[string]bool{
@@ -170,8 +170,8 @@ func TestManagerWithoutCapabilities(t *testing.T) {
 	s.manager = able{s.manager}
 	b.served.Store(&s)
 	args := map[string]any{"options": map[string]any{"release": 2}, "overrides": map[string]any{"strict": true}}
-	b.plugin = datastores.NewPlugin("able", datastoretest.MemoryOptions{GuestOptions: s.options},
-		func(datastores.Env, datastoretest.MemoryOptions) datastores.Manager { return s.manager })
+	b.plugin = datastores.NewPlugin("able", inmemory.Options{GuestOptions: s.options},
+		func(datastores.Env, inmemory.Options) datastores.Manager { return s.manager })
 	for _, m := range datastores.Methods() {
 		if m.Needs != "" || m.Name == datastores.MethodRestart {
 			b.refused(t, command(m.Name), args, agentpoll.Unsupported)

@@ -10,13 +10,13 @@ import (
 	"testing"
 
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/datastores/datastoretest"
+	"github.com/cofferdb/coffer/datastores/datastoretest/inmemory"
 )
 
 func runProgram(t *testing.T, env map[string]string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	var out, err bytes.Buffer
-	p := program{(&datastoretest.Memory{}).Plugin(), func(name string) string { return env[name] }, strings.NewReader(env["stdin"]), &out, &err}
+	p := program{(&inmemory.Datastore{}).Plugin(), func(name string) string { return env[name] }, strings.NewReader(env["stdin"]), &out, &err}
 	code = p.run(t.Context(), args)
 	return out.String(), err.String(), code
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/cofferdb/coffer/agentpoll/agentpolltest"
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
+	"github.com/cofferdb/coffer/datastores/datastoretest/inmemory"
 )
 
 // remote is a whole guest with its agent, as the binary is, and a gateway to command it.
@@ -24,12 +25,12 @@ type remote struct {
 	done sync.WaitGroup
 }
 
-func newRemote(t *testing.T, gateway *agentpolltest.Server, memory *datastoretest.Memory, address string) *remote {
+func newRemote(t *testing.T, gateway *agentpolltest.Server, memory *inmemory.Datastore, address string) *remote {
 	t.Helper()
 	return newRemoteWith(t, gateway, memory, address, `{}`)
 }
 
-func newRemoteWith(t *testing.T, gateway *agentpolltest.Server, memory *datastoretest.Memory, address, options string) *remote {
+func newRemoteWith(t *testing.T, gateway *agentpolltest.Server, memory *inmemory.Datastore, address, options string) *remote {
 	t.Helper()
 	token, id := gateway.Token(json.RawMessage(options))
 	dir := t.TempDir()
@@ -92,7 +93,7 @@ func (r *remote) do(t *testing.T, method string, args any) json.RawMessage {
 
 // TestBackupOverTheWire has a backup cancelled, one whose guest ends in the middle, one that is damaged, and a restore.
 func TestBackupOverTheWire(t *testing.T) {
-	memory := &datastoretest.Memory{}
+	memory := &inmemory.Datastore{}
 	gateway := agentpolltest.NewServer(t)
 	source := newRemote(t, gateway, memory, address)
 	source.do(t, datastores.MethodPrepare, json.RawMessage(
@@ -152,7 +153,7 @@ func TestBackupOverTheWire(t *testing.T) {
 // TestOptionsThatAreNotGood: a guest that has nothing to manage enrols all the same, and says why to whatever it is told.
 func TestOptionsThatAreNotGood(t *testing.T) {
 	gateway := agentpolltest.NewServer(t)
-	r := newRemoteWith(t, gateway, &datastoretest.Memory{}, address, `{"hue":"red","mount_point":"x"}`)
+	r := newRemoteWith(t, gateway, &inmemory.Datastore{}, address, `{"hue":"red","mount_point":"x"}`)
 	for range 2 { // and again after a start
 		for _, method := range []string{datastores.MethodPrepare, datastores.MethodListUsers, datastores.MethodRestart} {
 			result := r.result(t, r.send(t, method, nil))

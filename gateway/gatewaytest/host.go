@@ -15,7 +15,7 @@ import (
 	"github.com/cofferdb/coffer/agentpoll"
 	"github.com/cofferdb/coffer/agentpoll/agent"
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/datastores/datastoretest"
+	"github.com/cofferdb/coffer/datastores/datastoretest/inmemory"
 	"github.com/cofferdb/coffer/datastores/guest"
 	"github.com/cofferdb/coffer/deployments"
 	"github.com/cofferdb/coffer/etcdschema"
@@ -25,7 +25,7 @@ import (
 // "2".
 func Define(t testing.TB, store *etcdschema.Store) {
 	t.Helper()
-	offers := new(datastoretest.Memory).Plugin().Manifest().Offers
+	offers := new(inmemory.Datastore).Plugin().Manifest().Offers
 	ops := []etcdschema.Op{
 		etcdschema.Put(etcdschema.DatastoreKey(offers[0].Datastore), etcdschema.Datastore{DefaultVersion: offers[0].Version}),
 		etcdschema.Put(etcdschema.FlavorKey("1"), etcdschema.Flavor{Name: "small", RAM: 512, VCPUs: 1, Disk: 1}),
@@ -45,7 +45,7 @@ func Define(t testing.TB, store *etcdschema.Store) {
 // Host is a host in process whose guests run in process too, over the datastore "memory". Everything between them and
 // the gateway is real.
 type Host struct {
-	Memory   *datastoretest.Memory
+	Memory   *inmemory.Datastore
 	ID       string
 	gateways []string
 	dir      string
@@ -73,7 +73,7 @@ func StartHost(t testing.TB, g *Gateway, others ...string) *Host {
 // StartHostSaying is StartHost for one that announces what says makes of its announcement, see [Host.Says].
 func StartHostSaying(t testing.TB, says func(*deployments.Announcement), g *Gateway, others ...string) *Host {
 	t.Helper()
-	h := &Host{says: says, Memory: new(datastoretest.Memory), gateways: append([]string{g.URL}, others...), dir: t.TempDir(), guests: map[string]func(){}, args: map[string]deployments.LaunchArgs{}}
+	h := &Host{says: says, Memory: new(inmemory.Datastore), gateways: append([]string{g.URL}, others...), dir: t.TempDir(), guests: map[string]func(){}, args: map[string]deployments.LaunchArgs{}}
 	enrolment := g.Client(Admin).Want(t, http.StatusOK, http.MethodPost, "/mgmt/enrolments", `{"enrolment":{}}`)
 	h.ID = enrolment.Text("enrolment", "agent_id")
 	var err error

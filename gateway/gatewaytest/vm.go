@@ -11,13 +11,13 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/datastores/datastoretest"
+	"github.com/cofferdb/coffer/datastores/datastoretest/inmemory"
 	"github.com/cofferdb/coffer/datastores/guest"
 )
 
 // StartMachine does what a machine does that boots with the user-data of an instance without a host: it runs a guest, over
 // the datastore "memory", with the configuration that the user-data writes, below a directory of the test and at g.
-func StartMachine(t testing.TB, g *Gateway, userData string) *datastoretest.Memory {
+func StartMachine(t testing.TB, g *Gateway, userData string) *inmemory.Datastore {
 	t.Helper()
 	cfg := GuestConfig(t, userData)
 	root := t.TempDir()
@@ -26,7 +26,7 @@ func StartMachine(t testing.TB, g *Gateway, userData string) *datastoretest.Memo
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	memory := new(datastoretest.Memory)
+	memory := new(inmemory.Datastore)
 	machine, err := guest.New(guest.Config{Plugin: memory.Plugin(), Version: "test", Guest: cfg})
 	if err != nil {
 		t.Fatal(err)

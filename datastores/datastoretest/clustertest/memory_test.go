@@ -8,10 +8,11 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/datastoretest"
 	"github.com/cofferdb/coffer/datastores/datastoretest/clustertest"
+	"github.com/cofferdb/coffer/datastores/datastoretest/inmemory"
 )
 
 // harness is that of the datastore in memory.
-func harness(memory *datastoretest.Memory, plugin datastores.Plugin) clustertest.Harness {
+func harness(memory *inmemory.Datastore, plugin datastores.Plugin) clustertest.Harness {
 	return clustertest.Harness{
 		Plugin: plugin,
 		NewEnv: func(t *testing.T) datastores.Env { return datastoretest.NewEnv(t) },
@@ -30,7 +31,7 @@ func harness(memory *datastoretest.Memory, plugin datastores.Plugin) clustertest
 
 // client goes from member to member.
 type client struct {
-	memory *datastoretest.Memory
+	memory *inmemory.Datastore
 	at     []datastoretest.Login
 	turn   int
 }
@@ -68,11 +69,11 @@ func (c *client) Close() error { return nil }
 // TestMemory: the cluster in memory passes, with shards and without.
 func TestMemory(t *testing.T) {
 	t.Run("equal members", func(t *testing.T) {
-		memory := new(datastoretest.Memory)
+		memory := new(inmemory.Datastore)
 		clustertest.Run(t, harness(memory, memory.Plugin()))
 	})
 	t.Run("shards", func(t *testing.T) {
-		memory := new(datastoretest.Memory)
+		memory := new(inmemory.Datastore)
 		h := harness(memory, memory.Plugin())
 		h.Founders, h.Comers, h.Leavers = []string{"1", "2", "1", "2"}, []string{"3", "3"}, []int{1, 3}
 		clustertest.Run(t, h)

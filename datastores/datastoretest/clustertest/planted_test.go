@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
-	"github.com/cofferdb/coffer/datastores/datastoretest"
 	"github.com/cofferdb/coffer/datastores/datastoretest/clustertest"
+	"github.com/cofferdb/coffer/datastores/datastoretest/inmemory"
 )
 
 // member is a manager as the stage needs it.
@@ -44,10 +44,10 @@ func defects() map[string]defect {
 		"a join that is done once":             {"found", func(m member) datastores.Manager { return once{member: m, joined: joined} }},
 		"a settle that is done once":           {"found", func(m member) datastores.Manager { return once{member: m, settled: settled} }},
 		"a leave that is done once":            {"shrink", func(m member) datastores.Manager { return once{member: m, left: left} }},
-		"a leave that loses a row":             {"shrink", forgets(datastoretest.AtLeave)},
-		"a kill that loses a row":              {"killed", forgets(datastoretest.AtKill)},
-		"a restart that loses a row":           {"restart", forgets(datastoretest.AtStart)},
-		"a backup that loses a row":            {"backup", forgets(datastoretest.AtRestore)},
+		"a leave that loses a row":             {"shrink", forgets(inmemory.AtLeave)},
+		"a kill that loses a row":              {"killed", forgets(inmemory.AtKill)},
+		"a restart that loses a row":           {"restart", forgets(inmemory.AtStart)},
+		"a backup that loses a row":            {"backup", forgets(inmemory.AtRestore)},
 		"a member that left and takes rows":    {"shrink", func(m member) datastores.Manager { return open{m} }},
 		"a member outside that says nothing":   {"outside of a quorum", func(m member) datastores.Manager { return silent{m} }},
 		"a member that is alone and goes on":   {"outside of a quorum", heedless},
@@ -114,7 +114,7 @@ const (
 // TestPlanted: the stage finds each defect, in the test that is there for it.
 func TestPlanted(t *testing.T) {
 	if name := os.Getenv(plantedEnv); name != "" {
-		memory := new(datastoretest.Memory)
+		memory := new(inmemory.Datastore)
 		h := harness(memory, plant(t, memory, defects()[name]))
 		h.Timeout = patience
 		clustertest.Run(t, h)
@@ -135,14 +135,14 @@ func TestPlanted(t *testing.T) {
 }
 
 // plant is the datastore in memory with a defect.
-func plant(t *testing.T, memory *datastoretest.Memory, d defect) datastores.Plugin {
+func plant(t *testing.T, memory *inmemory.Datastore, d defect) datastores.Plugin {
 	t.Helper()
 	whole := memory.Plugin()
-	var defaults datastoretest.MemoryOptions
+	var defaults inmemory.Options
 	if err := json.Unmarshal(whole.Manifest().Offers[0].Guest, &defaults); err != nil {
 		t.Fatal(err)
 	}
-	return datastores.NewPlugin("memory", defaults, func(env datastores.Env, o datastoretest.MemoryOptions) datastores.Manager {
+	return datastores.NewPlugin("memory", defaults, func(env datastores.Env, o inmemory.Options) datastores.Manager {
 		options, err := json.Marshal(o)
 		if err != nil {
 			t.Fatal(err)

@@ -1,4 +1,4 @@
-package datastoretest
+package inmemory
 
 import (
 	"bufio"
@@ -13,36 +13,36 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 )
 
-var memoryCopy = datastores.StrategyName{Namespace: "memory_impl", Name: "copy"}
+var byCopy = datastores.StrategyName{Namespace: "memory_impl", Name: "copy"}
 
-func (m *memoryManager) BackupStrategies() []datastores.BackupStrategy {
-	slow := memoryBackup{memoryManager: m, logical: true, padding: m.memory.BackupBytes}
+func (m *manager) BackupStrategies() []datastores.BackupStrategy {
+	slow := backup{manager: m, logical: true, padding: m.memory.BackupBytes}
 	return []datastores.BackupStrategy{
-		{StrategyName: memoryCopy, Incremental: true, Replays: true, Tool: "memory-copy", Backup: memoryBackup{memoryManager: m}.backup, Restore: memoryBackup{memoryManager: m}.restore},
+		{StrategyName: byCopy, Incremental: true, Replays: true, Tool: "memory-copy", Backup: backup{manager: m}.backup, Restore: backup{manager: m}.restore},
 		{StrategyName: datastores.StrategyName{Namespace: "memory_impl", Name: "slow"}, Logical: true, Backup: slow.backup, Restore: slow.restore},
 	}
 }
 
-// memoryBackup writes the lines of a server's history, and the number of lines after "end" so that a cut one is found out.
+// backup writes the lines of a server's history, and the number of lines after "end" so that a cut one is found out.
 // Lines that begin with # mean nothing.
-type memoryBackup struct {
-	*memoryManager
+type backup struct {
+	*manager
 	logical bool
 	padding int64
 }
 
-// memoryMeta tells how many lines of the history a backup and those before it hold.
-type memoryMeta struct{ Lines int }
+// metadata tells how many lines of the history a backup and those before it hold.
+type metadata struct{ Lines int }
 
-func (b memoryBackup) backup(ctx context.Context, req datastores.BackupRequest) (datastores.BackupReply, error) {
-	var since memoryMeta
+func (b backup) backup(ctx context.Context, req datastores.BackupRequest) (datastores.BackupReply, error) {
+	var since metadata
 	if req.Parent != nil {
 		if err := json.Unmarshal(req.Parent.Meta, &since); err != nil || b.logical {
 			return datastores.BackupReply{}, datastores.Errorf(datastores.Invalid, "backup %s cannot be built on", req.Parent.ID)
 		}
 	}
 	var history []string
-	if err := b.ask(ctx, func(s *memoryServer) error {
+	if err := b.ask(ctx, func(s *server) error {
 		history = slices.Clone(s.history)
 		return nil
 	}); err != nil {
@@ -54,12 +54,12 @@ func (b memoryBackup) backup(ctx context.Context, req datastores.BackupRequest) 
 	if err := b.write(ctx, history[since.Lines:], req); err != nil {
 		return datastores.BackupReply{}, err
 	}
-	meta, err := json.Marshal(memoryMeta{len(history)})
+	meta, err := json.Marshal(metadata{len(history)})
 	return datastores.BackupReply{Meta: meta}, err
 }
 
 // write fails and waits half way, when it is to.
-func (b memoryBackup) write(ctx context.Context, lines []string, req datastores.BackupRequest) error {
+func (b backup) write(ctx context.Context, lines []string, req datastores.BackupRequest) error {
 	total := b.padding
 	for _, line := range lines {
 		total += int64(len(line)) + 1
@@ -111,8 +111,8 @@ func (o out) pad(bytes int64) error {
 	return nil
 }
 
-func (b memoryBackup) restore(ctx context.Context, req datastores.RestoreRequest) error {
-	restored := newMemoryData()
+func (b backup) restore(ctx context.Context, req datastores.RestoreRequest) error {
+	restored := newContents()
 	for i, link := range req.Chain {
 		req.Progress(fmt.Sprintf("reading backup %d of %d", i+1, len(req.Chain)))
 		if err := ctx.Err(); err != nil {
@@ -126,12 +126,12 @@ func (b memoryBackup) restore(ctx context.Context, req datastores.RestoreRequest
 	if err != nil {
 		return err
 	}
-	b.memory.with(b.env.Address, func(s *memoryServer) {
+	b.memory.with(b.env.Address, func(s *server) {
 		if s.running != b.logical {
 			err = fmt.Errorf("the server runs: %v, want %v", s.running, b.logical)
 			return
 		}
-		s.memoryData = restored
+		s.contents = restored
 		s.passes(AtRestore)
 		if len(req.Chain) > 1 {
 			s.passes(AtIncrements)
@@ -140,7 +140,7 @@ func (b memoryBackup) restore(ctx context.Context, req datastores.RestoreRequest
 	return err
 }
 
-func restoreOne(ctx context.Context, into *memoryData, link datastores.BackupLink) error {
+func restoreOne(ctx context.Context, into *contents, link datastores.BackupLink) error {
 	r, err := link.Open(ctx)
 	if err != nil {
 		return err

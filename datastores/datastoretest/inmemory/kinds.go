@@ -1,17 +1,19 @@
-package datastoretest
+package inmemory
 
 import (
 	"context"
 	"fmt"
+
+	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
 
-// memoryTexts are written at once.
-type memoryTexts struct {
+// textsPut are written at once.
+type textsPut struct {
 	Database string
 	Texts    map[string]string
 }
 
-func (d *memoryData) putTexts(put memoryTexts) {
+func (d *contents) putTexts(put textsPut) {
 	if d.texts[put.Database] == nil {
 		d.texts[put.Database] = map[string]string{}
 	}
@@ -20,29 +22,29 @@ func (d *memoryData) putTexts(put memoryTexts) {
 	}
 }
 
-// Kinds are a [Harness]'s Kinds, with sessions of this datastore.
-func (m *Memory) Kinds() []WriteKind {
+// Kinds are a [datastoretest.Harness]'s Kinds, with sessions of this datastore.
+func (m *Datastore) Kinds() []datastoretest.WriteKind {
 	texts := func(round int) map[string]string {
 		return map[string]string{fmt.Sprint("a", round): "first", fmt.Sprint("b", round): "second"}
 	}
-	in := func(s Session, do func(*memoryServer, Login) error) (err error) {
-		session := s.(*memorySession)
-		m.with(session.login.Address, func(server *memoryServer) {
+	in := func(s datastoretest.Session, do func(*server, datastoretest.Login) error) (err error) {
+		session := s.(*session)
+		m.with(session.login.Address, func(server *server) {
 			if err = server.connect(session.login); err == nil {
 				err = do(server, session.login)
 			}
 		})
 		return err
 	}
-	return []WriteKind{{
+	return []datastoretest.WriteKind{{
 		Name: "texts at once",
-		Write: func(_ context.Context, s Session, round int) error {
-			return in(s, func(server *memoryServer, l Login) error {
-				return server.change(change{PutTexts: &memoryTexts{l.Database, texts(round)}})
+		Write: func(_ context.Context, s datastoretest.Session, round int) error {
+			return in(s, func(server *server, l datastoretest.Login) error {
+				return server.change(change{PutTexts: &textsPut{l.Database, texts(round)}})
 			})
 		},
-		Read: func(_ context.Context, s Session, round int) error {
-			return in(s, func(server *memoryServer, l Login) error {
+		Read: func(_ context.Context, s datastoretest.Session, round int) error {
+			return in(s, func(server *server, l datastoretest.Login) error {
 				for name, want := range texts(round) {
 					if got := server.texts[l.Database][name]; got != want {
 						return fmt.Errorf("text %s is %q", name, got)
@@ -54,7 +56,7 @@ func (m *Memory) Kinds() []WriteKind {
 	}}
 }
 
-// Moments at which a server may lose something: defects for tests of the suite, see [memoryManager.Forget].
+// Moments at which a server may lose something: defects for tests of the suite, see [manager.Forget].
 const (
 	AtStart         = "start"
 	AtReadOnlyStart = "start that is read-only"
@@ -70,12 +72,12 @@ const (
 )
 
 // Forget has the server lose what was written at once whenever it comes to a moment: a defect for tests of the suite.
-func (m *memoryManager) Forget(moment string) {
-	m.memory.with(m.env.Address, func(s *memoryServer) { s.forgets = moment })
+func (m *manager) Forget(moment string) {
+	m.memory.with(m.env.Address, func(s *server) { s.forgets = moment })
 }
 
 // passes is called when the server comes to a moment.
-func (s *memoryServer) passes(moment string) {
+func (s *server) passes(moment string) {
 	if s.forgets == moment {
 		clear(s.texts)
 	}

@@ -1,4 +1,4 @@
-package datastoretest
+package inmemory
 
 import (
 	"context"
@@ -17,13 +17,13 @@ import (
 // followed another server.
 
 // ForgetLog has a server give up what it keeps of its log.
-func (m *Memory) ForgetLog(address string) { m.with(address, func(s *memoryServer) { s.kept = "" }) }
+func (m *Datastore) ForgetLog(address string) { m.with(address, func(s *server) { s.kept = "" }) }
 
-func (m *memoryManager) KeepLog(ctx context.Context, from string) (position string, err error) {
+func (m *manager) KeepLog(ctx context.Context, from string) (position string, err error) {
 	if err := m.enter(ctx, datastores.MethodShipLog); err != nil {
 		return "", err
 	}
-	err = m.ask(ctx, func(s *memoryServer) error {
+	err = m.ask(ctx, func(s *server) error {
 		if from == "" {
 			s.kept = s.identity()
 			position = strconv.Itoa(len(s.history))
@@ -36,22 +36,22 @@ func (m *memoryManager) KeepLog(ctx context.Context, from string) (position stri
 }
 
 // identity names a server's history.
-func (s *memoryServer) identity() string { return fmt.Sprintf("%s of %s", s.instance, s.born) }
+func (s *server) identity() string { return fmt.Sprintf("%s of %s", s.instance, s.born) }
 
-func (s *memoryServer) keeps() error {
+func (s *server) keeps() error {
 	if s.kept != s.identity() || s.source != nil {
 		return datastores.Errorf(datastores.Conflict, "the server has another history")
 	}
 	return nil
 }
 
-func (m *memoryManager) ReadLog(ctx context.Context, req datastores.LogRequest) (reply datastores.LogReply, err error) {
+func (m *manager) ReadLog(ctx context.Context, req datastores.LogRequest) (reply datastores.LogReply, err error) {
 	after, err := strconv.Atoi(req.After)
 	if err != nil {
 		return reply, err
 	}
 	var lines []string
-	err = m.ask(ctx, func(s *memoryServer) error {
+	err = m.ask(ctx, func(s *server) error {
 		to := len(s.history)
 		if req.To != "" {
 			to, _ = strconv.Atoi(req.To)
@@ -71,13 +71,13 @@ func (m *memoryManager) ReadLog(ctx context.Context, req datastores.LogRequest) 
 	return reply, err
 }
 
-func (m *memoryManager) DropLog(context.Context) error {
-	m.memory.with(m.env.Address, func(s *memoryServer) { s.kept = "" })
+func (m *manager) DropLog(context.Context) error {
+	m.memory.with(m.env.Address, func(s *server) { s.kept = "" })
 	return nil
 }
 
 // replay adds the log to what was restored.
-func (d *memoryData) replay(ctx context.Context, log *datastores.LogReplay) error {
+func (d *contents) replay(ctx context.Context, log *datastores.LogReplay) error {
 	if log == nil {
 		return nil
 	}

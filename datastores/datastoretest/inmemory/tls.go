@@ -1,4 +1,4 @@
-package datastoretest
+package inmemory
 
 import (
 	"context"
@@ -10,44 +10,45 @@ import (
 	"os"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
 
-// memoryTLS is how a server speaks TLS, and what it shows.
-type memoryTLS struct {
+// tlsState is how a server speaks TLS, and what it shows.
+type tlsState struct {
 	mode datastores.TLSMode
 	leaf *x509.Certificate // nil when off
 }
 
 // takeTLS reads what the server has to show.
-func (m *memoryManager) takeTLS() (memoryTLS, error) {
+func (m *manager) takeTLS() (tlsState, error) {
 	t := m.env.ServerTLS()
 	if !t.On() {
-		return memoryTLS{mode: datastores.TLSOff}, nil
+		return tlsState{mode: datastores.TLSOff}, nil
 	}
 	text, err := os.ReadFile(t.CertificateFile())
 	for block, rest := pem.Decode(text); err == nil && block != nil; block, rest = pem.Decode(rest) {
 		if block.Type == "CERTIFICATE" {
 			leaf, err := x509.ParseCertificate(block.Bytes)
-			return memoryTLS{t.Mode, leaf}, err
+			return tlsState{t.Mode, leaf}, err
 		}
 	}
-	return memoryTLS{}, errors.Join(err, errors.New("there is no certificate"))
+	return tlsState{}, errors.Join(err, errors.New("there is no certificate"))
 }
 
 // UseTLS implements [datastores.TLS].
-func (m *memoryManager) UseTLS(ctx context.Context) (restart bool, err error) {
+func (m *manager) UseTLS(ctx context.Context) (restart bool, err error) {
 	if err := m.enter(ctx, datastores.MethodSSLAction); err != nil {
 		return false, err
 	}
 	taken, err := m.takeTLS()
 	if err == nil {
-		m.memory.with(m.env.Address, func(s *memoryServer) { s.tls = taken })
+		m.memory.with(m.env.Address, func(s *server) { s.tls = taken })
 	}
 	return false, err
 }
 
 // shows reports whether a client takes the server's certificate.
-func (s *memoryServer) shows(config *tls.Config) error {
+func (s *server) shows(config *tls.Config) error {
 	if s.tls.leaf == nil {
 		return errors.New("the server does not speak TLS")
 	}
@@ -60,9 +61,9 @@ func (s *memoryServer) shows(config *tls.Config) error {
 	return nil
 }
 
-// ConnectTLS is a [Harness]'s ConnectTLS.
-func (m *Memory) ConnectTLS(_ context.Context, l Login, config *tls.Config) (err error) {
-	m.with(l.Address, func(s *memoryServer) {
+// ConnectTLS is a [datastoretest.Harness]'s ConnectTLS.
+func (m *Datastore) ConnectTLS(_ context.Context, l datastoretest.Login, config *tls.Config) (err error) {
+	m.with(l.Address, func(s *server) {
 		if err = s.shows(config); err == nil {
 			err = s.admit(l)
 		}
@@ -71,11 +72,11 @@ func (m *Memory) ConnectTLS(_ context.Context, l Login, config *tls.Config) (err
 }
 
 // checkSource refuses a source whose certificate a replica must not take.
-func (m *memoryManager) checkSource(address string) error {
+func (m *manager) checkSource(address string) error {
 	config, err := m.env.ServerTLS().ToSource(address)
 	if err != nil || config == nil {
 		return err
 	}
-	m.memory.with(address, func(s *memoryServer) { err = s.shows(config) })
+	m.memory.with(address, func(s *server) { err = s.shows(config) })
 	return err
 }

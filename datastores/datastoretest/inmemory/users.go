@@ -1,4 +1,4 @@
-package datastoretest
+package inmemory
 
 import (
 	"cmp"
@@ -8,9 +8,9 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 )
 
-func (m *memoryManager) CreateUser(ctx context.Context, user datastores.User) error {
-	return m.ask(ctx, func(s *memoryServer) error {
-		u := &memoryUser{at(user.Name, user.Host), []byte(user.Password.Reveal()), names(user.Databases)}
+func (m *manager) CreateUser(ctx context.Context, user datastores.User) error {
+	return m.ask(ctx, func(s *server) error {
+		u := &tenant{at(user.Name, user.Host), []byte(user.Password.Reveal()), namesOf(user.Databases)}
 		if s.users[u.account] != nil {
 			return datastores.Errorf(datastores.Exists, "user %q exists", user.Name)
 		}
@@ -21,8 +21,8 @@ func (m *memoryManager) CreateUser(ctx context.Context, user datastores.User) er
 	})
 }
 
-func (m *memoryManager) ListUsers(ctx context.Context) (list []datastores.User, err error) {
-	err = m.ask(ctx, func(s *memoryServer) error {
+func (m *manager) ListUsers(ctx context.Context) (list []datastores.User, err error) {
+	err = m.ask(ctx, func(s *server) error {
 		for key, u := range s.users {
 			list = append(list, datastores.User{Name: key.Name, Host: key.Host, Databases: u.databases()})
 		}
@@ -31,16 +31,16 @@ func (m *memoryManager) ListUsers(ctx context.Context) (list []datastores.User, 
 	return list, err
 }
 
-func (m *memoryManager) GetUser(ctx context.Context, name, host string) (user datastores.User, err error) {
-	err = m.askUser(ctx, name, host, func(_ *memoryServer, u memoryUser) error {
+func (m *manager) GetUser(ctx context.Context, name, host string) (user datastores.User, err error) {
+	err = m.askUser(ctx, name, host, func(_ *server, u tenant) error {
 		user = datastores.User{Name: u.Name, Host: u.Host, Databases: u.databases()}
 		return nil
 	})
 	return user, err
 }
 
-func (m *memoryManager) UpdateUser(ctx context.Context, name, host string, to datastores.UserChange) error {
-	return m.askUser(ctx, name, host, func(s *memoryServer, u memoryUser) error {
+func (m *manager) UpdateUser(ctx context.Context, name, host string, to datastores.UserChange) error {
+	return m.askUser(ctx, name, host, func(s *server, u tenant) error {
 		was := u.account
 		u.account = account{cmp.Or(to.Name, u.Name), cmp.Or(to.Host, u.Host)}
 		if u.account != was && s.users[u.account] != nil {
@@ -53,8 +53,8 @@ func (m *memoryManager) UpdateUser(ctx context.Context, name, host string, to da
 	})
 }
 
-func (m *memoryManager) DeleteUser(ctx context.Context, name, host string) error {
-	return m.askUser(ctx, name, host, func(s *memoryServer, u memoryUser) error {
+func (m *manager) DeleteUser(ctx context.Context, name, host string) error {
+	return m.askUser(ctx, name, host, func(s *server, u tenant) error {
 		if err := s.free(); err != nil {
 			return err
 		}
@@ -62,26 +62,26 @@ func (m *memoryManager) DeleteUser(ctx context.Context, name, host string) error
 	})
 }
 
-func (m *memoryManager) ListAccess(ctx context.Context, name, host string) (list []datastores.Database, err error) {
-	err = m.askUser(ctx, name, host, func(_ *memoryServer, u memoryUser) error {
+func (m *manager) ListAccess(ctx context.Context, name, host string) (list []datastores.Database, err error) {
+	err = m.askUser(ctx, name, host, func(_ *server, u tenant) error {
 		list = u.databases()
 		return nil
 	})
 	return list, err
 }
 
-func (m *memoryManager) GrantAccess(ctx context.Context, name, host string, databases []string) error {
-	return m.askUser(ctx, name, host, func(s *memoryServer, u memoryUser) error {
+func (m *manager) GrantAccess(ctx context.Context, name, host string, databases []string) error {
+	return m.askUser(ctx, name, host, func(s *server, u tenant) error {
 		if err := s.hasDatabases(databases); err != nil {
 			return err
 		}
-		u.Access = slices.Compact(sorted(append(u.Access, databases...)))
+		u.Access = slices.Compact(slices.Sorted(slices.Values(append(u.Access, databases...))))
 		return s.change(change{PutUser: &u})
 	})
 }
 
-func (m *memoryManager) RevokeAccess(ctx context.Context, name, host, database string) error {
-	return m.askUser(ctx, name, host, func(s *memoryServer, u memoryUser) error {
+func (m *manager) RevokeAccess(ctx context.Context, name, host, database string) error {
+	return m.askUser(ctx, name, host, func(s *server, u tenant) error {
 		if !u.has(database) {
 			return datastores.Errorf(datastores.NotFound, "user %q has no right on %q", name, database)
 		}
@@ -91,8 +91,8 @@ func (m *memoryManager) RevokeAccess(ctx context.Context, name, host, database s
 }
 
 // askUser is ask with a copy of a user who is there.
-func (m *memoryManager) askUser(ctx context.Context, name, host string, f func(*memoryServer, memoryUser) error) error {
-	return m.ask(ctx, func(s *memoryServer) error {
+func (m *manager) askUser(ctx context.Context, name, host string, f func(*server, tenant) error) error {
+	return m.ask(ctx, func(s *server) error {
 		u := s.users[at(name, host)]
 		if u == nil {
 			return datastores.Errorf(datastores.NotFound, "there is no user %q", name)
@@ -106,10 +106,19 @@ func (m *memoryManager) askUser(ctx context.Context, name, host string, f func(*
 // at is the key of a user; no host is any host.
 func at(name, host string) account { return account{name, cmp.Or(host, "%")} }
 
-func (u *memoryUser) databases() []datastores.Database {
+func (u *tenant) databases() []datastores.Database {
 	var list []datastores.Database
 	for _, name := range u.Access {
 		list = append(list, datastores.Database{Name: name})
 	}
 	return list
+}
+
+// namesOf are the names of databases, in their order.
+func namesOf(list []datastores.Database) (all []string) {
+	for _, db := range list {
+		all = append(all, db.Name)
+	}
+	slices.Sort(all)
+	return all
 }

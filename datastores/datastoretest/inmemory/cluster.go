@@ -1,4 +1,4 @@
-package datastoretest
+package inmemory
 
 import (
 	"context"
@@ -10,13 +10,13 @@ import (
 
 // ClusterShape implements [datastores.Cluster]. Each member has everything, whatever shard it is said to be of, and a member acknowledges
 // what more than half of all have.
-func (m *memoryManager) ClusterShape() datastores.ClusterShape {
+func (m *manager) ClusterShape() datastores.ClusterShape {
 	return datastores.ClusterShape{MinMembers: 2, Together: true, MaxReplicas: 1, Backups: datastores.BackupOfMember}
 }
 
 // JoinCluster implements [datastores.Cluster].
-func (m *memoryManager) JoinCluster(ctx context.Context, v datastores.ClusterView) error {
-	return m.doing(ctx, datastores.MethodClusterJoin, func(s *memoryServer) error {
+func (m *manager) JoinCluster(ctx context.Context, v datastores.ClusterView) error {
+	return m.doing(ctx, datastores.MethodClusterJoin, func(s *server) error {
 		if s.told != v.ID {
 			return fmt.Errorf("the server was prepared for cluster %q", s.told)
 		}
@@ -31,7 +31,7 @@ func (m *memoryManager) JoinCluster(ctx context.Context, v datastores.ClusterVie
 			if why := m.memory.outside(in); why != "" {
 				return datastores.Errorf(datastores.Unavailable, "member %s: %s", other.ID, why)
 			}
-			s.memoryData = newMemoryData() // the others bring theirs
+			s.contents = newContents() // the others bring theirs
 		}
 		s.cluster = v.ID
 		return nil
@@ -39,8 +39,8 @@ func (m *memoryManager) JoinCluster(ctx context.Context, v datastores.ClusterVie
 }
 
 // SettleCluster implements [datastores.Cluster].
-func (m *memoryManager) SettleCluster(ctx context.Context, v datastores.ClusterView) error {
-	return m.doing(ctx, datastores.MethodClusterSettle, func(*memoryServer) error {
+func (m *manager) SettleCluster(ctx context.Context, v datastores.ClusterView) error {
+	return m.doing(ctx, datastores.MethodClusterSettle, func(*server) error {
 		for _, other := range v.Members {
 			s := m.memory.server(other.Address)
 			if other.State == datastores.ClusterLost {
@@ -55,8 +55,8 @@ func (m *memoryManager) SettleCluster(ctx context.Context, v datastores.ClusterV
 }
 
 // LeaveCluster implements [datastores.Cluster].
-func (m *memoryManager) LeaveCluster(ctx context.Context, v datastores.ClusterView) error {
-	return m.doing(ctx, datastores.MethodClusterLeave, func(s *memoryServer) error {
+func (m *manager) LeaveCluster(ctx context.Context, v datastores.ClusterView) error {
+	return m.doing(ctx, datastores.MethodClusterLeave, func(s *server) error {
 		if len(v.Of(datastores.ClusterIn)) == 0 {
 			return fmt.Errorf("nobody stays")
 		}
@@ -76,15 +76,15 @@ func (m *memoryManager) LeaveCluster(ctx context.Context, v datastores.ClusterVi
 }
 
 // Cut has the server at address and the other members of its cluster not reach each other, until it is healed.
-func (m *Memory) Cut(address string) (heal func()) {
-	m.with(address, func(s *memoryServer) { s.cut = true })
+func (m *Datastore) Cut(address string) (heal func()) {
+	m.with(address, func(s *server) { s.cut = true })
 	return sync.OnceFunc(func() {
-		m.with(address, func(s *memoryServer) { s.cut = false })
+		m.with(address, func(s *server) { s.cut = false })
 	})
 }
 
 // mates are all members of the cluster of s, s among them, and those that s reaches. It must be called under the lock.
-func (m *Memory) mates(s *memoryServer) (all, reached []*memoryServer) {
+func (m *Datastore) mates(s *server) (all, reached []*server) {
 	for _, other := range m.servers {
 		if other.cluster != s.cluster {
 			continue
@@ -98,7 +98,7 @@ func (m *Memory) mates(s *memoryServer) (all, reached []*memoryServer) {
 }
 
 // outside says why a member of a cluster takes nothing; "": it does, or is none. It must be called under the lock.
-func (m *Memory) outside(s *memoryServer) string {
+func (m *Datastore) outside(s *server) string {
 	if s.cluster == "" || s.heedless {
 		return ""
 	}
@@ -110,7 +110,7 @@ func (m *Memory) outside(s *memoryServer) string {
 }
 
 // share brings to every member what those have that it reaches, when they are enough. It must be called under the lock.
-func (m *Memory) share() {
+func (m *Datastore) share() {
 	for _, s := range m.servers {
 		if s.cluster == "" || !s.running || m.outside(s) != "" {
 			continue
@@ -123,6 +123,6 @@ func (m *Memory) share() {
 }
 
 // Heedless has a member acknowledge what it alone has: a defect for tests of the suite.
-func (m *memoryManager) Heedless() {
-	m.memory.with(m.env.Address, func(s *memoryServer) { s.heedless = true })
+func (m *manager) Heedless() {
+	m.memory.with(m.env.Address, func(s *server) { s.heedless = true })
 }

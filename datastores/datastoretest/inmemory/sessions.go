@@ -1,4 +1,4 @@
-package datastoretest
+package inmemory
 
 import (
 	"context"
@@ -6,17 +6,18 @@ import (
 	"fmt"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
 
-// Session is a [Harness]'s Session. It lasts for as long as its login is good and its server runs. There are as many at a time as
+// Session is a [datastoretest.Harness]'s Session. It lasts for as long as its login is good and its server runs. There are as many at a time as
 // the parameter max_connections says.
-func (m *Memory) Session(ctx context.Context, l Login) (Session, error) {
+func (m *Datastore) Session(ctx context.Context, l datastoretest.Login) (datastoretest.Session, error) {
 	if err := m.Connect(ctx, l.Address, l.User, l.Password, l.Database); err != nil {
 		return nil, err
 	}
-	session := &memorySession{memory: m, login: l}
+	session := &session{memory: m, login: l}
 	var err error
-	m.with(l.Address, func(s *memoryServer) {
+	m.with(l.Address, func(s *server) {
 		if err = s.full(); err == nil {
 			session.start = s.starts
 			s.sessions++
@@ -26,22 +27,22 @@ func (m *Memory) Session(ctx context.Context, l Login) (Session, error) {
 }
 
 // full returns an error when all connections are taken.
-func (s *memoryServer) full() error {
+func (s *server) full() error {
 	if fmt.Sprint(s.sessions) == fmt.Sprint(s.inForce["max_connections"]) {
 		return errors.New("too many connections")
 	}
 	return nil
 }
 
-type memorySession struct {
-	memory *Memory
-	login  Login
+type session struct {
+	memory *Datastore
+	login  datastoretest.Login
 	start  int // the start of the server that it was opened after
 	closed bool
 }
 
-func (s *memorySession) Ask(context.Context) (err error) {
-	s.memory.with(s.login.Address, func(server *memoryServer) {
+func (s *session) Ask(context.Context) (err error) {
+	s.memory.with(s.login.Address, func(server *server) {
 		switch {
 		case server.starts != s.start:
 			err = errors.New("the server was restarted")
@@ -52,8 +53,8 @@ func (s *memorySession) Ask(context.Context) (err error) {
 	return err
 }
 
-func (s *memorySession) Close() error {
-	s.memory.with(s.login.Address, func(server *memoryServer) {
+func (s *session) Close() error {
+	s.memory.with(s.login.Address, func(server *server) {
 		if !s.closed && server.starts == s.start {
 			server.sessions--
 		}
@@ -63,26 +64,26 @@ func (s *memorySession) Close() error {
 }
 
 // Linger lets the server's sessions outlive what let them in: a defect for tests of the suite.
-func (m *memoryManager) Linger() {
-	m.memory.with(m.env.Address, func(s *memoryServer) { s.lingering = true })
+func (m *manager) Linger() {
+	m.memory.with(m.env.Address, func(s *server) { s.lingering = true })
 }
 
 // ShareConnections has the manager work with connections of which tenants can take all: a defect for tests of the suite.
-func (m *memoryManager) ShareConnections() {
-	m.memory.with(m.env.Address, func(s *memoryServer) { s.sharing = true })
+func (m *manager) ShareConnections() {
+	m.memory.with(m.env.Address, func(s *server) { s.sharing = true })
 }
 
-// Obstruct is a [Harness]'s Obstruct.
-func (m *Memory) Obstruct(_ context.Context, _ datastores.Env, l Login) (Obstacle, error) {
+// Obstruct is a [datastoretest.Harness]'s Obstruct.
+func (m *Datastore) Obstruct(_ context.Context, _ datastores.Env, l datastoretest.Login) (datastoretest.Obstacle, error) {
 	const named = "the lock of number 7"
-	m.with(l.Address, func(s *memoryServer) { s.obstacle = named })
-	return Obstacle{named, func(context.Context) error {
-		m.with(l.Address, func(s *memoryServer) { s.obstacle = "" })
+	m.with(l.Address, func(s *server) { s.obstacle = named })
+	return datastoretest.Obstacle{Named: named, Clear: func(context.Context) error {
+		m.with(l.Address, func(s *server) { s.obstacle = "" })
 		return nil
 	}}, nil
 }
 
-func (s *memoryServer) free() error {
+func (s *server) free() error {
 	if s.obstacle != "" {
 		return datastores.Errorf(datastores.Conflict, "%s is in the way; release it", s.obstacle)
 	}

@@ -1,4 +1,4 @@
-package datastoretest
+package inmemory
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 )
 
 // Parameters implements [datastores.Configuration]. A server whose parameter boot is never does not start, and nobody knows
-// that before; nor does one with other values that [memoryManager.CheckOverrides] refuses.
-func (m *memoryManager) Parameters() []datastores.Parameter {
+// that before; nor does one with other values that [manager.CheckOverrides] refuses.
+func (m *manager) Parameters() []datastores.Parameter {
 	return []datastores.Parameter{
 		{Name: "boot", Type: datastores.StringParameter, RestartRequired: true, Values: []string{"fast", "slow", "never"}},
 		{Name: "cache_mb", Type: datastores.IntegerParameter, RestartRequired: true, Min: "1", Max: "1048576"},
@@ -25,7 +25,7 @@ func (m *memoryManager) Parameters() []datastores.Parameter {
 }
 
 // configuration is what a server has that was started with overrides.
-func (m *memoryManager) configuration(overrides datastores.Values) datastores.Values {
+func (m *manager) configuration(overrides datastores.Values) datastores.Values {
 	values := datastores.Values{
 		"boot": "fast", "format": "new", "cache_mb": json.Number(strconv.Itoa(m.env.MemoryMB / 2)), "greeting": "hello",
 		"max_connections": json.Number("100"), "ratio": json.Number("0.5"), "strict": true,
@@ -34,7 +34,7 @@ func (m *memoryManager) configuration(overrides datastores.Values) datastores.Va
 	return values
 }
 
-func (m *memoryManager) DefaultConfiguration() map[string]string {
+func (m *manager) DefaultConfiguration() map[string]string {
 	texts := map[string]string{}
 	for name, value := range m.configuration(nil) {
 		texts[name] = fmt.Sprint(value)
@@ -43,7 +43,7 @@ func (m *memoryManager) DefaultConfiguration() map[string]string {
 }
 
 // CheckOverrides implements [datastores.OverridesChecker]: a cache fits into the memory, and no strict server has a ratio of 1.
-func (m *memoryManager) CheckOverrides(ctx context.Context, overrides datastores.Values) error {
+func (m *manager) CheckOverrides(ctx context.Context, overrides datastores.Values) error {
 	values := m.configuration(overrides)
 	if cache, err := strconv.Atoi(fmt.Sprint(values["cache_mb"])); err == nil && m.env.MemoryMB > 0 && cache > m.env.MemoryMB {
 		return datastores.Errorf(datastores.Invalid, "cache_mb: %d MB are more than the %d MB that the instance has; lower it", cache, m.env.MemoryMB)
@@ -54,11 +54,11 @@ func (m *memoryManager) CheckOverrides(ctx context.Context, overrides datastores
 	return ctx.Err()
 }
 
-func (m *memoryManager) UpdateOverrides(ctx context.Context, values datastores.Values) (restart bool, err error) {
+func (m *manager) UpdateOverrides(ctx context.Context, values datastores.Values) (restart bool, err error) {
 	if err := m.enter(ctx, datastores.MethodUpdateOverrides); err != nil {
 		return false, err
 	}
-	m.memory.with(m.env.Address, func(s *memoryServer) {
+	m.memory.with(m.env.Address, func(s *server) {
 		s.overrides = maps.Clone(values)
 		if s.running {
 			restart = m.apply(s)
@@ -68,7 +68,7 @@ func (m *memoryManager) UpdateOverrides(ctx context.Context, values datastores.V
 }
 
 // apply has the running server use its overrides as far as it can, and reports whether there are others.
-func (m *memoryManager) apply(s *memoryServer) (restart bool) {
+func (m *manager) apply(s *server) (restart bool) {
 	want, has := m.configuration(s.overrides), s.inForce
 	for _, p := range m.Parameters() {
 		if p.RestartRequired {

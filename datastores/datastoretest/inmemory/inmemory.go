@@ -1,4 +1,6 @@
-package datastoretest
+// Package inmemory is a datastore whose servers are values in memory: for tests of what is around datastores, such as the gateway, and of the suite
+// itself. It is a double, and the smallest that passes the suite with every capability.
+package inmemory
 
 import (
 	"context"
@@ -8,12 +10,13 @@ import (
 	"time"
 
 	"github.com/cofferdb/coffer/datastores"
+	"github.com/cofferdb/coffer/datastores/datastoretest"
 )
 
-// Memory is a datastore with every capability whose servers are values in memory. As real servers they outlive their
-// managers; they can be made to crash, to fail and to wait. The zero Memory is ready; use it by pointer, and set its fields
+// Datastore is a datastore with every capability whose servers are values in memory. As real servers they outlive their
+// managers; they can be made to crash, to fail and to wait. The zero Datastore is ready; use it by pointer, and set its fields
 // before its first use.
-type Memory struct {
+type Datastore struct {
 	// ReplicaBackup has new replicas start from a backup of the strategy memory_impl/copy, instead of copying by themselves.
 	ReplicaBackup bool
 	// BackupBytes is how much more a backup of the strategy memory_impl/slow holds than it needs to.
@@ -22,13 +25,13 @@ type Memory struct {
 	FoldsNames bool
 
 	mu      sync.Mutex
-	servers map[string]*memoryServer // by address
-	changed chan struct{}            // closed at the next change of anything
+	servers map[string]*server // by address
+	changed chan struct{}      // closed at the next change of anything
 }
 
-// memoryServer is what is on a server's disk, and what its process has.
-type memoryServer struct {
-	memoryData
+// server is what is on a server's disk, and what its process has.
+type server struct {
+	contents
 	running   bool
 	since     time.Time
 	starts    int
@@ -43,9 +46,9 @@ type memoryServer struct {
 	inForce   datastores.Values // all values of the running process
 
 	readOnly bool
-	tls      memoryTLS
+	tls      tlsState
 	accounts map[string]string // of replicas, name to password
-	source   *memorySource     // of a replica
+	source   *followed         // of a replica
 	told     string            // the cluster that it was prepared for
 	cluster  string            // that it is in
 	cut      bool              // from the other members
@@ -64,15 +67,15 @@ type memoryServer struct {
 	held     map[string]int   // by method
 }
 
-// MemoryOptions are the guest options of [Memory].
-type MemoryOptions struct {
+// Options are the guest options of [Datastore].
+type Options struct {
 	datastores.GuestOptions
 	Colour  string `json:"colour,omitempty" doc:"means nothing"`
 	Release int    `json:"release" doc:"the format of the data, 1 or more"`
 }
 
 // Problems implements [datastores.Options].
-func (o MemoryOptions) Problems() []error {
+func (o Options) Problems() []error {
 	problems := o.GuestOptions.Problems()
 	if o.Release < 1 {
 		problems = append(problems, fmt.Errorf("release: %d is not 1 or more", o.Release))
@@ -81,16 +84,16 @@ func (o MemoryOptions) Problems() []error {
 }
 
 // Common implements [datastores.Options].
-func (o MemoryOptions) Common() datastores.GuestOptions { return o.GuestOptions }
+func (o Options) Common() datastores.GuestOptions { return o.GuestOptions }
 
 // Plugin is the datastore "memory", versions 1 and 2. Users os_admin and databases system are reserved.
-func (m *Memory) Plugin() datastores.Plugin {
-	defaults := MemoryOptions{Release: 1, GuestOptions: datastores.GuestOptions{
+func (m *Datastore) Plugin() datastores.Plugin {
+	defaults := Options{Release: 1, GuestOptions: datastores.GuestOptions{
 		MountPoint: "/var/lib/memory", IgnoreUsers: []string{"os_admin"}, IgnoreDBs: []string{"system"},
-		GuestLogExposedLogs: []string{memoryGeneralLog},
+		GuestLogExposedLogs: []string{generalLog},
 	}}
-	open := func(env datastores.Env, o MemoryOptions) datastores.Manager {
-		return &memoryManager{memory: m, env: env, release: o.Release}
+	open := func(env datastores.Env, o Options) datastores.Manager {
+		return &manager{memory: m, env: env, release: o.Release}
 	}
 	offer := func(release int) datastores.Offer {
 		return datastores.Offer{
@@ -106,42 +109,44 @@ func (m *Memory) Plugin() datastores.Plugin {
 }
 
 // Crash ends the server at address as a fault does.
-func (m *Memory) Crash(address string) {
-	m.with(address, func(s *memoryServer) {
+func (m *Datastore) Crash(address string) {
+	m.with(address, func(s *server) {
 		s.running = false
 		s.passes(AtKill)
 	})
 }
 
 // Starts tells how often the server at address was started.
-func (m *Memory) Starts(address string) (n int) {
-	m.with(address, func(s *memoryServer) { n = s.starts })
+func (m *Datastore) Starts(address string) (n int) {
+	m.with(address, func(s *server) { n = s.starts })
 	return n
 }
 
 // FailStarts makes every start of the server at address fail with err, until it is nil.
-func (m *Memory) FailStarts(address string, err error) { m.Fail(address, datastores.MethodStart, err) }
+func (m *Datastore) FailStarts(address string, err error) {
+	m.Fail(address, datastores.MethodStart, err)
+}
 
 // Fail makes a method (datastores.MethodCreateBackup and the like) of the server at address fail with err, until it is nil.
 // A backup fails half way.
-func (m *Memory) Fail(address, method string, err error) {
-	m.with(address, func(s *memoryServer) { s.failures[method] = err })
+func (m *Datastore) Fail(address, method string, err error) {
+	m.with(address, func(s *server) { s.failures[method] = err })
 }
 
 // Hold makes a method of the server at address wait until it is released or its context ends. A backup waits half way. What
 // is held as [Following] is the stream of changes from its source to a replica.
-func (m *Memory) Hold(address, method string) (release func()) {
-	m.with(address, func(s *memoryServer) { s.held[method]++ })
+func (m *Datastore) Hold(address, method string) (release func()) {
+	m.with(address, func(s *server) { s.held[method]++ })
 	return sync.OnceFunc(func() {
-		m.with(address, func(s *memoryServer) { s.held[method]-- })
+		m.with(address, func(s *server) { s.held[method]-- })
 	})
 }
 
-// Following is what [Memory.Hold] may hold beside methods.
+// Following is what [Datastore.Hold] may hold beside methods.
 const Following = "following"
 
 // with calls f with the server at address; then replicas and members get what there is for them.
-func (m *Memory) with(address string, f func(*memoryServer)) {
+func (m *Datastore) with(address string, f func(*server)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.server(address)
@@ -156,13 +161,13 @@ func (m *Memory) with(address string, f func(*memoryServer)) {
 }
 
 // server must be called under the lock.
-func (m *Memory) server(address string) *memoryServer {
+func (m *Datastore) server(address string) *server {
 	if m.servers == nil {
-		m.servers = map[string]*memoryServer{}
+		m.servers = map[string]*server{}
 	}
 	if m.servers[address] == nil {
-		m.servers[address] = &memoryServer{
-			memoryData: newMemoryData(), accounts: map[string]string{},
+		m.servers[address] = &server{
+			contents: newContents(), accounts: map[string]string{},
 			failures: map[string]error{}, held: map[string]int{},
 		}
 	}
@@ -170,7 +175,7 @@ func (m *Memory) server(address string) *memoryServer {
 }
 
 // await waits until done says so of the server at address.
-func (m *Memory) await(ctx context.Context, address string, done func(*memoryServer) bool) error {
+func (m *Datastore) await(ctx context.Context, address string, done func(*server) bool) error {
 	for {
 		m.mu.Lock()
 		isDone := done(m.server(address))
@@ -190,14 +195,16 @@ func (m *Memory) await(ctx context.Context, address string, done func(*memorySer
 	}
 }
 
-// Connect is a [Harness]'s Connect.
-func (m *Memory) Connect(_ context.Context, address, user, password, database string) (err error) {
-	m.with(address, func(s *memoryServer) { err = s.connect(Login{address, user, password, database}) })
+// Connect is a [datastoretest.Harness]'s Connect.
+func (m *Datastore) Connect(_ context.Context, address, user, password, database string) (err error) {
+	m.with(address, func(s *server) {
+		err = s.connect(datastoretest.Login{Address: address, User: user, Password: password, Database: database})
+	})
 	return err
 }
 
 // connect lets somebody in without TLS.
-func (s *memoryServer) connect(l Login) error {
+func (s *server) connect(l datastoretest.Login) error {
 	if s.running && s.tls.mode == datastores.TLSEnforced {
 		return errors.New("the server takes TLS alone")
 	}
@@ -205,7 +212,7 @@ func (s *memoryServer) connect(l Login) error {
 }
 
 // admit lets somebody in.
-func (s *memoryServer) admit(l Login) error {
+func (s *server) admit(l datastoretest.Login) error {
 	switch u := s.users[account{l.User, "%"}]; {
 	case !s.running:
 		return errors.New("connection refused")
@@ -215,19 +222,19 @@ func (s *memoryServer) admit(l Login) error {
 	case l.Database != "" && !u.has(l.Database):
 		return errors.New("no such database for this user")
 	}
-	s.log(memoryGeneralLog, "connected: %q", l.User)
+	s.log(generalLog, "connected: %q", l.User)
 	return nil
 }
 
-// Write is a [Harness]'s Write.
-func (m *Memory) Write(ctx context.Context, l Login, from, to int) (acknowledged int, err error) {
+// Write is a [datastoretest.Harness]'s Write.
+func (m *Datastore) Write(ctx context.Context, l datastoretest.Login, from, to int) (acknowledged int, err error) {
 	for n := from; n < to && err == nil; n++ {
 		if err = ctx.Err(); err != nil {
 			break
 		}
-		m.with(l.Address, func(s *memoryServer) {
+		m.with(l.Address, func(s *server) {
 			if err = s.connect(l); err == nil {
-				err = s.change(change{PutItem: &memoryItem{l.Database, n, Item(n)}})
+				err = s.change(change{PutItem: &item{l.Database, n, datastoretest.Item(n)}})
 			}
 		})
 		if err == nil {
@@ -237,9 +244,9 @@ func (m *Memory) Write(ctx context.Context, l Login, from, to int) (acknowledged
 	return acknowledged, err
 }
 
-// Digest is a [Harness]'s Digest.
-func (m *Memory) Digest(_ context.Context, l Login) (items int, digest string, err error) {
-	m.with(l.Address, func(s *memoryServer) {
+// Digest is a [datastoretest.Harness]'s Digest.
+func (m *Datastore) Digest(_ context.Context, l datastoretest.Login) (items int, digest string, err error) {
+	m.with(l.Address, func(s *server) {
 		if err = s.connect(l); err == nil {
 			items, digest = s.digest(l.Database)
 		}
@@ -247,13 +254,13 @@ func (m *Memory) Digest(_ context.Context, l Login) (items int, digest string, e
 	return items, digest, err
 }
 
-// Show is a [Harness]'s Show, of managers of this datastore.
-func (m *Memory) Show(ctx context.Context, manager datastores.Manager, parameter string) (value string, err error) {
-	mine, ok := manager.(*memoryManager)
+// Show is a [datastoretest.Harness]'s Show, of managers of this datastore.
+func (m *Datastore) Show(ctx context.Context, of datastores.Manager, parameter string) (value string, err error) {
+	mine, ok := of.(*manager)
 	if !ok {
-		return "", fmt.Errorf("%T is no manager of this datastore", manager)
+		return "", fmt.Errorf("%T is no manager of this datastore", of)
 	}
-	err = mine.ask(ctx, func(s *memoryServer) error {
+	err = mine.ask(ctx, func(s *server) error {
 		value = fmt.Sprint(s.inForce[parameter])
 		return nil
 	})

@@ -1,4 +1,4 @@
-package datastoretest
+package inmemory
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 )
 
 // ReplicationStrategies returns memory_impl/follow: a replica has the same history as its source, line by line.
-func (m *memoryManager) ReplicationStrategies() []datastores.ReplicationStrategy {
+func (m *manager) ReplicationStrategies() []datastores.ReplicationStrategy {
 	s := datastores.ReplicationStrategy{
 		StrategyName: datastores.StrategyName{Namespace: "memory_impl", Name: "follow"},
 		Source:       datastores.SourceSide{AddReplica: m.addReplica, RemoveReplica: m.removeReplica, SetReadOnly: m.setReadOnly},
@@ -17,14 +17,14 @@ func (m *memoryManager) ReplicationStrategies() []datastores.ReplicationStrategy
 		Position:     m.position,
 	}
 	if m.memory.ReplicaBackup {
-		s.StartsFrom = memoryCopy
+		s.StartsFrom = byCopy
 	}
 	return []datastores.ReplicationStrategy{s}
 }
 
 // Following implements [datastores.Replication].
-func (m *memoryManager) Following(ctx context.Context) (is datastores.Following, err error) {
-	err = m.ask(ctx, func(s *memoryServer) error {
+func (m *manager) Following(ctx context.Context) (is datastores.Following, err error) {
+	err = m.ask(ctx, func(s *server) error {
 		if is.Role = datastores.RoleSource; s.source == nil {
 			return nil
 		}
@@ -41,55 +41,55 @@ func (m *memoryManager) Following(ctx context.Context) (is datastores.Following,
 	return is, err
 }
 
-// memorySource is whom a replica follows, and as whom.
-type memorySource struct{ address, user, password string }
+// followed is whom a replica follows, and as whom.
+type followed struct{ address, user, password string }
 
 // doing enters a method and does it to the running server.
-func (m *memoryManager) doing(ctx context.Context, method string, do func(*memoryServer) error) error {
+func (m *manager) doing(ctx context.Context, method string, do func(*server) error) error {
 	if err := m.enter(ctx, method); err != nil {
 		return err
 	}
 	return m.ask(ctx, do)
 }
 
-func (m *memoryManager) addReplica(ctx context.Context, a datastores.ReplicaAccount) error {
-	return m.doing(ctx, datastores.MethodReplicationSnapshot, func(s *memoryServer) error {
+func (m *manager) addReplica(ctx context.Context, a datastores.ReplicaAccount) error {
+	return m.doing(ctx, datastores.MethodReplicationSnapshot, func(s *server) error {
 		s.accounts[a.User] = a.Password.Reveal()
 		return nil
 	})
 }
 
-func (m *memoryManager) removeReplica(ctx context.Context, a datastores.ReplicaAccount) error {
-	return m.doing(ctx, datastores.MethodCleanupSource, func(s *memoryServer) error {
+func (m *manager) removeReplica(ctx context.Context, a datastores.ReplicaAccount) error {
+	return m.doing(ctx, datastores.MethodCleanupSource, func(s *server) error {
 		delete(s.accounts, a.User)
 		return nil
 	})
 }
 
-func (m *memoryManager) attach(ctx context.Context, req datastores.AttachRequest) error {
+func (m *manager) attach(ctx context.Context, req datastores.AttachRequest) error {
 	req.Progress("following " + req.Address)
 	if err := m.checkSource(req.Address); err != nil {
 		return fmt.Errorf("source %s: %w", req.Address, err)
 	}
-	return m.doing(ctx, datastores.MethodAttachReplica, func(s *memoryServer) error {
+	return m.doing(ctx, datastores.MethodAttachReplica, func(s *server) error {
 		source := m.memory.server(req.Address)
 		if err := source.admits(req.Account.User, req.Account.Password.Reveal()); err != nil {
 			return fmt.Errorf("source %s: %w", req.Address, err)
 		}
-		if !s.follows(&source.memoryData) || !m.memory.ReplicaBackup {
-			if (m.memory.ReplicaBackup && !req.Former || req.Keep) && !req.Anew && !s.follows(&source.memoryData) {
+		if !s.follows(&source.contents) || !m.memory.ReplicaBackup {
+			if (m.memory.ReplicaBackup && !req.Former || req.Keep) && !req.Anew && !s.follows(&source.contents) {
 				return datastores.Errorf(datastores.Conflict, "this server has what its source has not")
 			}
-			s.memoryData = newMemoryData()
+			s.contents = newContents()
 		}
-		s.source = &memorySource{req.Address, req.Account.User, req.Account.Password.Reveal()}
+		s.source = &followed{req.Address, req.Account.User, req.Account.Password.Reveal()}
 		s.readOnly = false
 		defer s.passes(AtAttach)
 		return s.copyFrom(source)
 	})
 }
 
-func (s *memoryServer) admits(user, password string) error {
+func (s *server) admits(user, password string) error {
 	if known, ok := s.accounts[user]; !s.running || !ok || known != password {
 		return fmt.Errorf("replica %q is not let in", user)
 	}
@@ -97,7 +97,7 @@ func (s *memoryServer) admits(user, password string) error {
 }
 
 // copyFrom brings what the source has more.
-func (s *memoryServer) copyFrom(source *memoryServer) error {
+func (s *server) copyFrom(source *server) error {
 	for len(s.history) < len(source.history) {
 		if err := s.record(source.history[len(s.history)]); err != nil {
 			return err
@@ -107,7 +107,7 @@ func (s *memoryServer) copyFrom(source *memoryServer) error {
 }
 
 // follow brings to every replica what it has not yet, also through other replicas. It must be called under the lock.
-func (m *Memory) follow() {
+func (m *Datastore) follow() {
 	for again := true; again; {
 		again = false
 		for _, s := range m.servers {
@@ -122,8 +122,8 @@ func (m *Memory) follow() {
 	}
 }
 
-func (m *memoryManager) detach(ctx context.Context) error {
-	return m.doing(ctx, datastores.MethodDetachReplica, func(s *memoryServer) error {
+func (m *manager) detach(ctx context.Context) error {
+	return m.doing(ctx, datastores.MethodDetachReplica, func(s *server) error {
 		if s.source != nil {
 			s.source, s.readOnly = nil, false
 			s.passes(AtDetach)
@@ -132,22 +132,22 @@ func (m *memoryManager) detach(ctx context.Context) error {
 	})
 }
 
-func (m *memoryManager) setReadOnly(ctx context.Context, on bool) error {
-	return m.doing(ctx, datastores.MethodMakeReadOnly, func(s *memoryServer) error {
+func (m *manager) setReadOnly(ctx context.Context, on bool) error {
+	return m.doing(ctx, datastores.MethodMakeReadOnly, func(s *server) error {
 		s.readOnly = on
 		return nil
 	})
 }
 
-func (m *memoryManager) position(ctx context.Context) (p datastores.Position, err error) {
-	err = m.doing(ctx, datastores.MethodLatestTxn, func(s *memoryServer) error {
+func (m *manager) position(ctx context.Context) (p datastores.Position, err error) {
+	err = m.doing(ctx, datastores.MethodLatestTxn, func(s *server) error {
 		p = datastores.Position{ID: strconv.Itoa(len(s.history)), Count: uint64(len(s.history))}
 		return nil
 	})
 	return p, err
 }
 
-func (m *memoryManager) waitFor(ctx context.Context, p datastores.Position) error {
+func (m *manager) waitFor(ctx context.Context, p datastores.Position) error {
 	if err := m.enter(ctx, datastores.MethodWaitForTxn); err != nil {
 		return err
 	}
@@ -155,11 +155,11 @@ func (m *memoryManager) waitFor(ctx context.Context, p datastores.Position) erro
 	if err != nil {
 		return datastores.Errorf(datastores.Invalid, "position %q is no number", p.ID)
 	}
-	return m.memory.await(ctx, m.env.Address, func(s *memoryServer) bool { return len(s.history) >= want })
+	return m.memory.await(ctx, m.env.Address, func(s *server) bool { return len(s.history) >= want })
 }
 
-func (m *memoryManager) promote(ctx context.Context, accounts []datastores.ReplicaAccount) error {
-	return m.doing(ctx, datastores.MethodEnableAsMaster, func(s *memoryServer) error {
+func (m *manager) promote(ctx context.Context, accounts []datastores.ReplicaAccount) error {
+	return m.doing(ctx, datastores.MethodEnableAsMaster, func(s *server) error {
 		s.source, s.readOnly = nil, false
 		s.passes(AtPromotion)
 		for _, a := range accounts {

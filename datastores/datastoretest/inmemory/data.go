@@ -1,4 +1,4 @@
-package datastoretest
+package inmemory
 
 import (
 	"crypto/sha256"
@@ -11,12 +11,12 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 )
 
-// memoryData is a server's data: everything that was ever changed, and what has come of it. A backup is a copy of the
+// contents is a server's data: everything that was ever changed, and what has come of it. A backup is a copy of the
 // history, an incremental one of its end; a replica is who gets every line of it.
-type memoryData struct {
+type contents struct {
 	history   []string // each a change in JSON
 	databases map[string]datastores.Database
-	users     map[account]*memoryUser
+	users     map[account]*tenant
 	root      []byte                       // its password; empty: off
 	items     map[string]map[int]string    // by database and number
 	texts     map[string]map[string]string // by database and name
@@ -24,13 +24,13 @@ type memoryData struct {
 
 type account struct{ Name, Host string }
 
-type memoryUser struct {
+type tenant struct {
 	account
 	Password []byte // any bytes, which a JSON string cannot hold
 	Access   []string
 }
 
-type memoryItem struct {
+type item struct {
 	Database string
 	Number   int
 	Value    string
@@ -42,23 +42,23 @@ type change struct {
 	DropDatabase *string              `json:",omitempty"`
 	PutDatabase  *datastores.Database `json:",omitempty"`
 	DropUser     *account             `json:",omitempty"`
-	PutUser      *memoryUser          `json:",omitempty"`
+	PutUser      *tenant              `json:",omitempty"`
 	PutRoot      *[]byte              `json:",omitempty"`
-	PutItem      *memoryItem          `json:",omitempty"`
-	PutTexts     *memoryTexts         `json:",omitempty"`
+	PutItem      *item                `json:",omitempty"`
+	PutTexts     *textsPut            `json:",omitempty"`
 }
 
-func newMemoryData() memoryData {
-	return memoryData{
+func newContents() contents {
+	return contents{
 		databases: map[string]datastores.Database{"system": {Name: "system"}},
-		users:     map[account]*memoryUser{{"os_admin", "%"}: {Password: []byte{0}}},
+		users:     map[account]*tenant{{"os_admin", "%"}: {Password: []byte{0}}},
 		items:     map[string]map[int]string{},
 		texts:     map[string]map[string]string{},
 	}
 }
 
 // change is how anything but replication changes a server's data.
-func (s *memoryServer) change(c change) error {
+func (s *server) change(c change) error {
 	if s.readOnly || s.source != nil {
 		return datastores.Errorf(datastores.Conflict, "the server is read-only")
 	}
@@ -71,13 +71,13 @@ func (s *memoryServer) change(c change) error {
 		err = s.record(string(line))
 	}
 	if err == nil {
-		s.log(memoryGeneralLog, "changed: %d", len(s.history))
+		s.log(generalLog, "changed: %d", len(s.history))
 	}
 	return err
 }
 
 // record takes one line of a history, its own or another's.
-func (d *memoryData) record(line string) error {
+func (d *contents) record(line string) error {
 	var c change
 	if err := json.Unmarshal([]byte(line), &c); err != nil {
 		return fmt.Errorf("line %d of the history: %w", len(d.history)+1, err)
@@ -107,7 +107,7 @@ func (d *memoryData) record(line string) error {
 	return nil
 }
 
-func (d *memoryData) dropDatabase(name string) {
+func (d *contents) dropDatabase(name string) {
 	delete(d.databases, name)
 	delete(d.items, name)
 	delete(d.texts, name)
@@ -116,7 +116,7 @@ func (d *memoryData) dropDatabase(name string) {
 	}
 }
 
-func (d *memoryData) put(item memoryItem) {
+func (d *contents) put(item item) {
 	if d.items[item.Database] == nil {
 		d.items[item.Database] = map[int]string{}
 	}
@@ -124,7 +124,7 @@ func (d *memoryData) put(item memoryItem) {
 }
 
 // digest tells of the items in a database.
-func (d *memoryData) digest(database string) (items int, digest string) {
+func (d *contents) digest(database string) (items int, digest string) {
 	h := sha256.New()
 	for _, n := range slices.Sorted(maps.Keys(d.items[database])) {
 		_, _ = fmt.Fprintf(h, "%d=%q\n", n, d.items[database][n])
@@ -133,13 +133,8 @@ func (d *memoryData) digest(database string) (items int, digest string) {
 }
 
 // follows reports whether the whole history is the beginning of another's.
-func (d *memoryData) follows(other *memoryData) bool {
+func (d *contents) follows(other *contents) bool {
 	return len(d.history) <= len(other.history) && slices.Equal(d.history, other.history[:len(d.history)])
 }
 
-func (u *memoryUser) has(database string) bool { return slices.Contains(u.Access, database) }
-
-// Item is the text of the item of that number, 100 bytes, for a [Harness]'s Write.
-func Item(number int) string {
-	return fmt.Sprintf("%036d%x", number, sha256.Sum256(fmt.Append(nil, number)))
-}
+func (u *tenant) has(database string) bool { return slices.Contains(u.Access, database) }

@@ -1,4 +1,4 @@
-package datastoretest
+package inmemory
 
 import (
 	"context"
@@ -8,10 +8,10 @@ import (
 )
 
 // ReplicationStream implements [datastores.Streamer].
-func (m *memoryManager) ReplicationStream() string { return "memory" }
+func (m *manager) ReplicationStream() string { return "memory" }
 
-func (m *memoryManager) CheckUpgrade(ctx context.Context, _ datastores.UpgradeRequest) error {
-	return m.ask(ctx, func(s *memoryServer) error {
+func (m *manager) CheckUpgrade(ctx context.Context, _ datastores.UpgradeRequest) error {
+	return m.ask(ctx, func(s *server) error {
 		if err := s.free(); err != nil {
 			return datastores.Obstacles([]string{err.Error()})
 		}
@@ -19,11 +19,11 @@ func (m *memoryManager) CheckUpgrade(ctx context.Context, _ datastores.UpgradeRe
 	})
 }
 
-func (m *memoryManager) Upgrade(ctx context.Context, req datastores.UpgradeRequest) error {
+func (m *manager) Upgrade(ctx context.Context, req datastores.UpgradeRequest) error {
 	if err := m.enter(ctx, datastores.MethodUpgrade); err != nil {
 		return err
 	}
-	var from MemoryOptions
+	var from Options
 	if err := json.Unmarshal(req.From, &from); err != nil {
 		return datastores.Errorf(datastores.Invalid, "the options of the version before: %v", err)
 	}
@@ -34,7 +34,7 @@ func (m *memoryManager) Upgrade(ctx context.Context, req datastores.UpgradeReque
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	m.memory.with(m.env.Address, func(s *memoryServer) {
+	m.memory.with(m.env.Address, func(s *server) {
 		s.release = m.release
 		s.passes(AtUpgrade)
 	})

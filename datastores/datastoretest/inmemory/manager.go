@@ -1,4 +1,4 @@
-package datastoretest
+package inmemory
 
 import (
 	"context"
@@ -12,17 +12,17 @@ import (
 	"github.com/cofferdb/coffer/datastores"
 )
 
-// memoryManager implements every capability of [datastores].
-type memoryManager struct {
-	memory  *Memory
+// manager implements every capability of [datastores].
+type manager struct {
+	memory  *Datastore
 	env     datastores.Env
 	release int
 }
 
 // enter begins a method: it waits while the method is held and fails when it is to fail.
-func (m *memoryManager) enter(ctx context.Context, method string) error {
+func (m *manager) enter(ctx context.Context, method string) error {
 	var failure error
-	err := m.memory.await(ctx, m.env.Address, func(s *memoryServer) bool {
+	err := m.memory.await(ctx, m.env.Address, func(s *server) bool {
 		failure = s.failures[method]
 		return s.held[method] == 0
 	})
@@ -30,11 +30,11 @@ func (m *memoryManager) enter(ctx context.Context, method string) error {
 }
 
 // ask calls f with the running server. The error of f is returned.
-func (m *memoryManager) ask(ctx context.Context, f func(*memoryServer) error) (err error) {
+func (m *manager) ask(ctx context.Context, f func(*server) error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	m.memory.with(m.env.Address, func(s *memoryServer) {
+	m.memory.with(m.env.Address, func(s *server) {
 		if !s.running {
 			err = errors.New("connection refused")
 			return
@@ -49,7 +49,7 @@ func (m *memoryManager) ask(ctx context.Context, f func(*memoryServer) error) (e
 	return err
 }
 
-func (m *memoryManager) Prepare(ctx context.Context, req datastores.PrepareRequest) error {
+func (m *manager) Prepare(ctx context.Context, req datastores.PrepareRequest) error {
 	if err := m.enter(ctx, datastores.MethodPrepare); err != nil {
 		return err
 	}
@@ -80,10 +80,10 @@ func (m *memoryManager) Prepare(ctx context.Context, req datastores.PrepareReque
 }
 
 // install makes the server of this instance when there is another's or none, or when it is to be made of a backup.
-func (m *memoryManager) install(req datastores.PrepareRequest) {
-	m.memory.with(m.env.Address, func(s *memoryServer) {
+func (m *manager) install(req datastores.PrepareRequest) {
+	m.memory.with(m.env.Address, func(s *server) {
 		if s.instance != m.env.InstanceID || req.Restore != nil {
-			s.memoryData, s.accounts, s.source = newMemoryData(), map[string]string{}, nil
+			s.contents, s.accounts, s.source = newContents(), map[string]string{}, nil
 			s.readOnly, s.general, s.running, s.cluster = false, false, false, ""
 			s.instance, s.born, s.kept = m.env.InstanceID, time.Now().String(), ""
 		}
@@ -99,7 +99,7 @@ func (m *memoryManager) install(req datastores.PrepareRequest) {
 	})
 }
 
-func (m *memoryManager) Start(ctx context.Context) (err error) {
+func (m *manager) Start(ctx context.Context) (err error) {
 	if m.Status(ctx).Service == datastores.StatusHealthy {
 		return ctx.Err()
 	}
@@ -107,18 +107,18 @@ func (m *memoryManager) Start(ctx context.Context) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	m.memory.with(m.env.Address, func(s *memoryServer) {
+	m.memory.with(m.env.Address, func(s *server) {
 		s.starts, s.dir = s.starts+1, m.env.Dir
 		if s.tls, err = m.takeTLS(); err != nil {
 			failure = errors.Join(failure, err)
 		}
 		if err = errors.Join(failure, m.startProblem(s)); err != nil {
-			s.log(memoryErrorLog, "cannot start: %v", err)
+			s.log(errorLog, "cannot start: %v", err)
 			return
 		}
 		s.running, s.since, s.inForce, s.sessions = true, time.Now(), m.configuration(s.overrides), 0
 		s.stalled = ""
-		s.log(memoryErrorLog, "started")
+		s.log(errorLog, "started")
 		s.passes(AtStart)
 		if s.readOnly {
 			s.passes(AtReadOnlyStart)
@@ -131,7 +131,7 @@ func (m *memoryManager) Start(ctx context.Context) (err error) {
 	return err
 }
 
-func (m *memoryManager) startProblem(s *memoryServer) error {
+func (m *manager) startProblem(s *server) error {
 	if s.release != 0 && s.release != m.release {
 		return fmt.Errorf("the data is of release %d, the server of release %d", s.release, m.release)
 	}
@@ -141,17 +141,17 @@ func (m *memoryManager) startProblem(s *memoryServer) error {
 	return m.CheckOverrides(context.Background(), s.overrides)
 }
 
-func (m *memoryManager) Stop(ctx context.Context) error {
+func (m *manager) Stop(ctx context.Context) error {
 	if err := m.enter(ctx, datastores.MethodStop); err != nil {
 		return err
 	}
-	m.memory.with(m.env.Address, func(s *memoryServer) { s.running = false })
+	m.memory.with(m.env.Address, func(s *server) { s.running = false })
 	return nil
 }
 
-func (m *memoryManager) Status(context.Context) datastores.Status {
+func (m *manager) Status(context.Context) datastores.Status {
 	st := datastores.Status{Service: datastores.StatusShutdown}
-	m.memory.with(m.env.Address, func(s *memoryServer) {
+	m.memory.with(m.env.Address, func(s *server) {
 		if s.running {
 			st = datastores.Status{Service: datastores.StatusHealthy, Since: s.since, Restart: s.stalled}
 			if s.outside != "" {
@@ -162,27 +162,27 @@ func (m *memoryManager) Status(context.Context) datastores.Status {
 	return st
 }
 
-func (m *memoryManager) EnableRoot(ctx context.Context, password datastores.Secret) (string, error) {
+func (m *manager) EnableRoot(ctx context.Context, password datastores.Secret) (string, error) {
 	return "root", m.putRoot(ctx, password.Reveal())
 }
 
-func (m *memoryManager) DisableRoot(ctx context.Context) error { return m.putRoot(ctx, "") }
+func (m *manager) DisableRoot(ctx context.Context) error { return m.putRoot(ctx, "") }
 
-func (m *memoryManager) RootEnabled(ctx context.Context) (enabled bool, err error) {
-	err = m.ask(ctx, func(s *memoryServer) error {
+func (m *manager) RootEnabled(ctx context.Context) (enabled bool, err error) {
+	err = m.ask(ctx, func(s *server) error {
 		enabled = len(s.root) > 0
 		return nil
 	})
 	return enabled, err
 }
 
-func (m *memoryManager) putRoot(ctx context.Context, password string) error {
+func (m *manager) putRoot(ctx context.Context, password string) error {
 	root := []byte(password)
-	return m.ask(ctx, func(s *memoryServer) error { return s.change(change{PutRoot: &root}) })
+	return m.ask(ctx, func(s *server) error { return s.change(change{PutRoot: &root}) })
 }
 
 // FoldDatabases implements [datastores.FoldsNames].
-func (m *memoryManager) FoldDatabases(_ context.Context, names []string) ([]string, error) {
+func (m *manager) FoldDatabases(_ context.Context, names []string) ([]string, error) {
 	names = slices.Clone(names)
 	for i, name := range names {
 		if m.memory.FoldsNames {
@@ -192,11 +192,11 @@ func (m *memoryManager) FoldDatabases(_ context.Context, names []string) ([]stri
 	return names, nil
 }
 
-func (m *memoryManager) CreateDatabase(ctx context.Context, db datastores.Database) error {
+func (m *manager) CreateDatabase(ctx context.Context, db datastores.Database) error {
 	if m.memory.FoldsNames {
 		db.Name = strings.ToLower(db.Name)
 	}
-	return m.ask(ctx, func(s *memoryServer) error {
+	return m.ask(ctx, func(s *server) error {
 		if _, ok := s.databases[db.Name]; ok {
 			return datastores.Errorf(datastores.Exists, "database %q exists", db.Name)
 		}
@@ -204,16 +204,16 @@ func (m *memoryManager) CreateDatabase(ctx context.Context, db datastores.Databa
 	})
 }
 
-func (m *memoryManager) ListDatabases(ctx context.Context) (list []datastores.Database, err error) {
-	err = m.ask(ctx, func(s *memoryServer) error {
+func (m *manager) ListDatabases(ctx context.Context) (list []datastores.Database, err error) {
+	err = m.ask(ctx, func(s *server) error {
 		list = slices.Collect(maps.Values(s.databases))
 		return nil
 	})
 	return list, err
 }
 
-func (m *memoryManager) DeleteDatabase(ctx context.Context, name string) error {
-	return m.ask(ctx, func(s *memoryServer) error {
+func (m *manager) DeleteDatabase(ctx context.Context, name string) error {
+	return m.ask(ctx, func(s *server) error {
 		if err := s.hasDatabases([]string{name}); err != nil {
 			return err
 		}
@@ -224,7 +224,7 @@ func (m *memoryManager) DeleteDatabase(ctx context.Context, name string) error {
 	})
 }
 
-func (s *memoryServer) hasDatabases(names []string) error {
+func (s *server) hasDatabases(names []string) error {
 	for _, name := range names {
 		if _, ok := s.databases[name]; !ok {
 			return datastores.Errorf(datastores.NotFound, "there is no database %q", name)
@@ -233,7 +233,7 @@ func (s *memoryServer) hasDatabases(names []string) error {
 	return nil
 }
 
-func (m *memoryManager) Names() datastores.NameRules {
+func (m *manager) Names() datastores.NameRules {
 	const name = `[\pL\pM\pN\pP\pS ]{1,64}`
 	return datastores.NameRules{Database: name, User: name}
 }
