@@ -22,7 +22,8 @@ type ModuleDriver struct {
 	// tenant sets, and sets it below that: what a configuration group sets, too, is the group's. Invalid: nothing can be read, and as in Apply.
 	Parameters func(m AppliedModule) (Values, error)
 	// Once: what Apply does cannot be undone and is not to be done twice. The guest runtime does not ask for it again while the module has the same
-	// in it, nor when the command comes again that was cut while Apply was at work. Remove has nothing to do then.
+	// in it, nor when the command comes again that was cut while Apply was at work. Remove has nothing to do then. Of a member of a cluster it asks for
+	// none: others have the same data.
 	Once bool
 	// Apply brings a module to the server, also one that it has with something else in it: nothing of that stays. Invalid: what is in
 	// it is not what the type takes, and nothing was changed. message is for a person, and like an error tells nothing of what
@@ -75,6 +76,7 @@ type ModuleArgs struct {
 	MD5      string `json:"md5,omitempty"`
 	Contents Secret `json:"contents,omitzero"` // base64
 	Root     bool   `json:"root,omitempty"`    // see [AppliedModule]
+	Member   bool   `json:"member,omitempty"`  // the server is a cluster's: what is applied once is refused
 	Had      string `json:"had,omitempty"`     // the MD5 of what has been applied to the data of which a new server is made
 }
 

@@ -34,10 +34,12 @@ type Module struct {
 type Reapply struct {
 	MD5   string `json:"md5,omitempty"`   // to those that have this; "": to all
 	Force bool   `json:"force,omitempty"` // also to those that have what is in it now
-	Batch int    `json:"batch"`           // how many at a time
-	Delay int    `json:"delay"`           // seconds between two batches
-	After string `json:"after,omitempty"` // the name of the instance in the list that was looked at last; "": none was
-	By    string `json:"by,omitempty"`    // who asked
+	// Clustered: also to members of clusters.
+	Clustered bool   `json:"clustered,omitempty"`
+	Batch     int    `json:"batch"`           // how many at a time
+	Delay     int    `json:"delay"`           // seconds between two batches
+	After     string `json:"after,omitempty"` // the name of the instance in the list that was looked at last; "": none was
+	By        string `json:"by,omitempty"`    // who asked
 	// Due is the time of its key in the due index, see [Instance.Due].
 	Due time.Time `json:"due"`
 }

@@ -81,6 +81,9 @@ func (g *Guest) applyModule(ctx context.Context, c call, m datastores.Modules, o
 	if err != nil {
 		return "", restart, err
 	}
+	if driver.Once && one.Member {
+		return "", restart, datastores.Errorf(datastores.Conflict, "a member of a cluster takes no modules of type %s: the data are not its own", one.Type)
+	}
 	if driver.Once {
 		if done, message, err := g.begunOnce(ctx, c, one); done || err != nil {
 			return message, restart, err

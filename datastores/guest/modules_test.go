@@ -138,6 +138,7 @@ func TestModulesThatAreAppliedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(change(t.Context(), true, func(one *datastores.ModuleArgs) { one.Had = "x" }), "OK", 5)
+	want(change(t.Context(), false, func(one *datastores.ModuleArgs) { one.MD5, one.Member = "z", true }), "ERROR", 5) // a cluster's data are not its own
 }
 
 // onlyDriver is a manager with one driver of modules.

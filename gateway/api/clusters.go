@@ -154,6 +154,9 @@ func (a *API) createCluster(r *request) (reply, error) {
 	if body.Cluster == nil {
 		return reply{}, fault.Errorf(fault.BadRequest, "Validation error: 'cluster' is a required property.")
 	}
+	if err := a.beginMembers(r, body.Cluster.Instances); err != nil {
+		return reply{}, err
+	}
 	made, password, err := a.Control.NewCluster(r.ctx, r.Caller, *body.Cluster)
 	if err != nil {
 		return reply{}, err
@@ -243,8 +246,20 @@ func (a *API) growCluster(r *request, args json.RawMessage) error {
 	if err := json.Unmarshal(args, &members); err != nil {
 		return fault.Errorf(fault.BadRequest, "Validation error: grow must be a list of members, each with flavorRef and volume.")
 	}
+	if err := a.beginMembers(r, members); err != nil {
+		return err
+	}
 	_, err := a.Control.Grow(r.ctx, r.Caller, r.param("id"), members)
 	return err
+}
+
+// beginMembers has each of the new members begin with its modules.
+func (a *API) beginMembers(r *request, members []control.ClusterMemberRequest) error {
+	var creates []*control.CreateRequest
+	for i := range members {
+		creates = append(creates, &members[i].CreateRequest)
+	}
+	return a.Modules.Beginning(r.ctx, r.Caller, creates...)
 }
 
 func (a *API) shrinkCluster(r *request, args json.RawMessage) error {

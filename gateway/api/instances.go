@@ -149,7 +149,7 @@ func (a *API) createInstance(r *request) (reply, error) {
 			return reply{}, err
 		}
 	}
-	if body.Instance.With, err = a.Modules.Beginning(r.ctx, r.Caller, body.Instance.Modules); err != nil {
+	if err := a.Modules.Beginning(r.ctx, r.Caller, body.Instance); err != nil {
 		return reply{}, err
 	}
 	made, err := a.Control.Create(r.ctx, r.Caller, *body.Instance)

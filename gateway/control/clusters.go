@@ -38,7 +38,7 @@ type ClusterRequest struct {
 	RestorePoint *RestorePoint `json:"restorePoint"`
 }
 
-// ClusterMemberRequest asks for one member. Its size is that of all others.
+// ClusterMemberRequest asks for one member. Its size is that of all others; modules it has of its own.
 type ClusterMemberRequest struct {
 	CreateRequest
 	Type      string `json:"type"`
@@ -102,6 +102,7 @@ func (cp *Plane) orderMembers(ctx context.Context, c Caller, first CreateRequest
 	if first.RestorePoint = point; point != nil && point.Instance != "" {
 		return o, fault.Errorf(fault.BadRequest, "Validation error: a cluster begins with a backup: cluster['restorePoint'] takes backupRef and project_id alone.")
 	}
+	first.With = nil // each has its own
 	if o, err = cp.order(ctx, c, first); err != nil {
 		return o, err
 	}
@@ -231,6 +232,11 @@ func (n *newMembers) place(s etcdschema.Snapshot, asked []ClusterMemberRequest) 
 		if !ValidName(in.Name) {
 			return nil, fault.Errorf(fault.BadRequest, "Validation error: the name of instances[%d] must be a string of 1 to 255 characters with a letter or digit.", i)
 		}
+		if want.With != nil {
+			if in.Modules, err = want.With(in, o.version); err != nil {
+				return nil, err
+			}
+		}
 		o.instance = in
 		o.instance.Locality = n.set.Locality
 		if n.set.Locality != "" {
@@ -345,7 +351,7 @@ func (n *newMembers) write(s etcdschema.Snapshot, c Caller, members []etcdschema
 	after.Members = slices.Concat(n.set.Members, n.new)
 	for _, in := range members {
 		in.Firewall.Peers = plan.OthersIn(after, in)
-		for _, join := range []func(etcdschema.Snapshot, etcdschema.Instance) ([]etcdschema.Op, error){plan.JoinConfiguration, plan.JoinBackups} {
+		for _, join := range []func(etcdschema.Snapshot, etcdschema.Instance) ([]etcdschema.Op, error){plan.JoinConfiguration, plan.JoinModules, plan.JoinBackups} {
 			joined, err := join(s, in)
 			if err != nil {
 				return plan.Moves{}, err

@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -133,7 +134,7 @@ func (d *decision) build() error {
 }
 
 func (d *decision) grow() error {
-	if err := d.mendFirst(); err != nil {
+	if err := cmp.Or(d.mendFirst(), d.undisturbed()); err != nil {
 		return err
 	}
 	return d.gather(Grow)
@@ -158,8 +159,21 @@ func (d *decision) mendFirst() error {
 	return nil
 }
 
+// undisturbed refuses to begin while a member is at something of its own, such as its modules: it could not have its turn.
+func (d *decision) undisturbed() error {
+	for _, id := range d.in("") {
+		if op := d.look(id).Operation; op != nil && !slices.Contains(d.event.Lost, id) {
+			return &NotAllowed{fmt.Sprintf("Cluster %s is busy: its member %s is at step %q of an operation of its own. Wait until that ends, or delete the cluster.", d.Set.ID, id, op.Step)}
+		}
+	}
+	return nil
+}
+
 // shrink takes members away: those that are in it leave one after the other, and then all of them are deleted.
 func (d *decision) shrink() error {
+	if err := d.undisturbed(); err != nil {
+		return err
+	}
 	going := d.event.Members
 	stay := slices.DeleteFunc(d.in(""), func(id string) bool { return slices.Contains(going, id) })
 	if least := d.least(); len(stay) < least {
@@ -189,7 +203,7 @@ func (d *decision) least() int {
 
 // roll has every member do something of its own, one after the other.
 func (d *decision) roll() error {
-	if err := d.mendFirst(); err != nil {
+	if err := cmp.Or(d.mendFirst(), d.undisturbed()); err != nil {
 		return err
 	}
 	d.beginSet(Roll, d.lead())
@@ -206,6 +220,9 @@ func (d *decision) roll() error {
 func (d *decision) mend() error {
 	for _, id := range d.in(etcdschema.MemberMaking) {
 		return &NotAllowed{fmt.Sprintf("Member %s of cluster %s could not be made, and its fault says why. Take it away first (the action shrink), or delete the cluster.", id, d.Set.ID)}
+	}
+	if err := d.undisturbed(); err != nil {
+		return err
 	}
 	d.beginSet(Mend, d.lead())
 	d.goOn()

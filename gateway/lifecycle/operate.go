@@ -141,6 +141,9 @@ func (d *decision) notBackedUp() error {
 
 // changeModules notes what the instance is about to have: a module counts as applied from now on, until it is gone for sure.
 func (d *decision) changeModules() error {
+	if d.self().Clustered() && d.Set.Operation != nil { // which may be about to ask the member for something
+		return d.clusterBusy()
+	}
 	if err := Ready(d.self()); err != nil {
 		return err
 	}

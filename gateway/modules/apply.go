@@ -153,14 +153,22 @@ func offered(m etcdschema.Module, catalogue etcdschema.Catalogue) error {
 	return fault.Errorf(fault.ItemNotFound, "Module type '%s' cannot be found; there is: %v.", m.Type, slices.Compact(types))
 }
 
-// Beginning chooses what a new instance is made with: the modules that a create names, and those that every new instance of its datastore gets.
-func (ms *Modules) Beginning(ctx context.Context, c control.Caller, asked []control.ModuleRef) (func(etcdschema.Instance, etcdschema.Version) ([]etcdschema.AppliedModule, error), error) {
+// Beginning has each of the new instances begin with the modules that its create names, and with those that every new instance of its datastore gets.
+func (ms *Modules) Beginning(ctx context.Context, c control.Caller, creates ...*control.CreateRequest) error {
 	admin := c
 	admin.Who.Roles = []string{identity.Admin} // new instances get what their tenants do not see, too
 	list, err := ms.List(ctx, admin)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	for _, create := range creates {
+		create.With = beginning(c, list, create.Modules)
+	}
+	return nil
+}
+
+// beginning chooses among all modules: those that are asked for, and those that apply by themselves.
+func beginning(c control.Caller, list []etcdschema.Module, asked []control.ModuleRef) func(etcdschema.Instance, etcdschema.Version) ([]etcdschema.AppliedModule, error) {
 	return func(in etcdschema.Instance, version etcdschema.Version) (begin []etcdschema.AppliedModule, err error) {
 		types := append([]string{}, version.Server.ModuleTypes...)
 		chosen := func(m etcdschema.Module) bool {
@@ -185,5 +193,5 @@ func (ms *Modules) Beginning(ctx context.Context, c control.Caller, asked []cont
 			}
 		}
 		return begin, bounded(in, ids)
-	}, nil
+	}
 }

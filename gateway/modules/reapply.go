@@ -23,17 +23,16 @@ const (
 
 // ReapplyRequest says to which instances that have a module it is applied again: to those that have something else than what is in it now.
 type ReapplyRequest struct {
-	MD5   string      `json:"md5"`         // to those that have this alone
-	Batch *int        `json:"batch_size"`  // how many at a time
-	Delay *int        `json:"batch_delay"` // seconds between two batches
-	Force control.Bit `json:"force"`       // to all, whatever they have
-	// Clustered: members of clusters have no modules.
-	Clustered control.Bit `json:"include_clustered"`
+	MD5       string      `json:"md5"`               // to those that have this alone
+	Batch     *int        `json:"batch_size"`        // how many at a time
+	Delay     *int        `json:"batch_delay"`       // seconds between two batches
+	Force     control.Bit `json:"force"`             // to all, whatever they have
+	Clustered control.Bit `json:"include_clustered"` // also to members of clusters
 }
 
 // Reapply begins to apply a module again to the instances that have it. Another such request takes the place of one that is under way.
 func (ms *Modules) Reapply(ctx context.Context, c control.Caller, id string, req ReapplyRequest) error {
-	r := etcdschema.Reapply{MD5: req.MD5, Force: bool(req.Force), Batch: maxBatch, Delay: minDelay, By: c.Who.UserName}
+	r := etcdschema.Reapply{MD5: req.MD5, Force: bool(req.Force), Clustered: bool(req.Clustered), Batch: maxBatch, Delay: minDelay, By: c.Who.UserName}
 	set(&r.Batch, req.Batch)
 	set(&r.Delay, req.Delay)
 	switch {
@@ -150,6 +149,9 @@ func (ms *Modules) again(ctx context.Context, m etcdschema.Module, in etcdschema
 	_, err := ms.Control.AskFor(ctx, c, in.ID, event, datastores.MethodModules, func(p *plan.Plan) error {
 		if position(p.Before.Modules, m.ID) < 0 { // somebody has taken it away meanwhile
 			return fault.NotFound("Module", m.ID)
+		}
+		if p.Before.Clustered() && !m.Reapply.Clustered {
+			return fault.Errorf(fault.Unprocessable, "Instance %s is a member of a cluster, and include_clustered was not said.", p.Before.ID)
 		}
 		return nil
 	})

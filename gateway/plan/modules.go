@@ -82,7 +82,7 @@ func (p *Plan) toApply(project string, list []etcdschema.AppliedModule) (args []
 			return nil, err
 		}
 		one := datastores.NewModuleArgs(m.ID, m.Name, m.Type, m.MD5, contents)
-		one.Root = m.Admin
+		one.Root, one.Member = m.Admin, p.d.Set.Kind == etcdschema.SetCluster
 		args = append(args, one)
 	}
 	return args, nil

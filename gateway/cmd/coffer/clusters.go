@@ -203,17 +203,26 @@ func states(members []dbext.Member) string {
 type memberFlags struct {
 	members int
 	zones   []string
+	modules []string
 }
 
 func (f *memberFlags) add(cmd *cobra.Command, usual int) {
 	cmd.Flags().IntVar(&f.members, "members", usual, "how many")
 	cmd.Flags().StringSliceVar(&f.zones, "availability-zone", nil, "zone that a host must be in; of several each member has the next one in turn")
+	cmd.Flags().StringSliceVar(&f.modules, "module", nil, "module that each begins with, by name or id; may be repeated")
 }
 
 // each makes the members, all as the given one.
-func (f *memberFlags) each(one dbext.MemberOpts) ([]dbext.MemberOpts, error) {
+func (f *memberFlags) each(ctx context.Context, c *gophercloud.ServiceClient, one dbext.MemberOpts) ([]dbext.MemberOpts, error) {
 	if f.members < 1 {
 		return nil, usagef("--members %d: want 1 or more", f.members)
+	}
+	for _, ref := range f.modules {
+		id, err := findModule(ctx, c, ref)
+		if err != nil {
+			return nil, err
+		}
+		one.Modules = append(one.Modules, dbext.ModuleRef{ID: id})
 	}
 	all := slices.Repeat([]dbext.MemberOpts{one}, f.members)
 	for i := range all {
@@ -249,7 +258,7 @@ func (a *app) createCluster() *cobra.Command {
 		if len(allowed) > 0 {
 			one.Access = &dbext.Access{AllowedCIDRs: allowed}
 		}
-		if opts.Members, err = f.each(one); err != nil {
+		if opts.Members, err = f.each(ctx, c, one); err != nil {
 			return err
 		}
 		if configuration != "" {
@@ -320,7 +329,7 @@ func (a *app) growCluster() *cobra.Command {
 		if v := one.Members[0].Volume; v != nil {
 			like.Volume = &dbext.Volume{Size: v.Size}
 		}
-		more, err := f.each(like)
+		more, err := f.each(ctx, c, like)
 		if err != nil {
 			return err
 		}

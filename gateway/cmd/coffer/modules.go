@@ -242,7 +242,7 @@ func (a *app) updateModule() *cobra.Command {
 func (a *app) reapplyModule() *cobra.Command {
 	var md5 string
 	var batch, delay int
-	var force bool
+	var force, clustered bool
 	cmd := a.inModule("reapply MODULE", "Apply a module again to the instances that have something else than what is in it now", func(ctx context.Context, c *gophercloud.ServiceClient, id string, _ []string) error {
 		given := map[string]any{"batch_size": batch, "batch_delay": delay}
 		if md5 != "" {
@@ -251,11 +251,15 @@ func (a *app) reapplyModule() *cobra.Command {
 		if force {
 			given["force"] = 1
 		}
+		if clustered {
+			given["include_clustered"] = 1
+		}
 		return a.done(dbext.ReapplyModule(ctx, c, id, given), "%s is being applied again", id)
 	})
 	cmd.Flags().StringVar(&md5, "md5", "", "to those alone that have this")
 	cmd.Flags().IntVar(&batch, "batch-size", 50, "how many at a time")
 	cmd.Flags().IntVar(&delay, "batch-delay", 2, "seconds between two batches")
 	cmd.Flags().BoolVar(&force, "force", false, "also to those that have what is in it now")
+	cmd.Flags().BoolVar(&clustered, "include-clustered", false, "also to members of clusters")
 	return cmd
 }

@@ -84,6 +84,13 @@ type MemberOpts struct {
 	Volume *Volume `json:"volume,omitempty"`
 	Zone   string  `json:"availability_zone,omitempty"` // of its host; "": any
 	Access *Access `json:"access,omitempty"`            // nil: everybody who can route there
+	// Modules that it begins with.
+	Modules []ModuleRef `json:"modules,omitempty"`
+}
+
+// ModuleRef names a module.
+type ModuleRef struct {
+	ID string `json:"id"`
 }
 
 // CreateCluster asks for a cluster, which is being made then.

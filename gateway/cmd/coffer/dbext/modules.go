@@ -87,10 +87,10 @@ func RemoveModule(ctx context.Context, c *gophercloud.ServiceClient, instance, i
 	return change(ctx, c, http.MethodDelete, nil, "instances", instance, "modules", id)
 }
 
-func moduleRefs(ids []string) []map[string]string {
-	refs := []map[string]string{}
+func moduleRefs(ids []string) []ModuleRef {
+	refs := []ModuleRef{}
 	for _, id := range ids {
-		refs = append(refs, map[string]string{"id": id})
+		refs = append(refs, ModuleRef{id})
 	}
 	return refs
 }
