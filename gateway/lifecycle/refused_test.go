@@ -2,6 +2,7 @@ package lifecycle_test
 
 import (
 	"encoding/json"
+	"errors"
 	"testing"
 
 	"github.com/cofferdb/coffer/agentpoll"
@@ -79,6 +80,55 @@ func TestSuccessClearsTheFault(t *testing.T) {
 		in.Fault = &etcdschema.Fault{Message: "of yesterday"}
 		if d, _ := decide(t, in, event(lifecycle.Done, in), start); (d.Instance.Fault != nil) != kept {
 			t.Errorf("after %q the fault is %+v", step, d.Instance.Fault)
+		}
+	}
+}
+
+// TestModulesOfAMemberWait: a member of a cluster changes no modules while the cluster does something, also when it is the member's turn, and the cluster begins
+// nothing while a member does.
+func TestModulesOfAMemberWait(t *testing.T) {
+	set := etcdschema.Set{ID: "s", Project: "p", Kind: etcdschema.SetCluster, Members: []etcdschema.SetMember{{ID: "a", Role: etcdschema.RoleNode}, {ID: "b", Role: etcdschema.RoleNode}}}
+	well := etcdschema.Instance{ID: "a", Project: "p", Host: "host", SetID: "s", Prepared: true, Service: datastores.Status{Service: datastores.StatusHealthy}}
+	busy := well
+	busy.Operation = &etcdschema.Operation{Kind: lifecycle.Modules, Step: string(lifecycle.Bundling)}
+	turn := set
+	turn.Operation = &etcdschema.SetOperation{Turn: []string{"a"}, Lead: "a", Operation: etcdschema.Operation{Kind: lifecycle.Grow, Step: string(lifecycle.Joining)}}
+	ask := func(m lifecycle.Member, what lifecycle.EventType, a etcdschema.Instance) error {
+		e := event(what, m.Instance)
+		e.Each, e.Members = lifecycle.Restart, []string{"b"}
+		e.Read = func(id string) (etcdschema.Instance, error) {
+			if id == "a" {
+				return a, nil
+			}
+			other := well
+			other.ID = id
+			return other, nil
+		}
+		if m.ID == "" {
+			_, err := lifecycle.DecideSet(m.Set, e, start, ids())
+			return err
+		}
+		_, err := lifecycle.Decide(m, e, start, ids())
+		return err
+	}
+	for _, c := range []struct {
+		m      lifecycle.Member
+		what   lifecycle.EventType
+		a      etcdschema.Instance
+		begins bool
+	}{
+		{lifecycle.Member{Instance: well, Set: set}, lifecycle.AskModules, well, true},
+		{lifecycle.Member{Instance: well, Set: turn}, lifecycle.AskModules, well, false},
+		{lifecycle.Member{Set: set}, lifecycle.AskRoll, well, true},
+		{lifecycle.Member{Set: set}, lifecycle.AskRoll, busy, false},
+		{lifecycle.Member{Set: set}, lifecycle.AskShrink, well, true},
+		{lifecycle.Member{Set: set}, lifecycle.AskShrink, busy, false},
+		{lifecycle.Member{Set: set}, lifecycle.AskMend, busy, false},
+		{lifecycle.Member{Set: set}, lifecycle.AskDissolve, busy, true},
+	} {
+		err := ask(c.m, c.what, c.a)
+		if no := (*lifecycle.NotAllowed)(nil); (err == nil) != c.begins || err != nil && !errors.As(err, &no) {
+			t.Errorf("%s, while a member has an operation, %t: %v; want it to begin: %t", c.what, c.a.Operation != nil, err, c.begins)
 		}
 	}
 }
