@@ -16,7 +16,7 @@ func ExamplePlugin() {
 	// Output:
 	// mariadb 10.11 [3306] [databases users access root configuration backup incremental_backup replication logs upgrade tls cluster point_in_time check modules failover]
 	// mariadb 11.8 [3306] [databases users access root configuration backup incremental_backup replication logs upgrade tls cluster point_in_time check modules failover]
-	// mysql 9.7 [3306] [databases users access root configuration backup replication logs upgrade tls check modules]
+	// mysql 9.7 [3306] [databases users access root configuration backup replication logs upgrade tls cluster check modules]
 	// mysql mariadb-10.11 [3306] [databases users access root configuration backup incremental_backup replication logs upgrade tls cluster point_in_time check modules failover]
 	// percona 8.0 [3306] [databases users access root configuration backup incremental_backup replication logs upgrade tls check modules]
 }
