@@ -81,7 +81,7 @@ func (o Options) Problems() []error {
 func Plugin() datastores.Plugin {
 	open := func(env datastores.Env, o Options) datastores.Manager { return New(env, o) }
 	var offers []datastores.Offer
-	inactive := false // until all of it is there
+	inactive := false // until the whole suite runs each time
 	for _, v := range variants() {
 		guest, _ := json.Marshal(defaultsOf(v))
 		offers = append(offers, datastores.Offer{
