@@ -92,10 +92,10 @@ func TestWhoMayImportWhom(t *testing.T) {
 		"datastores/datastoretest/clustertest": {"agentpoll/agentpolltest/until", "datastores", "datastores/datastoretest", "datastores/service"},
 		"datastores/datastoretest/inmemory":    {"datastores", "datastores/datastoretest", "datastores/modules"},
 		// The doubles: programs of tests.
-		"datastores/couchbase/couchbasetest":         {"datastores/couchbase/couchbasetest/double"},
+		"datastores/couchbase/couchbasetest":         {"datastores/couchbase/couchbasetest/double", "datastores/datastoretest"},
 		"datastores/couchbase/couchbasetest/double":  {},
 		"datastores/couchbase/couchbasetest/cmd/...": {"datastores/couchbase/couchbasetest/double"},
-		"datastores/mongodb/mongodbtest":             {},
+		"datastores/mongodb/mongodbtest":             {"datastores/datastoretest"},
 		"datastores/mongodb/mongodbtest/double":      {"datastores/mongodb/opmsg", "go.mongodb.org/mongo-driver/v2/bson", "github.com/goccy/go-yaml", "github.com/xdg-go/scram"},
 		"datastores/mongodb/mongodbtest/cmd/...":     {"datastores/mongodb/mongodbtest/double"},
 		"datastores/postgresql/cmd/...":              {"datastores/postgresql", "datastores/guest"},

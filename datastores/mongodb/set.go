@@ -25,7 +25,7 @@ const (
 // host is how the server is named in a set.
 func host(address string) string { return net.JoinHostPort(address, strconv.Itoa(port)) }
 
-// member is a server in a set. Of a source and its replicas the source alone votes, and may be the primary: who that is the gateway says, and no election.
+// member is a server in a set. Among a source and its replicas the source alone votes, and may be the primary: the gateway says who that is, and no election.
 func member(id int, address string, voter bool) bson.D {
 	votes := 0
 	if voter {

@@ -150,7 +150,7 @@ func (m *Manager) Start(ctx context.Context) error {
 	return server.Await(ctx, m.healthy)
 }
 
-// run starts the server, unless it runs. One that was killed has left its socket, and etcd does not begin where there is one.
+// run starts the server, unless it runs. A killed server has left its socket, and etcd does not begin where there is one.
 func (m *Manager) run(ctx context.Context, server *service.Service) error {
 	if _, _, running := server.Running(); !running {
 		if err := volume.Data(m.env).Remove(folder + "/" + socketFile); err != nil {

@@ -64,7 +64,7 @@ func newer(a, b bson.D) bool {
 	return integer(a, "version") > integer(b, "version")
 }
 
-// beat asks the others how they are, and takes over newer configurations. One that does not answer keeps no other waiting.
+// beat asks the others how they are, and takes over newer configurations. Nobody waits for another that does not answer.
 func (m *mongod) beat(ctx context.Context) {
 	asking, clients := map[string]bool{}, map[string]*opmsg.Client{}
 	var mu sync.Mutex

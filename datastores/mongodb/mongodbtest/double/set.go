@@ -109,7 +109,7 @@ func (m *mongod) flush() error {
 	return nil
 }
 
-// install makes a configuration the one in force, and the member what it is there. One that votes alone elects itself.
+// install makes a configuration the one in force, and the member what it is there. A member that votes alone elects itself.
 func (m *mongod) install(config bson.D) error {
 	s := m.set
 	s.config = config
@@ -143,7 +143,7 @@ func memberOf(config bson.D, host string) (bson.D, bool) {
 	return nil, false
 }
 
-// asked reports whether a member is to vote. One that is new does not yet: see newlyAdded.
+// asked reports whether a member is to vote. A new member does not vote yet: see newlyAdded.
 func asked(member bson.D) bool {
 	v, given := get(member, "votes")
 	n, _ := number(v)
