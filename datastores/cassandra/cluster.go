@@ -146,27 +146,15 @@ func (m *Manager) JoinCluster(ctx context.Context, v datastores.ClusterView) err
 	return m.with(ctx, func(ctx context.Context, s *session) error { return m.raise(ctx, s, in, v.Progress) })
 }
 
-// tellEvery is how often a server's start that may take long says how far it is.
-const tellEvery = 10 * time.Second
-
 // startSlowly starts a server that has data copied to it.
 func (m *Manager) startSlowly(ctx context.Context, v datastores.ClusterView) error {
-	ended := make(chan error, 1)
-	go func() { ended <- m.Start(ctx) }()
-	tick := time.NewTicker(tellEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case err := <-ended:
-			return err
-		case <-tick.C:
-			if tree, err := m.data.Open(); err == nil {
-				bytes, _ := sizeOf(tree, dataFolder)
-				_ = tree.Close()
-				v.Progress(fmt.Sprintf("%d MB are here", bytes>>20))
-			}
+	return service.Telling(func() error { return m.Start(ctx) }, func() {
+		if tree, err := m.data.Open(); err == nil {
+			bytes, _ := sizeOf(tree, dataFolder)
+			_ = tree.Close()
+			v.Progress(fmt.Sprintf("%d MB are here", bytes>>20))
 		}
-	}
+	})
 }
 
 // awaitTurn waits, in a ring that has been settled, until those are in who join before this member. early: it has not, and has no data.

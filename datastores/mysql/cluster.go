@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/cofferdb/coffer/datastores"
 	"github.com/cofferdb/coffer/datastores/mysql/galera"
@@ -62,24 +61,12 @@ func (m Member) JoinCluster(ctx context.Context, v datastores.ClusterView) error
 	})
 }
 
-// tellEvery is how often a server's start that may take long says how far it is.
-const tellEvery = 10 * time.Second
-
 // startSlowly starts a server that has others' data copied to it.
 func (m *Manager) startSlowly(ctx context.Context, v datastores.ClusterView) error {
-	ended := make(chan error, 1)
-	go func() { ended <- m.Start(ctx) }()
-	tick := time.NewTicker(tellEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case err := <-ended:
-			return err
-		case <-tick.C:
-			data, _ := m.sizes()
-			v.Progress(fmt.Sprintf("%d MB are here", data>>20))
-		}
-	}
+	return service.Telling(func() error { return m.Start(ctx) }, func() {
+		data, _ := m.sizes()
+		v.Progress(fmt.Sprintf("%d MB are here", data>>20))
+	})
 }
 
 // SettleCluster implements [datastores.Cluster].

@@ -30,3 +30,22 @@ func AwaitSaying(ctx context.Context, check func() error) error {
 		}
 	}
 }
+
+// tellEvery is how often [Telling] tells.
+const tellEvery = 10 * time.Second
+
+// Telling calls do, and meanwhile tell every ten seconds, for what may take long and does not say itself how far it is.
+func Telling(do func() error, tell func()) error {
+	ended := make(chan error, 1)
+	go func() { ended <- do() }()
+	tick := time.NewTicker(tellEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-tick.C:
+			tell()
+		}
+	}
+}
